@@ -1,0 +1,3 @@
+"""Segmentation networks for electron microscopy volumes, and checkpoints that describe themselves; needs torch only."""
+
+__all__: list[str] = []
