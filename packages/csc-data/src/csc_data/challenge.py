@@ -1,7 +1,7 @@
 """The facts of the challenge: classes, crops and where its data lies.
 
-The facts are those the organisers published; they lie in this package as ``facts/challenge.toml``, so nothing here needs
-a network. Classes with ``parts`` are groups: ``mito`` is made of ``mito_mem``, ``mito_lum`` and ``mito_ribo``.
+The facts are those the organisers published; they lie in this package as ``facts/challenge.toml``, so nothing here
+needs a network. Classes with ``parts`` are groups: ``mito`` is made of ``mito_mem``, ``mito_lum`` and ``mito_ribo``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from csc_data.errors import CscError, InvalidArgumentError
+from csc_data.geometry import as_shape, as_triple
 
 
 class UnknownClassError(InvalidArgumentError):
@@ -178,9 +179,9 @@ def get_test_crops() -> Mapping[int, TestCrop]:
         crops[int(key)] = TestCrop(
             id=int(key),
             dataset=entry["dataset"],
-            voxel_size=tuple(map(float, entry["voxel_size"])),
-            translation=tuple(map(float, entry["translation"])),
-            shape=tuple(map(int, entry["shape"])),
+            voxel_size=as_triple(entry["voxel_size"], "voxel_size"),
+            translation=as_triple(entry["translation"], "translation"),
+            shape=as_shape(entry["shape"], "shape"),
             classes=get_tested_classes() if labels == "all tested" else tuple(labels),
         )
     return MappingProxyType(crops)

@@ -1,0 +1,225 @@
+"""Boxes and lattices in nanometres: where a voxel is, and which voxels a box needs.
+
+Everything is ordered z, y, x. A lattice (`Grid`) is given by the nm position of the **centre** of its voxel 0, as
+OME-NGFF 0.4 has it; its bounds reach half a voxel further. All conversions between nm and voxel indices of the toolbox
+go through this module, so that reading and writing cannot disagree by a voxel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from csc_data.errors import InvalidArgumentError
+
+Triple = tuple[float, float, float]
+Shape = tuple[int, int, int]
+
+TOLERANCE = 1e-4
+"""Share of a voxel by which positions may differ and still count as equal: stored coordinates are rounded decimals."""
+
+
+def as_triple(values: Sequence[float], name: str) -> Triple:
+    """Check that there are three finite numbers and return them as floats.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there are not three, or one is not finite.
+    """
+    numbers = tuple(float(value) for value in values)
+    if len(numbers) != 3 or not all(map(math.isfinite, numbers)):
+        raise InvalidArgumentError(f"{name} must be three finite numbers (z, y, x), got {tuple(values)}")
+    return numbers
+
+
+def as_shape(values: Sequence[int], name: str = "shape") -> Shape:
+    """Check that there are three whole numbers of at least 0 and return them as ints.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there are not three, or one is negative or no whole number.
+    """
+    numbers = tuple(int(value) for value in values)
+    if len(numbers) != 3 or any(n < 0 or n != v for n, v in zip(numbers, values, strict=True)):
+        raise InvalidArgumentError(f"{name} must be three whole numbers (z, y, x) of at least 0, got {tuple(values)}")
+    return numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Roi:
+    """A box in nm, half-open: it holds the positions p with begin <= p < end.
+
+    Attributes
+    ----------
+    begin, end : tuple of float
+        Corners in nm, z, y, x.
+
+    Examples
+    --------
+    >>> Roi((0, 0, 0), (8, 8, 8)).intersect(Roi((4, 4, 4), (20, 20, 20)))
+    Roi(begin=(4.0, 4.0, 4.0), end=(8.0, 8.0, 8.0))
+    """
+
+    begin: Triple
+    end: Triple
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "begin", as_triple(self.begin, "begin"))
+        object.__setattr__(self, "end", as_triple(self.end, "end"))
+
+    @property
+    def extent(self) -> Triple:
+        """Edge lengths in nm; 0 where the box is empty."""
+        z, y, x = (max(0.0, e - b) for b, e in zip(self.begin, self.end, strict=True))
+        return z, y, x
+
+    @property
+    def empty(self) -> bool:
+        """Whether no position is in it."""
+        return any(e <= b for b, e in zip(self.begin, self.end, strict=True))
+
+    def intersect(self, other: Roi) -> Roi:
+        """Return the box that is in both; it may be empty."""
+        return Roi(
+            _triple(map(max, self.begin, other.begin)),
+            _triple(map(min, self.end, other.end)),
+        )
+
+    def grow(self, margin: Sequence[float]) -> Roi:
+        """Return the box with a margin in nm added on both sides of every axis (negative to shrink)."""
+        nm = as_triple(margin, "margin")
+        return Roi(
+            _triple(b - m for b, m in zip(self.begin, nm, strict=True)),
+            _triple(e + m for e, m in zip(self.end, nm, strict=True)),
+        )
+
+    def contains(self, other: Roi, tolerance_nm: float = 0.0) -> bool:
+        """Tell whether the other box lies in this one, up to a tolerance in nm."""
+        return all(
+            b - tolerance_nm <= ob and oe <= e + tolerance_nm
+            for b, e, ob, oe in zip(self.begin, self.end, other.begin, other.end, strict=True)
+        )
+
+
+def _triple(values: Iterable[float]) -> Triple:
+    z, y, x = values
+    return z, y, x
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """The lattice of voxels of an array.
+
+    Attributes
+    ----------
+    voxel_size : tuple of float
+        nm per voxel, z, y, x; each above 0.
+    translation : tuple of float
+        nm position of the centre of voxel (0, 0, 0).
+    shape : tuple of int
+        Voxels per axis.
+
+    Examples
+    --------
+    >>> grid = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(10, 10, 10))
+    >>> grid.bounds
+    Roi(begin=(0.0, 0.0, 0.0), end=(80.0, 80.0, 80.0))
+    """
+
+    voxel_size: Triple
+    translation: Triple
+    shape: Shape
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "voxel_size", as_triple(self.voxel_size, "voxel_size"))
+        object.__setattr__(self, "translation", as_triple(self.translation, "translation"))
+        object.__setattr__(self, "shape", as_shape(self.shape))
+        if min(self.voxel_size) <= 0:
+            raise InvalidArgumentError(f"voxel_size must be above 0 nm on every axis, got {self.voxel_size}")
+
+    @classmethod
+    def covering(cls, roi: Roi, voxel_size: Sequence[float]) -> Grid:
+        """Return the lattice of that voxel size that starts at the box's first corner and covers it.
+
+        Its last voxels reach beyond the box where the extent is no multiple of the voxel size.
+        """
+        size = as_triple(voxel_size, "voxel_size")
+        shape = tuple(math.ceil(e / v - TOLERANCE) for e, v in zip(roi.extent, size, strict=True))
+        return cls(
+            voxel_size=size,
+            translation=_triple(b + v / 2 for b, v in zip(roi.begin, size, strict=True)),
+            shape=as_shape(shape),
+        )
+
+    @property
+    def bounds(self) -> Roi:
+        """The box in nm that the voxels fill: half a voxel beyond the first and the last centres."""
+        begin = _triple(t - v / 2 for t, v in zip(self.translation, self.voxel_size, strict=True))
+        end = _triple(b + n * v for b, n, v in zip(begin, self.shape, self.voxel_size, strict=True))
+        return Roi(begin, end)
+
+    @property
+    def size(self) -> int:
+        """Number of voxels."""
+        return math.prod(self.shape)
+
+    def window(self, begin: Sequence[int], shape: Sequence[int]) -> Grid:
+        """Return the lattice of a box of voxels; it may reach beyond this one.
+
+        Parameters
+        ----------
+        begin : sequence of int
+            Index of its first voxel here; negative ones lie before the first.
+        shape : sequence of int
+            Its voxels per axis.
+        """
+        translation = _triple(t + int(b) * v for t, b, v in zip(self.translation, begin, self.voxel_size, strict=True))
+        return Grid(voxel_size=self.voxel_size, translation=translation, shape=as_shape(shape))
+
+    def window_covering(self, roi: Roi) -> tuple[tuple[int, int, int], Grid]:
+        """Return the smallest box of voxels, not clipped to this lattice, that covers a box in nm.
+
+        Returns
+        -------
+        begin : tuple of int
+            Index of the first voxel.
+        grid : Grid
+            The lattice of the window.
+        """
+        first, count = [], []
+        for b, e, low, v in zip(roi.begin, roi.end, self.bounds.begin, self.voxel_size, strict=True):
+            start = math.floor((b - low) / v + TOLERANCE)
+            first.append(start)
+            count.append(max(0, math.ceil((e - low) / v - TOLERANCE) - start))
+        return (first[0], first[1], first[2]), self.window(first, count)
+
+    def centres(self, axis: int) -> npt.NDArray[np.float64]:
+        """Return the nm positions of the voxel centres along an axis, shape (n,)."""
+        return self.translation[axis] + np.arange(self.shape[axis], dtype=np.float64) * self.voxel_size[axis]
+
+    def coordinates_in(self, other: Grid, axis: int) -> npt.NDArray[np.float64]:
+        """Return where this lattice's voxel centres lie in another one, as fractional indices of it, shape (n,).
+
+        Values within `TOLERANCE` of a centre or of a border between voxels are that: translations are stored as
+        rounded decimals, a lattice read through itself must give back its very voxels, and positions on borders must
+        all fall to the same side.
+        """
+        index = (self.centres(axis) - other.translation[axis]) / other.voxel_size[axis]
+        half = np.rint(2 * index) / 2
+        return np.where(np.abs(index - half) < TOLERANCE, half, index)
+
+    def is_aligned_with(self, other: Grid) -> bool:
+        """Tell whether both lattices have the same voxel size and centres that coincide, however they overlap."""
+        for axis in range(3):
+            if abs(self.voxel_size[axis] / other.voxel_size[axis] - 1) * max(self.shape[axis], 1) > TOLERANCE:
+                return False
+            offset = (self.translation[axis] - other.translation[axis]) / other.voxel_size[axis]
+            if abs(offset - round(offset)) > TOLERANCE:
+                return False
+        return True
