@@ -1,0 +1,115 @@
+"""The annotated crops below a data folder: where they are and what they hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from csc_data.arrays import child_names
+from csc_data.errors import MissingDataError, Problem
+from csc_data.settings import Settings
+from csc_data.volumes import open_volume
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CropSummary:
+    """One annotated crop as found on disk.
+
+    ``voxels`` tells, for each class annotated there, how many of its voxels are present (not 0), counted at ``s0``.
+    """
+
+    dataset: str
+    crop: str
+    raw: str
+    labels: str
+    voxels: Mapping[str, int]
+
+
+def find_crops(settings: Settings, classes: Sequence[str] | None = None) -> tuple[list[CropSummary], list[Problem]]:
+    """Look for annotated crops below the data folder.
+
+    Parameters
+    ----------
+    settings : Settings
+        Their ``raw`` and ``labels`` templates tell where.
+    classes : sequence of str, optional
+        The classes wanted; all that are annotated by default.
+
+    Returns
+    -------
+    crops : list of CropSummary
+        By data set and crop, those with at least one of the classes.
+    left_out : list of Problem
+        The others.
+
+    Raises
+    ------
+    MissingDataError
+        If the data folder does not exist or holds no crop.
+    """
+    root = settings.root
+    if not root.is_dir():
+        raise MissingDataError(f"there is no data folder {root}; name another with --data, or fetch data into it")
+    pattern = settings.labels.format(dataset="*", crop="*", class_name="").rstrip("/")
+    folders = sorted((path for path in root.glob(pattern) if path.is_dir()), key=_natural)
+    crops, left_out = [], []
+    for folder in folders:
+        dataset = _dataset_of(folder, settings)
+        summary = _summarise(folder, dataset, settings, classes)
+        if isinstance(summary, Problem):
+            left_out.append(summary)
+        else:
+            crops.append(summary)
+    if not folders:
+        raise MissingDataError(f"{root} holds no annotated crop (looked for {pattern})")
+    return crops, left_out
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sort key that puts crop9 before crop10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.as_posix())]
+
+
+def _dataset_of(folder: Path, settings: Settings) -> str:
+    parts = re.split(r"\{(\w+)\}", settings.labels)
+    expression, seen = "", set()
+    for position, part in enumerate(parts):
+        if position % 2 == 0:
+            expression += re.escape(part)
+        elif part in seen:
+            expression += f"(?P={part})"
+        else:
+            seen.add(part)
+            expression += f"(?P<{part}>[^/]+)"
+    match = re.fullmatch(expression, folder.relative_to(settings.root).as_posix() + "/-")
+    return match["dataset"] if match else ""
+
+
+def _summarise(folder: Path, dataset: str, settings: Settings, classes: Sequence[str] | None) -> CropSummary | Problem:
+    where = f"{dataset}/{folder.name}"
+    if not dataset:
+        return Problem(where=str(folder), what="does not follow the path template of labels")
+    raw = settings.path("raw", dataset=dataset)
+    if not raw.is_dir():
+        return Problem(where=where, what=f"has no raw data at {raw}", remedy="`csc fetch-data` gets it")
+    found = [name for name in child_names(folder) if name != "all"]
+    wanted = [name for name in found if classes is None or name in classes]
+    if not wanted:
+        return Problem(where=where, what=f"has none of the classes (annotated are {', '.join(found) or 'none'})")
+    voxels = {name: _count_present(folder / name) for name in wanted}
+    return CropSummary(
+        dataset=dataset, crop=folder.name, raw=str(raw.absolute()), labels=str(folder.absolute()), voxels=voxels
+    )
+
+
+def _count_present(path: Path) -> int:
+    level = open_volume(path).levels[0]
+    # Slab by slab: annotations of 1000^3 voxels must not be loaded whole.
+    step = max(1, int(level.array.chunks[0]))
+    return sum(
+        int(np.count_nonzero(level.array[start : start + step])) for start in range(0, level.grid.shape[0], step)
+    )
