@@ -1,3 +1,39 @@
-"""Segmentation networks for electron microscopy volumes, and checkpoints that describe themselves; needs torch only."""
+"""Segmentation networks for electron microscopy volumes, and checkpoints that describe themselves; needs torch only.
 
-__all__: list[str] = []
+`create_model` builds a network by its name, `list_models` and `model_card` say what there is, and
+`csc_models.checkpoint` saves networks so that they can be rebuilt from the file alone.
+"""
+
+from csc_models.catalog import create_model, describe_model, list_models, model_card, model_spec, register_model
+from csc_models.errors import (
+    CheckpointError,
+    CheckpointMismatchError,
+    CheckpointNotFoundError,
+    CheckpointReadError,
+    InputShapeError,
+    ModelArgumentError,
+    ModelError,
+    UnknownModelError,
+)
+from csc_models.specification import ModelCard, ModelDescription, ModelSpec, SizeRule
+
+__all__ = [
+    "CheckpointError",
+    "CheckpointMismatchError",
+    "CheckpointNotFoundError",
+    "CheckpointReadError",
+    "InputShapeError",
+    "ModelArgumentError",
+    "ModelCard",
+    "ModelDescription",
+    "ModelError",
+    "ModelSpec",
+    "SizeRule",
+    "UnknownModelError",
+    "create_model",
+    "describe_model",
+    "list_models",
+    "model_card",
+    "model_spec",
+    "register_model",
+]

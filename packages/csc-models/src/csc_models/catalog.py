@@ -1,0 +1,116 @@
+"""The catalogue of models: build one by its name, list them, look at their facts."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import nn
+
+from csc_models.errors import ModelArgumentError, UnknownModelError
+from csc_models.nets import compact_unet
+from csc_models.specification import DESCRIPTION_ATTRIBUTE, ModelCard, ModelDescription, ModelSpec
+
+_SPECS: dict[str, ModelSpec] = {spec.name: spec for spec in (*compact_unet.SPECS,)}
+
+
+def create_model(name: str, **arguments: Any) -> nn.Module:
+    """Build a network.
+
+    Parameters
+    ----------
+    name : str
+        A name from `list_models`.
+    **arguments
+        Arguments of that network; they are checked, and `model_card` shows them. Every network takes ``n_channels``
+        (input channels) and ``n_classes`` (output channels), whatever its own words for them are.
+
+    Returns
+    -------
+    torch.nn.Module
+        With fresh weights, in training mode; maps (B, n_channels, [z,] y, x) to (B, n_classes, [z,] y, x).
+
+    Raises
+    ------
+    UnknownModelError
+        No such model; the text has the nearest name.
+    ModelArgumentError
+        The network does not take an argument, or not this value; the text has the nearest name.
+    """
+    return model_spec(name).build(arguments)
+
+
+def list_models(filter: str | None = None) -> list[str]:  # noqa: A002 - the word that timm and torchvision use
+    """Names of all models, sorted.
+
+    Parameters
+    ----------
+    filter : str, optional
+        A shell pattern such as ``"3d_*"``, or a part of the name.
+
+    Examples
+    --------
+    >>> list_models("3d_unet_*")
+    ['3d_unet_s']
+    """
+    if filter is None:
+        return sorted(_SPECS)
+    pattern = filter if any(sign in filter for sign in "*?[") else f"*{filter}*"
+    return sorted(name for name in _SPECS if fnmatchcase(name, pattern))
+
+
+def model_card(name: str, **arguments: Any) -> ModelCard:
+    """Facts about a network: parameters, receptive field, sizes that it takes, source.
+
+    Parameters
+    ----------
+    name : str
+        A name from `list_models`.
+    **arguments
+        As for `create_model`; one input channel and two classes where they are not given. No weights are made.
+    """
+    return model_spec(name).card(arguments)
+
+
+def model_spec(name: str) -> ModelSpec:
+    """Find the specification of a model.
+
+    Raises
+    ------
+    UnknownModelError
+        No such model.
+    """
+    if name not in _SPECS:
+        raise UnknownModelError(name, _SPECS)
+    return _SPECS[name]
+
+
+def register_model(spec: ModelSpec) -> None:
+    """Add a model of your own to the catalogue, so that its checkpoints can be rebuilt by `load_checkpoint`.
+
+    Raises
+    ------
+    ModelArgumentError
+        The name is taken by another model.
+    """
+    if _SPECS.setdefault(spec.name, spec) is not spec:
+        raise ModelArgumentError(f"a model named {spec.name!r} exists already")
+
+
+def describe_model(model: nn.Module) -> ModelDescription | None:
+    """Say from which name and arguments a network can be built again.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        Made by `create_model`, or by calling the class of a network in the catalogue.
+
+    Returns
+    -------
+    ModelDescription or None
+        None for a network that the catalogue does not know.
+    """
+    recorded = getattr(model, DESCRIPTION_ATTRIBUTE, None)
+    if isinstance(recorded, ModelDescription):
+        return recorded
+    return next((found for spec in _SPECS.values() if (found := spec.describe(model)) is not None), None)

@@ -1,0 +1,134 @@
+"""What a checkpoint file holds besides weights, as plain data.
+
+Layout of a file (a ``torch.save`` archive of one dict)::
+
+    format           "csc-models"
+    format_version   1
+    model            state dict
+    description      fields of CheckpointDescription
+    extra            what the trainer adds: optimiser state, epoch, ...
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from csc_models.arguments import plain_arguments
+from csc_models.catalog import describe_model
+from csc_models.errors import CheckpointError, nearest
+
+FORMAT = "csc-models"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointDescription:
+    """What is needed to use a network again.
+
+    Attributes
+    ----------
+    model_name : str or None
+        Name in the catalogue; None for a network that the catalogue does not know. `save_checkpoint` fills it in.
+    model_arguments : mapping
+        Arguments of the network. `save_checkpoint` fills them in.
+    classes : tuple of str
+        What the output channels stand for, in their order.
+    input_arrays, target_arrays : mapping
+        Per array a mapping of plain data, for example ``{"raw": {"shape": [64, 64, 64], "scale": [8, 8, 8]}}``
+        with sizes in voxels and voxel sizes in nm.
+    raw_range : tuple of float, or None
+        What the ends of the raw data's range (0 and 255 for uint8) are mapped to before the network sees them:
+        (0, 1) for data scaled to [0, 1], (0, 255) for data that is not scaled. None if it is not known.
+    """
+
+    model_name: str | None = None
+    model_arguments: Mapping[str, Any] = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    input_arrays: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    target_arrays: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    raw_range: tuple[float, float] | None = None
+
+    def to_plain(self) -> dict[str, Any]:
+        """As a dict of plain data, for a file."""
+        return plain_arguments(asdict(self))
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> CheckpointDescription:
+        """From what `to_plain` made.
+
+        Raises
+        ------
+        CheckpointError
+            A field is not known or of the wrong form.
+        """
+        known = [entry.name for entry in fields(cls)]
+        for name in data:
+            if name not in known:
+                raise CheckpointError(f"a description has no field {name!r}{nearest(name, known)}")
+        values = dict(data)
+        values["classes"] = tuple(values.get("classes", ()))
+        raw_range = values.get("raw_range")
+        values["raw_range"] = None if raw_range is None else check_raw_range(raw_range)
+        return cls(**values)
+
+
+def check_raw_range(raw_range: Any) -> tuple[float, float]:
+    """Two numbers, the first smaller.
+
+    Raises
+    ------
+    CheckpointError
+        It is something else.
+    """
+    if isinstance(raw_range, (tuple, list)) and len(raw_range) == 2:
+        low, high = raw_range
+        if isinstance(low, (int, float)) and isinstance(high, (int, float)) and low < high:
+            return float(low), float(high)
+    raise CheckpointError(f"raw_range={raw_range!r}: must be two numbers, the first smaller, such as (0.0, 1.0)")
+
+
+def described(description: CheckpointDescription, model: nn.Module) -> CheckpointDescription:
+    """Add the network's name and arguments to a description that has none."""
+    own = describe_model(model)
+    if own is None or description.model_name is not None:
+        return description
+    return replace(description, model_name=own.name, model_arguments=own.arguments)
+
+
+def check_plain(value: Any, where: str) -> None:
+    """Check that a value can be read back with ``weights_only=True``.
+
+    Parameters
+    ----------
+    value : object
+        Tensors, numbers, strings, None, and tuples, lists and dicts of them.
+    where : str
+        Its place, for the message.
+
+    Raises
+    ------
+    CheckpointError
+        There is something else in it; the text has its place.
+    """
+    if value is None or isinstance(value, Tensor):
+        return
+    if type(value) in (bool, int, float, complex, str, bytes):
+        return
+    if isinstance(value, Mapping) and type(value).__name__ in ("dict", "OrderedDict", Counter.__name__):
+        for key, item in value.items():
+            check_plain(key, f"a key of {where}")
+            check_plain(item, f"{where}[{key!r}]")
+        return
+    if type(value) in (list, tuple):
+        for index, item in enumerate(value):
+            check_plain(item, f"{where}[{index}]")
+        return
+    raise CheckpointError(
+        f"{where} is of type {type(value).__module__}.{type(value).__qualname__}, which a checkpoint cannot hold; "
+        "give tensors, numbers, strings, and lists and dicts of them (an array: torch.from_numpy(array))"
+    )

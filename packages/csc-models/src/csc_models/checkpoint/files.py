@@ -1,0 +1,100 @@
+"""Checkpoint files on disk: written whole or not at all, read without trusting them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from csc_models.errors import CheckpointError, CheckpointNotFoundError, CheckpointReadError
+
+# What torch.load raises for files that are truncated, of another kind, or hold more than weights.
+_UNREADABLE = (
+    RuntimeError,
+    OSError,
+    EOFError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    struct.error,
+    KeyError,
+    IndexError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    MemoryError,
+)
+
+
+def write_file(path: Path, contents: Mapping[str, Any]) -> None:
+    """Write to a temporary name beside `path`, flush it to the disk, and rename it.
+
+    Raises
+    ------
+    CheckpointError
+        The folder does not exist.
+    OSError
+        The disk is full, or not writable; `path` is as it was before.
+    """
+    if not path.parent.is_dir():
+        raise CheckpointError(f"cannot write {path}: there is no folder {path.parent}; make it first")
+    handle, temporary_name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    temporary = Path(temporary_name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            torch.save(dict(contents), stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.chmod(_permissions(path))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def read_file(path: Path, map_location: str | torch.device) -> Any:
+    """Read what a file holds: weights and plain data only.
+
+    Raises
+    ------
+    CheckpointNotFoundError
+        There is no such file.
+    CheckpointReadError
+        The file is truncated, is no checkpoint, or holds objects other than weights and plain data.
+    """
+    if not path.is_file():
+        raise CheckpointNotFoundError(f"there is no checkpoint {path}")
+    try:
+        return torch.load(path, map_location=map_location, weights_only=True)
+    except _UNREADABLE as error:
+        reason = str(error).strip().splitlines()
+        raise CheckpointReadError(
+            f"{path} ({path.stat().st_size:,} bytes) cannot be read: it is truncated, is no checkpoint, or holds "
+            f"objects other than weights and plain data ({type(error).__name__}: {reason[0] if reason else 'no text'})"
+        ) from error
+
+
+def _permissions(path: Path) -> int:
+    """Permissions of a new file: those of the file that it replaces, else what the user's mask allows."""
+    if path.exists():
+        return path.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename last through a power cut, where the system can open folders."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,67 @@
+"""Layers for two and three spatial axes, so that each network is written once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from csc_models.errors import InputShapeError, ModelArgumentError
+
+NormName = Literal["group", "instance", "batch"]
+
+CONVOLUTION: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
+    2: nn.ConvTranspose2d,
+    3: nn.ConvTranspose3d,
+}
+MAX_POOL: dict[int, type[nn.MaxPool2d] | type[nn.MaxPool3d]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+BATCH_NORM: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+INSTANCE_NORM: dict[int, type[nn.InstanceNorm2d] | type[nn.InstanceNorm3d]] = {
+    2: nn.InstanceNorm2d,
+    3: nn.InstanceNorm3d,
+}
+LINEAR_MODE = {2: "bilinear", 3: "trilinear"}
+CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
+AXES = {2: "y, x", 3: "z, y, x"}
+
+
+def normalisation(name: NormName, ndim: int, channels: int) -> nn.Module:
+    """Normalisation with learned scale and offset; "group" uses the largest of 4, 3, 2, 1 groups that divides."""
+    if name == "batch":
+        return BATCH_NORM[ndim](channels)
+    if name == "instance":
+        return INSTANCE_NORM[ndim](channels, affine=True)
+    groups = next(count for count in (4, 3, 2, 1) if channels % count == 0)
+    return nn.GroupNorm(groups, channels)
+
+
+def check_positive(model: str, **values: int) -> None:
+    """Raise `ModelArgumentError` for numbers that are not at least 1."""
+    wrong = [f"{name}={value}" for name, value in values.items() if value < 1]
+    if wrong:
+        raise ModelArgumentError(f"{model}: {', '.join(wrong)}: must be at least 1")
+
+
+def check_input(model: str, x: Tensor, ndim: int, channels: int, minimum: int) -> None:
+    """Raise `InputShapeError` unless x is (B, channels, [z,] y, x) with at least `minimum` voxels per axis."""
+    shape = tuple(x.shape)
+    if x.ndim != ndim + 2:
+        raise InputShapeError(f"{model} takes (batch, {channels}, {AXES[ndim]}), got an array of shape {shape}")
+    if x.shape[1] != channels:
+        raise InputShapeError(f"{model} was built for {channels} input channels, got {x.shape[1]} (shape {shape})")
+    if any(size < minimum for size in x.shape[2:]):
+        padded = tuple(max(size, minimum) for size in shape[2:])
+        raise InputShapeError(
+            f"{model} needs at least {minimum} voxels per axis, got {shape[2:]}; pad to at least {padded}"
+        )
+
+
+def crop_end(x: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Cut the ends of the spatial axes off, down to `sizes`."""
+    for axis, size in enumerate(sizes, start=2):
+        if x.shape[axis] != size:
+            x = x.narrow(axis, 0, size)
+    return x

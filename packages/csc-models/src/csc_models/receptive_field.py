@@ -1,0 +1,71 @@
+"""Receptive fields by interval arithmetic.
+
+A network's deepest path is a list of steps from the output back to the input; each step maps the interval of voxels
+that are needed after a layer to the interval that is needed before it. Skip connections see less than the deepest
+path, so that they do not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+Step = Callable[[int, int], tuple[int, int]]
+"""Maps the first and the last needed output voxel of a layer to the first and last of its input."""
+
+
+def convolution(kernel: int, stride: int = 1) -> Step:
+    """Convolution of odd kernel size, centred; with a stride, voxel i of its output sits at voxel stride * i."""
+    half = kernel // 2
+    return lambda first, last: (stride * first - half, stride * last + half)
+
+
+def pooling(factor: int) -> Step:
+    """Pooling of windows that do not overlap."""
+    return lambda first, last: (factor * first, factor * last + factor - 1)
+
+
+def upsampling(factor: int) -> Step:
+    """Transposed convolution with kernel = stride = factor, or repetition of voxels."""
+    return lambda first, last: (first // factor, last // factor)
+
+
+def linear_upsampling() -> Step:
+    """Linear interpolation to twice the size: up to two neighbours per voxel, wherever the corners are aligned."""
+    return lambda first, last: ((first - 1) // 2, (last + 1) // 2)
+
+
+def strided_transposition() -> Step:
+    """Transposed convolution with kernel 3, stride 2, padding 1 and output padding 1."""
+    return lambda first, last: (first // 2, (last + 1) // 2)
+
+
+def receptive_field(steps: Iterable[Step], period: int) -> int:
+    """Width of the region that an output voxel sees.
+
+    Parameters
+    ----------
+    steps : iterable of Step
+        The deepest path, from the output to the input.
+    period : int
+        The product of all strides; the field depends on the position modulo this.
+
+    Returns
+    -------
+    int
+        Voxels along one axis, for the position that sees the most.
+
+    Examples
+    --------
+    >>> receptive_field([convolution(3), convolution(3)], period=1)
+    5
+    >>> receptive_field([convolution(3), upsampling(2), pooling(2), convolution(3)], period=2)
+    6
+    """
+    path: Sequence[Step] = tuple(steps)
+    widths = []
+    for position in range(period):
+        first = last = position
+        for step in path:
+            first, last = step(first, last)
+        widths.append(last - first + 1)
+    return max(widths)

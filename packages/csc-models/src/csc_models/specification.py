@@ -1,0 +1,212 @@
+"""What is known about a model besides its weights: how it is built, which arguments it takes, what it needs.
+
+`ModelSpec` says it for a name, for all arguments; `ModelCard` for one network with its arguments.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import nn
+
+from csc_models.arguments import check_arguments, plain_arguments
+from csc_models.errors import ModelArgumentError, nearest
+
+Arguments = Mapping[str, Any]
+DESCRIPTION_ATTRIBUTE = "csc_description"
+NO_ARGUMENTS: Arguments = MappingProxyType({})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SizeRule:
+    """Which sizes of the spatial axes a network takes.
+
+    Attributes
+    ----------
+    minimum : int
+        The smallest size per axis, in voxels.
+    efficient_multiple : int
+        Sizes that are multiples of this need no padding inside; all others work as well.
+    """
+
+    minimum: int
+    efficient_multiple: int
+
+    def __str__(self) -> str:
+        return f"any size from {self.minimum}; multiples of {self.efficient_multiple} need no padding inside"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelDescription:
+    """Name and arguments from which a network can be built again.
+
+    Attributes
+    ----------
+    name : str
+        Name in the catalogue.
+    arguments : mapping
+        All arguments as plain data.
+    """
+
+    name: str
+    arguments: Arguments
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelCard:
+    """Facts about one network.
+
+    Attributes
+    ----------
+    name : str
+        Name in the catalogue.
+    arguments : mapping
+        All arguments of the network, defaults included.
+    summary : str
+        What it is, in a sentence.
+    ndim : int
+        Number of spatial axes, 2 or 3.
+    parameters : int
+        Number of trainable parameters.
+    receptive_field : int or None
+        Voxels along an axis that an output voxel sees through convolutions; None if it sees all.
+        Normalisation over the patch is left out.
+    sizes : SizeRule
+        Sizes of the spatial axes that it takes.
+    source : str
+        The publication, or what else defines it.
+    """
+
+    name: str
+    arguments: Arguments
+    summary: str
+    ndim: int
+    parameters: int
+    receptive_field: int | None
+    sizes: SizeRule
+    source: str
+
+    def __str__(self) -> str:
+        field_of_view = "global" if self.receptive_field is None else f"{self.receptive_field} voxels"
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        return "\n".join(
+            (
+                f"{self.name}: {self.summary}",
+                f"  arguments        {arguments}",
+                f"  parameters       {self.parameters:,}",
+                f"  receptive field  {field_of_view}",
+                f"  input sizes      {self.sizes}",
+                f"  source           {self.source}",
+            )
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelSpec:
+    """How the models of one name are built, and their facts as functions of the arguments.
+
+    Attributes
+    ----------
+    name : str
+        Name in the catalogue.
+    builder : callable
+        Builds the network from named, annotated arguments. A class keeps each argument as an attribute of the same
+        name, so that a network that somebody constructed without the catalogue can be described as well.
+    summary, ndim, source
+        See `ModelCard`.
+    sizes : callable
+        Arguments to `SizeRule`.
+    receptive_field : callable
+        Arguments to `ModelCard.receptive_field`.
+    fixed : mapping
+        Arguments of the builder that the name stands for.
+    channels, classes : str
+        The builder's own words for the numbers of input and output channels; every model takes ``n_channels`` and
+        ``n_classes`` for them.
+    """
+
+    name: str
+    builder: Callable[..., nn.Module]
+    summary: str
+    ndim: int
+    source: str
+    sizes: Callable[[Arguments], SizeRule]
+    receptive_field: Callable[[Arguments], int | None]
+    fixed: Arguments = field(default_factory=dict)
+    channels: str = "n_channels"
+    classes: str = "n_classes"
+
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """Arguments that a user gives, with annotations and defaults, by name."""
+        signature = inspect.signature(self.builder, eval_str=True)
+        return {name: parameter for name, parameter in signature.parameters.items() if name not in self.fixed}
+
+    def complete(self, arguments: Arguments) -> dict[str, Any]:
+        """Check what was given, and add the defaults.
+
+        Raises
+        ------
+        ModelArgumentError
+            A name that the model does not take, a missing one, or a value of the wrong type.
+        """
+        parameters = self.parameters()
+        given: dict[str, Any] = {}
+        for name, value in arguments.items():
+            own_name = {"n_channels": self.channels, "n_classes": self.classes}.get(name, name)
+            if own_name not in parameters:
+                known = {*parameters, "n_channels", "n_classes"}
+                hint = nearest(name, known)
+                raise ModelArgumentError(
+                    f"{self.name} takes no argument {name!r}{hint}; its arguments are: {', '.join(parameters)}"
+                )
+            if own_name in given:
+                raise ModelArgumentError(f"{self.name}: {name!r} and {own_name!r} are the same argument; give one")
+            given[own_name] = value
+        return check_arguments(self.name, parameters, given)
+
+    def build(self, arguments: Arguments) -> nn.Module:
+        """Build the network, and leave its description on it."""
+        complete = self.complete(arguments)
+        model = self.builder(**self.fixed, **complete)
+        # Kept on the network itself, so that copies of it (an EMA, say) know what they are, too.
+        description = ModelDescription(name=self.name, arguments=plain_arguments(complete))
+        object.__setattr__(model, DESCRIPTION_ATTRIBUTE, description)
+        return model
+
+    def describe(self, model: nn.Module) -> ModelDescription | None:
+        """Describe a network that was made by calling its class; None if it is not of this name."""
+        if type(model) is not self.builder:
+            return None
+        if any(getattr(model, name) != value for name, value in self.fixed.items()):
+            return None
+        arguments = {name: getattr(model, name) for name in self.parameters()}
+        return ModelDescription(name=self.name, arguments=plain_arguments(arguments))
+
+    def card(self, arguments: Arguments = NO_ARGUMENTS) -> ModelCard:
+        """Facts about the network with these arguments; one input channel and two classes where they are not given."""
+        complete = self.complete(self._with_channels(arguments))
+        with torch.device("meta"):
+            model = self.builder(**self.fixed, **complete)
+        return ModelCard(
+            name=self.name,
+            arguments=MappingProxyType(plain_arguments(complete)),
+            summary=self.summary,
+            ndim=self.ndim,
+            parameters=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
+            receptive_field=self.receptive_field(complete),
+            sizes=self.sizes(complete),
+            source=self.source,
+        )
+
+    def _with_channels(self, arguments: Arguments) -> dict[str, Any]:
+        defaults = {
+            long: value
+            for long, own, value in (("n_channels", self.channels, 1), ("n_classes", self.classes, 2))
+            if long not in arguments and own not in arguments
+        }
+        return {**defaults, **arguments}
