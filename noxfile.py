@@ -1,0 +1,217 @@
+"""Every check of the project: `uv run nox` runs the default ones, `uv run nox --list` shows all."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tomllib
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.download_python = "never"  # the interpreters that are there, or none
+
+ROOT = Path(__file__).parent
+PACKAGES = ("csc-data", "csc-models", "csc-eval", "csc-train", "csc-submit", "csc-cli")
+TORCH_FREE = ("csc-data", "csc-eval", "csc-submit")
+# Two workers on the small machines of CI; more would fight over torch's threads.
+PYTEST = ("-q", "-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "2", "MPLBACKEND": "Agg"}
+# What must not come along when a package is installed alone.
+ABSENT = {"csc-data": ("torch",), "csc-models": ("zarr", "monai"), "csc-eval": ("torch",), "csc-submit": ("torch",)}
+
+
+def group(name: str) -> list[str]:
+    """Return the requirements of a dependency group of the root project."""
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return list(table["dependency-groups"][name])
+
+
+def install(session: nox.Session, *what: str, constrained: bool = True) -> None:
+    """Install into the session, at the versions of constraints.txt unless said otherwise."""
+    extra = ("-c", str(ROOT / "constraints.txt")) if constrained else ()
+    session.install(*what, *extra)
+
+
+def workspace() -> list[str]:
+    """Return pip arguments that install every package from the tree, with the extras that tests need."""
+    extras = {"csc-data": "[torch]", "csc-eval": "[dask,report]", "csc-models": "[tensorboard]"}
+    return [argument for name in PACKAGES for argument in ("-e", f"./packages/{name}{extras.get(name, '')}")]
+
+
+def build(session: nox.Session) -> Path:
+    """Build sdist and wheel of every package, once per run of nox, and return the folder."""
+    folder = ROOT / ".nox" / "dist"
+    if not _built:
+        shutil.rmtree(folder, ignore_errors=True)
+        for name in PACKAGES:
+            if shutil.which("uv"):
+                command = ("uv", "build", "-q", "--no-create-gitignore", "--out-dir", str(folder), f"packages/{name}")
+                session.run(*command, external=True, silent=True)
+            else:
+                session.install("build")
+                session.run("python", "-m", "build", "--outdir", str(folder), f"packages/{name}", silent=True)
+        _built.append(folder)
+    return folder
+
+
+_built: list[Path] = []
+
+
+def wheel(folder: Path, package: str) -> Path:
+    """Return the wheel of a package among those that were built."""
+    return next(folder.glob(f"{package.replace('-', '_')}-*.whl"))
+
+
+def siblings(package: str) -> list[str]:
+    """Return the packages of ours that a package needs, directly or through others."""
+    found: list[str] = []
+    queue = [package]
+    while queue:
+        table = tomllib.loads((ROOT / "packages" / queue.pop() / "pyproject.toml").read_text(encoding="utf-8"))
+        for requirement in table["project"]["dependencies"]:
+            match = re.match(r"[A-Za-z0-9-]+", requirement)
+            if match and match[0] in PACKAGES and match[0] not in found:
+                found.append(match[0])
+                queue.append(match[0])
+    return found
+
+
+def run_own_tests(session: nox.Session, package: str, *arguments: str) -> None:
+    """Run a package's tests from a copy, so that nothing of the tree but the tests themselves is in reach."""
+    copy = Path(session.create_tmp()) / package / "tests"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(ROOT / "packages" / package / "tests", copy)
+    config = ("-c", str(ROOT / "pyproject.toml"), "--rootdir", str(copy.parent), "-p", "no:cacheprovider")
+    session.run("pytest", *config, *PYTEST, *arguments, str(copy), env=ENVIRONMENT)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def typecheck(session: nox.Session) -> None:
+    """Check types: mypy, strict, on the sources of every package."""
+    install(session, *workspace(), *group("typecheck"))
+    session.run("mypy", *(f"packages/{name}/src" for name in PACKAGES))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests of all packages together, and those that cross packages."""
+    install(session, *workspace(), *group("test"))
+    session.run("pytest", *PYTEST, *session.posargs, env=ENVIRONMENT)
+
+
+@nox.session
+@nox.parametrize("package", PACKAGES, ids=PACKAGES)
+def isolated(session: nox.Session, package: str) -> None:
+    """Install one package's wheel alone, with its siblings' wheels where it needs them, and run its own tests there."""
+    folder = build(session)
+    wheels = [str(wheel(folder, name)) for name in (package, *siblings(package))]
+    install(session, *wheels, *group("test"))
+    for module in ABSENT.get(package, ()):
+        session.run(
+            "python", "-c", f"import importlib.util as u; assert u.find_spec({module!r}) is None, 'has {module}'"
+        )
+    run_own_tests(session, package)
+
+
+@nox.session
+def zarr3(session: nox.Session) -> None:
+    """Run the tests of the torch-free packages with the newest zarr."""
+    install(session, *(f"./packages/{name}" for name in TORCH_FREE), *group("test"), "zarr>=3", constrained=False)
+    for name in TORCH_FREE:
+        run_own_tests(session, name)
+
+
+@nox.session
+@nox.parametrize("package", TORCH_FREE, ids=TORCH_FREE)
+def minimums(session: nox.Session, package: str) -> None:
+    """Run the tests of the torch-free packages with the lowest versions that they declare."""
+    if session.venv_backend != "uv":
+        session.skip("choosing the lowest versions needs the uv backend")
+    paths = [f"./packages/{name}" for name in (package, *siblings(package))]
+    session.install(*paths, *group("test"), "--resolution", "lowest-direct")
+    run_own_tests(session, package)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Run `csc demo --quick` from built wheels, outside the tree."""
+    folder = build(session)
+    install(session, *(str(wheel(folder, name)) for name in PACKAGES))
+    place = session.create_tmp()
+    shutil.rmtree(Path(place) / "csc-demo", ignore_errors=True)
+    with session.chdir(place):
+        session.run("csc", "demo", "--quick", env=ENVIRONMENT)
+
+
+@nox.session(name="build")
+def build_session(session: nox.Session) -> None:
+    """Build sdists and wheels and let twine check them."""
+    folder = build(session)
+    session.install(*group("build"))
+    files = sorted(str(path) for path in folder.iterdir() if path.suffix in {".whl", ".gz"})
+    session.run("twine", "check", "--strict", *files)
+
+
+@nox.session(venv_backend="none")
+def release_check(session: nox.Session) -> None:
+    """Check that each version stands as the newest heading of its CHANGELOG, and in the package itself."""
+    for name in PACKAGES:
+        folder = ROOT / "packages" / name
+        version = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+        headings = re.findall(r"^## (\S+)", (folder / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+        if not headings or headings[0] != version:
+            session.error(f"{name}: version is {version}, newest heading of its CHANGELOG is {headings[:1] or 'none'}")
+        session.log(f"{name} {version}")
+
+
+def other_python(session: nox.Session) -> None:
+    """Run everything with another Python."""
+    install(session, *workspace(), *group("test"), constrained=False)
+    session.run("pytest", *PYTEST, *session.posargs, env=ENVIRONMENT)
+
+
+@nox.session(python="3.12", default=False)
+def py312(session: nox.Session) -> None:
+    """Run all tests with Python 3.12; skipped, and said so, where there is none."""
+    other_python(session)
+
+
+@nox.session(python="3.13", default=False)
+def py313(session: nox.Session) -> None:
+    """Run all tests with Python 3.13; skipped, and said so, where there is none."""
+    other_python(session)
+
+
+@nox.session(venv_backend="none", default=False)
+def constraints(session: nox.Session) -> None:
+    """Resolve everything anew and write constraints.txt, and the same list into pyproject.toml for `uv run`."""
+    project = ROOT / "pyproject.toml"
+    before, _, rest = project.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    project.write_text(f"{before}{BEGIN}\n{END}{after}", encoding="utf-8")
+    options = ("--all-packages", "--all-groups", "--all-extras", "--no-hashes", "--no-emit-workspace", "--no-annotate")
+    session.run("uv", "lock", "--upgrade", "-q", external=True)
+    text = session.run("uv", "export", "-q", "--no-header", *options, external=True, silent=True)
+    lines = sorted(line.strip() for line in str(text).splitlines() if "==" in line)
+    header = (
+        "# Versions that the checks run with, written by `nox -s constraints`; pip takes them by -c constraints.txt\n"
+    )
+    (ROOT / "constraints.txt").write_text(header + "\n".join(lines) + "\n", encoding="utf-8")
+    listed = "".join(f'    "{line.replace(chr(34), chr(39))}",\n' for line in lines)
+    block = f"{BEGIN}\nconstraint-dependencies = [\n{listed}]\n{END}"
+    project.write_text(before + block + after, encoding="utf-8")
+
+
+BEGIN = "# constraints: begin (written by `nox -s constraints`, the same as constraints.txt)"
+END = "# constraints: end"
