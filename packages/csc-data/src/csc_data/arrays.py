@@ -7,6 +7,7 @@ this module needs to know which zarr it runs on.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ from csc_data.errors import ExistingOutputError, MissingDataError, UnreadableDat
 ZARR_3 = int(zarr.__version__.split(".")[0]) >= 3
 
 _METADATA = (".zarray", ".zgroup", "zarr.json")
+
+_LARGEST_BLOSC_BLOCK = 2**30
 
 
 def join(path: str | os.PathLike[str], *parts: str) -> str:
@@ -94,12 +97,13 @@ def child_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """Return the names of the arrays and groups right below a local folder, sorted.
 
     Folders without metadata of their own count when something below them has some: the official tools write crops
-    without ``.zgroup``.
+    without ``.zgroup``. Hidden folders do not count: unfinished work lies in them.
     """
     folder = Path(path)
     if not folder.is_dir():
         return ()
-    return tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and _holds_zarr(entry)))
+    shown = (entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    return tuple(sorted(entry.name for entry in shown if _holds_zarr(entry)))
 
 
 def _holds_zarr(folder: Path) -> bool:
@@ -141,10 +145,12 @@ def create_array(
     if not overwrite and any((folder / name).exists() for name in _METADATA):
         raise ExistingOutputError(f"{folder} exists; overwrite it explicitly or choose another place")
     ensure_groups(folder.parent)
-    # A one-byte shuffle gains nothing on labels; zstd at level 3 packs annotations about 50 times.
-    codec = Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE)
     sizes = tuple(max(1, min(int(c), int(n))) for c, n in zip(chunks, shape, strict=True))
     common: dict[str, Any] = {"shape": tuple(map(int, shape)), "dtype": np.dtype(dtype), "chunks": sizes}
+    # Threads of Blosc store the blocks of a chunk as they finish, so that equal data gives unequal bytes; one block to
+    # a chunk has one order. Zstandard at level 3 packs annotations about 50 times.
+    chunk_bytes = math.prod(sizes) * np.dtype(dtype).itemsize
+    codec = Blosc(cname="zstd", clevel=3, shuffle=Blosc.SHUFFLE, blocksize=min(chunk_bytes, _LARGEST_BLOSC_BLOCK))
     if ZARR_3:
         array = zarr.create_array(
             str(folder),
