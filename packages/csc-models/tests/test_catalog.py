@@ -47,7 +47,7 @@ class TestCreate:
             create_model("3d_unet_s", **{"n_channels": 1, "n_classes": 1, **wrong})
 
     def test_all_wrong_arguments_are_reported_together(self):
-        with pytest.raises(ModelArgumentError, match="n_channels is missing.*n_classes='a'.*width=None"):
+        with pytest.raises(ModelArgumentError, match=r"n_channels is missing.*n_classes='a'.*width=None"):
             create_model("3d_unet_s", n_classes="a", width=None)
 
 

@@ -31,14 +31,18 @@ class SizeRule:
     minimum : int
         The smallest size per axis, in voxels.
     efficient_multiple : int
-        Sizes that are multiples of this need no padding inside; all others work as well.
+        Sizes that are multiples of this need no padding or cropping inside; all others work as well.
+    note : str
+        What else there is to know; may be empty.
     """
 
     minimum: int
     efficient_multiple: int
+    note: str = ""
 
     def __str__(self) -> str:
-        return f"any size from {self.minimum}; multiples of {self.efficient_multiple} need no padding inside"
+        text = f"any size from {self.minimum}; multiples of {self.efficient_multiple} are best"
+        return f"{text}; {self.note}" if self.note else text
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

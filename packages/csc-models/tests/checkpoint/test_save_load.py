@@ -65,7 +65,10 @@ class TestRoundTrip:
     def test_another_process_without_our_objects_can_read_it(self, tmp_path, model, description):
         path = tmp_path / "net.pth"
         save_checkpoint(path, model, description=description)
-        code = f"import torch; d = torch.load({str(path)!r}, weights_only=True); print(d['format'], d['description']['classes'])"
+        code = (
+            f"import torch; contents = torch.load({str(path)!r}, weights_only=True)\n"
+            "print(contents['format'], contents['description']['classes'])"
+        )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "csc-models ['mito', 'er']"
 
@@ -89,7 +92,7 @@ class TestRoundTrip:
         path = tmp_path / "own.pth"
         own = nn.Conv3d(1, 2, 3)
         save_checkpoint(path, own, description=CheckpointDescription(classes=("a", "b")))
-        with pytest.raises(CheckpointError, match="does not say which network.*model="):
+        with pytest.raises(CheckpointError, match=r"does not say which network.*model="):
             load_checkpoint(path)
         loaded = load_checkpoint(path, model=nn.Conv3d(1, 2, 3))
         assert torch.equal(loaded.model.weight, own.weight)
@@ -113,14 +116,14 @@ class TestWriting:
         path = tmp_path / "net.pth"
         with pytest.raises(CheckpointError, match=r"extra\['random'\]\['numpy'\]\[1\] is of type numpy.ndarray"):
             save_checkpoint(path, model, extra={"random": {"numpy": ("MT19937", np.zeros(3))}})
-        with pytest.raises(CheckpointError, match="description.*numpy"):
+        with pytest.raises(CheckpointError, match=r"description.*numpy"):
             save_checkpoint(
                 path, model, description=CheckpointDescription(input_arrays={"raw": {"shape": np.int64(3)}})
             )
         assert list(tmp_path.iterdir()) == []
 
     def test_missing_folder_is_named(self, tmp_path, model):
-        with pytest.raises(CheckpointError, match="no folder .*checkpoints"):
+        with pytest.raises(CheckpointError, match=r"no folder .*checkpoints"):
             save_checkpoint(tmp_path / "checkpoints" / "net.pth", model)
 
     def test_failed_write_leaves_the_old_file_and_nothing_else(self, tmp_path, model, monkeypatch):
@@ -148,7 +151,7 @@ class TestWriting:
 
 class TestBadFiles:
     def test_missing_file(self, tmp_path):
-        with pytest.raises(CheckpointNotFoundError, match="there is no checkpoint .*nowhere.pth") as caught:
+        with pytest.raises(CheckpointNotFoundError, match=r"there is no checkpoint .*nowhere.pth") as caught:
             load_checkpoint(tmp_path / "nowhere.pth")
         assert isinstance(caught.value, FileNotFoundError)
 
@@ -160,7 +163,7 @@ class TestBadFiles:
         part = tmp_path / "part.pth"
         for length in [0, 1, 10, 100, *range(1000, len(data) - 1, len(data) // 25), len(data) - 1]:
             part.write_bytes(data[:length])
-            with pytest.raises(CheckpointReadError, match="part.pth"):
+            with pytest.raises(CheckpointReadError, match=r"part.pth"):
                 load_checkpoint(part, model=model)
 
     def test_text_and_foreign_archives(self, tmp_path):
@@ -190,7 +193,7 @@ class TestBadFiles:
         save_checkpoint(path, model)
         contents = torch.load(path, weights_only=True)
         torch.save({**contents, "format_version": 99}, path)
-        with pytest.raises(CheckpointReadError, match="version 99.*install a newer one"):
+        with pytest.raises(CheckpointReadError, match=r"version 99.*install a newer one"):
             load_checkpoint(path)
         torch.save({**contents, "format": "theirs"}, path)
         with pytest.raises(CheckpointReadError, match="'theirs'"):

@@ -16,7 +16,7 @@ from csc_models.nets.layers import (
     TRANSPOSED,
     NormName,
     check_input,
-    check_positive,
+    check_least,
     crop_end,
     normalisation,
 )
@@ -69,7 +69,7 @@ class CompactUNet(nn.Module):
         self.depth = depth
         self.norm = norm
         self.gradient_checkpointing = gradient_checkpointing
-        check_positive("CompactUNet", n_channels=n_channels, n_classes=n_classes, width=width, depth=depth)
+        check_least("CompactUNet", n_channels=n_channels, n_classes=n_classes, width=width, depth=depth)
 
         widths = [width * 2**level for level in range(depth)]
         self.down = nn.ModuleList()

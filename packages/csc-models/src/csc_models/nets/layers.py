@@ -38,11 +38,11 @@ def normalisation(name: NormName, ndim: int, channels: int) -> nn.Module:
     return nn.GroupNorm(groups, channels)
 
 
-def check_positive(model: str, **values: int) -> None:
-    """Raise `ModelArgumentError` for numbers that are not at least 1."""
-    wrong = [f"{name}={value}" for name, value in values.items() if value < 1]
+def check_least(model: str, least: int = 1, **values: int) -> None:
+    """Raise `ModelArgumentError` for numbers that are smaller than `least`."""
+    wrong = [f"{name}={value}" for name, value in values.items() if value < least]
     if wrong:
-        raise ModelArgumentError(f"{model}: {', '.join(wrong)}: must be at least 1")
+        raise ModelArgumentError(f"{model}: {', '.join(wrong)}: must be at least {least}")
 
 
 def check_input(model: str, x: Tensor, ndim: int, channels: int, minimum: int) -> None:
@@ -64,4 +64,12 @@ def crop_end(x: Tensor, sizes: Sequence[int]) -> Tensor:
     for axis, size in enumerate(sizes, start=2):
         if x.shape[axis] != size:
             x = x.narrow(axis, 0, size)
+    return x
+
+
+def crop_centre(x: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Cut the spatial axes on both sides, down to `sizes`; of an odd rest, the end loses one more."""
+    for axis, size in enumerate(sizes, start=2):
+        if x.shape[axis] != size:
+            x = x.narrow(axis, (x.shape[axis] - size) // 2, size)
     return x

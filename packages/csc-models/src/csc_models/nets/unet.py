@@ -1,0 +1,203 @@
+"""The challenge's U-Nets: ``2d_unet`` and ``3d_unet``.
+
+Names of parts are those of the challenge's toolbox, so that state dicts saved by it load strictly.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from csc_models.nets.layers import (
+    BATCH_NORM,
+    CONVOLUTION,
+    LINEAR_MODE,
+    MAX_POOL,
+    TRANSPOSED,
+    check_input,
+    check_least,
+)
+from csc_models.nets.recomputation import recomputed
+from csc_models.receptive_field import (
+    Step,
+    convolution,
+    linear_upsampling,
+    pooling,
+    receptive_field,
+    upsampling,
+)
+from csc_models.specification import Arguments, ModelSpec, SizeRule
+
+_LEVELS = 4  # poolings on the way down
+_MINIMUM = 2**_LEVELS
+
+
+class DoubleConv(nn.Module):
+    """Twice convolution, batch norm, ReLU."""
+
+    def __init__(self, ndim: int, channels: int, middle: int, wide: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, after in ((channels, middle), (middle, wide)):
+            layers.append(CONVOLUTION[ndim](before, after, kernel_size=3, padding=1, bias=False))
+            layers.append(BATCH_NORM[ndim](after))
+            layers.append(nn.ReLU(inplace=True))
+        self.double_conv = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, channels, ...) to (B, wide, ...)."""
+        result: Tensor = self.double_conv(x)
+        return result
+
+
+class Down(nn.Module):
+    """Halve the resolution, then convolve twice."""
+
+    def __init__(self, ndim: int, channels: int, wide: int) -> None:
+        super().__init__()
+        self.maxpool_conv = nn.Sequential(MAX_POOL[ndim](2), DoubleConv(ndim, channels, wide, wide))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, channels, ...) to (B, wide, ... / 2)."""
+        result: Tensor = self.maxpool_conv(x)
+        return result
+
+
+class Up(nn.Module):
+    """Double the resolution, join with the skip connection, then convolve twice."""
+
+    def __init__(self, ndim: int, channels: int, wide: int, trilinear: bool) -> None:
+        super().__init__()
+        if trilinear:
+            self.up: nn.Module = nn.Upsample(scale_factor=2, mode=LINEAR_MODE[ndim], align_corners=True)
+            self.conv = DoubleConv(ndim, channels, channels // 2, wide)
+        else:
+            self.up = TRANSPOSED[ndim](channels, channels // 2, kernel_size=2, stride=2)
+            self.conv = DoubleConv(ndim, channels, wide, wide)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """Map coarse features and the skip connection's to features of the skip's size."""
+        x = _padded_like(self.up(x), skip)
+        result: Tensor = self.conv(torch.cat([skip, x], dim=1))
+        return result
+
+
+class _UNet(nn.Module):
+    """The network for any number of axes; the public classes fix it."""
+
+    ndim: int
+
+    def __init__(
+        self, n_channels: int, n_classes: int, trilinear: bool = False, gradient_checkpointing: bool = False
+    ) -> None:
+        super().__init__()
+        check_least(type(self).__name__, n_channels=n_channels, n_classes=n_classes)
+        self.n_channels = n_channels
+        self.n_classes = n_classes
+        self.trilinear = trilinear
+        self.gradient_checkpointing = gradient_checkpointing
+        ndim = self.ndim
+        # Linear upsampling does not narrow the features, so that the widths are halved beforehand.
+        factor = 2 if trilinear else 1
+        self.inc = DoubleConv(ndim, n_channels, 64, 64)
+        self.down1 = Down(ndim, 64, 128)
+        self.down2 = Down(ndim, 128, 256)
+        self.down3 = Down(ndim, 256, 512)
+        self.down4 = Down(ndim, 512, 1024 // factor)
+        self.up1 = Up(ndim, 1024, 512 // factor, trilinear)
+        self.up2 = Up(ndim, 512, 256 // factor, trilinear)
+        self.up3 = Up(ndim, 256, 128 // factor, trilinear)
+        self.up4 = Up(ndim, 128, 64, trilinear)
+        self.outc = nn.Sequential()
+        self.outc.add_module("conv", CONVOLUTION[ndim](64, n_classes, kernel_size=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, n_channels, [z,] y, x) to logits (B, n_classes, [z,] y, x) of the same spatial size.
+
+        Raises
+        ------
+        InputShapeError
+            Wrong number of axes or channels, or an axis shorter than 16.
+        """
+        check_input(type(self).__name__, x, self.ndim, self.n_channels, _MINIMUM)
+        save_memory = self.gradient_checkpointing
+        x = recomputed(self.inc, x, enabled=save_memory)
+        skips: list[Tensor] = []
+        for down in (self.down1, self.down2, self.down3, self.down4):
+            skips.append(x)
+            x = recomputed(down, x, enabled=save_memory)
+        for up in (self.up1, self.up2, self.up3, self.up4):
+            x = recomputed(up, x, skips.pop(), enabled=save_memory)
+        logits: Tensor = self.outc(x)
+        return logits
+
+
+class UNet_2D(_UNet):  # noqa: N801 - the name under which people import it
+    """The challenge's 2D U-Net.
+
+    Parameters
+    ----------
+    n_channels : int
+        Number of input channels.
+    n_classes : int
+        Number of output channels.
+    trilinear : bool
+        Upsample linearly instead of by transposed convolution (bilinearly, in 2D; the word is the challenge's).
+    gradient_checkpointing : bool
+        Compute activations again in the backward pass instead of keeping them: less memory, more time.
+    """
+
+    ndim = 2
+
+
+class UNet_3D(_UNet):  # noqa: N801 - the name under which people import it
+    """The challenge's 3D U-Net.
+
+    Parameters
+    ----------
+    n_channels : int
+        Number of input channels.
+    n_classes : int
+        Number of output channels.
+    trilinear : bool
+        Upsample linearly instead of by transposed convolution.
+    gradient_checkpointing : bool
+        Compute activations again in the backward pass instead of keeping them: less memory, more time.
+    """
+
+    ndim = 3
+
+
+def _padded_like(x: Tensor, other: Tensor) -> Tensor:
+    """Pad with zeros, on both sides, to the spatial size of another tensor.
+
+    Pooling drops the last voxel of odd sizes, and this puts it back, as the challenge's networks do.
+    """
+    padding: list[int] = []
+    for axis in reversed(range(2, x.ndim)):
+        lacking = other.shape[axis] - x.shape[axis]
+        padding += [lacking // 2, lacking - lacking // 2]
+    return functional.pad(x, padding) if any(padding) else x
+
+
+def _receptive_field(arguments: Arguments) -> int:
+    up = linear_upsampling() if arguments["trilinear"] else upsampling(2)
+    twice: list[Step] = [convolution(3), convolution(3)]
+    upwards = [*twice, up] * _LEVELS
+    downwards = [pooling(2), *twice] * _LEVELS
+    return receptive_field([*upwards, *twice, *downwards], period=2**_LEVELS)
+
+
+SPECS = tuple(
+    ModelSpec(
+        name=f"{builder.ndim}d_unet",
+        builder=builder,
+        summary=f"the challenge's {builder.ndim}D U-Net, widths 64 to 1024",
+        ndim=builder.ndim,
+        source="Ronneberger et al., U-Net, 2015, https://arxiv.org/abs/1505.04597",
+        sizes=lambda _: SizeRule(minimum=_MINIMUM, efficient_multiple=_MINIMUM),
+        receptive_field=_receptive_field,
+    )
+    for builder in (UNet_2D, UNet_3D)
+)
