@@ -20,8 +20,8 @@ RUN uv pip install --no-cache --torch-backend "${TORCH_BACKEND}" -c constraints.
         ./packages/csc-submit ./packages/csc-cli
 
 # Nothing needs root; data is mounted at /data.
-RUN useradd --create-home csc && mkdir /data && chown csc /data
-USER csc
+RUN useradd --create-home --uid 1000 csc && mkdir /data && chown csc /data
+USER 1000
 ENV CSC_DATA=/data
 WORKDIR /data
 CMD ["csc", "--help"]

@@ -90,10 +90,12 @@ def run_own_tests(session: nox.Session, package: str, *arguments: str) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and formatting."""
+    """Check style and formatting, and the Dockerfile where hadolint has a wheel."""
     session.install(*group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    if (Path(session.bin) / "hadolint").exists():
+        session.run("hadolint", "Dockerfile")
 
 
 @nox.session

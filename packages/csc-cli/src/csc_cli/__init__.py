@@ -1,3 +1,9 @@
-"""The csc command: the CellMap Segmentation Challenge from data split to score."""
+"""The ``csc`` command: options in, one call of a library, words out.
 
-__all__: list[str] = []
+Command modules import click at the top and their library inside the call, so that ``csc --help`` is quick.
+"""
+
+__all__ = ["main"]
+__version__ = "0.1.0"
+
+from csc_cli.main import main

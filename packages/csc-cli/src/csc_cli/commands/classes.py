@@ -1,0 +1,30 @@
+"""``csc classes``: the label classes of the challenge."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command()
+@click.option("--tested", is_flag=True, help="Only the classes that are scored.")
+@click.option("--instance", is_flag=True, help="Only the classes that are scored as instances.")
+def classes(tested: bool, instance: bool) -> None:
+    """List the label classes: id, how they are scored, and what group classes are made of."""
+    from csc_cli.console import plural, say, table
+    from csc_data.challenge import label_classes
+
+    by_id = {entry.id: name for name, entry in label_classes().items()}
+    rows = [
+        (
+            entry.id,
+            name,
+            "instance" if entry.instance else "semantic",
+            "yes" if entry.tested else "no",
+            " ".join(by_id[part] for part in sorted(entry.parts))
+            if len(entry.parts) <= 12
+            else plural(len(entry.parts), "class"),
+        )
+        for name, entry in label_classes().items()
+        if (entry.tested or not tested) and (entry.instance or not instance)
+    ]
+    say(table(["id", "class", "kind", "tested", "made of"], rows, indent=""))

@@ -1,0 +1,98 @@
+"""The entry point, and how errors reach the user."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from csc_data.errors import CscError
+
+COMMANDS: Mapping[str, str] = {
+    "demo": "csc_cli.commands.demo:demo",
+    "make-datasplit": "csc_cli.commands.make_datasplit:make_datasplit",
+    "train": "csc_cli.commands.train:train",
+    "predict": "csc_cli.commands.predict:predict",
+    "process": "csc_cli.commands.process:process",
+    "pack-results": "csc_cli.commands.pack_results:pack_results",
+    "evaluate": "csc_eval.command:evaluate",
+    "batch-eval": "csc_eval.command:batch_eval",
+    "classes": "csc_cli.commands.classes:classes",
+    "models": "csc_cli.commands.models:models",
+    "config": "csc_cli.commands.config:config",
+}
+"""Commands in the order in which people need them, and where each is defined."""
+
+
+class CommandGroup(click.Group):
+    """A group whose commands are imported when they are asked for, and whose errors are one line and exit code 1."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the path from data to score."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, _, attribute = place.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, and name the nearest one when there is none."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            if not near or near[0] in error.message:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean '{near[0]}'?", ctx) from error
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what users can cause becomes a message, anything else keeps its traceback."""
+        try:
+            return super().invoke(ctx)
+        except toolbox_errors() as error:
+            raise click.ClickException(str(error)) from error
+
+
+def toolbox_errors() -> tuple[type[Exception], ...]:
+    """Return the roots of the errors that the toolbox raises on purpose, as far as its packages are loaded.
+
+    csc-models stands alone and has a root of its own; importing it here for that would import torch.
+    """
+    models = sys.modules.get("csc_models")
+    return (CscError,) if models is None else (CscError, models.ModelError)
+
+
+@click.group(
+    cls=CommandGroup,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 110,
+        # --csv_path is what the official tool calls --csv-path.
+        "token_normalize_func": lambda token: token.replace("_", "-"),
+    },
+)
+@click.version_option(package_name="csc-cli", prog_name="csc")
+def csc() -> None:
+    r"""CellMap Segmentation Challenge: from data to score.
+
+    \b
+    Start with `csc demo`: it makes a small challenge and runs the whole path on it.
+    Each command says what it did and what comes next. Data lies in ./data unless
+    --data, CSC_DATA or `csc config set data DIR` says otherwise.
+    """
+
+
+def main() -> None:
+    """Run the command line."""
+    csc(prog_name="csc")

@@ -1,0 +1,54 @@
+"""The stages of the path, each one call of a library and the words about it; commands and the demo share them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from csc_cli.console import plural, say, table
+
+if TYPE_CHECKING:
+    from csc_data.settings import Settings
+    from csc_data.splitting import Datasplit
+
+
+def split_crops(
+    settings: Settings,
+    *,
+    classes: Sequence[str] | None = None,
+    validation_share: float = 0.2,
+    seed: int = 0,
+    min_voxels: int = 1,
+    csv_path: str | None = None,
+    dry_run: bool = False,
+) -> Datasplit:
+    """Make a datasplit, write it, and tell what is on which side."""
+    from csc_data.challenge import get_class
+    from csc_data.datasplit import write_datasplit
+    from csc_data.splitting import make_datasplit
+
+    for name in classes or ():
+        get_class(name)
+    split = make_datasplit(
+        settings, classes=classes, validation_share=validation_share, seed=seed, min_voxels=min_voxels
+    )
+    rows = [
+        (name, counts["train"], counts["validate"], f"{voxels['train']:,}", f"{voxels['validate']:,}")
+        for name, counts, voxels in ((name, split.crops[name], split.voxels[name]) for name in split.crops)
+    ]
+    say(table(["class", "train crops", "validate crops", "train voxels", "validate voxels"], rows))
+    for problem in split.left_out:
+        say(f"  left out: {problem}")
+    for name, counts in split.crops.items():
+        if not counts["validate"] or not counts["train"]:
+            say(f"  note: {name} has no {'validation' if counts['train'] else 'training'} crop")
+    usages = [row.usage for row in split.rows]
+    summary = f"{plural(usages.count('train'), 'crop')} to train, {usages.count('validate')} to validate"
+    if dry_run:
+        say(f"{summary}; nothing was written (--dry-run)")
+        return split
+    file = Path(csv_path) if csv_path else settings.path("datasplit")
+    write_datasplit(file, split.rows)
+    say(f"{summary}: wrote {file}")
+    return split

@@ -1,0 +1,37 @@
+def test_an_unknown_command_names_the_nearest_one(run):
+    result = run("trian")
+    assert result.exit_code == 2
+    assert "'train'" in result.stderr
+
+
+def test_underscores_in_options_are_accepted(run):
+    assert run("make-datasplit", "--csv_path", "x.csv", "--data", "nowhere").exit_code == 1
+    assert run("make-datasplit", "--csv-pathh", "x.csv").exit_code == 2
+
+
+def test_classes_lists_the_tested_ones(run):
+    output = run("classes", "--tested").output
+    rows = output.splitlines()[1:]
+    assert len(rows) == 48
+    mito = next(row.split() for row in rows if row.split()[1] == "mito")
+    assert mito == ["50", "mito", "instance", "yes", "mito_mem", "mito_lum", "mito_ribo"]
+
+
+def test_version_is_that_of_the_package(run):
+    assert run("--version").output.strip() == "csc, version 0.1.0"
+
+
+def test_a_missing_data_folder_is_one_line_that_says_what_to_do(run):
+    result = run("make-datasplit", "--data", "nowhere")
+    assert result.exit_code == 1
+    assert "nowhere" in result.stderr
+    assert "--data" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_an_empty_data_folder_is_one_line(run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    result = run("make-datasplit", "--data", "empty")
+    assert result.exit_code == 1
+    assert "holds no annotated crop" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
