@@ -19,6 +19,14 @@ TORCH_FREE = ("csc-data", "csc-eval", "csc-submit")
 # Two workers on the small machines of CI; more would fight over torch's threads.
 PYTEST = ("-q", "-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "2", "MPLBACKEND": "Agg"}
+# The platforms that hatch_build.py of csc-eval compiles for.
+WHEEL_TARGETS = (
+    "manylinux_2_17_x86_64",
+    "manylinux_2_17_aarch64",
+    "macosx_11_0_x86_64",
+    "macosx_11_0_arm64",
+    "win_amd64",
+)
 # What must not come along when a package is installed alone.
 ABSENT = {"csc-data": ("torch",), "csc-models": ("zarr", "monai"), "csc-eval": ("torch",), "csc-submit": ("torch",)}
 
@@ -154,6 +162,23 @@ def demo(session: nox.Session) -> None:
     shutil.rmtree(Path(place) / "csc-demo", ignore_errors=True)
     with session.chdir(place):
         session.run("csc", "demo", "--quick", env=ENVIRONMENT)
+
+
+@nox.session(default=False)
+def readme(session: nox.Session) -> None:
+    """Run the README's commands for a fresh clone in a fresh clone of the committed state; takes minutes."""
+    session.install(*group("test"))
+    session.run("pytest", "-v", "-m", "fresh_clone", "tests/test_readme.py")
+
+
+@nox.session(default=False)
+@nox.parametrize("target", WHEEL_TARGETS, ids=WHEEL_TARGETS)
+def wheels(session: nox.Session, target: str) -> None:
+    """Build csc-eval's wheel, which holds compiled kernels, for one of the usual platforms (zig compiles for all)."""
+    session.install("build", "ziglang>=0.13")
+    session.run(
+        "python", "-m", "build", "--wheel", "--outdir", "dist", "packages/csc-eval", env={"CSC_EVAL_TARGET": target}
+    )
 
 
 @nox.session(name="build")

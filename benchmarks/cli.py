@@ -1,6 +1,6 @@
 """How long `csc --help` and each `csc X --help` take; the bar is 0.3 s. Compared with an empty Python in the same run.
 
-    python benchmarks/cli.py
+python benchmarks/cli.py
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+
 from csc_cli.main import COMMANDS
 
 HEAVY = {"torch", "zarr", "numpy", "scipy", "numba", "skimage", "rich"}

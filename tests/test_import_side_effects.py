@@ -57,7 +57,7 @@ sys.addaudithook(watch)
 modules_of(package)
 after = (list(logging.root.handlers), logging.root.level, dict(os.environ))
 new = {n: list(getattr(l, "handlers", [])) for n, l in logging.root.manager.loggerDict.items()}
-ours_with_handlers = [n for n, h in new.items() if h and n.startswith("csc") and not all(isinstance(x, logging.NullHandler) for x in h)]
+ours_with_handlers = [n for n, h in new.items() if n.startswith("csc") and set(map(type, h)) - {logging.NullHandler}]
 print(json.dumps({"events": events, "same": before[:3] == after, "handlers": ours_with_handlers}))
 """
 

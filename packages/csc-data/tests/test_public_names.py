@@ -2,8 +2,9 @@ import importlib
 import subprocess
 import sys
 
-import csc_data
 import pytest
+
+import csc_data
 
 
 @pytest.mark.parametrize("name", csc_data.__all__)
