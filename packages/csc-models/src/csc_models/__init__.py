@@ -15,6 +15,9 @@ from csc_models.errors import (
     ModelError,
     UnknownModelError,
 )
+from csc_models.nets.resnet import ResNet
+from csc_models.nets.unet import UNet_2D, UNet_3D
+from csc_models.nets.vit_v_net import ViTVNet
 from csc_models.specification import ModelCard, ModelDescription, ModelSpec, SizeRule
 
 __all__ = [
@@ -28,8 +31,12 @@ __all__ = [
     "ModelDescription",
     "ModelError",
     "ModelSpec",
+    "ResNet",
     "SizeRule",
+    "UNet_2D",
+    "UNet_3D",
     "UnknownModelError",
+    "ViTVNet",
     "create_model",
     "describe_model",
     "list_models",

@@ -178,7 +178,8 @@ class ModelSpec:
         complete = self.complete(arguments)
         model = self.builder(**self.fixed, **complete)
         # Kept on the network itself, so that copies of it (an EMA, say) know what they are, too.
-        description = ModelDescription(name=self.name, arguments=plain_arguments(complete))
+        given = ModelDescription(name=self.name, arguments=plain_arguments(complete))
+        description = self.describe(model) or given
         object.__setattr__(model, DESCRIPTION_ATTRIBUTE, description)
         return model
 

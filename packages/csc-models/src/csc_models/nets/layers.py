@@ -59,6 +59,18 @@ def check_input(model: str, x: Tensor, ndim: int, channels: int, minimum: int) -
         )
 
 
+def check_batch_statistics(model: str, x: Tensor, stride: int) -> None:
+    """Raise `InputShapeError` if batch norm would be trained on a single voxel at the coarsest level."""
+    voxels = x.shape[0]
+    for size in x.shape[2:]:
+        voxels *= size // stride
+    if voxels < 2:
+        raise InputShapeError(
+            f"{model}: batch norm cannot be trained on one patch of {tuple(x.shape[2:])}, which is a single voxel at "
+            f"the coarsest level; give a larger batch, or an axis of at least {2 * stride}"
+        )
+
+
 def crop_end(x: Tensor, sizes: Sequence[int]) -> Tensor:
     """Cut the ends of the spatial axes off, down to `sizes`."""
     for axis, size in enumerate(sizes, start=2):

@@ -36,13 +36,18 @@ def recomputed(module: nn.Module, *inputs: Tensor, enabled: bool) -> Tensor:
 
 @contextmanager
 def _frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Keep batch norm from counting a batch for the second time."""
-    tracking = [part for part in module.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
-    tracking = [part for part in tracking if part.training]
-    for part in tracking:
-        part.track_running_stats = False
+    """Keep batch norm from counting a batch for the second time.
+
+    It must still save the same tensors, so that the statistics are updated with weight 0.
+    """
+    counting = [part for part in module.modules() if isinstance(part, _BatchNorm) and part.training]
+    before = [(part.momentum, part.num_batches_tracked) for part in counting]
+    for part in counting:
+        part.momentum = 0.0
+        part.num_batches_tracked = None
     try:
         yield
     finally:
-        for part in tracking:
-            part.track_running_stats = True
+        for part, (momentum, batches) in zip(counting, before, strict=True):
+            part.momentum = momentum
+            part.num_batches_tracked = batches

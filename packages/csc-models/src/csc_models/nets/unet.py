@@ -15,6 +15,7 @@ from csc_models.nets.layers import (
     LINEAR_MODE,
     MAX_POOL,
     TRANSPOSED,
+    check_batch_statistics,
     check_input,
     check_least,
 )
@@ -89,28 +90,34 @@ class _UNet(nn.Module):
     ndim: int
 
     def __init__(
-        self, n_channels: int, n_classes: int, trilinear: bool = False, gradient_checkpointing: bool = False
+        self,
+        n_channels: int,
+        n_classes: int,
+        trilinear: bool = False,
+        width: int = 64,
+        gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        check_least(type(self).__name__, n_channels=n_channels, n_classes=n_classes)
+        check_least(type(self).__name__, n_channels=n_channels, n_classes=n_classes, width=width)
         self.n_channels = n_channels
         self.n_classes = n_classes
         self.trilinear = trilinear
+        self.width = width
         self.gradient_checkpointing = gradient_checkpointing
         ndim = self.ndim
         # Linear upsampling does not narrow the features, so that the widths are halved beforehand.
         factor = 2 if trilinear else 1
-        self.inc = DoubleConv(ndim, n_channels, 64, 64)
-        self.down1 = Down(ndim, 64, 128)
-        self.down2 = Down(ndim, 128, 256)
-        self.down3 = Down(ndim, 256, 512)
-        self.down4 = Down(ndim, 512, 1024 // factor)
-        self.up1 = Up(ndim, 1024, 512 // factor, trilinear)
-        self.up2 = Up(ndim, 512, 256 // factor, trilinear)
-        self.up3 = Up(ndim, 256, 128 // factor, trilinear)
-        self.up4 = Up(ndim, 128, 64, trilinear)
+        self.inc = DoubleConv(ndim, n_channels, width, width)
+        self.down1 = Down(ndim, width, 2 * width)
+        self.down2 = Down(ndim, 2 * width, 4 * width)
+        self.down3 = Down(ndim, 4 * width, 8 * width)
+        self.down4 = Down(ndim, 8 * width, 16 * width // factor)
+        self.up1 = Up(ndim, 16 * width, 8 * width // factor, trilinear)
+        self.up2 = Up(ndim, 8 * width, 4 * width // factor, trilinear)
+        self.up3 = Up(ndim, 4 * width, 2 * width // factor, trilinear)
+        self.up4 = Up(ndim, 2 * width, width, trilinear)
         self.outc = nn.Sequential()
-        self.outc.add_module("conv", CONVOLUTION[ndim](64, n_classes, kernel_size=1))
+        self.outc.add_module("conv", CONVOLUTION[ndim](width, n_classes, kernel_size=1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, n_channels, [z,] y, x) to logits (B, n_classes, [z,] y, x) of the same spatial size.
@@ -118,9 +125,11 @@ class _UNet(nn.Module):
         Raises
         ------
         InputShapeError
-            Wrong number of axes or channels, or an axis shorter than 16.
+            Wrong number of axes or channels, an axis shorter than 16, or, in training, a single patch of 16.
         """
         check_input(type(self).__name__, x, self.ndim, self.n_channels, _MINIMUM)
+        if self.training:
+            check_batch_statistics(type(self).__name__, x, _MINIMUM)
         save_memory = self.gradient_checkpointing
         x = recomputed(self.inc, x, enabled=save_memory)
         skips: list[Tensor] = []
@@ -144,6 +153,8 @@ class UNet_2D(_UNet):  # noqa: N801 - the name under which people import it
         Number of output channels.
     trilinear : bool
         Upsample linearly instead of by transposed convolution (bilinearly, in 2D; the word is the challenge's).
+    width : int
+        Channels of the finest level; each of the four coarser ones has twice as many. The challenge's have 64.
     gradient_checkpointing : bool
         Compute activations again in the backward pass instead of keeping them: less memory, more time.
     """
@@ -162,6 +173,8 @@ class UNet_3D(_UNet):  # noqa: N801 - the name under which people import it
         Number of output channels.
     trilinear : bool
         Upsample linearly instead of by transposed convolution.
+    width : int
+        Channels of the finest level; each of the four coarser ones has twice as many. The challenge's have 64.
     gradient_checkpointing : bool
         Compute activations again in the backward pass instead of keeping them: less memory, more time.
     """
@@ -193,7 +206,7 @@ SPECS = tuple(
     ModelSpec(
         name=f"{builder.ndim}d_unet",
         builder=builder,
-        summary=f"the challenge's {builder.ndim}D U-Net, widths 64 to 1024",
+        summary=f"the challenge's {builder.ndim}D U-Net, five levels",
         ndim=builder.ndim,
         source="Ronneberger et al., U-Net, 2015, https://arxiv.org/abs/1505.04597",
         sizes=lambda _: SizeRule(minimum=_MINIMUM, efficient_multiple=_MINIMUM),
