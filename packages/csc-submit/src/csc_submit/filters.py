@@ -1,0 +1,61 @@
+"""Local steps of post-processing, and how much context each needs so that blocks do not show.
+
+At the border of the volume there is no context; the steps then act as if the outermost values went on, so that an
+object that the border cuts is not eaten from there.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from csc_data.geometry import Shape, Triple, as_shape
+from csc_submit.settings import ClassOptions
+
+_TRUNCATE = 3.0  # sigmas; beyond lies 0.3 % of a Gaussian
+
+
+def needed_halo(options: ClassOptions, voxel_size: Triple) -> Shape:
+    """Return the voxels per axis on each side beyond which nothing changes a block's result."""
+    smoothing = [int(_TRUNCATE * options.smoothing_nm / v + 0.5) for v in voxel_size]
+    # An erosion looks as far as the radius, and the dilation after it once more.
+    opening = [2 * (math.floor(options.opening_nm / v) + 1) if options.opening_nm else 0 for v in voxel_size]
+    return as_shape([s + o for s, o in zip(smoothing, opening, strict=True)])
+
+
+def smooth(values: npt.NDArray[np.float32], sigma_nm: float, voxel_size: Triple) -> npt.NDArray[np.float32]:
+    """Return the values, shape (z, y, x), under a Gaussian of a sigma in nm, cut off at three sigmas."""
+    if not sigma_nm:
+        return values
+    sigma = [sigma_nm / v for v in voxel_size]
+    smoothed: npt.NDArray[np.float32] = ndimage.gaussian_filter(values, sigma, mode="nearest", truncate=_TRUNCATE)
+    return smoothed
+
+
+def open_mask(mask: npt.NDArray[np.bool_], radius_nm: float, voxel_size: Triple) -> npt.NDArray[np.bool_]:
+    """Return the mask, shape (z, y, x), without what a ball of a radius in nm does not fit into.
+
+    Opening is an erosion and a dilation (Serra, Image Analysis and Mathematical Morphology, 1982), here by exact
+    Euclidean distances, so that the ball is round in nm whatever the voxel size.
+
+    Examples
+    --------
+    >>> open_mask(np.ones((1, 1, 5), dtype=bool), 8.0, (8.0, 8.0, 8.0)).tolist()
+    [[[True, True, True, True, True]]]
+    """
+    if not radius_nm or not mask.any():
+        return mask
+    core = distance_nm(mask, voxel_size) > radius_nm
+    return distance_nm(~core, voxel_size) <= radius_nm
+
+
+def distance_nm(mask: npt.NDArray[np.bool_], voxel_size: Triple) -> npt.NDArray[Any]:
+    """Return the nm from each voxel of a mask to the nearest voxel outside; infinite where there is none."""
+    if mask.all():
+        return np.full(mask.shape, np.inf)
+    distances: npt.NDArray[Any] = ndimage.distance_transform_edt(mask, sampling=voxel_size)
+    return distances

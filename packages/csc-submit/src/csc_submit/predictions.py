@@ -1,0 +1,88 @@
+"""Finding predictions below a data folder."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from csc_data.errors import MissingDataError
+from csc_data.settings import Settings
+
+_ZARR_METADATA = (".zgroup", ".zarray", "zarr.json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """One class of one crop, as found on disk; ``path`` is its group or array."""
+
+    dataset: str
+    crop: str
+    class_name: str
+    path: Path
+
+
+def find_predictions(settings: Settings, crops: Sequence[str] | None = None) -> tuple[Prediction, ...]:
+    """Look for predictions where the path template says.
+
+    Parameters
+    ----------
+    settings : Settings
+        Their ``predictions`` template tells where.
+    crops : sequence of str, optional
+        Names, ids or patterns of the crops wanted: ``crop234``, ``234``, ``crop2*``; all by default.
+
+    Returns
+    -------
+    tuple of Prediction
+        By data set, crop and class; hidden folders and those without zarr metadata are left out.
+
+    Raises
+    ------
+    MissingDataError
+        If there is none, or none of a crop that was asked for.
+    """
+    pattern = settings.predictions.format(dataset="*", crop="*", class_name="*")
+    expression = _expression(settings.predictions)
+    found = []
+    for path in settings.root.glob(pattern):
+        match = expression.fullmatch(path.relative_to(settings.root).as_posix())
+        if match and not path.name.startswith(".") and any((path / name).exists() for name in _ZARR_METADATA):
+            found.append(
+                Prediction(dataset=match["dataset"], crop=match["crop"], class_name=match["class_name"], path=path)
+            )
+    if not found:
+        raise MissingDataError(
+            f"{settings.root} holds no predictions (looked for {pattern}); `csc predict` makes them, --data names "
+            "another folder"
+        )
+    found.sort(key=lambda p: (p.dataset, _natural(p.crop), p.class_name))
+    if crops is None:
+        return tuple(found)
+    wanted = [f"crop{crop}" if str(crop).isdigit() else str(crop) for crop in crops]
+    for name in wanted:
+        if not any(fnmatch.fnmatchcase(prediction.crop, name) for prediction in found):
+            known = ", ".join(dict.fromkeys(prediction.crop for prediction in found))
+            raise MissingDataError(f"there are no predictions of {name}; there are some of {known}")
+    return tuple(p for p in found if any(fnmatch.fnmatchcase(p.crop, name) for name in wanted))
+
+
+def _natural(name: str) -> tuple[str, int]:
+    match = re.search(r"\d+$", name)
+    return (name[: match.start()], int(match[0])) if match else (name, -1)
+
+
+def _expression(template: str) -> re.Pattern[str]:
+    """Turn a path template into a pattern that finds its placeholders again."""
+    text, seen = "", set()
+    for position, part in enumerate(re.split(r"\{(\w+)\}", template)):
+        if position % 2 == 0:
+            text += re.escape(part)
+        elif part in seen:
+            text += f"(?P={part})"
+        else:
+            seen.add(part)
+            text += f"(?P<{part}>[^/]+)"
+    return re.compile(text)
