@@ -2,18 +2,27 @@
 
 A file holds the weights, and as plain data what is needed to use them again: the network's name and arguments, the
 classes, the input and target arrays, and the range that raw intensities are scaled to. Files are always read with
-``weights_only=True``: opening one from somebody else runs no code of theirs.
+``weights_only=True``: opening one from somebody else runs no code of theirs. State dicts of the challenge's toolbox are
+recognised.
 """
 
 from csc_models.checkpoint.contents import CheckpointDescription
+from csc_models.checkpoint.identity import CheckpointIdentity, identify
 from csc_models.checkpoint.loading import LoadedCheckpoint, load_checkpoint
 from csc_models.checkpoint.saving import save_checkpoint
-from csc_models.checkpoint.weights import load_weights
+from csc_models.checkpoint.selection import best_index, load_best_val, load_latest
+from csc_models.checkpoint.weights import LeftOut, load_weights
 
 __all__ = [
     "CheckpointDescription",
+    "CheckpointIdentity",
+    "LeftOut",
     "LoadedCheckpoint",
+    "best_index",
+    "identify",
+    "load_best_val",
     "load_checkpoint",
+    "load_latest",
     "load_weights",
     "save_checkpoint",
 ]

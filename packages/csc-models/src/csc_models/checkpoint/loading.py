@@ -1,46 +1,23 @@
-"""Read checkpoints: ours, and weights that somebody else saved."""
+"""Load checkpoints into networks."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from csc_models.catalog import create_model
-from csc_models.checkpoint.contents import FORMAT, FORMAT_VERSION, CheckpointDescription, check_raw_range
-from csc_models.checkpoint.files import read_file
+from csc_models.checkpoint.contents import CheckpointDescription, check_raw_range
+from csc_models.checkpoint.reading import Origin, StoredCheckpoint, read_checkpoint
 from csc_models.checkpoint.weights import LeftOut, load_weights
-from csc_models.errors import CheckpointError, CheckpointReadError
+from csc_models.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoredCheckpoint:
-    """What a file holds, before a network is built.
-
-    Attributes
-    ----------
-    path : Path
-        The file.
-    state : dict
-        Weights by key.
-    description : CheckpointDescription
-        What the file says about them; empty for bare weights.
-    extra : dict
-        What the writer added.
-    """
-
-    path: Path
-    state: dict[str, Tensor]
-    description: CheckpointDescription
-    extra: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,6 +36,10 @@ class LoadedCheckpoint:
         What the writer added, such as optimiser state and epoch.
     left_out : LeftOut
         Keys that were passed over; empty for a strict load.
+    origin : {"csc-models", "official", "unknown"}
+        Who wrote it: this package, the challenge's toolbox, or somebody whose network is not known.
+    notes : tuple of str
+        What was assumed about the file, for people; it is in the log as well.
     """
 
     path: Path
@@ -66,6 +47,8 @@ class LoadedCheckpoint:
     description: CheckpointDescription
     extra: dict[str, Any]
     left_out: LeftOut
+    origin: Origin
+    notes: tuple[str, ...]
 
 
 def load_checkpoint(
@@ -81,14 +64,15 @@ def load_checkpoint(
     Parameters
     ----------
     path : path
-        A file by `save_checkpoint`, or a bare state dict.
+        A file by `save_checkpoint`, or a bare state dict; one of the challenge's toolbox is recognised, and gets the
+        raw range 0 to 255 that it was trained on.
     model : torch.nn.Module, optional
         Load into this network, in place, instead of building the one that the file describes.
     strict : bool
         All keys and shapes must agree. Otherwise what fits is loaded, and `LoadedCheckpoint.left_out`, and a warning
         in the log, name the rest.
     raw_range : tuple of float, optional
-        For files that do not store it, see `CheckpointDescription`.
+        For files that do not store it, see `CheckpointDescription`; for recognised files, it replaces 0 to 255.
     map_location : str or torch.device
         Where the tensors go.
 
@@ -120,62 +104,24 @@ def load_checkpoint(
             "%s: not loaded: missing %s, surplus %s, of another shape %s",
             stored.path, list(left_out.missing), list(left_out.surplus), list(left_out.reshaped),
         )  # fmt: skip
+    for note in stored.notes:
+        logger.info("%s: %s", stored.path, note)
     return LoadedCheckpoint(
-        path=stored.path, model=model, description=description, extra=stored.extra, left_out=left_out
+        path=stored.path,
+        model=model,
+        description=description,
+        extra=stored.extra,
+        left_out=left_out,
+        origin=stored.origin,
+        notes=stored.notes,
     )
-
-
-def read_checkpoint(path: str | PathLike[str], *, map_location: str | torch.device = "cpu") -> StoredCheckpoint:
-    """Read what a file holds without building a network.
-
-    Raises
-    ------
-    CheckpointNotFoundError, CheckpointReadError
-        As `load_checkpoint`.
-    """
-    file = Path(path)
-    contents = read_file(file, map_location)
-    if not isinstance(contents, Mapping):
-        raise CheckpointReadError(f"{file} holds a {type(contents).__name__}, not a checkpoint")
-    if "format" not in contents:
-        return StoredCheckpoint(
-            path=file, state=_bare_state(file, contents), description=CheckpointDescription(), extra={}
-        )
-    if contents["format"] != FORMAT:
-        raise CheckpointReadError(f"{file} is of format {contents['format']!r}, not {FORMAT!r}")
-    version = contents.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise CheckpointReadError(
-            f"{file} has format version {version}; this csc-models reads up to {FORMAT_VERSION}: install a newer one"
-        )
-    lacking = [name for name in ("model", "description", "extra") if not isinstance(contents.get(name), Mapping)]
-    if lacking:
-        raise CheckpointReadError(f"{file} is incomplete: it lacks {', '.join(lacking)}")
-    return StoredCheckpoint(
-        path=file,
-        state=_bare_state(file, contents["model"]),
-        description=CheckpointDescription.from_plain(contents["description"]),
-        extra=dict(contents["extra"]),
-    )
-
-
-def _bare_state(file: Path, contents: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Check that a mapping is a state dict; one in a dict under the usual names is found."""
-    for name in ("model", "state_dict", "model_state_dict"):
-        if isinstance(contents.get(name), Mapping):
-            return _bare_state(file, contents[name])
-    wrong = [str(key) for key, value in contents.items() if not isinstance(value, Tensor)]
-    if wrong or not contents:
-        what = f"entries that are no tensors: {', '.join(wrong[:6])}" if wrong else "nothing in it"
-        raise CheckpointReadError(f"{file} is not a checkpoint: {what}")
-    return dict(contents)
 
 
 def _with_raw_range(stored: StoredCheckpoint, raw_range: tuple[float, float] | None) -> CheckpointDescription:
     if raw_range is None:
         return stored.description
     given = check_raw_range(raw_range)
-    if stored.description.raw_range not in (None, given):
+    if stored.origin == "csc-models" and stored.description.raw_range not in (None, given):
         raise CheckpointError(
             f"{stored.path} was trained with raw_range={stored.description.raw_range}, not {given}; leave raw_range out"
         )

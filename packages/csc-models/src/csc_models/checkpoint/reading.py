@@ -1,0 +1,112 @@
+"""Read checkpoint files: ours, and weights that somebody else saved. No network is built here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from csc_models.checkpoint.contents import FORMAT, FORMAT_VERSION, CheckpointDescription
+from csc_models.checkpoint.files import read_file
+from csc_models.checkpoint.official import OFFICIAL_RAW_RANGE, recognise
+from csc_models.checkpoint.weights import without_wrapper_prefixes
+from csc_models.errors import CheckpointReadError
+
+Origin = Literal["csc-models", "official", "unknown"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredCheckpoint:
+    """What a file holds, before a network is built.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    state : dict
+        Weights by key, without prefixes of wrappers.
+    description : CheckpointDescription
+        What the file says about them; empty for bare weights.
+    extra : dict
+        What the writer added.
+    origin : {"csc-models", "official", "unknown"}
+        Who wrote it: this package, the challenge's toolbox, or somebody whose network is not known.
+    notes : tuple of str
+        What was assumed about the file.
+    """
+
+    path: Path
+    state: dict[str, Tensor]
+    description: CheckpointDescription
+    extra: dict[str, Any]
+    origin: Origin
+    notes: tuple[str, ...] = ()
+
+
+def read_checkpoint(path: str | PathLike[str], *, map_location: str | torch.device = "cpu") -> StoredCheckpoint:
+    """Read what a file holds without building a network.
+
+    Raises
+    ------
+    CheckpointNotFoundError, CheckpointReadError
+        As `load_checkpoint`.
+    """
+    file = Path(path)
+    contents = read_file(file, map_location)
+    if not isinstance(contents, Mapping):
+        raise CheckpointReadError(f"{file} holds a {type(contents).__name__}, not a checkpoint")
+    if "format" not in contents:
+        return _bare_checkpoint(file, _state(file, contents))
+    if contents["format"] != FORMAT:
+        raise CheckpointReadError(f"{file} is of format {contents['format']!r}, not {FORMAT!r}")
+    version = contents.get("format_version")
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise CheckpointReadError(
+            f"{file} has format version {version}; this csc-models reads up to {FORMAT_VERSION}: install a newer one"
+        )
+    lacking = [name for name in ("model", "description", "extra") if not isinstance(contents.get(name), Mapping)]
+    if lacking:
+        raise CheckpointReadError(f"{file} is incomplete: it lacks {', '.join(lacking)}")
+    return StoredCheckpoint(
+        path=file,
+        state=_state(file, contents["model"]),
+        description=CheckpointDescription.from_plain(contents["description"]),
+        extra=dict(contents["extra"]),
+        origin="csc-models",
+    )
+
+
+def _state(file: Path, contents: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Check that a mapping is a state dict; one in a dict under the usual names is found."""
+    for name in ("model", "state_dict", "model_state_dict"):
+        if isinstance(contents.get(name), Mapping):
+            return _state(file, contents[name])
+    wrong = [str(key) for key, value in contents.items() if not isinstance(value, Tensor)]
+    if wrong or not contents:
+        what = f"entries that are no tensors: {', '.join(wrong[:6])}" if wrong else "nothing in it"
+        raise CheckpointReadError(f"{file} is not a checkpoint: {what}")
+    return without_wrapper_prefixes(contents)
+
+
+def _bare_checkpoint(file: Path, state: dict[str, Tensor]) -> StoredCheckpoint:
+    """Recognise what a bare state dict belongs to."""
+    found = recognise(state)
+    if found is None:
+        return StoredCheckpoint(
+            path=file, state=state, description=CheckpointDescription(), extra={}, origin="unknown",
+            notes=("bare weights: the network, the classes and raw_range have to be given",),
+        )  # fmt: skip
+    description = CheckpointDescription(
+        model_name=found.name, model_arguments=found.arguments, raw_range=OFFICIAL_RAW_RANGE
+    )
+    notes = (
+        f"recognised as a state dict of the challenge's toolbox for {found.name}, which trains on raw values of 0 to "
+        "255; give raw_range if it was trained otherwise",
+        *(f"assumed: {assumption}" for assumption in found.assumptions),
+    )
+    return StoredCheckpoint(path=file, state=state, description=description, extra={}, origin="official", notes=notes)

@@ -1,0 +1,191 @@
+"""Choose among the checkpoints of a run: the latest, or the one that validated best."""
+
+from __future__ import annotations
+
+import glob
+import math
+import re
+from collections.abc import Sequence
+from os import PathLike, fspath
+from pathlib import Path
+
+from torch import nn
+
+from csc_models.checkpoint.loading import LoadedCheckpoint, load_checkpoint
+from csc_models.errors import CheckpointError, CheckpointNotFoundError
+
+VALIDATION_TAG = "validation"
+
+
+def load_latest(search_path: str | PathLike[str], model: nn.Module, *, strict: bool = True) -> LoadedCheckpoint:
+    """Load the latest checkpoint of a run into a network, in place.
+
+    Parameters
+    ----------
+    search_path : path
+        A pattern such as ``"checkpoints/unet_*.pth"``, or a folder of ``.pth`` files. Files of one run, whose names
+        differ in a number at the end only, are ordered by it; others by their time of modification.
+    model : torch.nn.Module
+        The network.
+    strict : bool
+        As for `load_checkpoint`.
+
+    Returns
+    -------
+    LoadedCheckpoint
+        What was loaded; its `path` says from where.
+
+    Raises
+    ------
+    CheckpointNotFoundError
+        No file fits the pattern; the network is as it was.
+    CheckpointError
+        As for `load_checkpoint`.
+    """
+    pattern = fspath(search_path)
+    if Path(pattern).is_dir():
+        pattern = str(Path(glob.escape(pattern)) / "*.pth")
+    found = [Path(name) for name in glob.glob(pattern)]  # noqa: PTH207 - the pattern may be absolute
+    files = [path for path in found if path.is_file()]
+    if not files:
+        raise CheckpointNotFoundError(f"there is no checkpoint {pattern}")
+    return load_checkpoint(_latest(files), model=model, strict=strict)
+
+
+def load_best_val(
+    logs_save_path: str | PathLike[str],
+    model_save_path: str | PathLike[str],
+    model: nn.Module,
+    low_is_best: bool = True,
+    smoothing_window: int = 1,
+    *,
+    strict: bool = True,
+) -> LoadedCheckpoint:
+    """Load the checkpoint of the epoch with the best validation score into a network, in place.
+
+    Parameters
+    ----------
+    logs_save_path : path
+        Folder with the TensorBoard logs of the run; the scalars ``validation`` are read.
+    model_save_path : str
+        Path of the checkpoints with ``{epoch}`` in it, such as ``"checkpoints/unet_{epoch}.pth"``.
+    model : torch.nn.Module
+        The network.
+    low_is_best : bool
+        Whether the lowest score is the best (a loss), or the highest.
+    smoothing_window : int
+        Average each score with its neighbours, so many in all, before the best is chosen.
+    strict : bool
+        As for `load_checkpoint`.
+
+    Returns
+    -------
+    LoadedCheckpoint
+        What was loaded; its `path` says from where.
+
+    Raises
+    ------
+    CheckpointNotFoundError
+        No scores were logged, or the file of the best epoch is gone.
+    CheckpointError
+        tensorboard is not installed, an argument is wrong, or as for `load_checkpoint`.
+    """
+    template = fspath(model_save_path)
+    if "{epoch}" not in template:
+        raise CheckpointError(f"model_save_path={template!r} has no {{epoch}} in it")
+    scores = _logged_scores(fspath(logs_save_path))
+    available = _available_epochs(template)
+    epochs = _epochs([step for step, _ in scores], available)
+    best = epochs[best_index([value for _, value in scores], low_is_best, smoothing_window)]
+    path = Path(template.replace("{epoch}", str(best)))
+    if not path.is_file():
+        raise CheckpointNotFoundError(
+            f"epoch {best} validated best, but there is no checkpoint {path}; there are epochs {sorted(available)}"
+        )
+    return load_checkpoint(path, model=model, strict=strict)
+
+
+def best_index(scores: Sequence[float], low_is_best: bool = True, smoothing_window: int = 1) -> int:
+    """Index of the best score; the first of equal ones. NaN is never the best.
+
+    Parameters
+    ----------
+    scores : sequence of float
+        Scores in the order of epochs.
+    low_is_best : bool
+        Whether the lowest is the best, or the highest.
+    smoothing_window : int
+        Each score is replaced by the mean of so many around it; at the ends, of those that there are.
+
+    Raises
+    ------
+    CheckpointError
+        There is no score that is a number, or the window is not positive.
+
+    Examples
+    --------
+    >>> best_index([0.5, 0.1, 0.6, 0.2, 0.2, 0.3])
+    1
+    >>> best_index([0.5, 0.1, 0.6, 0.2, 0.2, 0.3], smoothing_window=3)
+    4
+    """
+    if smoothing_window < 1:
+        raise CheckpointError(f"smoothing_window={smoothing_window} must be at least 1")
+    before, after = smoothing_window // 2, (smoothing_window - 1) // 2
+    ranked = []
+    for index, score in enumerate(scores):
+        window = [value for value in scores[max(0, index - before) : index + after + 1] if not math.isnan(value)]
+        if not math.isnan(score):
+            mean = math.fsum(window) / len(window)
+            ranked.append((mean if low_is_best else -mean, index))
+    if not ranked:
+        raise CheckpointError("there is no validation score that is a number")
+    return min(ranked)[1]
+
+
+def _latest(files: list[Path]) -> Path:
+    numbered = [(match[1], int(match[2]), path) for path in files if (match := re.match(r"(.*?)(\d+)$", path.stem))]
+    if len(numbered) == len(files) and len({(name, path.parent) for name, _, path in numbered}) == 1:
+        return max(numbered)[2]
+    return max(files, key=lambda path: path.stat().st_mtime_ns)
+
+
+def _logged_scores(folder: str) -> list[tuple[int, float]]:
+    """Steps and validation scores in the order of steps; of scores for one step, the last written."""
+    try:
+        from tensorboard.backend.event_processing import event_accumulator
+    except ImportError as error:
+        raise CheckpointError("load_best_val needs tensorboard: pip install csc-models[tensorboard]") from error
+    if not Path(folder).is_dir():
+        raise CheckpointNotFoundError(f"there is no folder {folder} with TensorBoard logs")
+    # 0 keeps all events; the default keeps a random ten thousand of them.
+    events = event_accumulator.EventAccumulator(folder, size_guidance={event_accumulator.SCALARS: 0})
+    events.Reload()
+    tags = events.Tags()["scalars"]
+    if VALIDATION_TAG not in tags:
+        raise CheckpointNotFoundError(
+            f"there are no scalars {VALIDATION_TAG!r} in the TensorBoard logs in {folder}; there are: {', '.join(tags)}"
+        )
+    latest: dict[int, float] = {}
+    for event in sorted(events.Scalars(VALIDATION_TAG), key=lambda event: event.wall_time):
+        latest[event.step] = event.value
+    return sorted(latest.items())
+
+
+def _available_epochs(template: str) -> set[int]:
+    """Epochs that have a checkpoint."""
+    pattern = re.compile(re.escape(template).replace(re.escape("{epoch}"), r"(\d+)"))
+    names = glob.glob(glob.escape(template).replace(glob.escape("{epoch}"), "*"))  # noqa: PTH207 - see load_latest
+    return {int(match[1]) for name in names if (match := pattern.fullmatch(name))}
+
+
+def _epochs(steps: Sequence[int], available: set[int]) -> list[int]:
+    """Epochs, numbered from 1, at which scores were logged.
+
+    Steps are epochs where checkpoints say so. The challenge's toolbox logs the number of iterations instead; one
+    epoch is then the largest number that divides all steps.
+    """
+    if set(steps) <= available:
+        return list(steps)
+    iterations_per_epoch = math.gcd(*steps) or 1
+    return [step // iterations_per_epoch for step in steps]
