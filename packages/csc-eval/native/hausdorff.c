@@ -1,0 +1,334 @@
+/* Hausdorff distances between sets of voxels that are given as runs.
+
+   Only voxels of one set that the other lacks can be away from it. For each of them the nearest voxel is searched line by
+   line outward, with three shortcuts that leave the maximum exact: a voxel for which something is found within the
+   maximum so far is done; so is a stretch of a run whose ends both lie within the maximum of a known point of the other
+   set (distance to a point is convex along the run); and a stretch is halved only while its middle's distance plus its
+   half length exceeds the maximum. */
+#include "csc.h"
+
+typedef struct {
+    int32_t z, y, start, stop;
+} segment;
+
+typedef struct {
+    segment *items;
+    int64_t size, capacity;
+} segments;
+
+/* One of the two sets, ready to be searched: segments in raster order; line k (z, y ascending) holds
+   line_ptr[k] .. line_ptr[k + 1]; slice z holds lines slice_ptr[z - z_first] .. */
+typedef struct {
+    segments all;
+    int32_t *line_y;
+    int64_t *line_ptr;
+    int64_t *slice_ptr;
+    int64_t n_lines, capacity, slice_capacity;
+    int32_t z_first, z_last;
+} point_set;
+
+typedef struct {
+    double vz, vy, vx, cap;
+    int32_t wz, wy, wx; /* a point of the set that is searched, near the last voxel asked for */
+    int has_witness;
+    double reached; /* the largest distance so far */
+} walk;
+
+static int segments_push(segments *list, segment item)
+{
+    if (list->size == list->capacity) {
+        const int64_t capacity = list->capacity ? 2 * list->capacity : 256;
+        segment *items = realloc(list->items, (size_t)capacity * sizeof *items);
+        if (!items)
+            return -1;
+        list->items = items;
+        list->capacity = capacity;
+    }
+    list->items[list->size++] = item;
+    return 0;
+}
+
+static int index_lines(point_set *set)
+{
+    const int64_t n = set->all.size;
+    set->n_lines = 0;
+    if (n == 0)
+        return 0;
+    set->z_first = set->all.items[0].z;
+    set->z_last = set->all.items[n - 1].z;
+    const int64_t slices = (int64_t)set->z_last - set->z_first + 2;
+    if (set->capacity < n + 1) {
+        free(set->line_y);
+        free(set->line_ptr);
+        set->capacity = 2 * (n + 1);
+        set->line_y = malloc((size_t)set->capacity * sizeof(int32_t));
+        set->line_ptr = malloc((size_t)set->capacity * sizeof(int64_t));
+    }
+    if (set->slice_capacity < slices) {
+        free(set->slice_ptr);
+        set->slice_capacity = slices;
+        set->slice_ptr = malloc((size_t)slices * sizeof(int64_t));
+    }
+    if (!set->line_y || !set->line_ptr || !set->slice_ptr)
+        return -1;
+    int64_t slice = 0;
+    set->slice_ptr[0] = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const segment *s = set->all.items + i;
+        if (i == 0 || s->z != s[-1].z || s->y != s[-1].y) {
+            while (slice < (int64_t)s->z - set->z_first)
+                set->slice_ptr[++slice] = set->n_lines;
+            set->line_y[set->n_lines] = s->y;
+            set->line_ptr[set->n_lines++] = i;
+        }
+    }
+    set->line_ptr[set->n_lines] = n;
+    while (slice < slices - 1)
+        set->slice_ptr[++slice] = set->n_lines;
+    return 0;
+}
+
+/* The x of the line that is nearest to x. */
+static int32_t nearest_in_line(const point_set *set, int64_t line, int32_t x)
+{
+    int64_t low = set->line_ptr[line], high = set->line_ptr[line + 1];
+    const segment *items = set->all.items;
+    while (high - low > 1) { /* the last segment that starts at or before x */
+        const int64_t middle = (low + high) / 2;
+        if (items[middle].start <= x)
+            low = middle;
+        else
+            high = middle;
+    }
+    if (items[low].start > x)
+        return items[low].start;
+    if (items[low].stop > x)
+        return x;
+    const int32_t before = items[low].stop - 1;
+    if (low + 1 < set->line_ptr[line + 1] && items[low + 1].start - x < x - before)
+        return items[low + 1].start;
+    return before;
+}
+
+static double squared(const walk *w, int64_t dz, int64_t dy, int64_t dx)
+{
+    const double a = (double)dz * w->vz, b = (double)dy * w->vy, c = (double)dx * w->vx;
+    return a * a + b * b + c * c;
+}
+
+/* Looks at lines of one slice from y outward; improves *best; returns 1 when it is at most enough. */
+static int search_slice(const point_set *set, walk *w, int32_t z, int32_t y, int32_t x, int32_t slice, double enough,
+                        double *best)
+{
+    const int64_t first = set->slice_ptr[slice - set->z_first], last = set->slice_ptr[slice - set->z_first + 1];
+    if (first == last)
+        return 0;
+    int64_t low = first, high = last; /* lines below `low` lie before y, lines from it on at or after y */
+    while (low < high) {
+        const int64_t middle = (low + high) / 2;
+        if (set->line_y[middle] < y)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    int64_t down = low - 1, up = low;
+    while (down >= first || up < last) {
+        const int64_t to_down = down >= first ? (int64_t)y - set->line_y[down] : INT32_MAX;
+        const int64_t to_up = up < last ? (int64_t)set->line_y[up] - y : INT32_MAX;
+        const int64_t line = to_up <= to_down ? up++ : down--;
+        const int64_t dy = to_up <= to_down ? to_up : to_down;
+        if (squared(w, (int64_t)slice - z, dy, 0) >= *best)
+            return 0; /* all that follow are farther */
+        const int32_t near = nearest_in_line(set, line, x);
+        const double d = squared(w, (int64_t)slice - z, dy, (int64_t)near - x);
+        if (d < *best) {
+            *best = d;
+            w->wz = slice;
+            w->wy = set->line_y[line];
+            w->wx = near;
+            w->has_witness = 1;
+            if (d <= enough)
+                return 1;
+        }
+    }
+    return 0;
+}
+
+/* Squared distance from a voxel to the set, at most cap squared; may return early with any value <= enough. */
+static double search(const point_set *set, walk *w, int32_t z, int32_t y, int32_t x, double enough)
+{
+    double best = w->cap * w->cap;
+    if (w->has_witness) {
+        const double known = squared(w, (int64_t)w->wz - z, (int64_t)w->wy - y, (int64_t)w->wx - x);
+        if (known <= enough)
+            return known;
+        if (known < best)
+            best = known;
+    }
+    int64_t down = z < set->z_last ? z : set->z_last, up = down + 1;
+    if (z < set->z_first) {
+        down = set->z_first - 1;
+        up = set->z_first;
+    }
+    while (down >= set->z_first || up <= set->z_last) {
+        const int64_t to_down = down >= set->z_first ? (int64_t)z - down : INT32_MAX;
+        const int64_t to_up = up <= set->z_last ? up - z : INT32_MAX;
+        const int64_t slice = to_up < to_down ? up++ : down--;
+        if (squared(w, to_up < to_down ? to_up : to_down, 0, 0) >= best)
+            break;
+        if (search_slice(set, w, z, y, x, (int32_t)slice, enough, &best))
+            break;
+    }
+    return best;
+}
+
+static void walk_stretch(const point_set *set, walk *w, int32_t z, int32_t y, int32_t start, int32_t stop)
+{
+    if (w->has_witness) {
+        const double left = squared(w, (int64_t)w->wz - z, (int64_t)w->wy - y, (int64_t)w->wx - start);
+        const double right = squared(w, (int64_t)w->wz - z, (int64_t)w->wy - y, (int64_t)w->wx - (stop - 1));
+        const double limit = w->reached * w->reached;
+        if (left <= limit && right <= limit)
+            return;
+    }
+    const int32_t middle = start + (stop - 1 - start) / 2;
+    const double half = (double)(stop - 1 - middle) * w->vx;
+    const double slack = w->reached - half;
+    const double d = sqrt(search(set, w, z, y, middle, slack > 0 ? slack * slack : -1.0));
+    if (d > w->reached)
+        w->reached = d;
+    /* A search that ended early found d <= reached - half. The tolerance keeps rounding from cutting a stretch off. */
+    if (w->reached >= w->cap || d + half <= w->reached * (1 - 1e-12))
+        return;
+    if (middle > start)
+        walk_stretch(set, w, z, y, start, middle);
+    if (w->reached < w->cap && middle + 1 < stop)
+        walk_stretch(set, w, z, y, middle + 1, stop);
+}
+
+/* The parts of a that b lacks. */
+static int subtract(const segments *a, const segments *b, segments *out)
+{
+    int64_t j = 0;
+    out->size = 0;
+    for (int64_t i = 0; i < a->size; i++) {
+        segment rest = a->items[i];
+        while (j < b->size && (b->items[j].z < rest.z || (b->items[j].z == rest.z && (b->items[j].y < rest.y ||
+                               (b->items[j].y == rest.y && b->items[j].stop <= rest.start)))))
+            j++;
+        for (int64_t k = j; k < b->size && b->items[k].z == rest.z && b->items[k].y == rest.y &&
+                            b->items[k].start < rest.stop; k++) {
+            if (b->items[k].start > rest.start) {
+                segment before = rest;
+                before.stop = b->items[k].start;
+                if (segments_push(out, before))
+                    return -1;
+            }
+            rest.start = b->items[k].stop;
+            if (rest.start >= rest.stop)
+                break;
+        }
+        if (rest.start < rest.stop && segments_push(out, rest))
+            return -1;
+    }
+    return 0;
+}
+
+/* Raises w->reached to the largest distance of a segment's voxels from the set. */
+static void walk_all(const segments *from, const point_set *to, walk *w)
+{
+    w->has_witness = 0;
+    /* A coarse pass first: it usually finds nearly the maximum, which then spares the others their search. */
+    const int64_t stride = from->size > 256 ? 61 : 1;
+    for (int pass = stride > 1 ? 0 : 1; pass < 2; pass++)
+        for (int64_t i = 0; i < from->size && w->reached < w->cap; i += pass ? 1 : stride) {
+            const segment *s = from->items + i;
+            walk_stretch(to, w, s->z, s->y, s->start, s->stop);
+        }
+}
+
+typedef struct {
+    const int64_t *line_ptr; /* unused lines cost nothing: runs carry their line */
+    const int32_t *line, *start, *stop;
+    const int64_t *order, *label_ptr; /* runs of label k: order[label_ptr[k]] .. order[label_ptr[k + 1]) */
+} labelled_runs;
+
+static int gather(const labelled_runs *runs, int64_t label, int64_t ny, segments *out)
+{
+    for (int64_t k = runs->label_ptr[label]; k < runs->label_ptr[label + 1]; k++) {
+        const int64_t i = runs->order[k];
+        const segment s = {(int32_t)(runs->line[i] / ny), (int32_t)(runs->line[i] % ny), runs->start[i], runs->stop[i]};
+        if (segments_push(out, s))
+            return -1;
+    }
+    return 0;
+}
+
+static int by_raster(const void *left, const void *right)
+{
+    const segment *a = left, *b = right;
+    if (a->z != b->z)
+        return a->z < b->z ? -1 : 1;
+    if (a->y != b->y)
+        return a->y < b->y ? -1 : 1;
+    return (a->start > b->start) - (a->start < b->start);
+}
+
+static int one_pair(const labelled_runs *truth, const labelled_runs *prediction, int64_t t, int64_t p1, int64_t p2,
+                    int64_t ny, walk *w, point_set *a, point_set *b, segments *rest)
+{
+    a->all.size = b->all.size = 0;
+    if (gather(truth, t, ny, &a->all) || gather(prediction, p1, ny, &b->all))
+        return -1;
+    if (p2 > 0) {
+        if (gather(prediction, p2, ny, &b->all))
+            return -1;
+        qsort(b->all.items, (size_t)b->all.size, sizeof(segment), by_raster);
+    }
+    w->reached = 0;
+    if (a->all.size == 0 || b->all.size == 0) {
+        w->reached = a->all.size == b->all.size ? 0 : w->cap;
+        return 0;
+    }
+    if (index_lines(a) || index_lines(b) || subtract(&a->all, &b->all, rest))
+        return -1;
+    walk_all(rest, b, w);
+    if (w->reached < w->cap) {
+        if (subtract(&b->all, &a->all, rest))
+            return -1;
+        walk_all(rest, a, w);
+    }
+    return 0;
+}
+
+static void release(point_set *set)
+{
+    free(set->all.items);
+    free(set->line_y);
+    free(set->line_ptr);
+    free(set->slice_ptr);
+}
+
+/* Distances, at most cap, of n pairs (truth label, one or two prediction labels; second 0: none).
+   Returns 0, or -1 without memory. */
+CSC_API int csc_hausdorff(int64_t n, const int64_t *t, const int64_t *p1, const int64_t *p2, int64_t ny,
+                          const double *voxel_size, double cap, const int32_t *t_line, const int32_t *t_start,
+                          const int32_t *t_stop, const int64_t *t_order, const int64_t *t_label_ptr,
+                          const int32_t *p_line, const int32_t *p_start, const int32_t *p_stop, const int64_t *p_order,
+                          const int64_t *p_label_ptr, double *distance)
+{
+    const labelled_runs truth = {NULL, t_line, t_start, t_stop, t_order, t_label_ptr};
+    const labelled_runs prediction = {NULL, p_line, p_start, p_stop, p_order, p_label_ptr};
+    point_set a = {{NULL, 0, 0}, NULL, NULL, NULL, 0, 0, 0, 0, 0}, b = a;
+    segments rest = {NULL, 0, 0};
+    int status = 0;
+    for (int64_t i = 0; i < n && status == 0; i++) {
+        walk w = {voxel_size[0], voxel_size[1], voxel_size[2], cap, 0, 0, 0, 0, 0};
+        status = one_pair(&truth, &prediction, t[i], p1[i], p2[i], ny, &w, &a, &b, &rest);
+        distance[i] = w.reached < cap ? w.reached : cap;
+    }
+    release(&a);
+    release(&b);
+    free(rest.items);
+    return status;
+}

@@ -1,0 +1,1 @@
+"""Surface distances of matched instances."""
