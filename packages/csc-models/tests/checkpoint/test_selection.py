@@ -1,5 +1,6 @@
 import math
 import os
+import sys
 
 import pytest
 import torch
@@ -107,9 +108,15 @@ class TestBestValidation:
 
     def test_more_events_than_tensorboard_keeps_by_default(self, write_log, tmp_path, model):
         saved(tmp_path / "long_7.pth", 7)
+        # By default TensorBoard's reader keeps 10,000 of them, and step 7 is not among those.
         logs = write_log([(epoch, 0.0 if epoch == 7 else 1.0) for epoch in range(1, 12_000)])
         load_best_val(logs, tmp_path / "long_{epoch}.pth", model)
         assert model.weight.item() == 7
+
+    def test_without_tensorboard_says_what_to_install(self, template, tmp_path, model, monkeypatch):
+        monkeypatch.setitem(sys.modules, "tensorboard.backend.event_processing", None)
+        with pytest.raises(CheckpointError, match=r"pip install csc-models\[tensorboard\]"):
+            load_best_val(tmp_path, template, model)
 
     def test_missing_pieces_are_named(self, write_log, template, tmp_path, model):
         with pytest.raises(CheckpointNotFoundError, match="no folder"):

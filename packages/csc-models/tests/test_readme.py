@@ -1,0 +1,26 @@
+"""The Python of the README runs as it stands, and its table says what the cards say."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from csc_models import list_models, model_card
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("code", BLOCKS, ids=["networks", "checkpoints"])
+def test_python_runs(code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+
+
+def test_listed_names_and_figures_are_right():
+    assert str(list_models("3d_*")) in README
+    for name in list_models():
+        (row,) = [line for line in README.splitlines() if line.startswith("|") and f"`{name}`" in line]
+        card = model_card(name)
+        assert f"{card.parameters:,}" in row
+        assert f"| {card.receptive_field or 'all'} |" in row
