@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -59,18 +60,21 @@ class KernelBuildHook(BuildHookInterface[Any]):
             return
         target = os.environ.get("CSC_EVAL_TARGET")
         triple, name = TARGETS[target] if target else ("", library_name())
-        folder = Path(self.root) / "src" / "csc_eval"
-        for stale in folder.glob("_kernels.*"):
-            stale.unlink()
+        # An editable install finds the library beside the sources; a wheel gets it from a folder of its own, so that
+        # building for another platform leaves the checkout's alone.
+        editable = version == "editable"
+        folder = Path(self.root) / "src" / "csc_eval" if editable else Path(tempfile.mkdtemp(prefix="csc-eval-"))
         library = folder / name
+        fresh = folder / f"{name}.new"
         sources = sorted(str(path) for path in (Path(self.root) / "native").glob("*.c"))
-        subprocess.run([*self._compiler(triple), *FLAGS, *self._platform_flags(name), "-o", str(library), *sources], check=True)
-        for debris in (*folder.glob("_kernels.lib"), *folder.glob("_kernels.pdb")):
-            debris.unlink()
+        command = [*self._compiler(triple), *FLAGS, "-o", str(fresh), *sources, *self._platform_flags(name)]
+        subprocess.run(command, check=True)
+        fresh.replace(library)  # a process that has the old one open keeps it
         platform = target or sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["tag"] = f"py3-none-{platform}"
         build_data["pure_python"] = False
-        build_data["artifacts"].append(f"src/csc_eval/{name}")
+        if not editable:
+            build_data["force_include"][str(library)] = f"csc_eval/{name}"
 
     @staticmethod
     def _platform_flags(name: str) -> list[str]:
