@@ -1,0 +1,84 @@
+"""Where a patch lies: from whole voxels of a crop's lattice to the lattices of input and target in nm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from csc_data.geometry import Grid, Roi, Shape, as_shape
+from csc_data.loader.array_info import ArrayInfo
+from csc_data.loader.spatial import Orientation
+
+Position = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchShape:
+    """Input and target of a network; both patches have the same centre."""
+
+    input: ArrayInfo
+    target: ArrayInfo
+
+    def target_lattice(self, bounds: Roi, orientation: Orientation) -> Grid:
+        """Return the lattice of a whole crop for targets that lie in it in this orientation."""
+        return Grid.covering(bounds, orientation.to_world(self.target.scale))
+
+    def target_shape(self, orientation: Orientation) -> Shape:
+        """Return the target's voxels along the axes of the volume."""
+        return as_shape(orientation.to_world(self.target.shape))
+
+    def input_grid(self, target: Grid, orientation: Orientation) -> Grid:
+        """Return the lattice of the input that belongs to the lattice of a target."""
+        return centred_grid(target, orientation.to_world(self.input.shape), orientation.to_world(self.input.scale))
+
+    def reach(self, bounds: Roi) -> Roi:
+        """Return the box in nm that inputs of any orientation can need for targets in or over a crop."""
+        target, given = max(self.target.extent), max(self.input.extent)
+        voxel = max(*self.target.scale, *self.input.scale)
+        margin = [max(0.0, target - extent) + max(0.0, given - target) / 2 + 2 * voxel for extent in bounds.extent]
+        return bounds.grow(margin)
+
+
+def centred_grid(around: Grid, shape: Sequence[int], voxel_size: Sequence[float]) -> Grid:
+    """Return a lattice whose box has the same centre as that of another one."""
+    bounds = around.bounds
+    begin = [
+        (b + e) / 2 - (n - 1) / 2 * v for b, e, n, v in zip(bounds.begin, bounds.end, shape, voxel_size, strict=True)
+    ]
+    z, y, x = begin
+    return Grid(voxel_size=(voxel_size[0], voxel_size[1], voxel_size[2]), translation=(z, y, x), shape=as_shape(shape))
+
+
+def begin_range(count: int, size: int) -> tuple[int, int]:
+    """Return the first and last voxel at which a patch may begin along an axis of a crop.
+
+    Where the patch fits it stays within the crop; where it does not, the crop stays within the patch.
+
+    >>> begin_range(100, 64), begin_range(50, 64)
+    ((0, 36), (-14, 0))
+    """
+    return min(0, count - size), max(0, count - size)
+
+
+def draw_begin(rng: np.random.Generator, lattice: Grid, shape: Shape, anchor: Position | None = None) -> Position:
+    """Draw where a patch begins, in voxels of a crop's lattice.
+
+    Parameters
+    ----------
+    rng : Generator
+    lattice : Grid
+        That of the whole crop.
+    shape : tuple of int
+        Voxels of the patch along the volume's axes.
+    anchor : tuple of int, optional
+        A voxel that the patch must hold.
+    """
+    begin = []
+    for axis in range(3):
+        low, high = begin_range(lattice.shape[axis], shape[axis])
+        if anchor is not None:
+            low, high = max(low, anchor[axis] - shape[axis] + 1), min(high, anchor[axis])
+        begin.append(int(rng.integers(low, high + 1)))
+    return begin[0], begin[1], begin[2]

@@ -1,0 +1,71 @@
+"""The checkpoints of a run: their names on disk, the latest, the best."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from csc_data.errors import MissingDataError
+from csc_models.checkpoint.reading import read_checkpoint
+
+TRAINING = "training"
+"""Key in the checkpoint's ``extra`` under which the trainer keeps its state."""
+
+
+class NoCheckpointError(MissingDataError):
+    """A checkpoint was asked for, and there is none."""
+
+
+def checkpoint_path(template: str, model_name: str, epoch: int) -> Path:
+    """Return where the checkpoint of an epoch lies."""
+    return Path(template.format(model_name=model_name, epoch=epoch)).expanduser()
+
+
+def list_checkpoints(template: str, model_name: str) -> dict[int, Path]:
+    """Return the checkpoints of a run by epoch, in order."""
+    marker = "\0"
+    pattern = Path(template.format(model_name=model_name, epoch=marker)).expanduser()
+    depth = next((i for i, part in enumerate(pattern.parts) if marker in part), len(pattern.parts) - 1)
+    root = Path(*pattern.parts[:depth])
+    expression = re.compile(r"(\d+)".join(map(re.escape, "/".join(pattern.parts[depth:]).split(marker, 1))))
+    found = {}
+    if root.is_dir():
+        depth_below = len(pattern.parts) - depth
+        for path in root.glob("/".join(["*"] * depth_below)):
+            match = expression.fullmatch(path.relative_to(root).as_posix())
+            if match and path.is_file():
+                found[int(match[1])] = path
+    return dict(sorted(found.items()))
+
+
+def find_checkpoint(template: str, model_name: str, which: Literal["latest", "best"]) -> Path:
+    """Return the latest or the best checkpoint of a run.
+
+    Which is best stands in the latest one: the epoch with the best recorded metric, not the one before or after it.
+
+    Raises
+    ------
+    NoCheckpointError
+        If there is none, or the best one was removed.
+    """
+    found = list_checkpoints(template, model_name)
+    if not found:
+        place = template.format(model_name=model_name, epoch="*")
+        raise NoCheckpointError(f"there is no checkpoint {place}; train first, or name a file")
+    latest = found[max(found)]
+    if which == "latest":
+        return latest
+    best = read_training_state(latest).get("best") or {}
+    epoch = best.get("epoch")
+    if epoch is None:
+        raise NoCheckpointError(f"{latest} does not say which epoch was best; ask for the latest, or name a file")
+    if epoch not in found:
+        raise NoCheckpointError(f"the best epoch of {model_name} was {epoch}, but its checkpoint is gone")
+    return found[epoch]
+
+
+def read_training_state(path: Path) -> dict[str, Any]:
+    """Return what the trainer stored in a checkpoint; empty for files of other tools."""
+    state: dict[str, Any] = read_checkpoint(path).extra.get(TRAINING, {})
+    return state

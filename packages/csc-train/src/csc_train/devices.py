@@ -1,0 +1,52 @@
+"""Where the work is done: the device that was asked for, or the best there is."""
+
+from __future__ import annotations
+
+import torch
+from lightning_fabric import Fabric
+
+from csc_data.errors import InvalidArgumentError
+
+
+def choose_device(name: str | None) -> torch.device:
+    """Return a device by name; by default cuda, then mps, then cpu.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there is no such device here.
+    """
+    if name is None:
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InvalidArgumentError(f"device {name!r} is not known; use cuda, cuda:1, mps or cpu") from error
+    available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (device.index or 0) >= available.get(device.type, 0):
+        raise InvalidArgumentError(f"there is no device {name} here; leave it out to take the best there is")
+    return device
+
+
+def make_fabric(
+    device: str | None, precision: str, *, devices: int = 1, num_nodes: int = 1, strategy: str = "auto"
+) -> Fabric:
+    """Return a Fabric on the device, its processes started.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there is no such device here.
+    """
+    chosen = choose_device(device)
+    fabric = Fabric(
+        accelerator=chosen.type,
+        devices=[chosen.index] if chosen.index is not None and chosen.type == "cuda" and devices == 1 else devices,
+        num_nodes=num_nodes,
+        strategy=strategy,
+        precision=precision,  # type: ignore[arg-type]  # settings allow only names that Fabric has
+    )
+    fabric.launch()
+    return fabric

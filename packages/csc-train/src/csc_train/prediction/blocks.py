@@ -1,0 +1,116 @@
+"""Predicting blocks: patches through the network, their kept voxels put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from csc_data.blocks import Block
+from csc_data.errors import InvalidArgumentError
+from csc_data.stored_values import StoredValues
+from csc_train.network import crop_centre
+from csc_train.prediction.reading import PatchBatch
+from csc_train.prediction.source import Predictor
+from csc_train.prediction.tiling import Tile, Tiling
+
+
+def stored_values(predictor: Predictor) -> StoredValues:
+    """Return the meaning of the numbers that are written."""
+    one = 255.0 if predictor.options.stored_dtype == "uint8" else 1.0
+    return StoredValues(kind=predictor.options.output, one=one)
+
+
+@dataclass(kw_only=True)
+class BlockPredictor:
+    """Writes the blocks of a crop.
+
+    Attributes
+    ----------
+    predictor : Predictor
+    tiling : Tiling
+    fabric : Fabric
+    batches : iterator of PatchBatch
+        Those of all blocks that will be asked for, in that order.
+    arrays : list
+        A zarr array for each class.
+    """
+
+    predictor: Predictor
+    tiling: Tiling
+    fabric: Fabric
+    batches: Iterator[PatchBatch]
+    arrays: list[Any]
+    _dtype: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._dtype = self.predictor.options.stored_dtype
+
+    def __call__(self, block: Block) -> None:
+        """Predict a block and write it, all classes."""
+        values = self.compute(block)
+        for array, part in zip(self.arrays, values, strict=True):
+            array[block.write] = part
+
+    def compute(self, block: Block) -> npt.NDArray[Any]:
+        """Return what will be stored of a block, shape (C, z, y, x).
+
+        Raises
+        ------
+        InvalidArgumentError
+            If the network's output does not fit its classes or the target.
+        """
+        several = len(self.tiling.orientations)
+        shape = (len(self.predictor.classes), *block.shape)
+        # One orientation: each voxel comes once and can be stored at once; otherwise the mean needs floats.
+        out = np.zeros(shape, dtype=np.float32 if several > 1 else self._dtype)
+        for batch in self.batches:
+            if batch.block != block.index:
+                raise RuntimeError(f"patches of block {batch.block} came where those of {block.index} were expected")
+            for tile, part in zip(batch.tiles, self._predict(batch, finish=several == 1), strict=True):
+                kept = _along_world(part, tile)[(slice(None), *tile.keep)]
+                if several > 1:
+                    out[(slice(None), *tile.place)] += kept
+                else:
+                    out[(slice(None), *tile.place)] = kept
+            if batch.last:
+                break
+        if several == 1:
+            return out
+        return self._as_stored(torch.from_numpy(out) / several).numpy()
+
+    @torch.inference_mode()
+    def _predict(self, batch: PatchBatch, *, finish: bool) -> npt.NDArray[Any]:
+        """Return the network's output, shape (B, C, z, y, x), flat patches with their z axis; finished for storing."""
+        given = torch.from_numpy(batch.values).to(self.fabric.device)
+        with self.fabric.autocast():
+            logits = self.predictor.network(given)
+        target = self.tiling.patch.target.shape
+        if logits.shape[1] != len(self.predictor.classes) or logits.ndim != given.ndim:
+            raise InvalidArgumentError(
+                f"the network gives {tuple(logits.shape)} for {len(self.predictor.classes)} classes"
+            )
+        if self.tiling.patch.target.flat:
+            logits = logits.unsqueeze(2)
+        values = crop_centre(logits, target).float()
+        if self.predictor.options.output == "probability":
+            values = torch.sigmoid(values)
+        result: npt.NDArray[Any] = (self._as_stored(values) if finish else values).cpu().numpy()
+        return result
+
+    def _as_stored(self, values: Tensor) -> Tensor:
+        if self._dtype == "uint8":
+            return (values * 255).round_().to(torch.uint8)
+        return values.to(torch.float16 if self._dtype == "float16" else torch.float32)
+
+
+def _along_world(part: npt.NDArray[Any], tile: Tile) -> npt.NDArray[Any]:
+    """Bring the output of a patch, shape (C, ...), back along the volume's axes."""
+    order = [0, *(1 + tile.orientation.world_axis.index(axis) for axis in range(3))]
+    return part.transpose(order)

@@ -1,0 +1,117 @@
+"""`predict`: from a checkpoint to the predictions of all test crops."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from csc_data.blocks import Existing
+from csc_data.challenge import TestCrop
+from csc_data.errors import CscError, Problem
+from csc_data.experiment import is_being_read
+from csc_data.manifest import load_test_crops, select_crops
+from csc_data.settings import Settings, load_settings
+from csc_train.devices import make_fabric
+from csc_train.prediction.crops import predict_crop
+from csc_train.prediction.results import (
+    CropPrediction,
+    IncompletePredictionError,
+    PredictCallback,
+    PredictProgress,
+    PredictResult,
+)
+from csc_train.prediction.source import load_predictor
+from csc_train.prediction.tiling import plan_tiling
+from csc_train.settings import TrainSettings
+
+
+def predict(
+    experiment_or_checkpoint: str | PathLike[str] | TrainSettings,
+    *,
+    settings: Settings | None = None,
+    crops: Sequence[str] | None = None,
+    existing: Existing = "resume",
+    progress: PredictCallback | None = None,
+    **overrides: Any,
+) -> PredictResult:
+    """Predict the test crops of the data folder.
+
+    Each class of the network is written for each crop, as an OME-Zarr volume at the voxel size of the network's targets
+    that covers the crop (``{data}/predictions/{dataset}.zarr/crop{id}/{class}``). A run that was stopped goes on where
+    it stopped, and ends with the same bytes. Networks for flat patches predict the planes across z, y and x; the mean
+    is stored.
+
+    Parameters
+    ----------
+    experiment_or_checkpoint : path-like or TrainSettings
+        An experiment (.py, .toml, or settings), whose best checkpoint predicts unless it says otherwise; or a
+        checkpoint file, which knows all that is needed.
+    settings : csc_data.settings.Settings, optional
+        Where data lies; the user's by default.
+    crops : sequence of str, optional
+        Which crops, such as ``crop557`` or ``557``; those of the experiment, else all, by default.
+    existing : {"resume", "refuse", "overwrite"}
+        What to do with output that is there.
+    progress : callable, optional
+        Called with a `PredictProgress` after each block.
+    **overrides : object
+        Settings of `PredictSettings` that go before those of the experiment; None leaves them.
+
+    Returns
+    -------
+    PredictResult
+
+    Raises
+    ------
+    NoCheckpointError
+        If there is no checkpoint; predicting with random weights must be asked for.
+    IncompletePredictionError
+        If some crops could not be predicted, with the reasons; the others are done.
+    CscError, csc_models.ModelError
+        If settings, checkpoint or data cannot be used at all.
+    """
+    if isinstance(experiment_or_checkpoint, str | PathLike) and is_being_read(Path(experiment_or_checkpoint)):
+        return PredictResult(checkpoint=None, classes=(), crops=(), problems=(), seconds=0.0)
+    started = time.perf_counter()
+    folder = settings or load_settings()
+    predictor = load_predictor(experiment_or_checkpoint, **overrides)
+    options = predictor.options
+    tiling = plan_tiling(
+        predictor.patch, patch_shape=options.patch_shape, halo=options.halo, output_chunks=options.output_chunks
+    )
+    chosen = select_crops(load_test_crops(folder), crops if crops is not None else options.crops)
+    fabric = make_fabric(options.device, options.precision)
+    predictor.network.to(fabric.device)
+    done: list[CropPrediction] = []
+    problems: list[Problem] = []
+    for number, crop in enumerate(chosen, start=1):
+        report = _reporter(progress, crop, number, len(chosen))
+        try:
+            done.append(
+                predict_crop(crop, predictor, tiling, fabric, settings=folder, existing=existing, progress=report)
+            )
+        except CscError as error:
+            problems.append(Problem(where=f"{crop.dataset}/crop{crop.id}", what=str(error)))
+    result = PredictResult(
+        checkpoint=predictor.checkpoint,
+        classes=predictor.classes,
+        crops=tuple(done),
+        problems=tuple(problems),
+        seconds=time.perf_counter() - started,
+    )
+    if problems:
+        raise IncompletePredictionError(result)
+    return result
+
+
+def _reporter(progress: PredictCallback | None, crop: TestCrop, number: int, crops: int) -> Any:
+    if progress is None:
+        return None
+
+    def report(done: int, blocks: int) -> None:
+        progress(PredictProgress(crop=f"crop{crop.id}", number=number, crops=crops, done=done, blocks=blocks))
+
+    return report

@@ -1,0 +1,174 @@
+"""The network that predicts, and what is known about it: from an experiment or from a checkpoint alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from csc_data.errors import InvalidArgumentError, MissingDataError, ProblemsError
+from csc_data.experiment import Experiment, build_settings, read_experiment
+from csc_data.loader import ArrayInfo, PatchShape
+from csc_models.checkpoint import CheckpointDescription, load_checkpoint
+from csc_train.checkpoints import find_checkpoint
+from csc_train.network import build_network, describe_network
+from csc_train.randomness import seed_generators
+from csc_train.settings import PredictSettings, TrainSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """A network and what prediction must know of it.
+
+    Attributes
+    ----------
+    network : torch.nn.Module
+        In evaluation mode.
+    checkpoint : Path or None
+        None for an untrained network.
+    identity : str
+        Changes with the weights.
+    classes : tuple of str
+        Its output channels.
+    patch : PatchShape
+        Input and target as in training.
+    raw_range : pair of float
+        What raw is scaled to.
+    options : PredictSettings
+    """
+
+    network: nn.Module
+    checkpoint: Path | None
+    identity: str
+    classes: tuple[str, ...]
+    patch: PatchShape
+    raw_range: tuple[float, float]
+    options: PredictSettings
+
+
+def load_predictor(source: str | PathLike[str] | TrainSettings, **overrides: Any) -> Predictor:
+    """Load the network of an experiment (.py, .toml, settings) or of a checkpoint file (anything else).
+
+    Raises
+    ------
+    ProblemsError
+        With everything that is wrong in the settings.
+    NoCheckpointError
+        If the experiment has no checkpoint.
+    InvalidArgumentError
+        If a checkpoint does not say what is needed.
+    csc_models.ModelError
+        If the checkpoint is damaged, or does not fit the network.
+    """
+    if isinstance(source, TrainSettings):
+        experiment: Experiment | None = None
+        training: TrainSettings | None = source
+    elif Path(source).suffix in (".py", ".toml"):
+        experiment = read_experiment(Path(source))
+        training = build_settings(experiment, TrainSettings)
+    else:
+        experiment, training = None, None
+        if not Path(source).is_file():
+            raise MissingDataError(f"there is no checkpoint or experiment file {source}")
+        overrides["checkpoint"] = Path(source)
+    options = _predict_settings(experiment, overrides)
+    if training is not None and options.checkpoint == "untrained":
+        return _untrained(training, options)
+    path = _checkpoint_path(training, options)
+    model = None
+    if training is not None:
+        seed_generators(training.random_seed)  # the weights of the file replace those that are drawn
+        model = build_network(training)
+    loaded = load_checkpoint(path, model=model, raw_range=options.raw_range)
+    description = _completed(loaded.description, training, path)
+    return Predictor(
+        network=loaded.model.eval(),
+        checkpoint=path,
+        identity=_digest(path),
+        classes=description.classes,
+        patch=_patch_shape(description, path),
+        raw_range=_raw_range(description, path),
+        options=options,
+    )
+
+
+def _predict_settings(experiment: Experiment | None, overrides: Mapping[str, Any]) -> PredictSettings:
+    given = {name: value for name, value in overrides.items() if value is not None}
+    # Settings without a file are read as if they stood in one, so that they are checked and converted alike.
+    base = experiment or Experiment(path=Path("settings"), names={}, exact=True)
+    known = {field.name for field in dataclasses.fields(PredictSettings)}
+    unknown = {name: value for name, value in given.items() if name not in known}
+    if unknown:
+        base = dataclasses.replace(base, names=unknown, exact=True)  # reported with the nearest names
+    return build_settings(base, PredictSettings, **{name: v for name, v in given.items() if name in known})
+
+
+def _untrained(training: TrainSettings, options: PredictSettings) -> Predictor:
+    seed_generators(training.random_seed)
+    network = build_network(training).eval()
+    found = list(training.problems())
+    if found:
+        raise ProblemsError("settings", found)
+    return Predictor(
+        network=network,
+        checkpoint=None,
+        identity=f"untrained, seed {training.random_seed}",
+        classes=training.classes,
+        patch=PatchShape(input=training.input_array_info, target=training.target),
+        raw_range=training.raw_range,
+        options=options,
+    )
+
+
+def _checkpoint_path(training: TrainSettings | None, options: PredictSettings) -> Path:
+    if isinstance(options.checkpoint, Path):
+        return options.checkpoint
+    if training is None or options.checkpoint == "untrained":
+        raise InvalidArgumentError("an untrained network needs an experiment that says which")
+    return find_checkpoint(training.model_save_path, training.model_name, options.checkpoint)
+
+
+def _completed(stored: CheckpointDescription, training: TrainSettings | None, path: Path) -> CheckpointDescription:
+    """Add from the experiment what a checkpoint of other tools does not say; what it says must agree."""
+    if training is None:
+        return stored
+    own = describe_network(training)
+    if stored.classes and stored.classes != own.classes:
+        raise InvalidArgumentError(
+            f"{path} was trained for {', '.join(stored.classes)}; the experiment names {', '.join(own.classes)}"
+        )
+    return dataclasses.replace(
+        stored,
+        classes=stored.classes or own.classes,
+        input_arrays=stored.input_arrays or own.input_arrays,
+        target_arrays=stored.target_arrays or own.target_arrays,
+    )
+
+
+def _patch_shape(description: CheckpointDescription, path: Path) -> PatchShape:
+    if not description.classes or not description.input_arrays:
+        raise InvalidArgumentError(
+            f"{path} does not say its classes and arrays; predict with the experiment file that trained it"
+        )
+    given = ArrayInfo.parse(next(iter(description.input_arrays.values())), "input_arrays")
+    targets = description.target_arrays or description.input_arrays
+    return PatchShape(input=given, target=ArrayInfo.parse(next(iter(targets.values())), "target_arrays"))
+
+
+def _raw_range(description: CheckpointDescription, path: Path) -> tuple[float, float]:
+    if description.raw_range is None:
+        raise InvalidArgumentError(
+            f"{path} does not say what raw was scaled to; set raw_range, (0, 1) or (0, 255) for unscaled uint8"
+        )
+    return description.raw_range
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
