@@ -11,17 +11,16 @@ import click
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on a terminal; elsewhere say nothing.
+    """Show a bar on a terminal; elsewhere show nothing. Lines that are printed meanwhile go above it.
 
     Yields
     ------
     callable
         Takes (finished, all), as every library of the toolbox reports progress.
     """
-    if not sys.stderr.isatty():
+    if not sys.stdout.isatty():
         yield lambda done, total: None
         return
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -38,13 +37,13 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    with Progress(*columns, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def say(text: str) -> None:
-    """Print a line."""
+    """Print a line, above a progress bar if one is shown."""
     click.echo(text)
 
 

@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "pack-results": "csc_cli.commands.pack_results:pack_results",
     "evaluate": "csc_eval.command:evaluate",
     "batch-eval": "csc_eval.command:batch_eval",
+    "settings": "csc_cli.commands.settings:settings",
     "classes": "csc_cli.commands.classes:classes",
     "models": "csc_cli.commands.models:models",
     "config": "csc_cli.commands.config:config",

@@ -1,4 +1,4 @@
-"""The stages of the path, each one call of a library and the words about it; commands and the demo share them."""
+"""Making a datasplit, and telling what is on which side."""
 
 from __future__ import annotations
 

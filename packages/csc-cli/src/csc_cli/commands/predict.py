@@ -1,0 +1,41 @@
+"""``csc predict``: what a network says about the test crops."""
+
+from __future__ import annotations
+
+import click
+
+from csc_cli.options import crops_option, data_option, existing_option, overwrite_option, split_names
+
+
+@click.command()
+@click.argument("config", type=click.Path())
+@crops_option
+@click.option("--checkpoint", metavar="WHICH", help="best, latest, untrained, or a file [default: what CONFIG says].")
+@click.option("--device", help="cuda, mps or cpu [default: the first of them that is there].")
+@existing_option
+@overwrite_option
+@data_option
+def predict(
+    config: str,
+    crops: str | None,
+    checkpoint: str | None,
+    device: str | None,
+    existing: str,
+    overwrite: bool,
+    data: str | None,
+) -> None:
+    """Predict the test crops with the network of CONFIG, an experiment file (.py, .toml) or a checkpoint (.pth).
+
+    Finished blocks are recorded: a run that was killed goes on where it stopped.
+    """
+    from csc_cli.stages import predict_crops
+    from csc_data.settings import load_settings
+
+    predict_crops(
+        load_settings(data=data),
+        config,
+        crops=split_names(crops),
+        existing="overwrite" if overwrite else existing,
+        checkpoint=checkpoint,
+        device=device,
+    )

@@ -1,0 +1,23 @@
+"""``csc process``: from predictions to masks and instances."""
+
+from __future__ import annotations
+
+import click
+
+from csc_cli.options import crops_option, data_option, existing_option, overwrite_option, split_names
+
+
+@click.command()
+@click.argument("config", type=click.Path())
+@crops_option
+@existing_option
+@overwrite_option
+@data_option
+def process(config: str, crops: str | None, existing: str, overwrite: bool, data: str | None) -> None:
+    """Post-process predictions as the experiment file CONFIG says: thresholds, small objects, instances."""
+    from csc_cli.stages import process_crops
+    from csc_data.settings import load_settings
+
+    process_crops(
+        load_settings(data=data), config, crops=split_names(crops), existing="overwrite" if overwrite else existing
+    )

@@ -1,0 +1,86 @@
+"""The experiment file that the demo writes and runs, with the settings that suit its synthetic volumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+FILE_NAME = "train_3D.py"
+
+# Doubled braces are the file's own.
+_TEXT = '''"""The experiment of `csc demo`: a small 3D U-Net for a laptop. Change it, and run the stages by hand.
+
+`csc settings train`, `csc settings predict` and `csc settings process` list what else can stand here.
+"""
+
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+# What to learn, at which voxel size (nm; all axes are z, y, x)
+classes = {classes!r}
+input_array_info = {{"shape": {patch!r}, "scale": {scale!r}}}
+
+# Where things lie
+datasplit_path = HERE / "datasplit.csv"
+model_save_path = str(HERE / "checkpoints" / "{{model_name}}_{{epoch}}.pth")
+logs_save_path = str(HERE / "tensorboard" / "{{model_name}}")
+
+# The network and its training
+model_name = "demo_3d_unet"
+architecture = "3d_unet_s"
+model_kwargs = {model_kwargs!r}
+epochs = {epochs}
+iterations_per_epoch = {iterations}
+batch_size = {batch_size}
+learning_rate = {learning_rate}
+scheduler = "cosine"
+warmup_iterations = {warmup}
+criterion = "{criterion}"
+weight_loss = {weight_loss}
+max_positive_weight = {max_positive_weight}
+validation_batch_limit = {validation_batches}
+random_seed = {seed}
+device = "cpu"
+
+# From probabilities to masks and instances
+threshold = {threshold!r}
+min_voxels = {min_voxels!r}
+'''
+
+
+def experiment_text(*, quick: bool, seed: int) -> str:
+    """Return the experiment file of the demo.
+
+    Parameters
+    ----------
+    quick : bool
+        Whether for the smaller volumes, with a few training steps.
+    seed : int
+        Seed of weights and samples.
+    """
+    values = {
+        "classes": ("ecs", "pm", "mito_mem", "mito_lum", "er_mem", "ves", "mito", "er"),
+        "patch": (32, 32, 32) if quick else (40, 40, 40),
+        "scale": (8.0, 8.0, 8.0),
+        "model_kwargs": {},
+        "epochs": 2 if quick else 8,
+        "iterations": 20 if quick else 100,
+        "batch_size": 2,
+        "learning_rate": 3e-3,
+        "warmup": 20,
+        "criterion": "bce_dice",
+        "weight_loss": True,
+        "max_positive_weight": 5.0,
+        "validation_batches": 4 if quick else 16,
+        "threshold": 0.5,
+        "min_voxels": {"ves": 20, "mito": 200},
+    }
+    return _TEXT.format(**values, seed=seed)
+
+
+def write_experiment(folder: Path, *, quick: bool, seed: int) -> Path:
+    """Write the experiment file, unless it is there: people change it."""
+    file = folder / FILE_NAME
+    if not file.exists():
+        file.write_text(experiment_text(quick=quick, seed=seed), encoding="utf-8")
+    return file

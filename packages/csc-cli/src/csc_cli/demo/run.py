@@ -1,0 +1,217 @@
+"""Runs the stages of the demo, one after the other."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from csc_cli.console import format_bytes, plural, progress_bar, say
+from csc_cli.demo.experiment import write_experiment
+from csc_cli.demo.scores import score_table
+from csc_cli.stages.prediction import block_reporter, describe_prediction
+from csc_cli.stages.training import epoch_reporter
+
+if TYPE_CHECKING:
+    from csc_data.settings import Settings
+    from csc_eval import SubmissionScore
+
+MARKER = "csc-demo.json"
+STAGES = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoOptions:
+    """What the demo is asked for.
+
+    Attributes
+    ----------
+    out : Path
+        The folder for everything; it becomes a data folder.
+    quick : bool
+        Smaller volumes, fewer training steps.
+    seed : int
+        Of the tissue, the split and the training.
+    """
+
+    out: Path
+    quick: bool
+    seed: int
+
+
+@dataclass(slots=True)
+class StageReport:
+    """What a stage has to say when it ends."""
+
+    text: str = ""
+
+
+@contextmanager
+def stage(number: int, name: str) -> Iterator[StageReport]:
+    """Time a stage and print its line when it ends."""
+    report = StageReport()
+    began = time.perf_counter()
+    yield report
+    say(f"[{number}/{STAGES}] {name}: {report.text} ({time.perf_counter() - began:.1f} s)")
+
+
+def run_demo(options: DemoOptions) -> SubmissionScore:
+    """Write a challenge, split, train, predict, process, pack and evaluate; print a line a stage and the scores.
+
+    A folder that holds a demo of the same options is gone on with.
+
+    Raises
+    ------
+    ExistingOutputError
+        If the folder holds something else.
+    """
+    from csc_data.settings import load_settings
+
+    began = time.perf_counter()
+    settings = load_settings(data=options.out)
+    config = _prepare(options, settings)
+    _split(settings, options)
+    _train(settings, config)
+    _predict(settings, config)
+    _process(settings, config)
+    _pack(settings)
+    score, baseline = _evaluate(settings, options)
+    say("")
+    say(score_table(score, baseline))
+    say("")
+    _say_what_is_where(options.out, config, time.perf_counter() - began)
+    return score
+
+
+def _prepare(options: DemoOptions, settings: Settings) -> Path:
+    """Write the challenge and the experiment file, or recognise those of an earlier run."""
+    from csc_data.arrays import read_json, write_json
+    from csc_data.errors import ExistingOutputError
+    from csc_data.synthetic import write_challenge
+
+    marker = options.out / MARKER
+    wanted = {"quick": options.quick, "seed": options.seed}
+    with stage(1, "synthetic challenge") as report:
+        found = read_json(marker)
+        if found and found != wanted:
+            described = ", ".join(f"{name} {json.dumps(value)}" for name, value in found.items())
+            raise ExistingOutputError(f"{options.out} holds a demo with {described}; choose another folder with --out")
+        if found:
+            report.text = f"already in {options.out}, going on with it"
+        else:
+            if options.out.exists() and any(options.out.iterdir()):
+                raise ExistingOutputError(
+                    f"{options.out} is not empty and holds no finished challenge; remove it or choose another with --out"
+                )
+            made = write_challenge(options.out, seed=options.seed, quick=options.quick)
+            write_json(marker, wanted)
+            report.text = (
+                f"{plural(len(made.datasets), 'data set')}, {plural(len(made.annotated), 'annotated crop')}, "
+                f"{plural(len(made.test_crops), 'test crop')}, {format_bytes(made.n_bytes)} in {settings.root}"
+            )
+    return write_experiment(options.out, quick=options.quick, seed=options.seed)
+
+
+def _split(settings: Settings, options: DemoOptions) -> None:
+    from csc_data.datasplit import write_datasplit
+    from csc_data.splitting import make_datasplit
+
+    with stage(2, "make-datasplit") as report:
+        split = make_datasplit(settings, seed=options.seed)
+        write_datasplit(settings.path("datasplit"), split.rows)
+        validating = sum(row.usage == "validate" for row in split.rows)
+        report.text = f"{plural(len(split.rows) - validating, 'crop')} to train, {validating} to validate"
+
+
+def _train(settings: Settings, config: Path) -> None:
+    from csc_train import train
+
+    with stage(3, "train") as report, epoch_reporter() as epochs:
+        result = train(config, settings=settings, progress=epochs)
+        if result.records:
+            report.text = f"{plural(len(result.records), 'epoch')}, checkpoint {result.latest_checkpoint}"
+        else:
+            report.text = f"was finished before, checkpoint {result.latest_checkpoint}"
+
+
+def _predict(settings: Settings, config: Path) -> None:
+    from csc_train import predict
+
+    with stage(4, "predict") as report, block_reporter() as blocks:
+        result = predict(config, settings=settings, existing="resume", progress=blocks)
+        report.text = describe_prediction(result)
+
+
+def _process(settings: Settings, config: Path) -> None:
+    from csc_submit import process
+
+    with stage(5, "process") as report, progress_bar("blocks") as bar:
+        result = process(config, settings=settings, progress=bar)
+        objects = sum(row.instances or 0 for row in result.rows)
+        report.text = f"{plural(len(result.rows), 'volume')}, {plural(objects, 'object')}"
+
+
+def _pack(settings: Settings) -> None:
+    from csc_submit import pack_results
+
+    with stage(6, "pack-results") as report, progress_bar("blocks") as bar:
+        result = pack_results(settings=settings, progress=bar)
+        size = format_bytes(result.archive.stat().st_size) if result.archive else ""
+        report.text = (
+            f"{plural(len(result.packed), 'volume')}, {len(result.missing)} missing: {result.archive} ({size})"
+        )
+
+
+def _evaluate(settings: Settings, options: DemoOptions) -> tuple[SubmissionScore, SubmissionScore]:
+    from csc_eval import score_submission, write_results
+
+    truth = settings.path("ground_truth")
+    with stage(7, "evaluate") as report:
+        score = score_submission(settings.path("submission").with_suffix(".zip"), truth)
+        write_results(score, settings.root / "result.json")
+        report.text = f"{plural(score.num_evals_done, 'label')} by the rules {score.rules}, result.json"
+    baseline = _score_baseline(settings, truth)
+    return score, baseline
+
+
+def _score_baseline(settings: Settings, truth: Path) -> SubmissionScore:
+    raise NotImplementedError
+
+
+def _say_what_is_where(out: Path, config: Path, seconds: float) -> None:
+    say(f"Done in {seconds:.0f} s{_peak_memory()}. Everything is in {out}:")
+    for name, what in (
+        (config.name, "the experiment; change it"),
+        ("datasplit.csv", "which crop trains, which validates"),
+        ("checkpoints, tensorboard", "what training left"),
+        ("predictions, processed", "what the network says, and what became of it"),
+        ("submission.zip", "what would be uploaded"),
+        ("result.json", "the score, as the portal writes it"),
+    ):
+        say(f"  {name:26}{what}")
+    say("Go on by hand, stage by stage:")
+    for command in (
+        f"csc make-datasplit --data {out}",
+        f"csc train {config}",
+        f"csc predict {config} --data {out} --overwrite",
+        f"csc process {config} --data {out} --overwrite",
+        f"csc pack-results --data {out} --overwrite",
+        f"csc evaluate --data {out}",
+    ):
+        say(f"  {command}")
+
+
+def _peak_memory() -> str:
+    """Write the most memory this process had, where the system tells."""
+    if sys.platform == "win32":
+        return ""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in units of 1024 bytes, macOS in bytes.
+    return f", at most {format_bytes(peak if sys.platform == 'darwin' else peak * 1024)} of memory"

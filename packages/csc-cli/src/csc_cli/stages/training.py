@@ -1,0 +1,54 @@
+"""Training, a line an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from csc_cli.console import plural, progress_bar, say
+
+if TYPE_CHECKING:
+    from csc_data.settings import Settings
+    from csc_train.results import TrainCallback, TrainProgress, TrainResult
+
+
+def train_model(config: str, settings: Settings, **overrides: Any) -> TrainResult:
+    """Train as an experiment file says; options that are None leave the file's value."""
+    from csc_train import train
+
+    with epoch_reporter() as report:
+        result = train(config, settings=settings, progress=report, **overrides)
+    if result.resumed_from and not result.records:
+        say(f"nothing to do: {result.resumed_from} is of the last epoch; raise `epochs` to go on")
+    elif result.records:
+        known = result.best_value is not None and result.best_epoch is not None
+        best = f", the best of epoch {result.best_epoch}" if known else ""
+        count = plural(len(result.records), "epoch")
+        say(f"trained {count} in {result.seconds:.0f} s; checkpoint {result.latest_checkpoint}{best}")
+    return result
+
+
+@contextmanager
+def epoch_reporter() -> Iterator[TrainCallback]:
+    """Yield a callback that prints a line an epoch and, on a terminal, shows a bar within it."""
+    with progress_bar("epoch") as bar:
+
+        def report(state: TrainProgress) -> None:
+            if state.record is None:
+                bar(state.iteration, state.iterations)
+                return
+            say(describe_epoch(state))
+
+        yield report
+
+
+def describe_epoch(state: TrainProgress) -> str:
+    """Write what an epoch brought."""
+    record = state.record
+    if record is None:
+        return ""
+    text = f"  epoch {record.epoch}/{state.epochs}: loss {record.loss:.4f}"
+    if record.validation is not None:
+        text += f", validation loss {record.validation.loss:.4f}, mean IoU {record.validation.iou:.3f}"
+    return f"{text} ({record.seconds:.1f} s)"
