@@ -169,12 +169,11 @@ def join_blocks(labelling: Labelling) -> Components:
         with np.load(labelling.table(index), allow_pickle=False) as file:
             return dict(file)
 
-    tables = [load(index) for index in range(len(grid))] if len(grid) <= _TABLES_IN_MEMORY else None
     columns: dict[str, list[npt.NDArray[Any]]] = {"voxels": [], "first": [], "outer": []}
     for index in range(len(grid)):
-        table = tables[index] if tables else load(index)
-        for name, parts in columns.items():
-            parts.append(table[name])
+        with np.load(labelling.table(index), allow_pickle=False) as file:
+            for name, parts in columns.items():
+                parts.append(file[name])
     offsets = np.concatenate([[0], np.cumsum([len(part) for part in columns["voxels"]])]).astype(np.int64)
     pairs = [
         np.stack([one + offsets[block.index] - 1, other + offsets[neighbour.index] - 1])
@@ -225,7 +224,8 @@ def _shared(
         else:
             here.append(slice(0, block.shape[a]))
             there.append(slice(0, block.shape[a]))
-    one, two = high[tuple(here)].ravel(), low[tuple(there)].ravel()
+    one, two = high[tuple(here)].ravel().astype(np.int64), low[tuple(there)].ravel().astype(np.int64)
     marked = one > 0
-    pairs = np.unique(np.stack([one[marked], two[marked]]).astype(np.int64), axis=1)
-    return pairs[0], pairs[1]
+    count = int(two.max(initial=0)) + 1
+    pairs = np.unique(one[marked] * count + two[marked])
+    return pairs // count, pairs % count

@@ -1,7 +1,7 @@
 """Local steps of post-processing, and how much context each needs so that blocks do not show.
 
-At the border of the volume there is no context; the steps then act as if the outermost values went on, so that an
-object that the border cuts is not eaten from there.
+At the border of the volume there is no context: smoothing goes on with the outermost values, and nothing beyond counts
+as background, so that an object that the border cuts is not eaten from there.
 """
 
 from __future__ import annotations

@@ -50,20 +50,29 @@ class Sources:
     def __str__(self) -> str:
         return str(self.settings.root) if self.source in ("processed", "predictions") else os.fspath(self.source)
 
+    def check(self) -> None:
+        """Check that a folder that was named is there.
+
+        Raises
+        ------
+        MissingDataError
+            If it is not.
+        """
+        if self.source not in ("processed", "predictions") and not Path(self.source).is_dir():
+            raise MissingDataError(f"there is no folder {self.source} to pack from")
+
     def find(self, dataset: str, crop: str, class_name: str) -> Path | None:
         """Return the folder of an array or group, or None where there is none.
 
         Raises
         ------
         MissingDataError
-            If the folder of sources does not exist, or work on this one is unfinished.
+            If the work on this one is unfinished.
         """
         if self.source in ("processed", "predictions"):
             places = [self.settings.path(str(self.source), dataset=dataset, crop=crop, class_name=class_name)]
         else:
             root = Path(self.source)
-            if not root.is_dir():
-                raise MissingDataError(f"there is no folder {root} to pack from")
             places = [root / f"{dataset}.zarr" / crop / class_name, root / crop / class_name]
         for place in places:
             if place.is_dir():

@@ -160,6 +160,7 @@ def pack_results(
     if existing == "refuse" and folder.exists():
         raise ExistingOutputError(f"{folder} exists; resume or overwrite it, or choose another destination")
     sources = Sources(settings=settings, source=source)
+    sources.check()
     wish = Wish(as_probabilities=as_probabilities, threshold=threshold, stored_as=stored_as)
     rows, plans = _plan(chosen, sources, folder, wish)
     if not plans and all(row.status == "missing" for row in rows):

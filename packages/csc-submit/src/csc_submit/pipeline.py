@@ -22,7 +22,7 @@ from csc_data.blocks import Block, BlockGrid, Ledger, Progress, run_blocks
 from csc_data.stored_values import StoredValues
 from csc_data.volumes import create_multiscale
 from csc_submit.components import Labelling, join_blocks
-from csc_submit.planning import CHUNKS, ArrayPlan
+from csc_submit.planning import ArrayPlan
 from csc_submit.stages import MaskBlock, RelabelBlock
 from csc_submit.values import unsigned_dtype
 
@@ -158,10 +158,10 @@ class Pipeline:
         self._done += len(grid)
 
     def _create(self, folder: Path, dtype: np.dtype[Any]) -> None:
-        create_array(folder, shape=self.plan.grid.shape, dtype=dtype, chunks=CHUNKS, overwrite=True)
+        create_array(folder, shape=self.plan.grid.shape, dtype=dtype, chunks=self.plan.chunks, overwrite=True)
 
     def _create_result(self, folder: Path, dtype: np.dtype[Any]) -> None:
-        create_multiscale(folder, self.plan.grid, dtype=dtype, chunks=CHUNKS, overwrite=True)
+        create_multiscale(folder, self.plan.grid, dtype=dtype, chunks=self.plan.chunks, overwrite=True)
 
     def _finish(self, result: Path, summary: Summary) -> None:
         plan = self.plan

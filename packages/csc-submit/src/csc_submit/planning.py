@@ -12,7 +12,7 @@ import numpy as np
 
 from csc_data.blocks import BlockGrid, align_block_shape
 from csc_data.errors import InvalidArgumentError
-from csc_data.geometry import Grid, as_shape
+from csc_data.geometry import Grid, Shape, as_shape
 from csc_data.settings import Settings
 from csc_data.volumes import open_volume
 from csc_submit.digests import digest_of_files, digest_of_function
@@ -21,8 +21,7 @@ from csc_submit.predictions import Prediction
 from csc_submit.settings import PROCESS_FUNC_HALO, ClassOptions, ProcessSettings
 from csc_submit.values import Meaning, find_meaning
 
-CHUNKS = (64, 64, 64)
-"""Chunk shape of what is written."""
+_CHUNKS = (64, 64, 64)
 
 _VERSION = 1  # of the results; another number makes results of before incomparable
 
@@ -40,6 +39,8 @@ class ArrayPlan:
         Where the result goes, and the hidden folder in which it grows.
     grid : Grid
         The lattice of both.
+    chunks : tuple of int
+        Chunk shape of what is written.
     blocks : BlockGrid
         The blocks, with the halo that the local steps need.
     meaning : Meaning
@@ -56,6 +57,7 @@ class ArrayPlan:
     target: Path
     work: Path
     grid: Grid
+    chunks: Shape
     blocks: BlockGrid
     meaning: Meaning
     source_dtype: np.dtype[Any]
@@ -97,7 +99,9 @@ def plan_array(prediction: Prediction, options: ProcessSettings, settings: Setti
         raise InvalidArgumentError(
             "fill_holes is for masks and probabilities, and this prediction holds ids; leave it out for this class"
         )
-    chunks = [max(1, min(c, n)) for c, n in zip(CHUNKS, level.grid.shape, strict=True)]
+    # Smaller blocks than usual chunks make smaller chunks, for blocks never share one.
+    limits = zip(_CHUNKS, options.block_shape, level.grid.shape, strict=True)
+    chunks = as_shape([max(1, min(limit)) for limit in limits])
     halo = needed_halo(mine, level.grid.voxel_size)
     if options.process_func is not None:
         halo = as_shape([a + b for a, b in zip(halo, options.halo or PROCESS_FUNC_HALO, strict=True)])
@@ -112,6 +116,7 @@ def plan_array(prediction: Prediction, options: ProcessSettings, settings: Setti
         target=target,
         work=target.with_name(f".{target.name}.part"),
         grid=level.grid,
+        chunks=chunks,
         blocks=blocks,
         meaning=meaning,
         source_dtype=level.dtype,
