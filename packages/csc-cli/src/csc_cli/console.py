@@ -92,4 +92,4 @@ def plural(count: int, noun: str) -> str:
     """
     if count == 1:
         return f"1 {noun}"
-    return f"{count:,} {noun}{'es' if noun.endswith(('s', 'x', 'ch')) else 's'}"
+    return f"{count:,} {noun}{'es' if noun.endswith(('s', 'x')) else 's'}"

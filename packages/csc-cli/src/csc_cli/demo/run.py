@@ -106,7 +106,7 @@ def _prepare(options: DemoOptions, settings: Settings) -> Path:
         else:
             if options.out.exists() and any(options.out.iterdir()):
                 raise ExistingOutputError(
-                    f"{options.out} is not empty and holds no finished challenge; remove it or choose another with --out"
+                    f"{options.out} is not empty and holds no demo; choose another folder with --out, or remove it"
                 )
             made = write_challenge(options.out, seed=options.seed, quick=options.quick)
             write_json(marker, wanted)

@@ -40,9 +40,13 @@ def split_crops(
     say(table(["class", "train crops", "validate crops", "train voxels", "validate voxels"], rows))
     for problem in split.left_out:
         say(f"  left out: {problem}")
-    for name, counts in split.crops.items():
-        if not counts["validate"] or not counts["train"]:
-            say(f"  note: {name} has no {'validation' if counts['train'] else 'training'} crop")
+    for text, names in (
+        ("annotated, but present nowhere", [n for n, c in split.crops.items() if not c["train"] and not c["validate"]]),
+        ("without a training crop", [n for n, c in split.crops.items() if not c["train"] and c["validate"]]),
+        ("without a validation crop", [n for n, c in split.crops.items() if c["train"] and not c["validate"]]),
+    ):
+        if names:
+            say(f"  {text}: {', '.join(names)}")
     usages = [row.usage for row in split.rows]
     summary = f"{plural(usages.count('train'), 'crop')} to train, {usages.count('validate')} to validate"
     if dry_run:
