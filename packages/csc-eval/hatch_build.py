@@ -86,6 +86,8 @@ class KernelBuildHook(BuildHookInterface[Any]):
         if compiler is not None:
             return compiler
         if importlib.util.find_spec("ziglang") is None:
-            message = "building csc-eval needs a C compiler: install one (cc, gcc, clang) or ziglang (pip install ziglang)"
+            message = (
+                "building csc-eval needs a C compiler: install one (cc, gcc, clang) or ziglang (pip install ziglang)"
+            )
             raise RuntimeError(message)
         return [sys.executable, "-m", "ziglang", "cc", "-s", *(["-target", triple] if triple else [])]

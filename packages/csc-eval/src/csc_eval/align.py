@@ -66,7 +66,9 @@ class Prediction:
 class Placed:
     """A view in which a volume's voxel 0 lies at an offset, zeros around it."""
 
-    def __init__(self, source: VoxelSource, offset: Sequence[int], shape: Shape, order: Literal["C", "F"] = "C") -> None:
+    def __init__(
+        self, source: VoxelSource, offset: Sequence[int], shape: Shape, order: Literal["C", "F"] = "C"
+    ) -> None:
         self.source = source
         self.offset = tuple(map(int, offset))
         self.shape = shape
@@ -114,9 +116,7 @@ def _as_offset(values: Array) -> Shape:
     return z, y, x
 
 
-def align(
-    prediction: Prediction, crop: CropGrid, *, instance: bool, rules: str | Rules = LEADERBOARD
-) -> VoxelSource:
+def align(prediction: Prediction, crop: CropGrid, *, instance: bool, rules: str | Rules = LEADERBOARD) -> VoxelSource:
     """Return a view of a prediction on a crop's grid; nothing is read yet.
 
     Raises
@@ -244,7 +244,9 @@ def _ome_levels(attributes: Mapping[str, Any], store: Store, key: str) -> list[_
                 raise UnreadableDataError(f"{where} names a level outside of itself: {path!r}")
             scale = found["scale"]["scale"] if "scale" in found else None
             shift = found["translation"]["translation"] if "translation" in found else None
-            levels.append((path, _voxel_size(scale, where), None if shift is None else _triple(shift, "translation", where)))
+            levels.append(
+                (path, _voxel_size(scale, where), None if shift is None else _triple(shift, "translation", where))
+            )
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise UnreadableDataError(f"{where} has damaged multiscales metadata: {error!r}") from error
     return levels

@@ -92,9 +92,7 @@ class StoredArray:
         If its metadata is missing, damaged, or describes something that is no volume of numbers.
     """
 
-    def __init__(
-        self, store: Store, key: str, *, cache_bytes: int = 0, max_chunk_size: int = MAX_CHUNK_SIZE
-    ) -> None:
+    def __init__(self, store: Store, key: str, *, cache_bytes: int = 0, max_chunk_size: int = MAX_CHUNK_SIZE) -> None:
         self.store = store
         self.key = key
         self.metadata = read_metadata(store, key, max_chunk_size)

@@ -28,12 +28,33 @@ def _dashed(argument: str) -> str:
 
 
 @click.command(cls=DashedCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("-s", "--submission-path", "submission", metavar="PATH", help="Zip or zarr folder to score  [default: {data}/submission.zip, else .zarr]")
-@click.option("-r", "--result-file", metavar="FILE", help="Where to write result.json; result_extended.json goes beside it")
-@click.option("-t", "--truth-path", "truth", metavar="PATH", help="Zarr folder to score against  [default: {data}/ground_truth.zarr]")
-@click.option("-ic", "--instance-classes", metavar="A,B", help="Classes to score as instances  [default: the challenge's]")
+@click.option(
+    "-s",
+    "--submission-path",
+    "submission",
+    metavar="PATH",
+    help="Zip or zarr folder to score  [default: {data}/submission.zip, else .zarr]",
+)
+@click.option(
+    "-r", "--result-file", metavar="FILE", help="Where to write result.json; result_extended.json goes beside it"
+)
+@click.option(
+    "-t",
+    "--truth-path",
+    "truth",
+    metavar="PATH",
+    help="Zarr folder to score against  [default: {data}/ground_truth.zarr]",
+)
+@click.option(
+    "-ic", "--instance-classes", metavar="A,B", help="Classes to score as instances  [default: the challenge's]"
+)
 @click.option("--data", metavar="DIR", help="The data folder  [default: your settings]")
-@click.option("--rules", multiple=True, metavar="NAME", help="leaderboard-2026-06 (default), definition-2026-06, pq; several may be given")
+@click.option(
+    "--rules",
+    multiple=True,
+    metavar="NAME",
+    help="leaderboard-2026-06 (default), definition-2026-06, pq; several may be given",
+)
 @click.option("--metrics", metavar="A,B", help="Further metrics to work out, or `all`")
 @click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes; 0: as many as fit")
 @click.option("--memory", metavar="SIZE", help="What the run may take, like 8GB  [default: what is free]")

@@ -26,7 +26,10 @@ def explain_differences(results: Sequence[SubmissionScore], rule_sets: Sequence[
 def _compare(first: SubmissionScore, other: SubmissionScore, rules: Rules, other_rules: Rules) -> list[Difference]:
     found = []
     for name in dict.fromkeys([*first.combined.classes, *other.combined.classes]):
-        scores = [result.combined.classes[name].score if name in result.combined.classes else math.nan for result in (first, other)]
+        scores = [
+            result.combined.classes[name].score if name in result.combined.classes else math.nan
+            for result in (first, other)
+        ]
         if abs(scores[0] - scores[1]) <= TOLERANCE:
             continue
         reasons = dict.fromkeys(

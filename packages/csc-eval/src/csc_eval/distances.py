@@ -128,7 +128,9 @@ def hausdorff_distances(
     [8.0, 0.0]
     """
     if truth.shape != prediction.shape:
-        raise InvalidArgumentError(f"truth has the shape {truth.shape}, prediction {prediction.shape}; expected one shape")
+        raise InvalidArgumentError(
+            f"truth has the shape {truth.shape}, prediction {prediction.shape}; expected one shape"
+        )
     cap = distance_cap(truth.shape, voxel_size) if max_distance is None else max_distance
     t, p = (label_ids(encode_runs(MemoryArray(volume))) for volume in (truth, prediction))
     order = np.argsort(t.ids[1:]) + 1

@@ -166,9 +166,11 @@ def instance_details(
         "dice": lambda: dice(tp, fp, fn),
         "precision": lambda: precision(tp, fp),
         "recall": lambda: recall(tp, fn),
-        "pq": lambda: 2 * float(iou[half].sum()) / max(truth.count + prediction.count, 1)
-        if truth.count + prediction.count
-        else 1.0,
+        "pq": lambda: (
+            2 * float(iou[half].sum()) / max(truth.count + prediction.count, 1)
+            if truth.count + prediction.count
+            else 1.0
+        ),
         "ap": lambda: average_precision(iou, overlaps.truth, overlaps.prediction, truth.count, prediction.count),
         **_segmentation_details(pair, overlaps),
     }

@@ -50,7 +50,10 @@ class InstancePair:
         if self._overlaps is None or (not self._overlaps.complete and len(self._overlaps.truth) < max_pairs):
             self._overlaps = find_overlaps(self.truth, self.prediction, max_pairs=max_pairs)
         if len(self._overlaps.truth) > max_pairs:
-            return Overlaps(**{name: getattr(self._overlaps, name) for name in ("truth", "prediction", "voxels", "iou")}, complete=False)
+            return Overlaps(
+                **{name: getattr(self._overlaps, name) for name in ("truth", "prediction", "voxels", "iou")},
+                complete=False,
+            )
         return self._overlaps
 
     def distances(self, truth: IntArray, prediction: IntArray, second: IntArray | None = None) -> Array:
@@ -129,9 +132,7 @@ def _pair_ious(pair: InstancePair, matched: tuple[IntArray, IntArray]) -> list[f
     return result
 
 
-def _truth_distances(
-    pair: InstancePair, matched: tuple[IntArray, IntArray], rules: Rules, *, too_many: bool
-) -> Array:
+def _truth_distances(pair: InstancePair, matched: tuple[IntArray, IntArray], rules: Rules, *, too_many: bool) -> Array:
     """Distance per truth instance, in nm."""
     distances = np.full(pair.truth.count, pair.cap)
     if too_many or not pair.prediction.count:
@@ -174,7 +175,9 @@ def count_semantic(truth: VoxelSource, prediction: VoxelSource) -> tuple[int, in
     return int(total[0]), int(total[1]), int(total[2])
 
 
-def semantic_label_score(counts: tuple[int, int, int], n_voxels: int, rules: Rules, metrics: Sequence[str] = ()) -> LabelScore:
+def semantic_label_score(
+    counts: tuple[int, int, int], n_voxels: int, rules: Rules, metrics: Sequence[str] = ()
+) -> LabelScore:
     """Turn voxel counts into a score."""
     tp, fp, fn = counts
     details = semantic_details(tp, fp, fn, n_voxels, metrics) if metrics else {}

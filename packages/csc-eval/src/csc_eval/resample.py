@@ -7,6 +7,7 @@ sigma = max(0, (n_in / n_out - 1) / 2) where it shrinks (not bool, not integers 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -21,6 +22,9 @@ TRUNCATE = 4.0
 """Where scipy's Gaussian ends, in sigmas."""
 
 SEMANTIC_THRESHOLD = 0.5
+
+TILE = 128
+"""Edge of the boxes of the source that are held in memory at once, in voxels, without their halo."""
 
 
 def resampled_shape(shape: Sequence[int], scale: Sequence[float]) -> Shape:
@@ -61,9 +65,21 @@ class Resampled:
         self.chunks: Shape = (min(z, 64), y, x)
 
     def read(self, begin: Sequence[int], end: Sequence[int]) -> Array:
-        """Return the voxels of a box of the view."""
+        """Return the voxels of a box of the view, worked out tile by tile."""
         if self.shape == self.source.shape and not any(self._sigma):
             return self.source.read(begin, end).astype(self.dtype, copy=False)
+        out = np.zeros([e - b for b, e in zip(begin, end, strict=True)], self.dtype)
+        steps = [max(1, int(TILE / factor)) for factor in self._factor]
+        edges = [range(b, e, step) for b, e, step in zip(begin, end, steps, strict=True)]
+        for low in itertools.product(*edges):
+            high = [min(b + step, e) for b, step, e in zip(low, steps, end, strict=True)]
+            tile = self._read_tile(low, high)
+            if tile is not None:
+                out[tuple(slice(b - o, e - o) for b, e, o in zip(low, high, begin, strict=True))] = tile
+        return out
+
+    def _read_tile(self, begin: Sequence[int], end: Sequence[int]) -> Array | None:
+        """One tile; None where it is all zeros."""
         axes = [
             _nearest(b, e, factor, n) if self.interpolation == 0 else _linear(b, e, factor)
             for b, e, factor, n in zip(begin, end, self._factor, self.source.shape, strict=True)
@@ -72,6 +88,8 @@ class Resampled:
         reach = 1 if self.interpolation == 0 else 2
         high = [min(n, int(index.max()) + reach) for (index, _), n in zip(axes, self.source.shape, strict=True)]
         values = self._filtered(low, high)
+        if values is None:
+            return None
         shifted = [(index - offset, weights) for (index, weights), offset in zip(axes, low, strict=True)]
         if self.interpolation == 0:
             picked = values[np.ix_(*(index for index, _ in shifted))]
@@ -83,15 +101,18 @@ class Resampled:
         call(kernel, np.ascontiguousarray(values), shape_in, shape_out, *indices, *weights, out)
         return self._clipped(out)
 
-    def _filtered(self, low: list[int], high: list[int]) -> Array:
-        if not any(self._sigma):
-            return self.source.read(low, high).astype(self._image_dtype, copy=False)
-        from scipy.ndimage import gaussian_filter
-
+    def _filtered(self, low: list[int], high: list[int]) -> Array | None:
         halo = [int(TRUNCATE * sigma + 0.5) for sigma in self._sigma]
         begin = [max(0, b - h) for b, h in zip(low, halo, strict=True)]
         end = [min(n, e + h) for e, h, n in zip(high, halo, self.source.shape, strict=True)]
-        image = self.source.read(begin, end).astype(self._image_dtype, copy=False)
+        stored = self.source.read(begin, end)
+        if not stored.any():
+            return None
+        image = stored.astype(self._image_dtype, copy=False)
+        if not any(self._sigma):
+            return image
+        from scipy.ndimage import gaussian_filter
+
         blurred: Array = gaussian_filter(image, self._sigma, mode="grid-constant", cval=0.0, truncate=TRUNCATE)
         return blurred[tuple(slice(b - o, e - o) for b, e, o in zip(low, high, begin, strict=True))]
 

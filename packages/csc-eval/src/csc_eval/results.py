@@ -265,7 +265,9 @@ class SubmissionScore:
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``result.json``."""
         classes = self.combined.classes  # pooled over everything; a class nobody submitted is left out
-        labels = {name: score.to_dict(counts=False) for name, score in classes.items() if name in self.submitted.classes}
+        labels = {
+            name: score.to_dict(counts=False) for name, score in classes.items() if name in self.submitted.classes
+        }
         return {"label_scores": labels, **self._tail()}
 
     def to_extended_dict(self) -> dict[str, Any]:

@@ -95,7 +95,9 @@ def encode_runs(source: VoxelSource, *, max_runs: int = MAX_RUNS) -> Runs:
                 break
             buffers.grow(2 * buffers.capacity)
     start, stop, key = buffers.trimmed()
-    return Runs(shape=source.shape, line_ptr=line_ptr, start=start, stop=stop, key=key, dtype=source.dtype, order=source.order)
+    return Runs(
+        shape=source.shape, line_ptr=line_ptr, start=start, stop=stop, key=key, dtype=source.dtype, order=source.order
+    )
 
 
 def _encodable(slab: Array) -> Array:

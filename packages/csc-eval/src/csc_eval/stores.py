@@ -123,11 +123,21 @@ class ZipStore:
             return None
         where = f"{self.path}:{info.filename}"
         if info.file_size > limit:
-            raise UnreadableDataError(f"{where} declares {info.file_size} bytes, more than the {limit} that it may have")
+            raise UnreadableDataError(
+                f"{where} declares {info.file_size} bytes, more than the {limit} that it may have"
+            )
         try:
             with self._zip.open(info) as file:
                 data = file.read(info.file_size + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError) as error:
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            OSError,
+            NotImplementedError,
+            RuntimeError,
+            ValueError,
+        ) as error:
             raise UnreadableDataError(f"{where} cannot be read: {error}") from error
         if len(data) > info.file_size:
             raise UnreadableDataError(f"{where} unpacks to more than the {info.file_size} bytes that it declares")
@@ -174,9 +184,7 @@ class SubfolderStore:
         return self.store.has(f"{self.prefix}/{key}")
 
 
-def _check_members(
-    path: Path, members: list[zipfile.ZipInfo], max_size: int
-) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+def _check_members(path: Path, members: list[zipfile.ZipInfo], max_size: int) -> Iterator[tuple[str, zipfile.ZipInfo]]:
     total = sum(member.file_size for member in members)
     if total > max_size:
         raise UnsafeArchiveError(f"{path} declares to unpack to {total} bytes, more than the {max_size} allowed")

@@ -197,7 +197,9 @@ def score_submission(
 def _portal_notes(submission: Store, contents: Contents) -> tuple[str, ...]:
     notes = []
     if isinstance(submission, ZipStore) and submission.path.with_suffix(".zarr").exists():
-        notes.append(f"the portal's tool would score the folder {submission.path.with_suffix('.zarr').name} beside the zip")
+        notes.append(
+            f"the portal's tool would score the folder {submission.path.with_suffix('.zarr').name} beside the zip"
+        )
     if any(entry.endswith(MASK_SUFFIX) and entry.split("/")[0] in contents.masks for entry in contents.ignored):
         notes.append("the portal's run ends at a submitted *_mask array, without a result")
     return tuple(notes)

@@ -20,7 +20,9 @@ def run_evaluate(*, result_file: str | None, **options: Any) -> int:
 
     began = time.monotonic()
     submission, truth = resolve_paths(options["submission"], options["truth"], options["data"])
-    rules = [rules_from_environment(get_rules(name), os.environ) for name in options["rules"] or ("leaderboard-2026-06",)]
+    rules = [
+        rules_from_environment(get_rules(name), os.environ) for name in options["rules"] or ("leaderboard-2026-06",)
+    ]
     classes = _split(options["instance_classes"])
     result = score_submission(
         submission, truth, rules=rules, instance_classes=classes, workers=options["workers"], resume=options["resume"]
