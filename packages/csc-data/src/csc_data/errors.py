@@ -50,9 +50,11 @@ class ProblemsError(CscError, ValueError):
     def __init__(self, subject: str, problems: Iterable[Problem]) -> None:
         self.subject = subject
         self.problems = tuple(problems)
-        count = len(self.problems)
+        if len(self.problems) == 1:
+            super().__init__(f"{subject}: {self.problems[0]}")
+            return
         lines = "\n".join(f"  - {problem}" for problem in self.problems)
-        super().__init__(f"{subject}: {count} problem{'s' if count != 1 else ''}\n{lines}")
+        super().__init__(f"{subject}: {len(self.problems)} problems\n{lines}")
 
     def __reduce__(self) -> tuple[type[ProblemsError], tuple[str, tuple[Problem, ...]]]:
         # Exceptions are rebuilt from args when they cross a process border; ours take two.
