@@ -22,6 +22,8 @@ Shape = tuple[int, int, int]
 TOLERANCE = 1e-4
 """Share of a voxel by which positions may differ and still count as equal: stored coordinates are rounded decimals."""
 
+_DECIMALS = 6
+
 
 def as_triple(values: Sequence[float], name: str) -> Triple:
     """Check that there are three finite numbers and return them as floats.
@@ -31,9 +33,12 @@ def as_triple(values: Sequence[float], name: str) -> Triple:
     InvalidArgumentError
         If there are not three, or one is not finite.
     """
-    numbers = tuple(float(value) for value in values)
+    try:
+        numbers = tuple(float(value) for value in values)
+    except (TypeError, ValueError):
+        numbers = ()
     if len(numbers) != 3 or not all(map(math.isfinite, numbers)):
-        raise InvalidArgumentError(f"{name} must be three finite numbers (z, y, x), got {tuple(values)}")
+        raise InvalidArgumentError(f"{name} must be three finite numbers (z, y, x), got {values!r}")
     return numbers
 
 
@@ -45,9 +50,12 @@ def as_shape(values: Sequence[int], name: str = "shape") -> Shape:
     InvalidArgumentError
         If there are not three, or one is negative or no whole number.
     """
-    numbers = tuple(int(value) for value in values)
+    try:
+        numbers = tuple(int(value) for value in values)
+    except (TypeError, ValueError, OverflowError):
+        numbers = ()
     if len(numbers) != 3 or any(n < 0 or n != v for n, v in zip(numbers, values, strict=True)):
-        raise InvalidArgumentError(f"{name} must be three whole numbers (z, y, x) of at least 0, got {tuple(values)}")
+        raise InvalidArgumentError(f"{name} must be three whole numbers (z, y, x) of at least 0, got {values!r}")
     return numbers
 
 
@@ -200,8 +208,13 @@ class Grid:
         return (first[0], first[1], first[2]), self.window(first, count)
 
     def centres(self, axis: int) -> npt.NDArray[np.float64]:
-        """Return the nm positions of the voxel centres along an axis, shape (n,)."""
-        return self.translation[axis] + np.arange(self.shape[axis], dtype=np.float64) * self.voxel_size[axis]
+        """Return the nm positions of the voxel centres along an axis, to 1e-6 nm, shape (n,).
+
+        A window has the very positions of its part of the whole lattice, although it sums them up in another order.
+        """
+        centres = self.translation[axis] + np.arange(self.shape[axis], dtype=np.float64) * self.voxel_size[axis]
+        # Sizes and places are decimals, so this takes away what binary arithmetic added.
+        return np.round(centres, _DECIMALS)
 
     def coordinates_in(self, other: Grid, axis: int) -> npt.NDArray[np.float64]:
         """Return where this lattice's voxel centres lie in another one, as fractional indices of it, shape (n,).

@@ -103,9 +103,9 @@ def _box(low: list[npt.NDArray[np.intp]], high: list[npt.NDArray[np.intp]]) -> t
 
 def _take(values: npt.NDArray[Any], index: npt.NDArray[np.intp], axis: int) -> npt.NDArray[Any]:
     """Gather along an axis, by a view where the indices are a plain step."""
-    if len(index) == values.shape[axis] and index[0] == 0 and index[-1] == len(index) - 1:
-        return values
     steps = np.diff(index)
+    if len(index) == values.shape[axis] and index[0] == 0 and np.all(steps == 1):
+        return values
     if len(steps) and steps[0] > 0 and np.all(steps == steps[0]):
         stop = int(index[-1]) + 1
         return values[tuple(slice(int(index[0]), stop, int(steps[0])) if a == axis else slice(None) for a in range(3))]
