@@ -89,7 +89,8 @@ def read_datasplit(path: str | os.PathLike[str]) -> tuple[SplitRow, ...]:
         raise MissingDataError(f"there is no datasplit {file}; `csc make-datasplit` writes one")
     table = [row for row in csv.reader(io.StringIO(file.read_text(encoding="utf-8"))) if any(map(str.strip, row))]
     order = None
-    if table and not {cell.strip().lower() for cell in table[0]}.isdisjoint({"usage", "raw"}):
+    # Not by "raw": that may also be the path of a volume.
+    if table and "usage" in {cell.strip().lower() for cell in table[0]}:
         order = [cell.strip().lower() for cell in table.pop(0)]
     rows, problems = [], []
     for number, cells in enumerate(table, start=1 if order is None else 2):
