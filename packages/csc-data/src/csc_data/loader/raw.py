@@ -5,6 +5,7 @@ Training and prediction both go through here, so a network sees in a test crop w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,58 +63,47 @@ def scale_raw(values: npt.NDArray[Any], raw_range: Sequence[float] = DEFAULT_RAN
 def read_raw(volume: Volume, grid: Grid) -> npt.NDArray[Any]:
     """Read raw at the voxel centres of a lattice, linearly; beyond the volume it is mirrored.
 
-    The mirror stands at the face of the outermost voxel of the *lattice* that lies in the volume, so a value depends on
-    the lattice alone, not on how much of it is read at a time.
+    The mirrors stand at the faces of the outermost voxels of the *lattice* that lie in the volume, so a value depends
+    on the lattice alone, not on how much of it is read at a time.
 
     Parameters
     ----------
     volume : Volume
     grid : Grid
-        May reach beyond the volume; where nothing of it lies in the volume along an axis, the values are 0.
+        May reach beyond the volume, or lie beside it.
 
     Returns
     -------
     ndarray
-        Shape ``grid.shape``, in the stored dtype.
+        Shape ``grid.shape``, in the stored dtype; 0 where the volume is too thin to hold a voxel of the lattice.
     """
     source = volume.level_for(grid.voxel_size).grid
-    begin, shape, pad, keep = [], [], [], []
-    for axis in range(3):
-        index = grid.coordinates_in(source, axis)
-        inside = np.flatnonzero((index >= -0.5) & (index < source.shape[axis] - 0.5))
-        if len(inside) == 0:
-            return volume.read(grid, order=1)
-        first, last, n = int(inside[0]), int(inside[-1]), grid.shape[axis]
-        before, after = first, n - 1 - last
-        # Mirroring d voxels needs d voxels inside; where the lattice ends earlier, a little more of it is read.
-        extended_first, extended_last = first, last
-        if before:
-            extended_last = max(last, min(first + before - 1, _last_inside(grid, source, axis)))
-        if after:
-            extended_first = min(first, max(last - after + 1, _first_inside(grid, source, axis)))
-        begin.append(extended_first)
-        shape.append(extended_last - extended_first + 1)
-        pad.append((before, after))
-        offset = 0 if before else first - extended_first
-        keep.append(slice(offset, offset + n))
-    if not any(map(any, pad)):
+    if source.bounds.contains(grid.bounds):
         return volume.read(grid, order=1)
+    begin, shape, gather = [], [], []
+    for axis in range(3):
+        first, count = _inside(grid, source, axis)
+        if count == 0:
+            return volume.read(grid, order=1)
+        index = (np.arange(grid.shape[axis]) - first) % (2 * count)
+        index = np.where(index < count, index, 2 * count - 1 - index) + first
+        low = int(index.min()) if len(index) else first
+        begin.append(low)
+        shape.append(int(index.max()) - low + 1 if len(index) else 0)
+        gather.append(index - low)
     values = volume.read(grid.window(begin, shape), order=1)
-    mirrored: npt.NDArray[Any] = np.pad(values, pad, mode="symmetric")[tuple(keep)]
-    return mirrored
+    for axis, index in enumerate(gather):
+        if len(index) != values.shape[axis] or np.any(np.diff(index) != 1):
+            values = np.take(values, index, axis=axis)
+    return values
 
 
-def _last_inside(grid: Grid, source: Grid, axis: int) -> int:
-    """Return the index, in a lattice that goes on forever, of its last centre within the source."""
-    end = source.bounds.end[axis]
-    count = int(np.ceil((end - grid.translation[axis]) / grid.voxel_size[axis]))
-    probe = grid.window([count - 3] * 3, [4] * 3).coordinates_in(source, axis)
-    return count - 3 + int(np.flatnonzero(probe < source.shape[axis] - 0.5)[-1])
-
-
-def _first_inside(grid: Grid, source: Grid, axis: int) -> int:
-    """Return the index, in a lattice that goes on forever, of its first centre within the source."""
-    begin = source.bounds.begin[axis]
-    count = int(np.floor((begin - grid.translation[axis]) / grid.voxel_size[axis]))
-    probe = grid.window([count - 1] * 3, [4] * 3).coordinates_in(source, axis)
-    return count - 1 + int(np.flatnonzero(probe >= -0.5)[0])
+def _inside(grid: Grid, source: Grid, axis: int) -> tuple[int, int]:
+    """Return which voxels of a lattice lie in a source, as if the lattice went on forever: the first, and how many."""
+    ratio = grid.voxel_size[axis] / source.voxel_size[axis]
+    # One voxel more on both sides than rounding could miss; then the lattice itself decides.
+    first = math.floor((source.bounds.begin[axis] - grid.translation[axis]) / grid.voxel_size[axis]) - 1
+    window = grid.window([first] * 3, [math.ceil(source.shape[axis] / ratio) + 4] * 3)
+    index = window.coordinates_in(source, axis)
+    inside = np.flatnonzero((index >= -0.5) & (index < source.shape[axis] - 0.5))
+    return (first + int(inside[0]), len(inside)) if len(inside) else (0, 0)
