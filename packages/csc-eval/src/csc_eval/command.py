@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -27,60 +28,78 @@ def _dashed(argument: str) -> str:
     return name.replace("_", "-") + equals + value
 
 
-@click.command(cls=DashedCommand, context_settings={"help_option_names": ["-h", "--help"]})
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+_SCORING_OPTIONS = (
+    click.option("-t", "--truth-path", "truth", metavar="PATH", help="Truth to score against  [{data}/ground_truth.zarr]"),
+    click.option("-ic", "--instance-classes", metavar="A,B", help="Classes to score as instances  [the challenge's]"),
+    click.option("--data", metavar="DIR", help="The data folder  [your settings]"),
+    click.option("--rules", multiple=True, metavar="NAME", help="leaderboard-2026-06 (default), definition-2026-06 or pq; of several, the first makes the result"),
+    click.option("--metrics", metavar="A,B", help="Further metrics, like ap,vi_split, or `all`"),
+    click.option("--memory", metavar="SIZE", help="What the run may take, like 8GB  [what is free]"),
+)  # fmt: skip
+
+
+def _scoring_options(function: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_SCORING_OPTIONS):
+        function = option(function)
+    return function
+
+
+@click.command(cls=DashedCommand, context_settings=_CONTEXT)
 @click.option(
     "-s",
     "--submission-path",
     "submission",
     metavar="PATH",
-    help="Zip or zarr folder to score  [default: {data}/submission.zip, else .zarr]",
+    help="Zip or zarr folder to score  [{data}/submission.zip, else .zarr]",
 )
+@click.option("-r", "--result-file", metavar="FILE", help="Write result.json here, and result_extended.json beside it")
+@_scoring_options
 @click.option(
-    "-r", "--result-file", metavar="FILE", help="Where to write result.json; result_extended.json goes beside it"
+    "--datasplit", metavar="CSV", help="Score against the annotations of its validation crops instead of a truth"
 )
-@click.option(
-    "-t",
-    "--truth-path",
-    "truth",
-    metavar="PATH",
-    help="Zarr folder to score against  [default: {data}/ground_truth.zarr]",
-)
-@click.option(
-    "-ic", "--instance-classes", metavar="A,B", help="Classes to score as instances  [default: the challenge's]"
-)
-@click.option("--data", metavar="DIR", help="The data folder  [default: your settings]")
-@click.option(
-    "--rules",
-    multiple=True,
-    metavar="NAME",
-    help="leaderboard-2026-06 (default), definition-2026-06, pq; several may be given",
-)
-@click.option("--metrics", metavar="A,B", help="Further metrics to work out, or `all`")
-@click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes; 0: as many as fit")
-@click.option("--memory", metavar="SIZE", help="What the run may take, like 8GB  [default: what is free]")
-@click.option("--resume", metavar="FILE", help="Keep scores here as they come, and go on from it")
+@click.option("--report", metavar="HTML", help="Write a page that shows what went wrong (csc-eval[report])")
+@click.option("--workers", type=click.IntRange(0), help="Processes; 0: as many as fit  [MAX_WORKERS, else 1]")
+@click.option("--resume", metavar="FILE", help="Keep scores here as they come, and go on from them")
 @click.option("--scheduler", metavar="ADDRESS", help="Score on this Dask cluster (csc-eval[dask])")
 def evaluate(**options: Any) -> None:
     """Score a submission as the challenge's portal does.
 
-    Prints a table per class and, with --result-file, writes the portal's result files. Exits with 1 if a label could
+    Prints a table per class, and writes the portal's result files with --result-file. Exits with 1 if a label could
     not be scored.
     """
     from csc_eval.terminal import run_evaluate
 
-    _exit_with(run_evaluate, options)
+    _call(run_evaluate, options)
 
 
-@click.command("batch-eval", cls=DashedCommand, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("-c", "--csv", "csv_file", required=True, metavar="FILE", help="Columns data_path, evaluation_id")
+@click.command("batch-eval", cls=DashedCommand, context_settings=_CONTEXT)
+@click.option(
+    "-c", "--csv", "csv_file", required=True, metavar="FILE", help="CSV with the columns data_path and evaluation_id"
+)
+@_scoring_options
+@click.option(
+    "-n", "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes, or jobs of a cluster"
+)
+@click.option("-C", "--cluster", type=click.Choice(["lsf", "slurm"]), help="Score on a batch system (csc-eval[dask])")
+@click.option(
+    "--job-memory", default="16GB", show_default=True, metavar="SIZE", help="Memory of one job of the cluster"
+)
+@click.option("--queue", metavar="NAME", help="The cluster's queue or partition")
 def batch_eval(**options: Any) -> None:
-    """Score every submission that a CSV names."""
-    from csc_eval.terminal import run_batch
+    """Score every submission that a CSV names.
 
-    _exit_with(run_batch, options)
+    Writes eval_{evaluation_id}.results beside each. One that cannot be scored is named, and the others are scored all
+    the same.
+    """
+    from csc_eval.batch import run_batch
+
+    _call(run_batch, options)
 
 
-def _exit_with(function: Any, options: dict[str, Any]) -> None:
+def _call(function: Callable[..., int], options: dict[str, Any]) -> None:
+    """Call, and turn an error that a user can cause into one line and exit code 1."""
     from csc_data.errors import CscError
 
     try:
@@ -97,4 +116,4 @@ def main() -> None:
     # Nothing here does linear algebra: threads that wait for it would only cost time and memory.
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
-    evaluate()
+    evaluate(prog_name="csc-eval")

@@ -118,19 +118,32 @@ def read_crop_grid(store: Store, key: str, shape: Shape) -> CropGrid:
     return CropGrid(voxel_size=voxel_size, translation=translation, shape=shape)
 
 
-def score_label(task: LabelTask) -> tuple[LabelScore, ...]:
-    """Score one label, once per rule set; a label that cannot be read is scored as missing, with its problem."""
+def open_truth(task: LabelTask) -> tuple[StoredArray, CropGrid]:
+    """Open a label's truth array, and tell where its voxels lie."""
     truth = StoredArray(task.truth, task.truth_key, cache_bytes=CACHE_BYTES)
-    grid = read_crop_grid(task.truth, task.truth_key, truth.shape)
+    return truth, read_crop_grid(task.truth, task.truth_key, truth.shape)
+
+
+def score_label(task: LabelTask) -> tuple[LabelScore, ...]:
+    """Score one label, once per rule set; one that cannot be read is scored as missing, with its problem."""
     if task.submission is None:
+        truth, grid = open_truth(task)
         return _missing(task, truth, grid)
     try:
+        truth, grid = open_truth(task)
         return _score(task, truth, grid, task.submission)
     except (CscError, MemoryError) as error:
         problem = str(error) or type(error).__name__
+    return failed_scores(task, problem)
+
+
+def failed_scores(task: LabelTask, problem: str) -> tuple[LabelScore, ...]:
+    """Return the scores of a label that cannot be scored: those of a missing one, with the problem."""
+    truth, grid = open_truth(task)
     differs = "the portal's run would have ended here, without a result"
     return tuple(
-        replace(score, status=FAILED, problem=problem, portal_differs=differs) for score in _missing(task, truth, grid)
+        replace(score, status=FAILED, problem=problem, portal_differs=differs if rules.masks_are_labels else "")
+        for score, rules in zip(_missing(task, truth, grid), task.rules, strict=True)
     )
 
 

@@ -15,8 +15,9 @@ from csc_eval.arrays import Array, Shape, VoxelSource
 
 MAX_RUNS = 2**31 - 1
 
-BYTES_PER_RUN = 48
-"""Peak memory per run: itself, its label, its place in the order by label, and what growing the buffers takes."""
+BYTES_PER_RUN = 160
+"""Peak memory per run: itself, its label and its place in the order by label, twice while buffers grow, and, as in the
+worst case every run is an instance, the instance's measures and its row in the overlap table and the matching."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,6 +44,9 @@ class Store(Protocol):
     def has(self, key: str) -> bool:
         """Tell whether there is a file of that key."""
 
+    def signature(self, key: str) -> Iterator[tuple[str, int, int]]:
+        """Yield name, size and checksum (or time of change) of every file below a folder, in a fixed order."""
+
 
 class FolderStore:
     """A hierarchy in a folder of the file system."""
@@ -82,6 +85,15 @@ class FolderStore:
     def has(self, key: str) -> bool:
         """Tell whether there is a file of that key."""
         return (self.root / key).is_file()
+
+    def signature(self, key: str) -> Iterator[tuple[str, int, int]]:
+        """Yield name, size and time of change of every file below a folder."""
+        for folder, folders, names in os.walk(self.root / key):
+            folders.sort()
+            for name in sorted(names):
+                path = Path(folder, name)
+                status = path.stat()
+                yield path.relative_to(self.root).as_posix(), status.st_size, status.st_mtime_ns
 
 
 class ZipStore:
@@ -151,37 +163,18 @@ class ZipStore:
         """Tell whether there is a member of that key."""
         return key in self._members
 
+    def signature(self, key: str) -> Iterator[tuple[str, int, int]]:
+        """Yield name, size and checksum of every member below a folder."""
+        for name in sorted(self._members):
+            if name.startswith(key + "/"):
+                yield name, self._members[name].file_size, self._members[name].CRC
+
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "prefix": self.prefix, "max_size": self.max_size}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._open()
-
-
-class SubfolderStore:
-    """A hierarchy from one folder of another on."""
-
-    def __init__(self, store: Store, prefix: str) -> None:
-        self.store = store
-        self.prefix = prefix
-
-    @property
-    def name(self) -> str:
-        """The parent's name and the folder in it."""
-        return f"{self.store.name}/{self.prefix}"
-
-    def read(self, key: str, limit: int) -> bytes | None:
-        """Return a file's bytes, None if there is none."""
-        return self.store.read(f"{self.prefix}/{key}", limit)
-
-    def folders(self, key: str) -> tuple[str, ...]:
-        """Return the names of the folders right below a folder, sorted."""
-        return self.store.folders(f"{self.prefix}/{key}" if key else self.prefix)
-
-    def has(self, key: str) -> bool:
-        """Tell whether there is a file of that key."""
-        return self.store.has(f"{self.prefix}/{key}")
 
 
 def _check_members(path: Path, members: list[zipfile.ZipInfo], max_size: int) -> Iterator[tuple[str, zipfile.ZipInfo]]:
