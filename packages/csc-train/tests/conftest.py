@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from csc_data.challenge import TestCrop
 from csc_data.datasplit import SplitRow, write_datasplit
 from csc_data.geometry import Grid

@@ -13,6 +13,8 @@ from csc_data.errors import InvalidArgumentError
 
 _SMOOTH = 1.0  # voxels added to both sides of the Dice ratio, so that absent classes have a gradient
 
+_TERMS = {"bce": ("bce",), "dice": ("dice",), "bce_dice": ("bce", "dice")}
+
 
 class Loss(NamedTuple):
     """A loss and the number of known voxels that it is the mean of."""
@@ -50,17 +52,12 @@ class KnownVoxelLoss(nn.Module):
     ) -> None:
         super().__init__()
         self.register_buffer("positive_weight", positive_weight)
-        self.terms = {"bce": ("bce",), "dice": ("dice",), "bce_dice": ("bce", "dice")}.get(criterion, ())
+        self.terms: tuple[str, ...] = ()
         self.voxelwise: Any = None
-        if not self.terms:
-            if isinstance(criterion, str) or not callable(criterion):
-                raise InvalidArgumentError(f"there is no criterion {criterion!r}; known are bce, dice, bce_dice")
-            try:
-                self.voxelwise = criterion(**{**(arguments or {}), "reduction": "none"})
-            except TypeError as error:
-                raise InvalidArgumentError(
-                    f"criterion {criterion!r} must be a class that takes reduction='none': {error}"
-                ) from error
+        if isinstance(criterion, str) and criterion in _TERMS:
+            self.terms = _TERMS[criterion]
+        else:
+            self.voxelwise = _make_voxelwise(criterion, arguments or {})
 
     def forward(self, logits: Tensor, target: Tensor) -> Loss:
         """Compare logits with targets (1, 0, NaN), both of shape (B, C, [z,] y, x)."""
@@ -71,6 +68,10 @@ class KnownVoxelLoss(nn.Module):
         filled = torch.where(known, target, torch.zeros_like(target))
         if self.voxelwise is not None:
             values = self.voxelwise(logits, filled)
+            if values.shape != logits.shape:
+                raise InvalidArgumentError(
+                    f"the criterion gives {tuple(values.shape)} for {tuple(logits.shape)}; a value per voxel is needed"
+                )
             return Loss(torch.where(known, values, torch.zeros_like(values)).sum() / count, count)
         value = logits.new_zeros(())
         if "bce" in self.terms:
@@ -85,6 +86,20 @@ class KnownVoxelLoss(nn.Module):
             factor = self.positive_weight.view(1, -1, *(1,) * (logits.ndim - 2)).to(logits.dtype)
             weight = weight * (1 + filled * (factor - 1))
         return functional.binary_cross_entropy_with_logits(logits, filled, weight=weight, reduction="sum")
+
+
+def _make_voxelwise(criterion: Any, arguments: Mapping[str, Any]) -> Any:
+    if isinstance(criterion, str) or not callable(criterion):
+        raise InvalidArgumentError(f"there is no criterion {criterion!r}; known are {', '.join(_TERMS)}")
+    try:
+        made = criterion(**{**arguments, "reduction": "none"})
+    except TypeError as error:
+        raise InvalidArgumentError(
+            f"criterion {criterion!r} must be a class that takes reduction='none': {error}"
+        ) from error
+    if not callable(made):
+        raise InvalidArgumentError(f"criterion {criterion!r} makes {made!r}, which is nothing to call")
+    return made
 
 
 def soft_dice_loss(logits: Tensor, filled: Tensor, known: Tensor) -> Tensor:
