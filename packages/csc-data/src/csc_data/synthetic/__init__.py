@@ -1,0 +1,22 @@
+"""Synthetic challenge data: tissue that looks and behaves like FIB-SEM volumes, with every class and instance known."""
+
+from csc_data.synthetic.anatomy import Anatomy
+from csc_data.synthetic.imaging import Imaging, Stain
+from csc_data.synthetic.plan import TESTED_CLASSES, CropPlan, DatasetPlan, default_plans
+from csc_data.synthetic.tissue import Tissue, generate_tissue
+from csc_data.synthetic.writing import SyntheticChallenge, number_objects, write_challenge
+
+__all__ = [
+    "TESTED_CLASSES",
+    "Anatomy",
+    "CropPlan",
+    "DatasetPlan",
+    "Imaging",
+    "Stain",
+    "SyntheticChallenge",
+    "Tissue",
+    "default_plans",
+    "generate_tissue",
+    "number_objects",
+    "write_challenge",
+]

@@ -1,0 +1,58 @@
+"""Metadata of annotated crops, as the challenge's own have it.
+
+The form is that of cellmap-schemas (https://github.com/janelia-cellmap/cellmap-schemas, ``annotation``, version 0.1.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from csc_data.challenge import get_class
+
+
+def _annotation_type(class_name: str) -> dict[str, Any]:
+    if get_class(class_name).instance:
+        return {"type": "instance_segmentation", "encoding": {"absent": 0}}
+    return {"type": "semantic_segmentation", "encoding": {"absent": 0, "present": 1}}
+
+
+def crop_attributes(name: str, class_names: Sequence[str]) -> dict[str, Any]:
+    """Return the attributes of a crop's group: its name, and the classes annotated in it."""
+    return _wrap(
+        {
+            "version": "0.1.1",
+            "name": name,
+            "description": "Synthetic tissue; every voxel is known",
+            "created_by": [],
+            "created_with": ["csc_data.synthetic"],
+            "start_date": None,
+            "end_date": None,
+            "duration_days": None,
+            "protocol_uri": None,
+            "class_names": list(class_names),
+        }
+    )
+
+
+def class_attributes(class_name: str) -> dict[str, Any]:
+    """Return the attributes of the multiscale group of one class in a crop."""
+    return _wrap({"class_name": class_name, "annotation_type": _annotation_type(class_name)})
+
+
+def array_attributes(class_name: str, labels: npt.NDArray[Any]) -> dict[str, Any]:
+    """Return the attributes of one level: the type of the annotation, and how many voxels are absent."""
+    return _wrap(
+        {
+            "class_name": class_name,
+            "complement_counts": {"absent": int(np.count_nonzero(labels == 0))},
+            "annotation_type": _annotation_type(class_name),
+        }
+    )
+
+
+def _wrap(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {"cellmap": {"annotation": dict(values)}}

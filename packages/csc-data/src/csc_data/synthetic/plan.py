@@ -1,0 +1,154 @@
+"""What a synthetic challenge holds: data sets, their volumes, and the crops that are annotated or tested."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from csc_data.challenge import get_class
+from csc_data.errors import Problem, ProblemsError
+from csc_data.geometry import Grid, Shape, Triple
+
+TESTED_CLASSES = ("ecs", "pm", "mito_mem", "mito_lum", "er_mem", "ves", "mito", "er")
+"""Classes that are scored in the test crops unless others are asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CropPlan:
+    """A box of a volume that is annotated (to train on) or tested.
+
+    Attributes
+    ----------
+    id : int
+        Unique over the data sets.
+    begin, shape : tuple of int
+        First voxel and size in voxels of the raw volume's finest level, z, y, x.
+    tested : bool
+        Whether its truth is kept for scoring instead of being given to train on.
+    omitted : tuple of str
+        Classes that nobody annotated in it.
+    """
+
+    id: int
+    begin: Shape
+    shape: Shape
+    tested: bool = False
+    omitted: tuple[str, ...] = ()
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """The box in the volume."""
+        z, y, x = (slice(b, b + n) for b, n in zip(self.begin, self.shape, strict=True))
+        return z, y, x
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return f"crop{self.id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetPlan:
+    """A data set: one raw volume and its crops.
+
+    Attributes
+    ----------
+    name : str
+        Name of the folder and of the zarr in it.
+    grid : Grid
+        Lattice of the raw volume's finest level, in nm.
+    crops : tuple of CropPlan
+        Inside the volume.
+    """
+
+    name: str
+    grid: Grid
+    crops: tuple[CropPlan, ...]
+
+
+def check_plans(plans: Sequence[DatasetPlan]) -> None:
+    """Check that crops lie in their volumes, have ids of their own, and omit classes that exist.
+
+    Raises
+    ------
+    ProblemsError
+        With all that is wrong.
+    UnknownClassError
+        If a class to omit does not exist.
+    """
+    problems = []
+    seen: set[int] = set()
+    for plan in plans:
+        for crop in plan.crops:
+            where = f"{plan.name}, {crop.name}"
+            if crop.id in seen:
+                problems.append(Problem(where=where, what="the id is that of another crop", remedy="number them anew"))
+            seen.add(crop.id)
+            ends = [b + n for b, n in zip(crop.begin, crop.shape, strict=True)]
+            if (
+                min(crop.begin) < 0
+                or min(crop.shape) < 1
+                or any(e > n for e, n in zip(ends, plan.grid.shape, strict=True))
+            ):
+                what = f"voxels {crop.begin} to {tuple(ends)} are not all in a volume of {plan.grid.shape}"
+                problems.append(Problem(where=where, what=what, remedy="move or shrink the crop"))
+            for name in crop.omitted:
+                get_class(name)
+    if not plans:
+        problems.append(Problem(where="plans", what="there is no data set"))
+    if problems:
+        raise ProblemsError("plan of a synthetic challenge", problems)
+
+
+def default_plans(*, quick: bool = False) -> tuple[DatasetPlan, ...]:
+    """Return two data sets, an isotropic one of 8 nm and one of 5.24 x 4 x 4 nm, each with training and test crops.
+
+    Parameters
+    ----------
+    quick : bool
+        Smaller volumes, which take about a third of the time.
+    """
+    return _quick_plans() if quick else _full_plans()
+
+
+def _full_plans() -> tuple[DatasetPlan, ...]:
+    size = (96, 96, 96)
+    crops = (
+        CropPlan(id=1, begin=(16, 8, 16), shape=size, omitted=("golgi", "golgi_mem", "golgi_lum")),
+        CropPlan(id=2, begin=(16, 104, 16), shape=size),
+        CropPlan(id=3, begin=(16, 8, 112), shape=size, omitted=("mt", "mt_out", "mt_in")),
+        CropPlan(id=4, begin=(16, 104, 112), shape=size, omitted=("ecs", "pm")),
+        CropPlan(id=501, begin=(16, 40, 224), shape=(96, 128, 128), tested=True),
+    )
+    fine = (128, 160, 160)
+    fine_crops = (
+        CropPlan(id=11, begin=(16, 16, 16), shape=fine),
+        CropPlan(id=12, begin=(16, 180, 20), shape=(128, 96, 152), omitted=("er", "er_mem", "er_lum", "er_mem_all")),
+        CropPlan(id=502, begin=(12, 56, 184), shape=(144, 192, 192), tested=True),
+    )
+    return (
+        _dataset("jrc_synth-1", (8.0, 8.0, 8.0), (4000.0, 12000.0, 8000.0), (128, 208, 368), crops),
+        _dataset("jrc_synth-2", (5.24, 4.0, 4.0), (1572.0, 6400.0, 3200.0), (168, 304, 392), fine_crops),
+    )
+
+
+def _quick_plans() -> tuple[DatasetPlan, ...]:
+    crops = (
+        CropPlan(id=1, begin=(8, 8, 8), shape=(64, 64, 64), omitted=("golgi", "golgi_mem", "golgi_lum")),
+        CropPlan(id=2, begin=(8, 72, 8), shape=(64, 64, 64), omitted=("ecs", "pm")),
+        CropPlan(id=501, begin=(8, 40, 88), shape=(64, 64, 64), tested=True),
+    )
+    fine_crops = (
+        CropPlan(id=11, begin=(8, 8, 8), shape=(80, 96, 96), omitted=("er", "er_mem", "er_lum", "er_mem_all")),
+        CropPlan(id=502, begin=(8, 24, 112), shape=(80, 96, 96), tested=True),
+    )
+    return (
+        _dataset("jrc_synth-1", (8.0, 8.0, 8.0), (4000.0, 12000.0, 8000.0), (80, 144, 160), crops),
+        _dataset("jrc_synth-2", (5.24, 4.0, 4.0), (1572.0, 6400.0, 3200.0), (96, 144, 216), fine_crops),
+    )
+
+
+def _dataset(
+    name: str, voxel_size: Triple, translation: Triple, shape: Shape, crops: tuple[CropPlan, ...]
+) -> DatasetPlan:
+    return DatasetPlan(name=name, grid=Grid(voxel_size=voxel_size, translation=translation, shape=shape), crops=crops)
