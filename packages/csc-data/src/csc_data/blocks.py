@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from csc_data.errors import CscError, ExistingOutputError, InvalidArgumentError, UnreadableDataError
 from csc_data.geometry import Shape, as_shape
@@ -178,6 +178,8 @@ class Ledger:
             recorded = json.loads(lines[0])
         except json.JSONDecodeError as error:
             raise UnreadableDataError(f"{self.path} is damaged: {error}; overwrite the output to start anew") from error
+        if not isinstance(recorded, dict):
+            raise UnreadableDataError(f"{self.path} is damaged: {lines[0]!r}; overwrite the output to start anew")
         if recorded != self.fingerprint:
             names = sorted(
                 name for name in {*recorded, *self.fingerprint} if recorded.get(name) != self.fingerprint.get(name)
@@ -200,21 +202,24 @@ class Ledger:
 
     def mark(self, index: int) -> None:
         """Record a finished block."""
-        line = f"{index}\n"
-        with self.path.open("r+", encoding="utf-8") as file:
-            end = file.seek(0, os.SEEK_END)
-            if end and not _ends_with_break(self.path):
-                line = "\n" + line  # after a cut-off line
-            file.write(line)
+        with self.path.open("r+b") as file:
+            _drop_cut_off_line(file)
+            file.write(f"{index}\n".encode())
             file.flush()
             os.fsync(file.fileno())
         self.finished.add(index)
 
 
-def _ends_with_break(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
+def _drop_cut_off_line(file: BinaryIO) -> None:
+    """Leave the file at its end, less a last line without a break: what a kill left of 12 would read as block 1."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        file.seek(end - 1)
+        if file.read(1) == b"\n":
+            break
+        end -= 1
+    file.truncate(end)
+    file.seek(end)
 
 
 def prepare_output(ledger: Ledger, existing: Existing) -> bool:
