@@ -56,7 +56,7 @@ class Anatomy:
     lysosome_radius_nm: Range = (75.0, 130.0)
     endosome_radius_nm: Range = (75.0, 125.0)
     peroxisome_radius_nm: Range = (60.0, 90.0)
-    vesicle_radius_nm: Range = (38.0, 55.0)
+    vesicle_radius_nm: Range = (42.0, 60.0)
     glycogen_radius_nm: Range = (24.0, 46.0)
     er_radius_nm: float = 33.0
     microtubule_radius_nm: float = 12.5
@@ -70,5 +70,5 @@ class Anatomy:
     er_sheets: float = 3.0
     microtubules: float = 6.0
     vesicles: float = 80.0
-    glycogen: float = 320.0
+    glycogen: float = 260.0
     pores: float = 8.0

@@ -17,7 +17,7 @@ from csc_data.challenge import label_classes
 from csc_data.geometry import Triple
 from csc_data.synthetic.canvas import Canvas, Field
 
-MEMBRANE = 88.0
+MEMBRANE = 76.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Stain:
 def _default_stains() -> dict[str, Stain]:
     stains = {name: Stain(MEMBRANE, 6.0, 3.0) for name in label_classes() if name.endswith("_mem") or name == "pm"}
     return stains | {
-        "ecs": Stain(146.0, 3.0, 3.0),
+        "ecs": Stain(146.0, 2.0, 2.0),
         "cyto": Stain(154.0, 7.0, 5.0, 52.0),
         "mito_lum": Stain(154.0, 9.0, 3.0),
         "er_lum": Stain(150.0, 4.0, 2.0),
@@ -62,7 +62,7 @@ def _default_stains() -> dict[str, Stain]:
         "echrom": Stain(140.0, 14.0, 10.0),
         "nucpl": Stain(154.0, 11.0, 6.0),
         "nucleo": Stain(114.0, 16.0, 6.0, 26.0),
-        "glyco": Stain(88.0, 12.0, 8.0),
+        "glyco": Stain(84.0, 12.0, 8.0),
         "mt_out": Stain(100.0),
         "mt_in": Stain(138.0),
     }
@@ -91,10 +91,10 @@ class Imaging:
     stains: Mapping[str, Stain] = field(default_factory=_default_stains)
     blur_nm: float = 5.0
     object_spread: float = 10.0
-    shot_noise: float = 12.0
-    drift: float = 11.0
+    shot_noise: float = 7.0
+    drift: float = 8.0
     flicker: float = 3.0
-    vignetting: float = 0.09
+    vignetting: float = 0.08
 
 
 def render(canvas: Canvas, imaging: Imaging, seed: int) -> npt.NDArray[np.uint8]:

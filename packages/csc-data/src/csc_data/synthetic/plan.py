@@ -112,18 +112,18 @@ def default_plans(*, quick: bool = False) -> tuple[DatasetPlan, ...]:
 
 
 def _full_plans() -> tuple[DatasetPlan, ...]:
-    size = (96, 96, 96)
+    size = (112, 96, 112)
     crops = (
-        CropPlan(id=1, begin=(16, 8, 16), shape=size, omitted=("golgi", "golgi_mem", "golgi_lum")),
-        CropPlan(id=2, begin=(16, 104, 16), shape=size),
-        CropPlan(id=3, begin=(16, 8, 112), shape=size, omitted=("mt", "mt_out", "mt_in")),
-        CropPlan(id=4, begin=(16, 104, 112), shape=size, omitted=("ecs", "pm")),
-        CropPlan(id=501, begin=(16, 40, 224), shape=(96, 128, 128), tested=True),
+        CropPlan(id=1, begin=(8, 8, 8), shape=size, omitted=("golgi", "golgi_mem", "golgi_lum")),
+        CropPlan(id=2, begin=(8, 104, 8), shape=size),
+        CropPlan(id=3, begin=(8, 8, 120), shape=size, omitted=("mt", "mt_out", "mt_in")),
+        CropPlan(id=4, begin=(8, 104, 120), shape=size, omitted=("ecs", "pm")),
+        CropPlan(id=501, begin=(16, 40, 240), shape=(96, 128, 120), tested=True),
     )
-    fine = (128, 160, 160)
+    fine = (144, 176, 160)
     fine_crops = (
-        CropPlan(id=11, begin=(16, 16, 16), shape=fine),
-        CropPlan(id=12, begin=(16, 180, 20), shape=(128, 96, 152), omitted=("er", "er_mem", "er_lum", "er_mem_all")),
+        CropPlan(id=11, begin=(12, 8, 8), shape=fine),
+        CropPlan(id=12, begin=(12, 188, 12), shape=(144, 108, 160), omitted=("er", "er_mem", "er_lum", "er_mem_all")),
         CropPlan(id=502, begin=(12, 56, 184), shape=(144, 192, 192), tested=True),
     )
     return (
