@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from csc_models import InputShapeError, create_model, describe_model, list_models, model_card
+from csc_models import InputShapeError, create_model, describe_model, list_models, model_card, model_spec
 from csc_models.checkpoint import load_checkpoint, save_checkpoint
 
 TINY_VIT = {
@@ -27,6 +27,8 @@ SMALLEST = {
     "3d_unet": {"width": 2},
     "2d_resnet": {"ngf": 4, "n_blocks": 1},
     "3d_resnet": {"ngf": 2, "n_blocks": 1},
+    "2d_resenc_unet": {"features": (4, 8, 8), "blocks": (1, 2, 1)},
+    "3d_resenc_unet": {"features": (2, 4, 4), "blocks": (1, 1, 2)},
     "vitnet": {"config": TINY_VIT, "img_size": (32, 32, 32)},
 }
 # Variants that differ in what they compute, not only in numbers.
@@ -163,11 +165,8 @@ class TestReproducible:
         assert description.name == name
         again = create_model(name, **description.arguments)
         assert describe_model(again) == description
-        by_class = type(again)(
-            **{field: getattr(again, field) for field in description.arguments},
-            **({"ndim": 3} if name == "3d_unet_s" else {"ndim": 2} if name == "2d_unet_s" else {}),
-            **({"ndims": int(name[0])} if "resnet" in name else {}),
-        )
+        arguments = {field: getattr(again, field) for field in description.arguments}
+        by_class = type(again)(**model_spec(name).fixed, **arguments)
         assert describe_model(by_class) == description
 
 

@@ -8,12 +8,11 @@ from typing import Any
 from torch import nn
 
 from csc_models.errors import ModelArgumentError, UnknownModelError
-from csc_models.nets import compact_unet, resnet, unet, vit_v_net
+from csc_models.nets import compact_unet, resenc_unet, resnet, unet, vit_v_net
 from csc_models.specification import DESCRIPTION_ATTRIBUTE, ModelCard, ModelDescription, ModelSpec
 
-_SPECS: dict[str, ModelSpec] = {
-    spec.name: spec for spec in (*compact_unet.SPECS, *unet.SPECS, *resnet.SPECS, *vit_v_net.SPECS)
-}
+_FAMILIES = (compact_unet, unet, resnet, vit_v_net, resenc_unet)
+_SPECS: dict[str, ModelSpec] = {spec.name: spec for family in _FAMILIES for spec in family.SPECS}
 
 
 def create_model(name: str, **arguments: Any) -> nn.Module:
