@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import zarr
+import zarr.errors
 from numcodecs import Blosc
 
 from csc_data.errors import ExistingOutputError, MissingDataError, UnreadableDataError
@@ -23,6 +24,16 @@ from csc_data.errors import ExistingOutputError, MissingDataError, UnreadableDat
 ZARR_3 = int(zarr.__version__.split(".")[0]) >= 3
 
 _METADATA = (".zarray", ".zgroup", "zarr.json")
+
+OPENING_ERRORS: tuple[type[Exception], ...] = (
+    ValueError,  # of which json.JSONDecodeError is one
+    KeyError,
+    TypeError,
+    AttributeError,  # where metadata is JSON, but no object
+    FileNotFoundError,
+    getattr(zarr.errors, "MetadataError", ValueError),  # zarr 2's own, a plain Exception
+)
+"""What zarr raises when it opens what is damaged or not there."""
 
 _LARGEST_BLOSC_BLOCK = 2**30
 
@@ -68,7 +79,7 @@ def open_node(path: str | os.PathLike[str]) -> Any:
     options = {"storage_options": {"anon": True}} if text.startswith("s3://") else {}
     try:
         return zarr.open(text, mode="r", **options)
-    except (ValueError, KeyError, TypeError, json.JSONDecodeError, FileNotFoundError) as error:
+    except OPENING_ERRORS as error:
         raise UnreadableDataError(f"{text} cannot be opened as zarr: {error}") from error
 
 

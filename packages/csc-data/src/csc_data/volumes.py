@@ -160,7 +160,7 @@ def _multiscale_levels(path: str, group: Any, multiscales: Any) -> list[Level]:
                 voxel_size=_in_nm(scale, units), translation=_in_nm(translation, units), shape=tuple(array.shape)
             )
             levels.append(Level(name=dataset["path"], grid=grid, array=array))
-    except (KeyError, IndexError, TypeError, AttributeError, InvalidArgumentError) as error:
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise UnreadableDataError(
             f"{path}: its `multiscales` are no three-dimensional OME-NGFF 0.4: {error}"
         ) from error
@@ -178,6 +178,8 @@ def _compose(transformations: Sequence[Mapping[str, Any]]) -> tuple[list[float],
             translation = [a * b for a, b in zip(translation, step["scale"], strict=True)]
         elif step["type"] == "translation":
             translation = [a + b for a, b in zip(translation, step["translation"], strict=True)]
+        elif step["type"] != "identity":
+            raise ValueError(f"a transformation of type {step['type']!r}, expected scale or translation")
     return scale, translation
 
 
@@ -195,7 +197,7 @@ def _grid_from_attributes(path: str, attributes: Mapping[str, Any], shape: Seque
     translation = next((attributes[name] for name in ("translation", "offset") if name in attributes), (0, 0, 0))
     try:
         return Grid(voxel_size=tuple(size), translation=tuple(translation), shape=as_shape(shape))
-    except (InvalidArgumentError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise UnreadableDataError(f"{path}: its attributes give no lattice: {error}") from error
 
 

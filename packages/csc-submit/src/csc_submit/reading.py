@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from csc_data.arrays import ZARR_3, child_names, is_array, open_node
+from csc_data.arrays import OPENING_ERRORS, ZARR_3, child_names, is_array, open_node
 from csc_data.errors import MissingDataError, Problem, UnreadableDataError
 
 _CROP = re.compile(r"crop\d+")
@@ -67,7 +67,7 @@ class Opened:
         else:
             try:
                 node = zarr.open(self.root, mode="r", path=f"{self.prefix}{crop}/{name}")
-            except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+            except OPENING_ERRORS as error:
                 raise UnreadableDataError(f"it cannot be opened as zarr: {error}") from error
         if not is_array(node):
             raise UnreadableDataError("it is a zarr group where an array was expected")
