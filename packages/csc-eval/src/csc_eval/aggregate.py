@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from csc_eval.formulas import instance_metrics, iou, panoptic_quality
 from csc_eval.results import ClassScore, CombinedScores, LabelScore
 from csc_eval.rules import LEADERBOARD, Rules, get_rules
 
@@ -59,7 +60,7 @@ def _combine_class(scores: Sequence[LabelScore], rules: Rules) -> ClassScore:
         metrics = instance_metrics(tp, fp, fn, norm_sum, sum(score.n_hausdorff for score in scores))
         key = "combined_score"
     else:
-        metrics = {"iou": tp / (tp + fp + fn) if tp + fp + fn else 1.0}
+        metrics = {"iou": iou(tp, fp, fn)}
         key = "iou"
     return ClassScore(
         metrics=metrics, score=metrics[key], tp=tp, fp=fp, fn=fn, instance=instance, details=_average_details(scores)
@@ -74,28 +75,3 @@ def _average_details(scores: Sequence[LabelScore]) -> dict[str, float]:
         finite = [value for value in values if math.isfinite(value)]
         averages[name] = math.fsum(finite) / len(finite) if finite else math.nan
     return averages
-
-
-def instance_metrics(tp: int, fp: int, fn: int, hausdorff_norm_sum: float, n_hausdorff: int) -> dict[str, float]:
-    """Return F1, mean normalised Hausdorff distance and the root of their product.
-
-    >>> instance_metrics(0, 0, 0, 0.0, 0)["combined_score"]
-    1.0
-    """
-    if 2 * tp + fp + fn == 0 and n_hausdorff == 0:
-        return {"f1": 1.0, "normalized_hausdorff_distance": 1.0, "combined_score": 1.0}
-    f1 = 2 * tp / (2 * tp + fp + fn) if 2 * tp + fp + fn else 0.0
-    distance = hausdorff_norm_sum / n_hausdorff if n_hausdorff else 0.0
-    return {"f1": f1, "normalized_hausdorff_distance": distance, "combined_score": math.sqrt(f1 * distance)}
-
-
-def panoptic_quality(tp: int, fp: int, fn: int, iou_sum: float) -> dict[str, float]:
-    """Return panoptic, segmentation and recognition quality (Kirillov et al., Panoptic Segmentation, CVPR 2019).
-
-    >>> panoptic_quality(1, 1, 1, 0.8)
-    {'pq': 0.4, 'sq': 0.8, 'rq': 0.5}
-    """
-    if tp + fp + fn == 0:
-        return {"pq": 1.0, "sq": 1.0, "rq": 1.0}
-    weight = tp + fp / 2 + fn / 2
-    return {"pq": iou_sum / weight, "sq": iou_sum / tp if tp else 0.0, "rq": tp / weight}

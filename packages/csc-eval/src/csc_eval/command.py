@@ -31,10 +31,10 @@ def _dashed(argument: str) -> str:
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 _SCORING_OPTIONS = (
-    click.option("-t", "--truth-path", "truth", metavar="PATH", help="Truth to score against  [{data}/ground_truth.zarr]"),
+    click.option("-t", "--truth-path", "truth", metavar="PATH", help="Truth  [{data}/ground_truth.zarr]"),
     click.option("-ic", "--instance-classes", metavar="A,B", help="Classes to score as instances  [the challenge's]"),
     click.option("--data", metavar="DIR", help="The data folder  [your settings]"),
-    click.option("--rules", multiple=True, metavar="NAME", help="leaderboard-2026-06 (default), definition-2026-06 or pq; of several, the first makes the result"),
+    click.option("--rules", multiple=True, metavar="NAME", help="leaderboard-2026-06, definition-2026-06, pq"),
     click.option("--metrics", metavar="A,B", help="Further metrics, like ap,vi_split, or `all`"),
     click.option("--memory", metavar="SIZE", help="What the run may take, like 8GB  [what is free]"),
 )  # fmt: skip

@@ -184,15 +184,18 @@ def connected_components(volume: Array) -> tuple[npt.NDArray[np.int32], int]:
     ([[[1, 1, 0, 2, 3]]], 3)
     """
     found = label_components(encode_runs(MemoryArray(volume)))
-    return to_volume(found.runs, found.label), found.count
+    return render_planes(found.runs, found.label, 0, volume.shape[0]), found.count
 
 
-def to_volume(runs: Runs, values: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """Write one value per run into a volume of zeros."""
-    flat = np.zeros(runs.shape[0] * runs.shape[1] * runs.shape[2] + 1, np.int32)
-    lines = np.repeat(np.arange(len(runs.line_ptr) - 1), np.diff(runs.line_ptr)) * runs.shape[2]
+def render_planes(runs: Runs, values: npt.NDArray[np.int32], begin: int, end: int) -> npt.NDArray[np.int32]:
+    """Write one value per run into planes `begin` to `end` of a volume of zeros."""
+    _, ny, nx = runs.shape
+    flat = np.zeros((end - begin) * ny * nx + 1, np.int32)
+    line_ptr = runs.line_ptr[begin * ny : end * ny + 1]
+    own = slice(int(line_ptr[0]), int(line_ptr[-1]))
+    lines = np.repeat(np.arange(len(line_ptr) - 1), np.diff(line_ptr)) * nx
     # Each run adds its value at its start and takes it back at its stop; the running sum is the volume.
-    np.add.at(flat, lines + runs.start, values)
-    np.add.at(flat, lines + runs.stop, -values)
-    volume: npt.NDArray[np.int32] = np.cumsum(flat, dtype=np.int32)[:-1].reshape(runs.shape)
-    return volume
+    np.add.at(flat, lines + runs.start[own], values[own])
+    np.add.at(flat, lines + runs.stop[own], -values[own])
+    planes: npt.NDArray[np.int32] = np.cumsum(flat, dtype=np.int32)[:-1].reshape(end - begin, ny, nx)
+    return planes

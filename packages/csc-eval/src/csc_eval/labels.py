@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -151,13 +152,17 @@ def _missing(task: LabelTask, truth: StoredArray, grid: CropGrid) -> tuple[Label
     scores = []
     count = label_ids(encode_runs(truth)).count if task.instance else 0
     for rules in task.rules:
-        if task.instance:
-            score = LabelScore(instance=True, tp=0, fp=0, fn=count, n_hausdorff=count, status=MISSING)
-        else:
-            lacking = 1 if rules.metric == "panoptic" else int(np.prod(grid.shape, dtype=np.int64))
-            score = LabelScore(instance=False, tp=0, fp=0, fn=lacking, status=MISSING)
-        if rules.metric == "panoptic":
-            score = replace(score, n_hausdorff=0)
+        panoptic = rules.metric == "panoptic"
+        lacking = count if task.instance else 1 if panoptic else math.prod(grid.shape)
+        score = LabelScore(
+            instance=task.instance,
+            panoptic=panoptic,
+            tp=0,
+            fp=0,
+            fn=lacking,
+            n_hausdorff=count if task.instance and not panoptic else 0,
+            status=MISSING,
+        )
         scores.append(describe(score, grid.shape, grid.voxel_size))
     return tuple(scores)
 
@@ -188,7 +193,7 @@ def _score(task: LabelTask, truth: StoredArray, grid: CropGrid, submission: Stor
         if isinstance(pair, InstancePair):
             score = score_instance_pair(pair, rules, metrics)
         else:
-            score = semantic_label_score(pair, int(np.prod(grid.shape, dtype=np.int64)), rules, metrics)
+            score = semantic_label_score(pair, math.prod(grid.shape), rules, metrics)
         differs = _portal_differs(task, prediction, grid, pair) if rules.masks_are_labels else ""
         scores.append(replace(describe(score, grid.shape, grid.voxel_size), portal_differs=differs))
     return tuple(scores)

@@ -133,21 +133,26 @@ def fixed_bytes(task: LabelTask) -> int:
 def _slab_bytes(source: VoxelSource) -> int:
     nz, ny, nx = source.shape
     slab = min(nz, source.chunks[0]) * ny * nx * source.dtype.itemsize
-    # The slab, a converted copy of it, the chunk being decoded and its coded bytes, and the cache.
+    # The slab, and a converted copy of it.
+    return 2 * slab + _chunk_bytes(source)
+
+
+def _chunk_bytes(source: VoxelSource) -> int:
+    """The chunk that is being decoded, its coded bytes, and the chunks that are kept."""
     chunk = math.prod(source.chunks) * source.dtype.itemsize
-    return 2 * slab + 2 * chunk + max(chunk, CACHE_BYTES)
+    kept = math.prod(-(-n // c) for n, c in zip(source.shape, source.chunks, strict=True)) * chunk
+    return 2 * chunk + max(chunk, min(CACHE_BYTES, kept))
 
 
 def _prediction_bytes(prediction: Prediction, grid: CropGrid) -> int:
     source = prediction.voxels
+    plane = math.prod(grid.shape[1:])
     if not is_resampled(prediction, grid):
-        chunk = math.prod(source.chunks) * source.dtype.itemsize
-        slab = max(min(source.shape[0], source.chunks[0]), 64) * math.prod(grid.shape[1:]) * source.dtype.itemsize
-        return 2 * slab + 2 * chunk + max(chunk, CACHE_BYTES)
-    halo = [8 * max(1.0, v / s) for v, s in zip(grid.voxel_size, prediction.voxel_size or grid.voxel_size, strict=True)]
-    tile = math.prod(TILE + h for h in halo)
-    chunk = math.prod(source.chunks) * source.dtype.itemsize
-    return int(tile * 8 * 4) + 64 * math.prod(grid.shape[1:]) * 8 + 2 * chunk + max(chunk, CACHE_BYTES)
+        return 2 * min(grid.shape[0], source.chunks[0]) * plane * source.dtype.itemsize + _chunk_bytes(source)
+    sizes = zip(source.shape, prediction.voxel_size or grid.voxel_size, grid.voxel_size, strict=True)
+    tile = math.prod(min(n, TILE + 8 * max(1.0, v / s)) for n, s, v in sizes)
+    # A tile as doubles, filtered, with the filter's buffers; and the slab that it goes into.
+    return int(tile * 8 * 4) + 2 * min(grid.shape[0], 64) * plane * 8 + _chunk_bytes(source)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from csc_data.errors import InvalidArgumentError
+from csc_eval.formulas import dice, precision, recall
 from csc_eval.instances import Instances, IntArray, Overlaps
+from csc_eval.surfaces import surface_details
 
 if TYPE_CHECKING:
     from csc_eval.pairs import InstancePair
@@ -54,40 +57,32 @@ def parse_metrics(metrics: Iterable[str], *, instance: bool) -> tuple[str, ...]:
     return tuple(name for name in names if name in (INSTANCE_METRICS if instance else SEMANTIC_METRICS))
 
 
-def dice(tp: int, fp: int, fn: int) -> float:
-    """Return 2 tp / (2 tp + fp + fn), 1 where there is nothing (Dice, Ecology 26, 1945).
-
-    >>> dice(2, 1, 1)
-    0.6666666666666666
-    """
-    total = 2 * tp + fp + fn
-    return 2 * tp / total if total else 1.0
-
-
-def precision(tp: int, fp: int) -> float:
-    """Return tp / (tp + fp), 1 where nothing was predicted."""
-    return tp / (tp + fp) if tp + fp else 1.0
-
-
-def recall(tp: int, fn: int) -> float:
-    """Return tp / (tp + fn), 1 where there is nothing to find."""
-    return tp / (tp + fn) if tp + fn else 1.0
-
-
-def average_precision(iou: npt.NDArray[np.float32], truth: IntArray, prediction: IntArray, n_truth: int, n_predicted: int,
-                      thresholds: Sequence[float] = AP_THRESHOLDS) -> float:  # fmt: skip
+def average_precision(
+    iou: npt.NDArray[np.float32], n_truth: int, n_predicted: int, thresholds: Sequence[float] = AP_THRESHOLDS
+) -> float:
     """Return the mean over IoU thresholds of tp / (tp + fp + fn).
 
-    The score of the 2018 Data Science Bowl (Caicedo et al., Nature Methods 16, 2019); from a threshold of 0.5 on, pairs
-    above it are unique.
+    The score of the 2018 Data Science Bowl (Caicedo et al., Nature Methods 16, 2019). From a threshold of 0.5 on, pairs
+    above it are unique, so no matching is needed.
+
+    Parameters
+    ----------
+    iou : float32 array
+        Of every overlapping pair.
+    n_truth, n_predicted : int
+        How many instances there are.
+    thresholds : sequence of float
+        Each at least 0.5; by default 0.5, 0.55, ... 0.95.
+
+    Examples
+    --------
+    >>> average_precision(np.array([0.6, 0.9], np.float32), 2, 2, thresholds=(0.5, 0.75))
+    0.6666666666666666
     """
     if n_truth + n_predicted == 0:
         return 1.0
-    values = []
-    for threshold in thresholds:
-        tp = int(np.count_nonzero(iou > threshold))
-        values.append(tp / (n_truth + n_predicted - tp))
-    return math.fsum(values) / len(values)
+    hits = [int(np.count_nonzero(iou > threshold)) for threshold in thresholds]
+    return math.fsum(tp / (n_truth + n_predicted - tp) for tp in hits) / len(hits)
 
 
 def variation_of_information(joint: FloatArray, truth: FloatArray, prediction: FloatArray) -> tuple[float, float]:
@@ -124,60 +119,73 @@ def adapted_rand_error(joint: FloatArray, truth: FloatArray, prediction: FloatAr
     return 1.0 - 2 * pairs / (of_truth + of_prediction)
 
 
-def _contingency(overlaps: Overlaps, truth: Instances, prediction: Instances) -> tuple[FloatArray, IntArray, IntArray]:
-    """Pairs of truth segments and predicted ones, the prediction's background (label 0) among them."""
-    covered = np.bincount(overlaps.truth, overlaps.voxels, minlength=truth.count + 1)
-    uncovered = truth.size - covered
-    uncovered[0] = 0
-    left = np.flatnonzero(uncovered)
-    joint = np.concatenate([overlaps.voxels.astype(float), uncovered[left]])
-    rows = np.concatenate([overlaps.truth, left])
-    columns = np.concatenate([overlaps.prediction, np.zeros(len(left), np.int64)])
-    return joint, rows, columns
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contingency:
+    """Voxels of the truth's foreground by pairs of segments, the prediction's background being one of them.
 
+    Attributes
+    ----------
+    joint : float array
+        Voxels per pair.
+    truth, prediction : int64 arrays
+        Segments of each pair.
+    """
 
-def _segmentation_details(pair: InstancePair, overlaps: Overlaps) -> dict[str, Callable[[], float]]:
-    joint, rows, columns = _contingency(overlaps, pair.truth, pair.prediction)
-    in_rows, in_columns = (np.bincount(index, joint) for index in (rows, columns))
+    joint: FloatArray
+    truth: IntArray
+    prediction: IntArray
 
-    def information() -> tuple[float, float]:
-        return variation_of_information(joint, in_rows[rows], in_columns[columns])
+    @classmethod
+    def of(cls, overlaps: Overlaps, truth: Instances) -> Contingency:
+        """Complete an overlap table by what the prediction leaves uncovered."""
+        uncovered = truth.size - np.bincount(overlaps.truth, overlaps.voxels, minlength=truth.count + 1)
+        left = np.flatnonzero(uncovered)
+        return cls(
+            joint=np.concatenate([overlaps.voxels.astype(np.float64), uncovered[left]]),
+            truth=np.concatenate([overlaps.truth, left]),
+            prediction=np.concatenate([overlaps.prediction, np.zeros(len(left), np.int64)]),
+        )
 
-    return {
-        "vi_split": lambda: information()[0],
-        "vi_merge": lambda: information()[1],
-        "adapted_rand_error": lambda: adapted_rand_error(joint, in_rows, in_columns),
-    }
+    @property
+    def truth_sizes(self) -> FloatArray:
+        """Voxels per truth segment."""
+        return np.bincount(self.truth, self.joint).astype(np.float64)
+
+    @property
+    def prediction_sizes(self) -> FloatArray:
+        """Voxels per predicted segment."""
+        return np.bincount(self.prediction, self.joint).astype(np.float64)
+
+    def information(self) -> tuple[float, float]:
+        """Return the split and merge parts of the variation of information."""
+        of_truth, of_prediction = self.truth_sizes, self.prediction_sizes
+        return variation_of_information(self.joint, of_truth[self.truth], of_prediction[self.prediction])
 
 
 def instance_details(
     pair: InstancePair, matched: tuple[IntArray, IntArray], metrics: Sequence[str]
 ) -> dict[str, float]:
     """Work out further metrics of instances; `matched` are the labels of the matched pairs."""
-    from csc_eval.surfaces import surface_details
-
     truth, prediction = pair.truth, pair.prediction
     overlaps = pair.overlaps(2**31)
-    tp, fp, fn = len(matched[0]), prediction.count - len(matched[0]), truth.count - len(matched[0])
-    iou = overlaps.iou
-    half = iou > 0.5
-    hits = int(np.count_nonzero(half))
+    table = Contingency.of(overlaps, truth)
+    tp = len(matched[0])
+    common, of_truth, of_prediction = (int(v.sum()) for v in (overlaps.voxels, truth.size, prediction.size))
+    good = overlaps.iou[overlaps.iou > 0.5]
+    instances = truth.count + prediction.count
     available: dict[str, Callable[[], float]] = {
-        "dice": lambda: dice(tp, fp, fn),
-        "precision": lambda: precision(tp, fp),
-        "recall": lambda: recall(tp, fn),
-        "pq": lambda: (
-            2 * float(iou[half].sum()) / max(truth.count + prediction.count, 1)
-            if truth.count + prediction.count
-            else 1.0
-        ),
-        "ap": lambda: average_precision(iou, overlaps.truth, overlaps.prediction, truth.count, prediction.count),
-        **_segmentation_details(pair, overlaps),
+        "dice": lambda: dice(common, of_prediction - common, of_truth - common),
+        "precision": lambda: precision(tp, prediction.count - tp),
+        "recall": lambda: recall(tp, truth.count - tp),
+        "pq": lambda: 2 * math.fsum(good.tolist()) / instances if instances else 1.0,
+        "ap": lambda: average_precision(overlaps.iou, truth.count, prediction.count),
+        "vi_split": lambda: table.information()[0],
+        "vi_merge": lambda: table.information()[1],
+        "adapted_rand_error": lambda: adapted_rand_error(table.joint, table.truth_sizes, table.prediction_sizes),
     }
-    del hits
     result = {name: available[name]() for name in metrics if name in available}
-    wanted = [name for name in metrics if name.startswith("surface_distance")]
-    return result | (surface_details(pair, matched, wanted) if wanted else {})
+    surfaces = [name for name in metrics if name not in available]
+    return result | (surface_details(pair, matched, surfaces) if surfaces else {})
 
 
 def semantic_details(tp: int, fp: int, fn: int, n_voxels: int, metrics: Sequence[str]) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from csc_data.errors import InvalidArgumentError
 from csc_eval._native import Array, call
 from csc_eval.arrays import MemoryArray, VoxelSource
 from csc_eval.distances import GroupedRuns, distance_cap, measure_distances, normalise_distances
+from csc_eval.formulas import iou
 from csc_eval.instances import Instances, IntArray, Overlaps, find_overlaps, label_components, label_ids
 from csc_eval.matching import match_overlaps
 from csc_eval.metrics import instance_details, parse_metrics, semantic_details
@@ -50,10 +51,7 @@ class InstancePair:
         if self._overlaps is None or (not self._overlaps.complete and len(self._overlaps.truth) < max_pairs):
             self._overlaps = find_overlaps(self.truth, self.prediction, max_pairs=max_pairs)
         if len(self._overlaps.truth) > max_pairs:
-            return Overlaps(
-                **{name: getattr(self._overlaps, name) for name in ("truth", "prediction", "voxels", "iou")},
-                complete=False,
-            )
+            return replace(self._overlaps, complete=False)
         return self._overlaps
 
     def distances(self, truth: IntArray, prediction: IntArray, second: IntArray | None = None) -> Array:
@@ -92,22 +90,25 @@ def score_instance_pair(pair: InstancePair, rules: Rules, metrics: Sequence[str]
     if too_many and rules.excess_is_free:
         return LabelScore(instance=True, tp=0, fp=0, fn=0, status=TOO_MANY_INSTANCES)
     tp = len(matched[0])
-    score = {"tp": tp, "fp": n_predicted - tp, "fn": n_truth - tp}
+    fp, fn = n_predicted - tp, n_truth - tp
     status = TOO_MANY_INSTANCES if too_many else SCORED
     details = {} if too_many or not metrics else instance_details(pair, matched, metrics)
     if rules.metric == "panoptic":
         iou_sum = math.fsum(_pair_ious(pair, matched))
-        return LabelScore(instance=True, iou_sum=iou_sum, status=status, details=details, **score)
+        counts = {"tp": tp, "fp": fp, "fn": fn}
+        return LabelScore(instance=True, panoptic=True, iou_sum=iou_sum, status=status, details=details, **counts)
     distances = _truth_distances(pair, matched, rules, too_many=too_many)
     norms = normalise_distances(distances.astype(np.float32), pair.voxel_size)
     surplus = normalise_distances(np.array([pair.cap], np.float32), pair.voxel_size)[0]
     return LabelScore(
         instance=True,
-        hausdorff_norm_sum=math.fsum([*norms.tolist(), float(surplus) * score["fp"]]),
-        n_hausdorff=n_truth + score["fp"],
+        tp=tp,
+        fp=fp,
+        fn=fn,
+        hausdorff_norm_sum=math.fsum([*norms.tolist(), float(surplus) * fp]),
+        n_hausdorff=n_truth + fp,
         status=status,
         details=details,
-        **score,
     )
 
 
@@ -183,14 +184,15 @@ def semantic_label_score(
     details = semantic_details(tp, fp, fn, n_voxels, metrics) if metrics else {}
     if rules.metric != "panoptic":
         return LabelScore(instance=False, tp=tp, fp=fp, fn=fn, details=details)
-    iou = tp / (tp + fp + fn) if tp + fp + fn else 0.0
-    hit = iou > 0.5
+    common = iou(tp, fp, fn) if tp else 0.0
+    hit = common > 0.5
     return LabelScore(
         instance=False,
+        panoptic=True,
         tp=int(hit),
         fp=int(not hit and tp + fp > 0),
         fn=int(not hit and tp + fn > 0),
-        iou_sum=iou if hit else 0.0,
+        iou_sum=common if hit else 0.0,
         details=details,
     )
 
@@ -275,6 +277,4 @@ def score_semantic(
 
 def describe(score: LabelScore, shape: Sequence[int], voxel_size: Sequence[float]) -> LabelScore:
     """Return the score with the crop's size and voxel size."""
-    from dataclasses import replace
-
     return replace(score, num_voxels=math.prod(shape), voxel_size=tuple(voxel_size))

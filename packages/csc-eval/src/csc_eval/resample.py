@@ -198,7 +198,8 @@ class Cleaned:
     def read(self, begin: Sequence[int], end: Sequence[int]) -> Array:
         """Return the voxels of a box."""
         values = np.nan_to_num(self.source.read(begin, end).astype(self.dtype), nan=0.0, posinf=self.one, neginf=0.0)
-        return values / self.dtype.type(self.one)
+        cleaned: Array = values / self.dtype.type(self.one)
+        return cleaned
 
 
 def check_axes(values: Sequence[float], name: str) -> tuple[float, float, float]:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from csc_eval.formulas import instance_metrics, iou, panoptic_quality
+
 SCORED = "scored"
 MISSING = "missing"
 FAILED = "failed"
@@ -44,8 +46,10 @@ class LabelScore:
         Sum of the normalised distances (instance classes, rules with distances).
     n_hausdorff : int
         How many distances it sums.
+    panoptic : bool
+        Whether it was scored by panoptic quality (rules ``pq``); a semantic class is then one instance.
     iou_sum : float
-        Sum of the IoU of matched pairs (rules ``pq``).
+        Sum of the IoU of matched pairs, for panoptic quality.
     num_voxels : int
         Voxels of the crop.
     voxel_size : tuple of float
@@ -66,6 +70,7 @@ class LabelScore:
     fn: int
     hausdorff_norm_sum: float = 0.0
     n_hausdorff: int = 0
+    panoptic: bool = False
     iou_sum: float = 0.0
     num_voxels: int = 0
     voxel_size: tuple[float, ...] = ()
@@ -81,23 +86,21 @@ class LabelScore:
 
     @property
     def score(self) -> float:
-        """The crop's own score: combined score or IoU; NaN where it has nothing to say."""
-        total = self.tp + self.fp + self.fn
+        """The label's own score: combined score, IoU or panoptic quality, by the rules and the kind of class."""
+        if self.panoptic:
+            return panoptic_quality(self.tp, self.fp, self.fn, self.iou_sum)["pq"]
         if not self.instance:
-            return self.tp / total if total else 1.0
-        if not total and not self.n_hausdorff:
-            return 1.0
-        f1 = 2 * self.tp / (2 * self.tp + self.fp + self.fn) if total else 0.0
-        distance = self.hausdorff_norm_sum / self.n_hausdorff if self.n_hausdorff else 0.0
-        return math.sqrt(f1 * distance)
+            return iou(self.tp, self.fp, self.fn)
+        counts = (self.tp, self.fp, self.fn)
+        return instance_metrics(*counts, self.hausdorff_norm_sum, self.n_hausdorff)["combined_score"]
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the extended result file says about it."""
         document: dict[str, Any] = {"tp": self.tp, "fp": self.fp, "fn": self.fn}
-        if self.instance:
-            document |= {"hausdorff_norm_sum": self.hausdorff_norm_sum, "n_hausdorff": self.n_hausdorff}
-        if self.iou_sum:
+        if self.panoptic:
             document["iou_sum"] = self.iou_sum
+        elif self.instance:
+            document |= {"hausdorff_norm_sum": self.hausdorff_norm_sum, "n_hausdorff": self.n_hausdorff}
         document |= {
             "num_voxels": self.num_voxels,
             "voxel_size": list(self.voxel_size),
@@ -117,7 +120,9 @@ class LabelScore:
             instance=instance,
             voxel_size=tuple(document["voxel_size"]),
             portal_differs=document.get("portal_differs", ""),
-            details=document.get("metrics", {}),
+            # A metric that has no value is null in JSON.
+            details={name: math.nan if v is None else v for name, v in document.get("metrics", {}).items()},
+            panoptic="iou_sum" in document,
             **{name: document[name] for name in names if name in document},
         )
 

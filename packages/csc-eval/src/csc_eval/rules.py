@@ -32,7 +32,7 @@ class Rules:
     offset : {"floor", "nearest"}
         How a prediction's translation is snapped to the crop's voxels.
     threshold : {"positive", "half"}
-        What counts as foreground of a semantic prediction that is not resampled: > 0, or for floats half of their range.
+        What counts as foreground of a semantic prediction: > 0 (> 0.5 once resampled), or half of a float's range.
     ties : {"any", "centroid"}
         Which of several optimal matchings holds.
     final_ratio_cutoff, initial_ratio_cutoff, ratio_factor : float

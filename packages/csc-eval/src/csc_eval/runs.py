@@ -89,8 +89,8 @@ def encode_runs(source: VoxelSource, *, max_runs: int = MAX_RUNS) -> Runs:
             done += buffers.encode(rows[done:], line_ptr[z * ny + done :])
             if buffers.count > max_runs:
                 raise TooFragmentedError(
-                    f"its foreground falls into more than {max_runs} runs of equal values along x, more than the memory "
-                    "granted can hold: it looks like noise; give more memory (--memory) or clean the prediction"
+                    f"its foreground falls into more than {max_runs} runs of equal values along x, more than fits in "
+                    "the memory granted: it looks like noise; give more memory (--memory) or clean the prediction"
                 )
             if done == lines:
                 break

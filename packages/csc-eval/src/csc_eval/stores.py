@@ -11,7 +11,7 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
@@ -64,15 +64,14 @@ class FolderStore:
         path = self.root / key
         try:
             with path.open("rb") as file:
-                if os.fstat(file.fileno()).st_size > limit:
-                    raise UnreadableDataError(f"{path} has more than the {limit} bytes that it may have")
-                return file.read(limit + 1)
+                data = file.read(limit + 1)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
-        except UnreadableDataError:
-            raise
-        except OSError as error:
-            raise UnreadableDataError(f"{path} cannot be read: {error.strerror}") from error
+        except (OSError, ValueError) as error:
+            raise UnreadableDataError(f"{path} cannot be read: {error}") from error
+        if len(data) > limit:
+            raise UnreadableDataError(f"{path} has more than the {limit} bytes that it may have")
+        return data
 
     def folders(self, key: str) -> tuple[str, ...]:
         """Return the names of the folders right below a folder, sorted."""
@@ -177,6 +176,45 @@ class ZipStore:
         self._open()
 
 
+class GatheredStore:
+    """Several folders as one hierarchy: each stands for one folder of the root."""
+
+    def __init__(self, places: Mapping[str, Path]) -> None:
+        self.places = dict(places)
+
+    @property
+    def name(self) -> str:
+        """The folders' common parent."""
+        return os.path.commonpath([path.parent for path in self.places.values()]) if self.places else "nowhere"
+
+    def _find(self, key: str) -> tuple[FolderStore, str] | None:
+        first, _, rest = key.partition("/")
+        return (FolderStore(self.places[first]), rest) if first in self.places else None
+
+    def read(self, key: str, limit: int) -> bytes | None:
+        """Return a file's bytes, None if there is none."""
+        found = self._find(key)
+        return found[0].read(found[1], limit) if found else None
+
+    def folders(self, key: str) -> tuple[str, ...]:
+        """Return the names of the folders right below a folder, sorted."""
+        if not key:
+            return tuple(sorted(self.places))
+        found = self._find(key)
+        return found[0].folders(found[1]) if found else ()
+
+    def has(self, key: str) -> bool:
+        """Tell whether there is a file of that key."""
+        found = self._find(key)
+        return bool(found and found[0].has(found[1]))
+
+    def signature(self, key: str) -> Iterator[tuple[str, int, int]]:
+        """Yield name, size and time of change of every file below a folder."""
+        found = self._find(key)
+        if found:
+            yield from found[0].signature(found[1])
+
+
 def _check_members(path: Path, members: list[zipfile.ZipInfo], max_size: int) -> Iterator[tuple[str, zipfile.ZipInfo]]:
     total = sum(member.file_size for member in members)
     if total > max_size:
@@ -218,8 +256,8 @@ def read_json(store: Store, key: str) -> dict[str, Any] | None:
     return document
 
 
-def open_store(path: str | os.PathLike[str], *, max_size: int = MAX_UNCOMPRESSED_SIZE) -> Store:
-    """Open a zip, a zarr folder, or a folder that holds exactly one zip and no zarr.
+def open_store(path: str | os.PathLike[str] | Store, *, max_size: int = MAX_UNCOMPRESSED_SIZE) -> Store:
+    """Open a zip, a zarr folder, or a folder that holds exactly one zip and no zarr; a store is returned as it is.
 
     One ``*.zarr`` folder further down is accepted; its content counts.
 
@@ -232,6 +270,8 @@ def open_store(path: str | os.PathLike[str], *, max_size: int = MAX_UNCOMPRESSED
     UnsafeArchiveError
         If the zip cannot be trusted.
     """
+    if not isinstance(path, str | os.PathLike):
+        return path
     root = Path(path)
     if not root.exists():
         raise MissingDataError(f"{root} does not exist; expected a zip or a zarr folder")

@@ -19,7 +19,7 @@ from csc_eval.labels import LabelTask, score_label
 from csc_eval.metrics import parse_metrics
 from csc_eval.results import LabelScore, SubmissionScore
 from csc_eval.rules import LEADERBOARD, Rules, parse_rules
-from csc_eval.stores import MAX_UNCOMPRESSED_SIZE, FolderStore, Store, ZipStore, open_store
+from csc_eval.stores import MAX_UNCOMPRESSED_SIZE, Store, ZipStore, open_store
 
 MASK_SUFFIX = "_mask"
 
@@ -55,7 +55,6 @@ def find_contents(
     rules: Sequence[Rules],
     instance_classes: Iterable[str] | None = None,
     metrics: Iterable[str] = (),
-    memory: int = 0,
 ) -> Contents:
     """List the crops and labels of the truth, and where the submission has them.
 
@@ -68,28 +67,28 @@ def find_contents(
     truth_crops = {crop: names for crop, names in truth_crops.items() if names}
     if not truth_crops:
         raise InvalidArgumentError(f"{truth.name} holds no crops with label arrays; expected folders like crop557/mito")
-    places = _match_crops(submission, truth, truth_crops)
+    places = match_crops(submission, truth, truth_crops)
     instance_set = None if instance_classes is None else frozenset(instance_classes)
-    tasks, masks, ignored = [], {}, []
+    tasks: list[LabelTask] = []
+    masks, ignored = {}, []
     for crop, names in truth_crops.items():
         classes = [name for name in names if not _is_mask(name, names)]
         masks[crop] = tuple(name for name in names if _is_mask(name, names))
         place = places.get(crop)
         submitted = set(submission.folders(place)) if place is not None else set()
-        for name in classes:
-            tasks.append(
-                LabelTask(
-                    crop=crop,
-                    class_name=name,
-                    truth=truth,
-                    submission=submission if name in submitted else None,
-                    key=f"{place}/{name}",
-                    instance=is_instance_class(name, instance_set),
-                    rules=tuple(rules),
-                    metrics=tuple(metrics),
-                    memory=memory,
-                )
+        tasks += [
+            LabelTask(
+                crop=crop,
+                class_name=name,
+                truth=truth,
+                submission=submission if name in submitted else None,
+                key=f"{place}/{name}",
+                instance=is_instance_class(name, instance_set),
+                rules=tuple(rules),
+                metrics=tuple(metrics),
             )
+            for name in classes
+        ]
         ignored += [f"{crop}/{name}" for name in sorted(submitted - set(classes))]
     known = set(places.values())
     ignored += [folder for folder in submission.folders("") if folder not in known]
@@ -104,7 +103,7 @@ def _is_mask(name: str, names: Sequence[str]) -> bool:
     return name.endswith(MASK_SUFFIX) and name.removesuffix(MASK_SUFFIX) in names
 
 
-def _match_crops(submission: Store, truth: Store, truth_crops: Iterable[str]) -> dict[str, str]:
+def match_crops(submission: Store, truth: Store, truth_crops: Iterable[str]) -> dict[str, str]:
     """Crop of the truth to its folder in the submission; `557` stands for `crop557` when no folder has a right name."""
     folders = submission.folders("")
     places = {crop: crop for crop in truth_crops if crop in folders}
@@ -124,8 +123,8 @@ def _some(names: Iterable[str]) -> str:
 
 
 def score_submission(
-    submission: str | os.PathLike[str],
-    truth: str | os.PathLike[str],
+    submission: str | os.PathLike[str] | Store,
+    truth: str | os.PathLike[str] | Store,
     *,
     rules: str | Rules | Iterable[str | Rules] = LEADERBOARD,
     instance_classes: Iterable[str] | None = None,
@@ -182,8 +181,8 @@ def score_submission(
     """
     rule_sets = parse_rules(rules)
     names = parse_metrics(metrics, instance=True)
-    truth_store = open_store(truth, max_size=max_uncompressed_size)
     submission_store = open_store(submission, max_size=max_uncompressed_size)
+    truth_store = open_store(truth, max_size=max_uncompressed_size)
     contents = find_contents(
         submission_store, truth_store, rules=rule_sets, instance_classes=instance_classes, metrics=names
     )
@@ -313,6 +312,3 @@ def write_results(result: SubmissionScore, result_file: str | os.PathLike[str]) 
         partial.write_text(text + "\n", encoding="utf-8")
         partial.replace(target)
     return path, extended
-
-
-__all__ = ["Contents", "FolderStore", "find_contents", "score_crop", "score_submission", "write_results"]

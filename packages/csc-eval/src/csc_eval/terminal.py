@@ -17,6 +17,7 @@ import click
 from csc_data.errors import InvalidArgumentError
 from csc_eval.results import FAILED, MISSING, TOO_MANY_INSTANCES, SubmissionScore
 from csc_eval.rules import LEADERBOARD, Rules, get_rules, rules_from_environment
+from csc_eval.stores import Store
 
 WORST_CROPS = 3
 
@@ -63,6 +64,7 @@ def run_evaluate(
 
 
 def scoring_arguments(options: dict[str, Any]) -> dict[str, Any]:
+    """Turn the options that all commands share into arguments of `score_submission`."""
     from csc_eval.memory import parse_size
     from csc_eval.metrics import METRICS
     from csc_eval.stores import MAX_UNCOMPRESSED_SIZE
@@ -102,7 +104,7 @@ def _split(text: str | None) -> tuple[str, ...] | None:
 @contextmanager
 def _truth_paths(
     submission: str | None, truth: str | None, datasplit: str | None, data: str | None
-) -> Iterator[tuple[Path, Path, dict[str, str]]]:
+) -> Iterator[tuple[Path | Store, Path, dict[str, str]]]:
     """Yield the submission, the truth, and the raw volume of each crop where it is known."""
     if datasplit is None:
         submission_path, truth_path = resolve_paths(submission, truth, data)
@@ -118,7 +120,7 @@ def _truth_paths(
         built = build_validation_truth(datasplit, Path(folder, "truth.zarr"))
         for problem in built.skipped:
             click.echo(f"left out: {problem}", err=True)
-        chosen = Path(submission) if submission is not None else gather_predictions(built, data, Path(folder))
+        chosen = Path(submission) if submission is not None else gather_predictions(built, data)
         yield chosen, built.path, dict(built.raw)
 
 
@@ -191,8 +193,7 @@ def _class_table(result: SubmissionScore) -> str:
         classes = {name: score for name, score in result.combined.classes.items() if score.instance == instance}
         if not classes:
             continue
-        first = next(iter(classes.values()))
-        names = [*first.metrics, *dict.fromkeys(name for score in classes.values() for name in score.details)]
+        names = list(dict.fromkeys(n for score in classes.values() for n in (*score.metrics, *score.details)))
         header = ["instance class" if instance else "semantic class", *names, "tp", "fp", "fn", "crops", "worst crops"]
         rows = []
         for name, score in classes.items():
