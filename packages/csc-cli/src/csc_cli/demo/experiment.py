@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from csc_data.synthetic.plan import TESTED_CLASSES as CLASSES
+
 FILE_NAME = "train_3D.py"
 
 # Doubled braces are the file's own.
@@ -59,7 +61,7 @@ def experiment_text(*, quick: bool, seed: int) -> str:
         Seed of weights and samples.
     """
     values = {
-        "classes": ("ecs", "pm", "mito_mem", "mito_lum", "er_mem", "ves", "mito", "er"),
+        "classes": CLASSES,
         "patch": (32, 32, 32) if quick else (40, 40, 40),
         "scale": (8.0, 8.0, 8.0),
         "model_kwargs": {},

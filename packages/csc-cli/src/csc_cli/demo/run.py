@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csc_cli.console import format_bytes, plural, progress_bar, say
-from csc_cli.demo.experiment import write_experiment
+from csc_cli.demo.baseline import score_baseline
+from csc_cli.demo.experiment import CLASSES, write_experiment
 from csc_cli.demo.scores import score_table
 from csc_cli.stages.prediction import block_reporter, describe_prediction
 from csc_cli.stages.training import epoch_reporter
@@ -80,9 +81,9 @@ def run_demo(options: DemoOptions) -> SubmissionScore:
     _predict(settings, config)
     _process(settings, config)
     _pack(settings)
-    score, baseline = _evaluate(settings, options)
+    score = _evaluate(settings)
     say("")
-    say(score_table(score, baseline))
+    say(score_table(score.combined, score_baseline(settings)))
     say("")
     _say_what_is_where(options.out, config, time.perf_counter() - began)
     return score
@@ -122,7 +123,7 @@ def _split(settings: Settings, options: DemoOptions) -> None:
     from csc_data.splitting import make_datasplit
 
     with stage(2, "make-datasplit") as report:
-        split = make_datasplit(settings, seed=options.seed)
+        split = make_datasplit(settings, classes=CLASSES, seed=options.seed)
         write_datasplit(settings.path("datasplit"), split.rows)
         validating = sum(row.usage == "validate" for row in split.rows)
         report.text = f"{plural(len(split.rows) - validating, 'crop')} to train, {validating} to validate"
@@ -167,20 +168,14 @@ def _pack(settings: Settings) -> None:
         )
 
 
-def _evaluate(settings: Settings, options: DemoOptions) -> tuple[SubmissionScore, SubmissionScore]:
+def _evaluate(settings: Settings) -> SubmissionScore:
     from csc_eval import score_submission, write_results
 
-    truth = settings.path("ground_truth")
     with stage(7, "evaluate") as report:
-        score = score_submission(settings.path("submission").with_suffix(".zip"), truth)
+        score = score_submission(settings.path("submission").with_suffix(".zip"), settings.path("ground_truth"))
         write_results(score, settings.root / "result.json")
         report.text = f"{plural(score.num_evals_done, 'label')} by the rules {score.rules}, result.json"
-    baseline = _score_baseline(settings, truth)
-    return score, baseline
-
-
-def _score_baseline(settings: Settings, truth: Path) -> SubmissionScore:
-    raise NotImplementedError
+    return score
 
 
 def _say_what_is_where(out: Path, config: Path, seconds: float) -> None:
@@ -196,7 +191,7 @@ def _say_what_is_where(out: Path, config: Path, seconds: float) -> None:
         say(f"  {name:26}{what}")
     say("Go on by hand, stage by stage:")
     for command in (
-        f"csc make-datasplit --data {out}",
+        f"csc make-datasplit --data {out} --classes {','.join(CLASSES)}",
         f"csc train {config}",
         f"csc predict {config} --data {out} --overwrite",
         f"csc process {config} --data {out} --overwrite",

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 from csc_cli.console import table
 
 if TYPE_CHECKING:
-    from csc_eval import SubmissionScore
+    from csc_eval import CombinedScores
 
 OVERALL = ("overall_instance_score", "overall_semantic_score", "overall_score")
 
 
-def score_table(ours: SubmissionScore, baseline: SubmissionScore) -> str:
+def score_table(ours: CombinedScores, baseline: CombinedScores) -> str:
     """Lay out the score of each class, the network's and the baseline's."""
     rows = []
-    for name, score in ours.combined.classes.items():
+    for name, score in ours.classes.items():
         kind = "combined score" if score.instance else "IoU"
-        rows.append((name, kind, f"{score.score:.3f}", f"{baseline.combined.classes[name].score:.3f}"))
-    one, other = ours.combined.overall(), baseline.combined.overall()
+        rows.append((name, kind, f"{score.score:.3f}", f"{baseline.classes[name].score:.3f}"))
+    one, other = ours.overall(), baseline.overall()
     rows += [(name.replace("_", " "), "", f"{one[name]:.3f}", f"{other[name]:.3f}") for name in OVERALL]
     return table(["class", "score", "network", "best threshold"], rows)

@@ -1,0 +1,66 @@
+"""`csc demo` does the main job, and does it again the same way."""
+
+import json
+import re
+
+import pytest
+
+from csc_data.datasplit import read_datasplit
+from csc_data.manifest import read_manifest
+from csc_data.volumes import open_volume
+
+STAGES = ["synthetic challenge", "make-datasplit", "train", "predict", "process", "pack-results", "evaluate"]
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_line_a_stage_then_the_scores_and_where_things_are(quick_demo):
+    folder, printed = quick_demo
+    for number, name in enumerate(STAGES, start=1):
+        assert re.search(rf"^\[{number}/{len(STAGES)}\] {name}: .+ \(\d+\.\d s\)$", printed, re.MULTILINE), name
+    result = json.loads((folder / "csc-demo/result.json").read_text("utf-8"))
+    for name in result["label_scores"]:
+        assert re.search(rf"^\s+{name}\s+(IoU|combined score)\s+[01]\.\d+\s+[01]\.\d+$", printed, re.MULTILINE), name
+    assert f"{result['overall_score']:.3f}" in printed
+    assert "csc predict csc-demo/train_3D.py --data csc-demo" in printed
+
+
+def test_what_it_leaves_is_the_layout_of_a_data_folder(quick_demo):
+    data = quick_demo[0] / "csc-demo"
+    rows = read_datasplit(data / "datasplit.csv")
+    assert {row.usage for row in rows} == {"train", "validate"}
+    crops = read_manifest(data / "test_crop_manifest.csv")
+    for crop in crops.values():
+        for name in crop.classes:
+            for kind in ("predictions", "processed"):
+                assert open_volume(data / kind / f"{crop.dataset}.zarr" / f"crop{crop.id}" / name).levels
+            packed = open_volume(data / "submission.zarr" / f"crop{crop.id}" / name).levels[0].grid
+            assert packed.shape == crop.shape
+            assert packed.translation == crop.translation
+
+
+def test_the_same_seed_gives_the_same_scores_twice(quick_demo, run_csc, tmp_path):
+    again = run_csc("demo", "--quick", "--out", "elsewhere", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    first, second = (
+        json.loads((folder / "result.json").read_text("utf-8"))
+        for folder in (quick_demo[0] / "csc-demo", tmp_path / "elsewhere")
+    )
+    assert first == second
+
+
+def test_a_folder_of_another_seed_is_left_alone(quick_demo, run_csc):
+    folder, _ = quick_demo
+    result = run_csc("demo", "--quick", "--seed", "5", cwd=folder)
+    assert result.returncode == 1
+    assert "another folder" in result.stderr
+
+
+def test_run_again_in_its_folder_it_computes_nothing_anew(quick_demo, run_csc):
+    folder, _ = quick_demo
+    before = (folder / "csc-demo/result.json").read_text("utf-8")
+    checkpoints = {path: path.stat().st_mtime_ns for path in (folder / "csc-demo/checkpoints").iterdir()}
+    result = run_csc("demo", "--quick", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    assert (folder / "csc-demo/result.json").read_text("utf-8") == before
+    assert {path: path.stat().st_mtime_ns for path in (folder / "csc-demo/checkpoints").iterdir()} == checkpoints
