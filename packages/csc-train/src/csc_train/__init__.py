@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from csc_train.checkpoints import NoCheckpointError
-    from csc_train.prediction import PredictProgress, PredictResult, predict
+    from csc_train.prediction import IncompletePredictionError, PredictProgress, PredictResult, predict
     from csc_train.results import EpochRecord, TrainProgress, TrainResult
     from csc_train.settings import PredictSettings, TrainSettings
     from csc_train.training import train
 
 __all__ = [
     "EpochRecord",
+    "IncompletePredictionError",
     "NoCheckpointError",
     "PredictProgress",
     "PredictResult",
@@ -32,7 +33,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "checkpoints": ("NoCheckpointError",),
-    "prediction": ("PredictProgress", "PredictResult", "predict"),
+    "prediction": ("IncompletePredictionError", "PredictProgress", "PredictResult", "predict"),
     "results": ("EpochRecord", "TrainProgress", "TrainResult"),
     "settings": ("PredictSettings", "TrainSettings"),
     "training": ("train",),

@@ -7,16 +7,19 @@ be a name or an object of torch, a Python experiment file gives the object.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
 from csc_data.challenge import label_classes
 from csc_data.errors import Problem, ProblemsError
-from csc_data.experiment import setting
+from csc_data.experiment import build_settings, read_experiment, setting
 from csc_data.loader.array_info import ArrayInfo
 from csc_data.loader.spatial import SpatialTransforms
+from csc_data.typed import build_dataclass
 
 OPTIMIZERS = ("adamw", "adam", "radam", "sgd")
 SCHEDULERS = ("constant", "cosine")
@@ -139,8 +142,6 @@ class TrainSettings:
 
 
 def _nearest_class(name: str) -> str:
-    import difflib
-
     near = difflib.get_close_matches(name, label_classes(), n=1)
     return f"did you mean {near[0]}?" if near else "`csc classes` lists them"
 
@@ -152,6 +153,25 @@ def _choice(name: str, value: Any, known: tuple[str, ...], instance: str | None 
             yield Problem(where=name, what=f"there is no {value!r}", remedy=f"known are {', '.join(known)}")
     elif not callable(value) and not (instance and hasattr(value, instance)):
         yield Problem(where=name, what=f"must be a name or something to call, got {value!r}")
+
+
+def read_train_settings(experiment: str | PathLike[str] | TrainSettings, **overrides: Any) -> TrainSettings:
+    """Return the training settings of an experiment, checked.
+
+    Raises
+    ------
+    ProblemsError
+        With everything that is wrong.
+    """
+    if not isinstance(experiment, TrainSettings):
+        return build_settings(read_experiment(Path(experiment)), TrainSettings, **overrides)
+    values = {field.name: getattr(experiment, field.name) for field in fields(experiment)}
+    values.update({name: value for name, value in overrides.items() if value is not None})
+    options, found = build_dataclass(TrainSettings, values)
+    if found:
+        raise ProblemsError("settings", found)
+    checked: TrainSettings = options
+    return checked
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
 from os import PathLike
@@ -11,8 +10,7 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
-from csc_data.errors import ProblemsError
-from csc_data.experiment import build_settings, is_being_read, read_experiment
+from csc_data.experiment import is_being_read
 from csc_data.loader import Dataloaders, TrainingPatches, get_dataloader
 from csc_data.settings import Settings, load_settings
 from csc_train.checkpoints import checkpoint_path, list_checkpoints
@@ -25,7 +23,7 @@ from csc_train.optimisation import StepSizes, build_optimizer
 from csc_train.randomness import seed_generators
 from csc_train.results import EpochRecord, TrainCallback, TrainProgress, TrainResult
 from csc_train.run_state import RunState, as_metric, best_of, take_up
-from csc_train.settings import TrainSettings
+from csc_train.settings import TrainSettings, read_train_settings
 
 logger = logging.getLogger(__name__)
 
@@ -106,24 +104,6 @@ def train(
     finally:
         logbook.close()
     return _result(options, state, records, written, resumed_from, time.perf_counter() - started)
-
-
-def read_train_settings(experiment: str | PathLike[str] | TrainSettings, **overrides: Any) -> TrainSettings:
-    """Return the training settings of an experiment, checked.
-
-    Raises
-    ------
-    ProblemsError
-        With everything that is wrong.
-    """
-    if not isinstance(experiment, TrainSettings):
-        return build_settings(read_experiment(Path(experiment)), TrainSettings, **overrides)
-    given = {name: value for name, value in overrides.items() if value is not None}
-    options = dataclasses.replace(experiment, **given)
-    found = list(options.problems())
-    if found:
-        raise ProblemsError("settings", found)
-    return options
 
 
 def make_loaders(options: TrainSettings, settings: Settings | None, fabric: Fabric) -> Dataloaders:

@@ -12,14 +12,14 @@ from typing import Any
 
 from torch import nn
 
-from csc_data.errors import InvalidArgumentError, MissingDataError, ProblemsError
+from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_data.experiment import Experiment, build_settings, read_experiment
 from csc_data.loader import ArrayInfo, PatchShape
 from csc_models.checkpoint import CheckpointDescription, load_checkpoint
 from csc_train.checkpoints import find_checkpoint
 from csc_train.network import build_network, describe_network
 from csc_train.randomness import seed_generators
-from csc_train.settings import PredictSettings, TrainSettings
+from csc_train.settings import PredictSettings, TrainSettings, read_train_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ def load_predictor(source: str | PathLike[str] | TrainSettings, **overrides: Any
     """
     if isinstance(source, TrainSettings):
         experiment: Experiment | None = None
-        training: TrainSettings | None = source
+        training: TrainSettings | None = read_train_settings(source)
     elif Path(source).suffix in (".py", ".toml"):
         experiment = read_experiment(Path(source))
         training = build_settings(experiment, TrainSettings)
@@ -112,9 +112,6 @@ def _predict_settings(experiment: Experiment | None, overrides: Mapping[str, Any
 def _untrained(training: TrainSettings, options: PredictSettings) -> Predictor:
     seed_generators(training.random_seed)
     network = build_network(training).eval()
-    found = list(training.problems())
-    if found:
-        raise ProblemsError("settings", found)
     return Predictor(
         network=network,
         checkpoint=None,
