@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from csc_data.synthetic.plan import TESTED_CLASSES as CLASSES
+from csc_data.synthetic.plan import TESTED_CLASSES
 
 FILE_NAME = "train_3D.py"
+CLASSES = TESTED_CLASSES
 
 # Doubled braces are the file's own.
 _TEXT = '''"""The experiment of `csc demo`: a small 3D U-Net for a laptop. Change it, and run the stages by hand.
