@@ -86,7 +86,7 @@ def draw_mito(canvas: Canvas, anatomy: Anatomy, place: Point, rng: np.random.Gen
     shift = z * tilt[0] + y * tilt[1] + x * tilt[2] + np.float32(13.0) * SmoothNoise.random(240.0, rng).at(z, y, x)
     phase = (arc[inside] + shift) / np.float32(spacing)
     lamella = np.abs(phase - np.rint(phase)) * np.float32(spacing) < 0.48 * membrane
-    inside[inside] = lamella & (SmoothNoise.random(190.0, rng).at(z, y, x) <= 0.75)
+    inside[inside] = lamella & (SmoothNoise.random(190.0, rng).at(z, y, x) <= 1.2)
     canvas.paint(window, inside, "mito_mem", mito)
     return True
 
