@@ -87,13 +87,13 @@ def _window(source: Grid, roi: Roi, voxel_size: Sequence[float]) -> tuple[tuple[
     for axis in range(3):
         low, high = source.bounds.begin[axis], source.bounds.end[axis]
         first, last = roi.begin[axis], roi.end[axis]
+        # Beyond the volume raw is mirrored, at a face of the lattice: as much of the inside is needed, and a voxel.
+        mirrored_begin = 2 * high - last - 2 * voxel_size[axis] if last > high else first
+        mirrored_end = 2 * low - first + 2 * voxel_size[axis] if first < low else last
         # A centre half a voxel inside the box is interpolated from centres up to one stored voxel away.
         margin = 1.5 * source.voxel_size[axis]
-        # Beyond the volume raw is mirrored, at a face of the lattice: as much of the inside is needed, and a voxel.
-        if first < low or last > high:
-            margin += 2 * voxel_size[axis]
-        begins.append(min(first, 2 * high - last if last > high else first) - margin)
-        ends.append(max(last, 2 * low - first if first < low else last) + margin)
+        begins.append(min(first, mirrored_begin) - margin)
+        ends.append(max(last, mirrored_end) + margin)
     begin, window = source.window_covering(Roi(tuple(begins), tuple(ends)))  # type: ignore[arg-type]
     clipped_begin = [min(max(b, 0), n) for b, n in zip(begin, source.shape, strict=True)]
     clipped_end = [min(max(b + n, 0), m) for b, n, m in zip(begin, window.shape, source.shape, strict=True)]
