@@ -190,6 +190,7 @@ def test_no_json_object_is_an_error(tmp_path, content):
 
 def test_local_paths_and_urls_are_joined_in_their_own_way():
     assert join("s3://bucket/x.zarr/", "a", "/b/") == "s3://bucket/x.zarr/a/b"
+    assert join("s3://bucket/x.zarr", "") == "s3://bucket/x.zarr"
     assert join("x.zarr", "a", "b") == str(Path("x.zarr", "a", "b"))
     assert join(Path("x.zarr"), "") == "x.zarr"
     assert is_remote("s3://bucket/a")

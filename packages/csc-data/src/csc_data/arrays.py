@@ -42,7 +42,7 @@ def join(path: str | os.PathLike[str], *parts: str) -> str:
     """Join parts to a local path or to a URL."""
     base = os.fspath(path)
     if "://" in base:
-        return "/".join([base.rstrip("/"), *(part.strip("/") for part in parts)])
+        return "/".join([base.rstrip("/"), *(part.strip("/") for part in parts if part)])
     return str(Path(base, *parts))
 
 

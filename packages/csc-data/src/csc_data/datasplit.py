@@ -87,7 +87,11 @@ def read_datasplit(path: str | os.PathLike[str]) -> tuple[SplitRow, ...]:
     file = Path(path)
     if not file.is_file():
         raise MissingDataError(f"there is no datasplit {file}; `csc make-datasplit` writes one")
-    table = [row for row in csv.reader(io.StringIO(file.read_text(encoding="utf-8"))) if any(map(str.strip, row))]
+    try:
+        text = file.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
+    except UnicodeDecodeError as error:
+        raise ProblemsError(str(file), [Problem(where="file", what=f"is no UTF-8 text: {error}")]) from error
+    table = [row for row in csv.reader(io.StringIO(text)) if any(map(str.strip, row))]
     order = None
     # Not by "raw": that may also be the path of a volume.
     if table and "usage" in {cell.strip().lower() for cell in table[0]}:
@@ -113,7 +117,7 @@ def _parse_row(cells: list[str], order: list[str] | None, folder: Path) -> Split
         label = named.get("label") or named.get("labels") or named.get("truth") or ""
         usage, raw = named.get("usage", ""), named.get("raw", "")
     elif len(cells) == 5:
-        usage, raw, label = cells[0], join(cells[1], cells[2]), join(cells[3], cells[4])
+        usage, raw, label = cells[0], join(cells[1], cells[2].strip("/")), join(cells[3], cells[4].lstrip("/"))
     elif len(cells) == 3:
         usage, raw, label = cells
     else:
