@@ -109,9 +109,15 @@ class StoredArray:
         return f"{self.store.name}/{self.key}"
 
     def read(self, begin: Sequence[int], end: Sequence[int]) -> Array:
-        """Return the voxels of a box; chunks that are not there hold the fill value."""
-        out = np.full([e - b for b, e in zip(begin, end, strict=True)], self.metadata.fill_value, self.dtype)
+        """Return the voxels of a box, not to be written to; chunks that are not there hold the fill value."""
         grid = [range(b // c, (e - 1) // c + 1) for b, e, c in zip(begin, end, self.chunks, strict=True)]
+        shape = tuple(e - b for b, e in zip(begin, end, strict=True))
+        if shape == self.chunks and all(len(indices) == 1 for indices in grid):
+            whole = self._chunk((grid[0][0], grid[1][0], grid[2][0]))
+            if whole is not None:
+                return np.ascontiguousarray(whole)
+        fill = self.metadata.fill_value
+        out = np.full(shape, fill, self.dtype) if fill else np.zeros(shape, self.dtype)
         for index in itertools.product(*grid):
             chunk = self._chunk((index[0], index[1], index[2]))
             if chunk is None:

@@ -18,7 +18,7 @@ from csc_eval.matching import match_overlaps
 from csc_eval.metrics import instance_details, parse_metrics, semantic_details
 from csc_eval.results import SCORED, TOO_MANY_INSTANCES, LabelScore
 from csc_eval.rules import LEADERBOARD, Rules, get_rules
-from csc_eval.runs import encode_runs, iterate_slabs, slab_thickness
+from csc_eval.runs import encode_runs, iterate_boxes
 
 
 @dataclass(kw_only=True)
@@ -95,8 +95,9 @@ def score_instance_pair(pair: InstancePair, rules: Rules, metrics: Sequence[str]
     details = {} if too_many or not metrics else instance_details(pair, matched, metrics)
     if rules.metric == "panoptic":
         iou_sum = math.fsum(_pair_ious(pair, matched))
-        counts = {"tp": tp, "fp": fp, "fn": fn}
-        return LabelScore(instance=True, panoptic=True, iou_sum=iou_sum, status=status, details=details, **counts)
+        return LabelScore(
+            instance=True, panoptic=True, tp=tp, fp=fp, fn=fn, iou_sum=iou_sum, status=status, details=details
+        )
     distances = _truth_distances(pair, matched, rules, too_many=too_many)
     norms = normalise_distances(distances.astype(np.float32), pair.voxel_size)
     surplus = normalise_distances(np.array([pair.cap], np.float32), pair.voxel_size)[0]
@@ -165,14 +166,10 @@ def count_semantic(truth: VoxelSource, prediction: VoxelSource) -> tuple[int, in
     """Count voxels in both, in the prediction only and in the truth only; foreground is > 0."""
     counts = np.zeros(3, np.int64)
     total = np.zeros(3, np.int64)
-    step = max(1, min(slab_thickness(truth), 4 * 1024**2 // math.prod(truth.shape[1:])))
-    rows = slab_thickness(truth)
-    for z, t_slab in iterate_slabs(truth, rows):
-        p_slab = prediction.read((z, 0, 0), (z + t_slab.shape[0], *truth.shape[1:]))
-        for i in range(0, t_slab.shape[0], step):
-            t, p = (np.ascontiguousarray(slab[i : i + step] > 0).view(np.uint8) for slab in (t_slab, p_slab))
-            call("count_pairs", t, p, t.size, counts)
-            total += counts
+    for begin, end in iterate_boxes(truth.shape, truth.chunks):
+        t, p = (np.ascontiguousarray(volume.read(begin, end) > 0).view(np.uint8) for volume in (truth, prediction))
+        call("count_pairs", t, p, t.size, counts)
+        total += counts
     return int(total[0]), int(total[1]), int(total[2])
 
 

@@ -1,13 +1,14 @@
 """The official resampling, box by box: what ``skimage.transform.rescale`` gives for the volume at once, bit for bit.
 
 ``rescale(image, scale, mode="constant", preserve_range=True)`` with order 0 or 1 filters with a Gaussian of
-sigma = max(0, (n_in / n_out - 1) / 2) where it shrinks (not bool, not integers with order 0), interpolates at
+sigma = max(0, (n_in / n_out - 1) / 2) where it shrinks (not bool or integers with order 0), interpolates at
 (o + 0.5) * n_in / n_out - 0.5 with zeros outside, and clips to the range of the input.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -58,7 +59,7 @@ class Resampled:
         self.dtype: np.dtype[Any] = source.dtype if order == 0 else _working_dtype(source.dtype)
         self._factor = [n_in / n_out for n_in, n_out in zip(source.shape, self.shape, strict=True)]
         shrinks = any(n_out < n_in for n_in, n_out in zip(source.shape, self.shape, strict=True))
-        blurs = source.dtype.kind == "f" or (order == 1 and source.dtype.kind != "b")
+        blurs = order == 1 or source.dtype.kind == "f"
         self._sigma = [max(0.0, (factor - 1) / 2) if shrinks and blurs else 0.0 for factor in self._factor]
         self._range: tuple[float, float] | None = None
         z, y, x = (max(1, int(chunk / factor)) for chunk, factor in zip(source.chunks, self._factor, strict=True))
@@ -102,7 +103,7 @@ class Resampled:
         return self._clipped(out)
 
     def _filtered(self, low: list[int], high: list[int]) -> Array | None:
-        halo = [int(TRUNCATE * sigma + 0.5) for sigma in self._sigma]
+        halo = [_radius(sigma) for sigma in self._sigma]
         begin = [max(0, b - h) for b, h in zip(low, halo, strict=True)]
         end = [min(n, e + h) for e, h, n in zip(high, halo, self.source.shape, strict=True)]
         stored = self.source.read(begin, end)
@@ -111,9 +112,7 @@ class Resampled:
         image = stored.astype(self._image_dtype, copy=False)
         if not any(self._sigma):
             return image
-        from scipy.ndimage import gaussian_filter
-
-        blurred: Array = gaussian_filter(image, self._sigma, mode="grid-constant", cval=0.0, truncate=TRUNCATE)
+        blurred = blur(image, self._sigma)
         return blurred[tuple(slice(b - o, e - o) for b, e, o in zip(low, high, begin, strict=True))]
 
     @property
@@ -144,6 +143,39 @@ class Resampled:
                     break
             self._range = (low, high)
         return self._range
+
+
+def blur(image: Array, sigma: Sequence[float]) -> Array:
+    """Filter floats with a Gaussian as ``scipy.ndimage.gaussian_filter(mode="grid-constant")`` does, bit for bit.
+
+    Parameters
+    ----------
+    image : float32 or float64 array, (z, y, x)
+        Zeros lie around it.
+    sigma : sequence of float
+        Per axis, in voxels; 0 leaves the axis alone.
+    """
+    values = np.ascontiguousarray(image)
+    padded_length = max(n + 2 * _radius(s) for n, s in zip(values.shape, sigma, strict=True))
+    for axis, width in enumerate(sigma):
+        if width <= 1e-15:
+            continue
+        radius = _radius(width)
+        distance = np.arange(-radius, radius + 1)
+        weights = np.exp(-0.5 / (width * width) * distance**2)
+        weights = np.ascontiguousarray((weights / weights.sum())[radius:])
+        n_outer, n, n_inner = (
+            math.prod(part) for part in (values.shape[:axis], values.shape[axis : axis + 1], values.shape[axis + 1 :])
+        )
+        out = np.empty_like(values)
+        buffers = np.empty(max(n, n_inner)), np.empty(padded_length)
+        call(f"blur_f{values.dtype.itemsize}", values, out, n_outer, n, n_inner, weights, radius, *buffers)
+        values = out
+    return values
+
+
+def _radius(sigma: float) -> int:
+    return int(TRUNCATE * sigma + 0.5)
 
 
 def _working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:

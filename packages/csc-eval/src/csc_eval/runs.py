@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,6 +15,8 @@ from csc_eval._native import call
 from csc_eval.arrays import Array, Shape, VoxelSource
 
 MAX_RUNS = 2**31 - 1
+
+BOX_EDGE = 128
 
 BYTES_PER_RUN = 160
 """Peak memory per run: itself, its label and its place in the order by label, twice while buffers grow, and, as in the
@@ -61,6 +64,17 @@ def iterate_slabs(source: VoxelSource, thickness: int) -> Iterator[tuple[int, Ar
     nz, ny, nx = source.shape
     for z in range(0, nz, thickness):
         yield z, source.read((z, 0, 0), (min(z + thickness, nz), ny, nx))
+
+
+def iterate_boxes(shape: Shape, chunks: Shape) -> Iterator[tuple[Shape, Shape]]:
+    """Yield first and last plus one voxel of boxes that cover a volume, in raster order.
+
+    They are whole chunks, about `BOX_EDGE` long: larger chunks are cut, smaller ones taken several at a time.
+    """
+    edges = [min(c, BOX_EDGE) * max(1, BOX_EDGE // c) for c in chunks]
+    starts = [range(0, n, edge) for n, edge in zip(shape, edges, strict=True)]
+    for z, y, x in itertools.product(*starts):
+        yield (z, y, x), (min(z + edges[0], shape[0]), min(y + edges[1], shape[1]), min(x + edges[2], shape[2]))
 
 
 def slab_thickness(source: VoxelSource) -> int:
