@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import sys
 import tomllib
 import types
 from collections.abc import Mapping
@@ -95,29 +96,35 @@ def read_experiment(path: str | Path) -> Experiment:
     file = Path(path)
     if not file.is_file():
         raise MissingDataError(f"there is no experiment file {file}")
-    text = file.read_text(encoding="utf-8")
     if file.suffix == ".toml":
         try:
-            return Experiment(path=file, names=tomllib.loads(text), exact=True)
-        except tomllib.TOMLDecodeError as error:
+            return Experiment(path=file, names=tomllib.loads(file.read_text(encoding="utf-8")), exact=True)
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ProblemsError(str(file), [Problem(where="file", what=f"is no valid TOML: {error}")]) from error
     if file.suffix != ".py":
         raise InvalidArgumentError(f"{file}: an experiment file is a .py or a .toml file")
-    return Experiment(path=file, names=_run(file, text), exact=False)
+    return Experiment(path=file, names=_run(file), exact=False)
 
 
-def _run(file: Path, text: str) -> dict[str, Any]:
+def _run(file: Path) -> dict[str, Any]:
     try:
-        code = compile(text, str(file), "exec")
+        # Bytes, for the file may declare its encoding; and it does not inherit this module's __future__ imports.
+        code = compile(file.read_bytes(), str(file), "exec", dont_inherit=True)
     except SyntaxError as error:
         raise ProblemsError(str(file), [Problem(where=f"line {error.lineno}", what=error.msg)]) from error
     module = types.ModuleType(MODULE_NAME)
     module.__file__ = str(file)
+    # Dataclasses look up the module that they are defined in, and so does pickle in forked workers.
+    sys.modules[MODULE_NAME] = module
+    folder = str(file.resolve().parent)
+    sys.path.insert(0, folder)  # as for a script, whose neighbours can be imported
     token = _being_read.set(file.resolve())
     try:
         exec(code, module.__dict__)  # noqa: S102  # running the user's own file is what this is for
     finally:
         _being_read.reset(token)
+        if folder in sys.path:
+            sys.path.remove(folder)
     return {
         name: value
         for name, value in vars(module).items()

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from csc_data.errors import ProblemsError
+from csc_data.settings import (
+    Settings,
+    load_settings,
+    read_settings_file,
+    setting_origins,
+    settings_path,
+    store_setting,
+)
+
+
+@pytest.fixture(autouse=True)
+def own_configuration(tmp_path, monkeypatch):
+    """No test reads or writes the settings of who runs it."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("APPDATA", str(tmp_path / "config"))
+    monkeypatch.delenv("CSC_DATA", raising=False)
+
+
+def test_the_file_lies_in_the_users_configuration_folder(tmp_path):
+    assert tmp_path in settings_path().parents
+    assert settings_path().name == "settings.toml"
+    assert not settings_path().exists()
+
+
+def test_without_anything_the_defaults_hold_and_nothing_is_written(tmp_path):
+    assert load_settings() == Settings()
+    assert load_settings().root == Path("data")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_call_beats_the_environment_which_beats_the_file_which_beats_the_default(monkeypatch):
+    assert load_settings().data == "data"
+    store_setting("data", "/from/file")
+    assert load_settings().data == "/from/file"
+    monkeypatch.setenv("CSC_DATA", "/from/environment")
+    assert load_settings().data == "/from/environment"
+    assert load_settings(data="/from/call").data == "/from/call"
+    assert load_settings(data=Path("/from/call")).data == "/from/call"
+    monkeypatch.setenv("CSC_DATA", "")
+    assert load_settings().data == "/from/file"
+
+
+def test_an_environment_and_a_file_can_be_given(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('bucket = "other"\n')
+    settings = load_settings(environ={"CSC_DATA": "/e"}, file=file)
+    assert (settings.data, settings.bucket) == ("/e", "other")
+
+
+def test_origins_tell_where_each_value_comes_from(monkeypatch):
+    store_setting("endpoint", "http://localhost:1")
+    assert setting_origins()["data"] == ("data", "default")
+    assert setting_origins()["endpoint"] == ("http://localhost:1", "settings file")
+    monkeypatch.setenv("CSC_DATA", "/e")
+    assert setting_origins()["data"] == ("/e", "CSC_DATA")
+    assert setting_origins(data="/d")["data"] == ("/d", "--data")
+    assert set(setting_origins()) == set(Settings.__dataclass_fields__)
+
+
+def test_stored_settings_add_up_and_a_relative_data_folder_becomes_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store_setting("data", "here")
+    file = store_setting("bucket", "mine")
+    assert file == settings_path()
+    assert read_settings_file(file) == {"data": str(tmp_path / "here"), "bucket": "mine"}
+    assert [p.name for p in file.parent.iterdir()] == ["settings.toml"]
+    store_setting("data", "~/there")
+    assert load_settings().data == str(tmp_path / "there")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("dat", "x", "did you mean data"),
+        ("qqqqqq", "x", "settings are data, raw"),
+        ("data", "", "is empty"),
+        ("raw", "{dataset}/{crop}", r"must hold \{dataset\}"),
+        ("predictions", "{dataset}/{crop}", r"\{class_name\} \{crop\} \{dataset\}"),
+        ("processed", "{dataset", "no path template"),
+    ],
+)
+def test_settings_that_cannot_be_are_not_stored(name, value, words):
+    with pytest.raises(ProblemsError, match=words):
+        store_setting(name, value)
+    assert not settings_path().exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("data = \n", "no valid TOML"),
+        ("data = 3\n", "data: must be text, got 3"),
+        ('dta = "x"\n', "did you mean data"),
+        ('raw = "x"\n', "must hold"),
+    ],
+)
+def test_a_damaged_file_is_an_error_with_its_path(text, words):
+    settings_path().parent.mkdir(parents=True)
+    settings_path().write_text(text)
+    with pytest.raises(ProblemsError, match=words) as caught:
+        load_settings()
+    assert "settings.toml" in str(caught.value)
+
+
+def test_all_problems_of_a_file_are_reported_together():
+    settings_path().parent.mkdir(parents=True)
+    settings_path().write_text('raw = "x"\nlabels = "y"\nfoo = "z"\n')
+    with pytest.raises(ProblemsError) as caught:
+        load_settings()
+    assert [problem.where for problem in caught.value.problems] == ["raw", "labels", "foo"]
+
+
+def test_paths_are_those_of_the_challenge():
+    settings = Settings(data="d")
+    values = {"dataset": "jrc_hela-2", "crop": "crop234", "class_name": "mito"}
+    assert settings.path("raw", dataset="jrc_hela-2") == Path("d/jrc_hela-2/jrc_hela-2.zarr/recon-1/em/fibsem-uint8")
+    assert settings.path("labels", **values) == Path(
+        "d/jrc_hela-2/jrc_hela-2.zarr/recon-1/labels/groundtruth/crop234/mito"
+    )
+    assert settings.path("predictions", **values) == Path("d/predictions/jrc_hela-2.zarr/crop234/mito")
+    assert settings.path("processed", **values) == Path("d/processed/jrc_hela-2.zarr/crop234/mito")
+    assert settings.path("submission") == Path("d/submission.zarr")
+    assert settings.path("ground_truth") == Path("d/ground_truth.zarr")
+    assert settings.path("datasplit") == Path("d/datasplit.csv")
+
+
+def test_a_home_folder_is_expanded(tmp_path):
+    assert Settings(data="~/x").root == tmp_path / "x"
