@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from csc_data.arrays import child_names
-from csc_data.errors import MissingDataError, Problem
+from csc_data.errors import CscError, MissingDataError, Problem
 from csc_data.settings import Settings
 from csc_data.volumes import open_volume
 
@@ -100,16 +100,22 @@ def _summarise(folder: Path, dataset: str, settings: Settings, classes: Sequence
     wanted = [name for name in found if classes is None or name in classes]
     if not wanted:
         return Problem(where=where, what=f"has none of the classes (annotated are {', '.join(found) or 'none'})")
-    voxels = {name: _count_present(folder / name) for name in wanted}
+    try:
+        voxels = {name: _count_present(folder / name) for name in wanted}
+    except CscError as error:
+        return Problem(where=where, what=str(error), remedy="fetch it again")
     return CropSummary(
         dataset=dataset, crop=folder.name, raw=str(raw.absolute()), labels=str(folder.absolute()), voxels=voxels
     )
 
 
 def _count_present(path: Path) -> int:
-    level = open_volume(path).levels[0]
+    volume = open_volume(path)
+    level = volume.levels[0]
     # Slab by slab: annotations of 1000^3 voxels must not be loaded whole.
     step = max(1, int(level.array.chunks[0]))
-    return sum(
-        int(np.count_nonzero(level.array[start : start + step])) for start in range(0, level.grid.shape[0], step)
-    )
+    count = 0
+    for start in range(0, level.grid.shape[0], step):
+        window = level.grid.window((start, 0, 0), (min(step, level.grid.shape[0] - start), *level.grid.shape[1:]))
+        count += int(np.count_nonzero(volume.read(window, order=0)))
+    return count

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from csc_data.challenge import TestCrop, UnknownCropError, get_test_crops
 from csc_data.errors import InvalidArgumentError, MissingDataError, Problem, ProblemsError
-from csc_data.geometry import Grid, as_shape, as_triple
+from csc_data.geometry import Grid, Shape, as_shape, as_triple
 from csc_data.settings import Settings
 
 FILE_NAME = "test_crop_manifest.csv"
@@ -86,6 +86,8 @@ def read_manifest(path: str | os.PathLike[str]) -> dict[int, TestCrop]:
             known = crops.get(crop.id)
             if known is None:
                 crops[crop.id] = crop
+            elif crop.classes[0] in known.classes:
+                problems.append(Problem(where=f"row {number}", what=f"lists {crop.classes[0]} of crop{crop.id} twice"))
             elif crop_grid(known) != crop_grid(crop) or known.dataset != crop.dataset:
                 problems.append(Problem(where=f"row {number}", what=f"crop{crop.id} has another lattice above"))
             else:
@@ -108,14 +110,23 @@ def _parse(row: Mapping[str, str]) -> TestCrop:
     digits = row["crop_name"].strip().removeprefix("crop")
     if not digits.isdigit():
         raise InvalidArgumentError(f"crop_name {row['crop_name']!r} is no number")
-    return TestCrop(
+    crop = TestCrop(
         id=int(digits),
         dataset=row["dataset"].strip(),
         voxel_size=as_triple(_numbers(row["voxel_size"]), "voxel_size"),
         translation=as_triple(_numbers(row["translation"]), "translation"),
-        shape=as_shape([int(number) for number in _numbers(row["shape"])]),
+        shape=_shape(row["shape"]),
         classes=(row["class_label"].strip(),),
     )
+    crop_grid(crop)  # checks the voxel size
+    return crop
+
+
+def _shape(text: str) -> Shape:
+    numbers = _numbers(text)
+    if not all(number.is_integer() for number in numbers):
+        raise InvalidArgumentError(f"shape must be three whole numbers (z, y, x), got {text}")
+    return as_shape([int(number) for number in numbers])
 
 
 def _numbers(text: str) -> list[float]:
