@@ -51,8 +51,17 @@ def test_files_of_other_tools_say_nothing():
 
 @pytest.mark.parametrize(
     "entry",
-    ["logit", 3, [], {"kind": "logit"}, {"kind": "odds", "one": 1}, {"kind": "logit", "one": 0}]
-    + [{"kind": "logit", "one": "x"}, {"kind": ["logit"], "one": 1}, {"kind": "logit", "one": math.nan}],
+    [
+        "logit",
+        3,
+        [],
+        {"kind": "logit"},
+        {"kind": "odds", "one": 1},
+        {"kind": "logit", "one": 0},
+        {"kind": "logit", "one": "x"},
+        {"kind": "logit", "one": math.nan},
+        {"kind": ["logit"], "one": 1},
+    ],
 )
 def test_damage_is_not_taken_for_nothing(entry):
     with pytest.raises(UnreadableDataError, match=ATTRIBUTE):
