@@ -235,8 +235,8 @@ class TestCard:
         if card.receptive_field is None:
             pytest.skip("sees everything")
         model = _made_linear(build()).double().eval()
-        length = 2 * card.receptive_field + 4 * card.sizes.efficient_multiple
-        length -= length % card.sizes.efficient_multiple
+        stride = card.sizes.efficient_multiple
+        length = -(-(card.receptive_field + 3 * stride) // stride) * stride
         small = max(card.sizes.minimum, card.sizes.efficient_multiple)
         x = torch.zeros(1, 1, *[small] * (card.ndim - 1), length, dtype=torch.float64, requires_grad=True)
         line = model(x).sum(dim=tuple(range(x.ndim - 1)))

@@ -9,6 +9,7 @@ recognised.
 from csc_models.checkpoint.contents import CheckpointDescription
 from csc_models.checkpoint.identity import CheckpointIdentity, identify
 from csc_models.checkpoint.loading import LoadedCheckpoint, load_checkpoint
+from csc_models.checkpoint.reading import StoredCheckpoint, read_checkpoint
 from csc_models.checkpoint.saving import save_checkpoint
 from csc_models.checkpoint.selection import best_index, load_best_val, load_latest
 from csc_models.checkpoint.weights import LeftOut, load_weights
@@ -18,11 +19,13 @@ __all__ = [
     "CheckpointIdentity",
     "LeftOut",
     "LoadedCheckpoint",
+    "StoredCheckpoint",
     "best_index",
     "identify",
     "load_best_val",
     "load_checkpoint",
     "load_latest",
     "load_weights",
+    "read_checkpoint",
     "save_checkpoint",
 ]
