@@ -3,32 +3,34 @@
 #include "csc.h"
 
 /* One axis of a separable, symmetric filter; voxels outside count as 0. The axis has n voxels, n_outer lines of lines
-   before it and n_inner voxels after it. weights[0] belongs to the centre, weights[k] to the voxels k away.
+   before it and n_inner voxels after it; only outputs first .. first + count - 1 are formed. weights[0] belongs to the centre, weights[k] to the voxels k away.
    scipy adds the farthest pair first, in double, and rounds to the stored type after each axis. accumulator: n_inner
    doubles, or n of them where n_inner is 1; padded: n + 2 * radius doubles. */
 #define DEFINE_BLUR(NAME, TYPE)                                                                                        \
     CSC_API void csc_blur_##NAME(const TYPE *in, TYPE *out, int64_t n_outer, int64_t n, int64_t n_inner,               \
-                                 const double *weights, int64_t radius, double *accumulator, double *padded)           \
+                                 int64_t first, int64_t count, const double *weights, int64_t radius,                  \
+                                 double *accumulator, double *padded)                                                  \
     {                                                                                                                  \
         if (n_inner == 1) {                                                                                            \
-            for (int64_t line = 0; line < n_outer; line++, in += n, out += n) {                                        \
+            for (int64_t line = 0; line < n_outer; line++, in += n, out += count) {                                    \
                 double *centre = padded + radius;                                                                      \
                 for (int64_t i = 0; i < radius; i++)                                                                   \
                     padded[i] = centre[n + i] = 0;                                                                     \
                 for (int64_t i = 0; i < n; i++)                                                                        \
                     centre[i] = (double)in[i];                                                                         \
-                for (int64_t i = 0; i < n; i++)                                                                        \
-                    accumulator[i] = centre[i] * weights[0];                                                           \
+                const double *from = centre + first;                                                                   \
+                for (int64_t i = 0; i < count; i++)                                                                    \
+                    accumulator[i] = from[i] * weights[0];                                                             \
                 for (int64_t k = radius; k > 0; k--)                                                                   \
-                    for (int64_t i = 0; i < n; i++)                                                                    \
-                        accumulator[i] += (centre[i - k] + centre[i + k]) * weights[k];                                \
-                for (int64_t i = 0; i < n; i++)                                                                        \
+                    for (int64_t i = 0; i < count; i++)                                                                \
+                        accumulator[i] += (from[i - k] + from[i + k]) * weights[k];                                    \
+                for (int64_t i = 0; i < count; i++)                                                                    \
                     out[i] = (TYPE)accumulator[i];                                                                     \
             }                                                                                                          \
             return;                                                                                                    \
         }                                                                                                              \
-        for (int64_t block = 0; block < n_outer; block++, in += n * n_inner, out += n * n_inner)                       \
-            for (int64_t i = 0; i < n; i++) {                                                                          \
+        for (int64_t block = 0; block < n_outer; block++, in += n * n_inner, out += count * n_inner)                   \
+            for (int64_t i = first; i < first + count; i++) {                                                          \
                 const TYPE *centre = in + i * n_inner;                                                                 \
                 for (int64_t j = 0; j < n_inner; j++)                                                                  \
                     accumulator[j] = (double)centre[j] * weights[0];                                                   \
@@ -43,7 +45,7 @@
                             accumulator[j] += (double)(before ? before : after)[j] * weights[k];                       \
                 }                                                                                                      \
                 for (int64_t j = 0; j < n_inner; j++)                                                                  \
-                    out[i * n_inner + j] = (TYPE)accumulator[j];                                                       \
+                    out[(i - first) * n_inner + j] = (TYPE)accumulator[j];                                             \
             }                                                                                                          \
     }
 

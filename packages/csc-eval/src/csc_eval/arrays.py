@@ -36,6 +36,10 @@ class VoxelSource(Protocol):
         """Return the voxels of a box within the shape, C-contiguous and in native byte order."""
 
 
+MAX_CHUNKS = 4_000_000
+"""Chunks of one array: to look for each takes longer than to score them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArrayMetadata:
     """What a stored array says about itself, checked."""
@@ -286,4 +290,10 @@ def _check(metadata: ArrayMetadata, where: str, max_chunk_size: int) -> None:
         raise UnreadableDataError(
             f"{where} has chunks of {metadata.chunks} voxels, {metadata.chunk_bytes} bytes each; "
             f"at most {max_chunk_size} are read at once: store it in smaller chunks (128, 128, 128)"
+        )
+    count = math.prod(-(-n // c) for n, c in zip(metadata.shape, metadata.chunks, strict=True))
+    if count > MAX_CHUNKS:
+        raise UnreadableDataError(
+            f"{where} has {count} chunks of {metadata.chunks} voxels, at most {MAX_CHUNKS} are read: "
+            "store it in larger chunks (128, 128, 128)"
         )

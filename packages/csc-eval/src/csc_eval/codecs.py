@@ -56,7 +56,10 @@ def _stream(codec: str, data: bytes, n_bytes: int) -> Bytes:
         decoder = zlib.decompressobj(wbits=47)  # 32 + 15: zlib and gzip headers alike
     else:
         decoder = bz2.BZ2Decompressor() if codec == "bz2" else lzma.LZMADecompressor()
-    return np.frombuffer(decoder.decompress(data, n_bytes + 1), np.uint8)
+    decoded = decoder.decompress(data, n_bytes + 1)
+    if len(decoded) == n_bytes and not decoder.eof:
+        raise ValueError("it is cut off")
+    return np.frombuffer(decoded, np.uint8)
 
 
 def _numcodecs(codec: str, data: bytes, n_bytes: int) -> Bytes:

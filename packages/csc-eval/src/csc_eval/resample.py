@@ -70,7 +70,7 @@ class Resampled:
         if self.shape == self.source.shape and not any(self._sigma):
             return self.source.read(begin, end).astype(self.dtype, copy=False)
         out = np.zeros([e - b for b, e in zip(begin, end, strict=True)], self.dtype)
-        steps = [max(1, int(TILE / factor)) for factor in self._factor]
+        steps = [max(1, min(TILE, int(TILE / factor))) for factor in self._factor]
         edges = [range(b, e, step) for b, e, step in zip(begin, end, steps, strict=True)]
         for low in itertools.product(*edges):
             high = [min(b + step, e) for b, step, e in zip(low, steps, end, strict=True)]
@@ -112,8 +112,8 @@ class Resampled:
         image = stored.astype(self._image_dtype, copy=False)
         if not any(self._sigma):
             return image
-        blurred = blur(image, self._sigma)
-        return blurred[tuple(slice(b - o, e - o) for b, e, o in zip(low, high, begin, strict=True))]
+        wanted = [(b - o, e - o) for b, e, o in zip(low, high, begin, strict=True)]
+        return blur(image, self._sigma, wanted)
 
     @property
     def _image_dtype(self) -> np.dtype[Any]:
@@ -145,7 +145,7 @@ class Resampled:
         return self._range
 
 
-def blur(image: Array, sigma: Sequence[float]) -> Array:
+def blur(image: Array, sigma: Sequence[float], wanted: Sequence[tuple[int, int]] | None = None) -> Array:
     """Filter floats with a Gaussian as ``scipy.ndimage.gaussian_filter(mode="grid-constant")`` does, bit for bit.
 
     Parameters
@@ -154,22 +154,25 @@ def blur(image: Array, sigma: Sequence[float]) -> Array:
         Zeros lie around it.
     sigma : sequence of float
         Per axis, in voxels; 0 leaves the axis alone.
+    wanted : sequence of (int, int), optional
+        Per axis the range of voxels to return; by default all.
     """
     values = np.ascontiguousarray(image)
-    padded_length = max(n + 2 * _radius(s) for n, s in zip(values.shape, sigma, strict=True))
     for axis, width in enumerate(sigma):
+        n = values.shape[axis]
+        begin, end = (0, n) if wanted is None else wanted[axis]
         if width <= 1e-15:
+            values = np.ascontiguousarray(values[(slice(None),) * axis + (slice(begin, end),)])
             continue
+        # What lies farther away than the axis is long is outside, and adds nothing; but the weights' sum has it.
         radius = _radius(width)
-        distance = np.arange(-radius, radius + 1)
-        weights = np.exp(-0.5 / (width * width) * distance**2)
+        weights = np.exp(-0.5 / (width * width) * np.arange(-radius, radius + 1) ** 2)
         weights = np.ascontiguousarray((weights / weights.sum())[radius:])
-        n_outer, n, n_inner = (
-            math.prod(part) for part in (values.shape[:axis], values.shape[axis : axis + 1], values.shape[axis + 1 :])
-        )
-        out = np.empty_like(values)
-        buffers = np.empty(max(n, n_inner)), np.empty(padded_length)
-        call(f"blur_f{values.dtype.itemsize}", values, out, n_outer, n, n_inner, weights, radius, *buffers)
+        n_outer, n_inner = math.prod(values.shape[:axis]), math.prod(values.shape[axis + 1 :])
+        out = np.empty((*values.shape[:axis], end - begin, *values.shape[axis + 1 :]), values.dtype)
+        buffers = np.empty(max(n, n_inner)), np.empty(n + 2 * radius)
+        kernel = f"blur_f{values.dtype.itemsize}"
+        call(kernel, values, out, n_outer, n, n_inner, begin, end - begin, weights, radius, *buffers)
         values = out
     return values
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import zipfile
 import zlib
@@ -83,7 +84,10 @@ class FolderStore:
 
     def has(self, key: str) -> bool:
         """Tell whether there is a file of that key."""
-        return (self.root / key).is_file()
+        try:
+            return (self.root / key).is_file()
+        except (OSError, ValueError):  # a name that no file system takes
+            return False
 
     def signature(self, key: str) -> Iterator[tuple[str, int, int]]:
         """Yield name, size and time of change of every file below a folder."""
@@ -295,8 +299,8 @@ def open_store(path: str | os.PathLike[str] | Store, *, max_size: int = MAX_UNCO
 def _zarr_folders(store: Store, key: str, depth: int) -> Iterator[str]:
     for name in store.folders(key):
         below = f"{key}/{name}" if key else name
-        if name == "__MACOSX":
-            continue
+        if name == "__MACOSX" or re.fullmatch(r"(crop)?\d+", name):
+            continue  # what lies in a crop belongs to it
         if name.endswith(".zarr"):
             yield below
         elif depth and not any(store.has(f"{below}/{file}") for file in (".zarray", ".zgroup", "zarr.json")):
