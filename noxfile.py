@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -37,10 +38,19 @@ def group(name: str) -> list[str]:
     return list(table["dependency-groups"][name])
 
 
-def install(session: nox.Session, *what: str, constrained: bool = True) -> None:
-    """Install into the session, at the versions of constraints.txt unless said otherwise."""
-    extra = ("-c", str(ROOT / "constraints.txt")) if constrained else ()
-    session.install(*what, *extra)
+def install(session: nox.Session, *what: str) -> None:
+    """Install into the session, at the versions of constraints.txt."""
+    session.install(*what, "-c", str(ROOT / "constraints.txt"))
+
+
+def install_freely(session: nox.Session, packages: tuple[str, ...], *what: str) -> None:
+    """Install packages as wheels, at any versions that they allow.
+
+    Not from anywhere below the root: there uv would read the constraints of the workspace.
+    """
+    folder = build(session)
+    with tempfile.TemporaryDirectory() as elsewhere, session.chdir(elsewhere):
+        session.install(*(str(wheel(folder, name)) for name in packages), *what)
 
 
 def workspace() -> list[str]:
@@ -137,7 +147,7 @@ def isolated(session: nox.Session, package: str) -> None:
 @nox.session
 def zarr3(session: nox.Session) -> None:
     """Run the tests of the torch-free packages with the newest zarr."""
-    install(session, *(f"./packages/{name}" for name in TORCH_FREE), *group("test"), "zarr>=3", constrained=False)
+    install_freely(session, TORCH_FREE, *group("test"), "zarr>=3")
     for name in TORCH_FREE:
         run_own_tests(session, name)
 
@@ -148,8 +158,10 @@ def minimums(session: nox.Session, package: str) -> None:
     """Run the tests of the torch-free packages with the lowest versions that they declare."""
     if session.venv_backend != "uv":
         session.skip("choosing the lowest versions needs the uv backend")
-    paths = [f"./packages/{name}" for name in (package, *siblings(package))]
-    session.install(*paths, *group("test"), "--resolution", "lowest-direct")
+    packages = (package, *siblings(package))
+    # What a wheel needs is not direct to uv; what a pyproject.toml lists is.
+    direct = [part for name in packages for part in ("-r", str(ROOT / "packages" / name / "pyproject.toml"))]
+    install_freely(session, packages, *direct, *group("test"), "--no-sources", "--resolution", "lowest-direct")
     run_own_tests(session, package)
 
 
@@ -204,7 +216,7 @@ def release_check(session: nox.Session) -> None:
 
 def other_python(session: nox.Session) -> None:
     """Run everything with another Python."""
-    install(session, *workspace(), *group("test"), constrained=False)
+    install(session, *workspace(), *group("test"))
     session.run("pytest", *PYTEST, *session.posargs, env=ENVIRONMENT)
 
 
