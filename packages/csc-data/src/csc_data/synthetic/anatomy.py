@@ -35,6 +35,8 @@ class Anatomy:
         Dark grains without a lumen, about as large as vesicles.
     er_radius_nm : float
         Radius of the tubes of the endoplasmic reticulum, and half the thickness of its sheets.
+    er_sheet_radius_nm, golgi_radius_nm : (float, float)
+        Radius of flat cisternae.
     microtubule_radius_nm : float
         Outer radius.
     mitos, droplets, lysosomes, endosomes, peroxisomes, golgis, er_branches, er_sheets, microtubules, vesicles,
@@ -44,31 +46,33 @@ class Anatomy:
         Nuclear pores per square micrometre of envelope.
     """
 
-    cell_diameter_nm: float = 1900.0
-    cell_gap_nm: Range = (32.0, 130.0)
+    cell_diameter_nm: float = 1450.0
+    cell_gap_nm: Range = (30.0, 110.0)
     nucleus_share: Range = (0.60, 0.70)
-    membrane_nm: float = 15.0
-    gap_nm: float = 16.0
-    mito_radius_nm: Range = (80.0, 125.0)
-    mito_length_nm: Range = (240.0, 700.0)
-    crista_spacing_nm: float = 52.0
-    droplet_radius_nm: Range = (55.0, 120.0)
-    lysosome_radius_nm: Range = (75.0, 130.0)
-    endosome_radius_nm: Range = (75.0, 125.0)
-    peroxisome_radius_nm: Range = (60.0, 90.0)
-    vesicle_radius_nm: Range = (42.0, 60.0)
-    glycogen_radius_nm: Range = (24.0, 46.0)
-    er_radius_nm: float = 33.0
+    membrane_nm: float = 13.0
+    gap_nm: float = 14.0
+    mito_radius_nm: Range = (62.0, 92.0)
+    mito_length_nm: Range = (200.0, 520.0)
+    crista_spacing_nm: float = 42.0
+    droplet_radius_nm: Range = (42.0, 85.0)
+    lysosome_radius_nm: Range = (55.0, 95.0)
+    endosome_radius_nm: Range = (55.0, 92.0)
+    peroxisome_radius_nm: Range = (45.0, 65.0)
+    vesicle_radius_nm: Range = (34.0, 47.0)
+    glycogen_radius_nm: Range = (20.0, 36.0)
+    er_radius_nm: float = 27.0
+    er_sheet_radius_nm: Range = (110.0, 200.0)
+    golgi_radius_nm: Range = (110.0, 170.0)
     microtubule_radius_nm: float = 12.5
-    mitos: float = 20.0
-    droplets: float = 8.0
-    lysosomes: float = 2.0
-    endosomes: float = 2.0
-    peroxisomes: float = 2.0
-    golgis: float = 1.5
-    er_branches: float = 160.0
-    er_sheets: float = 3.0
-    microtubules: float = 6.0
-    vesicles: float = 80.0
-    glycogen: float = 260.0
+    mitos: float = 40.0
+    droplets: float = 14.0
+    lysosomes: float = 4.0
+    endosomes: float = 4.0
+    peroxisomes: float = 4.0
+    golgis: float = 3.0
+    er_branches: float = 320.0
+    er_sheets: float = 6.0
+    microtubules: float = 10.0
+    vesicles: float = 170.0
+    glycogen: float = 380.0
     pores: float = 8.0

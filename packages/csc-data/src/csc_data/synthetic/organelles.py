@@ -59,7 +59,7 @@ def scatter(canvas: Canvas, anatomy: Anatomy, density: float, draw: Draw, rng: n
 def draw_mito(canvas: Canvas, anatomy: Anatomy, place: Point, rng: np.random.Generator) -> bool:
     """Try to draw a mitochondrion that begins at the place: a bent tube with lamellar cristae."""
     length = rng.uniform(*anatomy.mito_length_nm)
-    path = random_path(rng, place, length, step_nm=60.0, bend=0.22)
+    path = random_path(rng, place, length, step_nm=45.0, bend=0.2)
     radius = rng.uniform(*anatomy.mito_radius_nm)
     if np.any(canvas.atoms_at(surroundings(path, radius)) != CYTO):
         return False
@@ -131,14 +131,14 @@ def ball_drawer(radius_nm: Range, prefix: str, *, gap: float = 1.0, flatten: flo
 def draw_golgi(canvas: Canvas, anatomy: Anatomy, place: Point, rng: np.random.Generator) -> bool:
     """Try to draw a Golgi stack around the place: curved flat cisternae, the middle ones wider."""
     across, along, normal = random_axes(rng)
-    radius, count = rng.uniform(150.0, 230.0), int(rng.integers(4, 6))
+    radius, count = rng.uniform(*anatomy.golgi_radius_nm), int(rng.integers(4, 6))
     rings = (
         np.array([0.0, 0.5, 0.95])[:, None]
         * radius
         * np.array([[1, 1], [1, -1], [-1, 1], [-1, -1], [0, 1], [1, 0]]).T[:, None]
     )
     probe = place + rings[0].reshape(-1, 1) * 0.7 * across + rings[1].reshape(-1, 1) * 0.6 * along
-    if np.any(canvas.atoms_at(surroundings(probe, 100.0)) != CYTO):
+    if np.any(canvas.atoms_at(surroundings(probe, 80.0)) != CYTO):
         return False
     height, spacing = 2.6 * anatomy.membrane_nm, 3.6 * anatomy.membrane_nm
     reach = np.full(3, radius + count * spacing / 2)
@@ -148,7 +148,7 @@ def draw_golgi(canvas: Canvas, anatomy: Anatomy, place: Point, rng: np.random.Ge
     z, y, x = (axis - np.float32(c) for axis, c in zip((window.z, window.y, window.x), place, strict=True))
     u, v, w = (z * np.float32(a[0]) + y * np.float32(a[1]) + x * np.float32(a[2]) for a in (across, along, normal))
     rim = np.sqrt(u * u + (v * np.float32(1.25)) ** 2)
-    level = w + (rim / np.float32(radius)) ** 2 * np.float32(60.0) + np.float32(7.0) * smooth_noise(window, 230.0, rng)
+    level = w + (rim / np.float32(radius)) ** 2 * np.float32(45.0) + np.float32(6.0) * smooth_noise(window, 230.0, rng)
     stack = np.full(window.shape, -1e9, np.float32)
     for k in range(count):
         position = k - (count - 1) / 2

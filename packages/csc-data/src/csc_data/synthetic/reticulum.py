@@ -28,7 +28,7 @@ def draw_er_tubes(canvas: Canvas, anatomy: Anatomy, rng: np.random.Generator, *,
                 start = rng.uniform(0, 1, 3) * canvas.extent
                 if canvas.atom_at(start) != CYTO:
                     continue
-            path = random_path(rng, start, rng.uniform(120.0, 420.0), step_nm=60.0, bend=0.3)
+            path = random_path(rng, start, rng.uniform(100.0, 320.0), step_nm=50.0, bend=0.3)
             if _draw_tube(canvas, anatomy, path, rng):
                 inside = (path >= 0).all(axis=1) & (path < canvas.extent).all(axis=1)
                 nodes.extend(path[inside])
@@ -52,7 +52,7 @@ def _draw_tube(canvas: Canvas, anatomy: Anatomy, path: Point, rng: np.random.Gen
 def draw_er_sheet(canvas: Canvas, anatomy: Anatomy, place: Point, rng: np.random.Generator) -> bool:
     """Try to draw a few parallel, gently curved sheets around the place; each goes as far as there is room."""
     across, along, normal = random_axes(rng)
-    radius = rng.uniform(140.0, 260.0)
+    radius = rng.uniform(*anatomy.er_sheet_radius_nm)
     spacing = 2 * anatomy.er_radius_nm + 2.2 * anatomy.gap_nm
     drawn = False
     for k in range(int(rng.integers(1, 4))):
@@ -60,14 +60,14 @@ def draw_er_sheet(canvas: Canvas, anatomy: Anatomy, place: Point, rng: np.random
         rim_points = middle + radius * np.concatenate([across[None], along[None], -across[None], -along[None]])
         if not np.isin(canvas.atoms_at(surroundings(rim_points, 20.0)), (CYTO, ER_MEM, ER_LUM)).all():
             continue
-        reach = np.full(3, radius + 80.0)
+        reach = np.full(3, radius + 60.0)
         window = canvas.window(middle - reach, middle + reach)
         if window is None:
             continue
         z, y, x = (axis - np.float32(c) for axis, c in zip((window.z, window.y, window.x), middle, strict=True))
         u, v, w = (z * np.float32(a[0]) + y * np.float32(a[1]) + x * np.float32(a[2]) for a in (across, along, normal))
         rim = np.sqrt(u * u + v * v)
-        level = w + (rim / np.float32(radius)) ** 2 * np.float32(45.0)
+        level = w + (rim / np.float32(radius)) ** 2 * np.float32(35.0)
         edge = np.float32(radius) * (1 + np.float32(0.12) * smooth_noise(window, 200.0, rng))
         depth = np.minimum(np.float32(0.85 * anatomy.er_radius_nm) - np.abs(level), edge - rim)
         drawn |= _join(canvas, anatomy, window, depth)

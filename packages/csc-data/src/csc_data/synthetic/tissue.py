@@ -155,8 +155,8 @@ def _draw(canvas: Canvas, anatomy: Anatomy, seed: int) -> None:
         draw_nucleus(canvas, anatomy, cell, nucleus_rng)
     ball = organelles.ball_drawer
     plan = (
-        (anatomy.mitos, organelles.draw_mito),
         (anatomy.golgis, organelles.draw_golgi),
+        (anatomy.mitos, organelles.draw_mito),
         (anatomy.lysosomes, ball(anatomy.lysosome_radius_nm, "lyso", wobble=0.12)),
         (anatomy.endosomes, ball(anatomy.endosome_radius_nm, "endo", wobble=0.06)),
         (anatomy.droplets, ball(anatomy.droplet_radius_nm, "ld", flatten=0.04)),
