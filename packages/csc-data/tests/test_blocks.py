@@ -27,6 +27,7 @@ from csc_data.blocks import (
     align_block_shape,
     prepare_output,
     run_blocks,
+    unfinished_work,
 )
 from csc_data.errors import CscError, ExistingOutputError, InvalidArgumentError, UnreadableDataError
 
@@ -106,6 +107,23 @@ def test_finished_blocks_are_not_done_again(tmp_path):
     run_blocks(work, GRID, ledger=again, progress=lambda *call: calls.append(call))
     assert done == [0, 1, 2, 3, 4, "again", 5, 6, 7]
     assert calls == [(5, 8), (6, 8), (7, 8), (8, 8)]
+
+
+def test_who_reads_learns_what_is_not_finished(tmp_path):
+    assert unfinished_work(tmp_path) == unfinished_work(tmp_path / "nowhere") == ()
+    ledger = Ledger(tmp_path / ".a.ledger", {"classes": ["er"]})
+    ledger.start()
+    assert unfinished_work(tmp_path) == ({"classes": ["er"]},)
+    for index in range(8):
+        ledger.mark(index)
+    assert len(unfinished_work(tmp_path)) == 1
+    run_blocks(lambda block: None, GRID, ledger=ledger)
+    assert unfinished_work(tmp_path) == ()
+    again = Ledger(tmp_path / ".a.ledger", {"classes": ["er"]})
+    assert again.read()
+    assert again.finished == set(range(8))
+    (tmp_path / "damaged.ledger").write_text("")
+    assert unfinished_work(tmp_path) == ({},)
 
 
 @given(cut=st.integers(1, 200))

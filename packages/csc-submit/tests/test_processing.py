@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from csc_data.blocks import Ledger
 from csc_data.errors import ExistingOutputError, MissingDataError, ProblemsError
 from csc_data.stored_values import StoredValues
 from csc_data.volumes import open_volume
@@ -223,6 +224,18 @@ def test_one_damaged_array_does_not_stop_the_others(settings, write_prediction):
     assert {row.class_name: row.status for row in result.rows} == {"er": "failed", "mito": "done", "pm": "missing"}
     assert "cannot be read" in result.failed[0].reason
     assert not settings.path("processed", dataset="x", crop="crop7", class_name="er").exists()
+
+
+def test_predictions_that_are_half_written_are_not_processed(settings, write_prediction):
+    for name in ("er", "pm"):
+        folder = write_prediction(np.full((8, 8, 8), 0.9, "f4"), name, kind="probability")
+    ledger = Ledger(folder.parent / ".x-crop7.ledger", {"classes": ["er", "mito"]})
+    ledger.start()
+    result = process(ProcessSettings(), settings=settings)
+    assert {row.class_name: row.status for row in result.rows} == {"er": "failed", "pm": "done"}
+    assert "csc predict" in result.failed[0].reason
+    ledger.complete()
+    assert not process(ProcessSettings(), settings=settings).failed
 
 
 def test_existing_results_are_kept_refused_or_replaced_as_asked(settings, write_prediction):

@@ -27,6 +27,9 @@ Progress = Callable[[int, int], None]
 """Called with the number of finished blocks and that of all, after each block and once at the start."""
 
 
+_COMPLETE = "complete"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
     """One block of an array.
@@ -144,8 +147,8 @@ class Ledger:
     """A record on disk of the blocks that are finished.
 
     The first line says what the work is (a fingerprint: whatever the result depends on); each further line is the
-    number of a finished block. Lines are appended and flushed to the disk one by one; a last line that was cut off by
-    a kill is ignored.
+    number of a finished block, and the last one says that none is left. Lines are appended and flushed to the disk one
+    by one; a last line that was cut off by a kill is ignored.
 
     Parameters
     ----------
@@ -202,12 +205,36 @@ class Ledger:
 
     def mark(self, index: int) -> None:
         """Record a finished block."""
+        self._append(str(index))
+        self.finished.add(index)
+
+    def complete(self) -> None:
+        """Record that all blocks are finished, for `unfinished_work`."""
+        self._append(_COMPLETE)
+
+    def _append(self, line: str) -> None:
         with self.path.open("r+b") as file:
             _drop_cut_off_line(file)
-            file.write(f"{index}\n".encode())
+            file.write(f"{line}\n".encode())
             file.flush()
             os.fsync(file.fileno())
-        self.finished.add(index)
+
+
+def unfinished_work(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], ...]:
+    """Return the fingerprints of the work whose records in a folder, ``*.ledger``, are not complete.
+
+    Who reads what others write block by block asks here first: an array that is half written looks like any other.
+    """
+    fingerprints = []
+    for path in sorted(Path(folder).glob("*.ledger")):
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        if lines[-2:] != [_COMPLETE, ""]:
+            try:
+                fingerprint = json.loads(lines[0])
+            except json.JSONDecodeError:
+                fingerprint = {}
+            fingerprints.append(fingerprint if isinstance(fingerprint, dict) else {})
+    return tuple(fingerprints)
 
 
 def _drop_cut_off_line(file: BinaryIO) -> None:
@@ -283,6 +310,8 @@ def run_blocks(
             progress(done, len(grid))
     if done != len(grid):
         raise MissingBlocksError(len(grid) - done, len(grid), "they were never done")
+    if ledger:
+        ledger.complete()
 
 
 def _completed(

@@ -20,6 +20,7 @@ from csc_data.manifest import crop_grid
 from csc_data.settings import Settings
 from csc_data.volumes import open_volume
 from csc_submit.digests import digest_of_files
+from csc_submit.predictions import check_finished
 from csc_submit.settings import Kind
 from csc_submit.values import Meaning, above_threshold, check_block, find_meaning
 
@@ -151,6 +152,7 @@ def plan_fit(crop: TestCrop, class_name: str, source: Path, folder: Path, wish: 
     CscError
         If it cannot be read, does not meet the crop, or holds probabilities and these are refused.
     """
+    check_finished(source, class_name)
     volume = open_volume(source)
     grid = crop_grid(crop)
     level = volume.level_for(grid.voxel_size)

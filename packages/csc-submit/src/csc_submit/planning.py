@@ -17,7 +17,7 @@ from csc_data.settings import Settings
 from csc_data.volumes import open_volume
 from csc_submit.digests import digest_of_files, digest_of_function
 from csc_submit.filters import needed_halo
-from csc_submit.predictions import Prediction
+from csc_submit.predictions import Prediction, check_finished
 from csc_submit.settings import PROCESS_FUNC_HALO, ClassOptions, ProcessSettings
 from csc_submit.values import Meaning, find_meaning
 
@@ -91,6 +91,7 @@ def plan_array(prediction: Prediction, options: ProcessSettings, settings: Setti
     CscError
         If the prediction cannot be read, or what is asked makes no sense for it.
     """
+    check_finished(prediction.path, prediction.class_name)
     volume = open_volume(prediction.path)
     level = volume.levels[0]
     mine = options.for_class(prediction.class_name)

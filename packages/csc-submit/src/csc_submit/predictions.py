@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from csc_data.blocks import unfinished_work
 from csc_data.errors import MissingDataError
 from csc_data.settings import Settings
 
@@ -86,3 +87,23 @@ def _expression(template: str) -> re.Pattern[str]:
             seen.add(part)
             text += f"(?P<{part}>[^/]+)"
     return re.compile(text)
+
+
+def check_finished(folder: Path, class_name: str) -> None:
+    """Check that no run still has to write into a prediction.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the prediction; who writes block by block keeps a record beside it.
+    class_name : str
+        Its class.
+
+    Raises
+    ------
+    MissingDataError
+        If blocks are missing.
+    """
+    for work in unfinished_work(folder.parent):
+        if class_name in work.get("classes", [class_name]):
+            raise MissingDataError(f"{folder} is not finished; run `csc predict` again to do the rest")
