@@ -366,7 +366,7 @@ def test_fuzz(tmp_path, write_array, truth):
             if rng.random() < 0.5:
                 spoil_archive(rng, source)
         rules = list(csc_eval.RULE_SETS) if label == "mito" else ["definition-2026-06"]
-        start = time.monotonic()
+        start, refusal = time.monotonic(), ""
         try:
             classes = ["mito"] if label == "mito" else ["other"]
             result = csc_eval.score_submission(

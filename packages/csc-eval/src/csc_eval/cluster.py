@@ -23,8 +23,15 @@ def _import_distributed() -> Any:
 
 
 @contextmanager
-def connect(address: str) -> Iterator[Executor]:
+def connect(address: str, *, timeout: str = "15s") -> Iterator[Executor]:
     """Yield an executor on a running Dask cluster.
+
+    Parameters
+    ----------
+    address : str
+        Of the scheduler, like ``tcp://10.0.0.1:8786``.
+    timeout : str
+        How long to wait for it to answer.
 
     Raises
     ------
@@ -33,7 +40,7 @@ def connect(address: str) -> Iterator[Executor]:
     """
     distributed = _import_distributed()
     try:
-        client = distributed.Client(address, timeout="15s", set_as_default=False)
+        client = distributed.Client(address, timeout=timeout, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise ClusterError(f"no Dask scheduler answers at {address}: {error}") from error
     try:
