@@ -18,3 +18,14 @@ def test_import_brings_torch_and_nothing_else():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "['csc_models']"
+
+
+def test_cards_of_all_models_import_nothing_heavy():
+    code = (
+        "import sys, csc_models\n"
+        "before = set(sys.modules)\n"
+        "[csc_models.model_card(name) for name in csc_models.list_models()]\n"
+        "print(len(set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 50

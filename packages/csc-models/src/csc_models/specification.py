@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from csc_models.arguments import check_arguments, plain_arguments
 from csc_models.errors import ModelArgumentError, nearest
@@ -20,6 +22,28 @@ from csc_models.errors import ModelArgumentError, nearest
 Arguments = Mapping[str, Any]
 DESCRIPTION_ATTRIBUTE = "csc_description"
 NO_ARGUMENTS: Arguments = MappingProxyType({})
+
+
+_RANDOM: set[Any] = {Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_}
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Skips filling with random values, which on the meta device imports a thousand modules of torch first."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        if func in _RANDOM:
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
+
+
+@contextmanager
+def without_weights() -> Iterator[None]:
+    """Build networks that have shapes and no values, in no time and memory."""
+    with torch.device("meta"), _Uninitialised():
+        yield
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -195,7 +219,7 @@ class ModelSpec:
     def card(self, arguments: Arguments = NO_ARGUMENTS) -> ModelCard:
         """Facts about the network with these arguments; one input channel and two classes where they are not given."""
         complete = self.complete(self._with_channels(arguments))
-        with torch.device("meta"):
+        with without_weights():
             model = self.builder(**self.fixed, **complete)
         return ModelCard(
             name=self.name,

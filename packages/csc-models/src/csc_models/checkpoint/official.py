@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from csc_models.arguments import plain_arguments
 from csc_models.catalog import create_model
 from csc_models.errors import ModelArgumentError
 from csc_models.nets.transformer import STRIDE
+from csc_models.specification import without_weights
 
 OFFICIAL_RAW_RANGE = (0.0, 255.0)
 
@@ -63,7 +63,7 @@ def recognise(state: Mapping[str, Tensor]) -> RecognisedModel | None:
 def _fits(found: RecognisedModel, state: Mapping[str, Tensor]) -> bool:
     """Whether the network has exactly these keys and shapes; no memory is used for its weights."""
     try:
-        with torch.device("meta"):
+        with without_weights():
             expected = create_model(found.name, **found.arguments).state_dict()
     except ModelArgumentError:
         return False
