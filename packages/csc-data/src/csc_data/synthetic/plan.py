@@ -9,7 +9,7 @@ from csc_data.challenge import get_class
 from csc_data.errors import Problem, ProblemsError
 from csc_data.geometry import Grid, Shape, Triple
 
-TESTED_CLASSES = ("ecs", "pm", "mito_mem", "mito_lum", "er_mem", "ves", "mito", "er")
+TESTED_CLASSES = ("mito_mem", "mito_lum", "ves_mem", "ves_lum", "ld_lum", "er_mem", "ves", "mito")
 """Classes that are scored in the test crops unless others are asked for."""
 
 
