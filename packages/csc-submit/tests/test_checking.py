@@ -147,6 +147,14 @@ def test_zips_that_reach_outside_or_name_a_file_twice_are_errors(settings, folde
     assert said["crop7/.zgroup"] == "is in the zip twice"
 
 
+def test_an_empty_zip_has_nothing_but_missing_crops(settings, crop, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("readme.txt", "hello")
+    report = check_submission(tmp_path / "a.zip", settings=settings)
+    assert report.ok
+    assert [problem.where for problem in report.remarks] == ["crop7"]
+
+
 def test_nothing_and_no_zip_are_errors_of_their_own(settings, crop, tmp_path):
     with pytest.raises(MissingDataError, match="no submission"):
         check_submission(tmp_path / "a.zip", settings=settings)

@@ -253,6 +253,17 @@ def test_existing_results_are_kept_refused_or_replaced_as_asked(settings, write_
     assert not result_of(settings, "er").array[...].any()
 
 
+def test_unfinished_work_of_another_kind_is_refused_before_anything_is_done(settings, write_prediction):
+    for name in ("er", "pm"):
+        write_prediction(np.full((8, 8, 8), 0.9, "f4"), name, kind="probability")
+    place = settings.path("processed", dataset="x", crop="crop7", class_name="pm")
+    Ledger(place.with_name(".pm.part") / "mask.ledger", {"version": 0}).start()
+    with pytest.raises(ExistingOutputError, match="overwrite"):
+        process(ProcessSettings(), settings=settings)
+    assert not place.with_name("er").exists()
+    assert not process(ProcessSettings(), settings=settings, existing="overwrite").failed
+
+
 def test_crops_are_chosen_by_id_name_and_pattern(settings, write_prediction):
     for crop in ("crop7", "crop12", "crop13"):
         write_prediction(np.full((4, 4, 4), 0.9, "f4"), "er", crop=crop, kind="probability")

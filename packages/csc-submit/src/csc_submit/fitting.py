@@ -107,8 +107,10 @@ class FitPlan:
         Whether ids are kept.
     covered : float
         Share of the test crop that the source covers.
-    fingerprint : dict
-        All that the result depends on.
+    level : str
+        Name of the level of the source that is read; empty where it is an array.
+    made_with : dict
+        All that the result depends on, but for the contents of the source.
     """
 
     crop: TestCrop
@@ -121,7 +123,12 @@ class FitPlan:
     threshold: float | None
     instances: bool
     covered: float
-    fingerprint: dict[str, Any]
+    level: str
+    made_with: dict[str, Any]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return all that the result depends on. This reads the whole source, so ask once, and only where needed."""
+        return {"source": digest_of_files(self.source / self.level), **self.made_with}
 
     @property
     def work(self) -> Path:
@@ -185,9 +192,9 @@ def plan_fit(crop: TestCrop, class_name: str, source: Path, folder: Path, wish: 
         threshold=threshold,
         instances=instances,
         covered=min(1.0, covered),
-        fingerprint={
+        level=level.name,
+        made_with={
             "version": _VERSION,
-            "source": digest_of_files(source / level.name),
             "lattice of the source": repr(level.grid),
             "lattice of the crop": repr(grid),
             "meaning": dataclasses.asdict(meaning),

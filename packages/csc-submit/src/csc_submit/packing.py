@@ -20,6 +20,7 @@ from csc_data.volumes import grid_attributes
 from csc_submit.archive import write_zip
 from csc_submit.checking import SubmissionReport, check_submission
 from csc_submit.fitting import CHUNKS, AsProbabilities, FitBlock, FitPlan, Sources, Wish, plan_fit
+from csc_submit.progress import shift_progress
 from csc_submit.settings import Kind
 
 ATTRIBUTE = "csc_packed"
@@ -172,7 +173,7 @@ def pack_results(
         _check_existing(plans)
     total, base = sum(len(plan.blocks) for plan in plans), 0
     for plan in plans:
-        rows.append(_pack_one(plan, existing, _shifted(progress, base, total)))
+        rows.append(_pack_one(plan, existing, shift_progress(progress, base, total)))
         base += len(plan.blocks)
     packed = any(row.status in ("packed", "there") for row in rows)
     ensure_groups(folder)
@@ -207,7 +208,7 @@ def _made_with(plan: FitPlan) -> object:
 def _check_existing(plans: Sequence[FitPlan]) -> None:
     """Refuse before any work is done, not in the middle of it."""
     for plan in plans:
-        if plan.target.exists() and _made_with(plan) != plan.fingerprint:
+        if plan.target.exists() and _made_with(plan) != plan.fingerprint():
             raise ExistingOutputError(
                 f"{plan.target} was packed from something else, or in another way; overwrite the submission"
             )
@@ -240,7 +241,7 @@ def _pack_one(plan: FitPlan, existing: Existing, progress: Progress | None) -> P
 
 def _write(plan: FitPlan, progress: Progress | None) -> None:
     """Write an array in its hidden folder and put it in its place when it is whole."""
-    ledger = Ledger(plan.work / "blocks.ledger", plan.fingerprint)
+    ledger = Ledger(plan.work / "blocks.ledger", plan.fingerprint())
     unfinished = plan.work / plan.target.name
     if not ledger.read():
         create_array(
@@ -269,11 +270,3 @@ def _with_counts(rows: Sequence[PackedArray], report: SubmissionReport) -> tuple
             row = dataclasses.replace(row, voxels=array.voxels, instances=array.instances)
         full.append(row)
     return tuple(sorted(full, key=lambda row: (int(row.crop.removeprefix("crop")), row.class_name)))
-
-
-def _shifted(progress: Progress | None, base: int, total: int) -> Progress | None:
-    """Return a callback for one array that reports to that of all."""
-    if progress is None:
-        return None
-    report = progress
-    return lambda done, _: report(base + done, total)

@@ -46,6 +46,17 @@ def read_summary(plan: ArrayPlan) -> tuple[dict[str, Any], Summary] | None:
     return entry["made_with"], Summary(voxels=entry["voxels"], instances=entry["instances"])
 
 
+def check_unfinished(plan: ArrayPlan) -> None:
+    """Check that work that a killed run left is the work of the plan.
+
+    Raises
+    ------
+    ExistingOutputError
+        If it was made from or with something else.
+    """
+    Ledger(plan.work / "mask.ledger", plan.fingerprint()).read()
+
+
 class Pipeline:
     """Runs the stages of one plan.
 
@@ -63,6 +74,7 @@ class Pipeline:
         self._executor = executor
         self._progress = progress
         self._done = 0
+        self._fingerprint = plan.fingerprint()
         self._plain = dataclasses.replace(plan.blocks, halo=(0, 0, 0))
 
     def run(self) -> Summary:
@@ -144,7 +156,7 @@ class Pipeline:
         return labelling
 
     def _stage(self, name: str, work: Callable[[Block], None], create: Callable[[], Any], grid: BlockGrid) -> None:
-        ledger = Ledger(self.plan.work / f"{name}.ledger", self.plan.fingerprint)
+        ledger = Ledger(self.plan.work / f"{name}.ledger", self._fingerprint)
         if not ledger.read():
             create()
             ledger.start()
@@ -165,7 +177,7 @@ class Pipeline:
 
     def _finish(self, result: Path, summary: Summary) -> None:
         plan = self.plan
-        entry = {"made_with": plan.fingerprint, "voxels": summary.voxels, "instances": summary.instances}
+        entry = {"made_with": self._fingerprint, "voxels": summary.voxels, "instances": summary.instances}
         label = StoredValues(kind="label").to_attributes()
         write_json(result / "s0" / ".zattrs", {**read_attributes(result / "s0"), **label})
         ensure_groups(result, {**label, ATTRIBUTE: entry})

@@ -48,8 +48,8 @@ class ArrayPlan:
     source_dtype : numpy.dtype
     options : ClassOptions
     process_func : callable or None
-    fingerprint : dict
-        All that the result depends on.
+    made_with : dict
+        All that the result depends on, but for the contents of the source.
     """
 
     prediction: Prediction
@@ -63,7 +63,11 @@ class ArrayPlan:
     source_dtype: np.dtype[Any]
     options: ClassOptions
     process_func: Callable[..., Any] | None
-    fingerprint: dict[str, Any]
+    made_with: dict[str, Any]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return all that the result depends on. This reads the whole source, so ask once, and only where needed."""
+        return {"prediction": digest_of_files(self.source), **self.made_with}
 
     @property
     def smallest_object(self) -> int:
@@ -123,9 +127,8 @@ def plan_array(prediction: Prediction, options: ProcessSettings, settings: Setti
         source_dtype=level.dtype,
         options=mine,
         process_func=options.process_func,
-        fingerprint={
+        made_with={
             "version": _VERSION,
-            "prediction": digest_of_files(source),
             "meaning": dataclasses.asdict(meaning),
             "voxel_size": list(level.grid.voxel_size),
             "translation": list(level.grid.translation),

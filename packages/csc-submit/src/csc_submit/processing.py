@@ -21,9 +21,10 @@ from csc_data.blocks import Existing, Progress
 from csc_data.errors import CscError, ExistingOutputError, MissingDataError, ProblemsError
 from csc_data.experiment import Experiment, build_settings, read_experiment
 from csc_data.settings import Settings
-from csc_submit.pipeline import Pipeline, read_summary
+from csc_submit.pipeline import Pipeline, check_unfinished, read_summary
 from csc_submit.planning import ArrayPlan, plan_array
 from csc_submit.predictions import Prediction, find_predictions
+from csc_submit.progress import shift_progress
 from csc_submit.settings import ProcessSettings
 
 logger = logging.getLogger(__name__)
@@ -132,7 +133,7 @@ def process(
     total = sum(plan.steps for plan in plans)
     base = 0
     for plan in plans:
-        rows.append(_process_one(plan, how, executor, _shifted(progress, base, total)))
+        rows.append(_process_one(plan, how, executor, shift_progress(progress, base, total)))
         base += plan.steps
     order = {(p.dataset, p.crop): n for n, p in enumerate(found)}
     rows.sort(key=lambda row: (order[row.dataset, row.crop], row.class_name))
@@ -189,10 +190,12 @@ def _check_existing(plans: Sequence[ArrayPlan], how: Existing) -> None:
     for plan in plans:
         if how == "refuse" and (plan.target.exists() or plan.work.exists()):
             raise ExistingOutputError(f"{plan.target} exists; resume or overwrite it")
+        if plan.work.exists():
+            check_unfinished(plan)
         if plan.target.exists():
             known = read_summary(plan)
             made_with = known[0] if known else {}
-            differing = sorted(name for name, value in plan.fingerprint.items() if made_with.get(name) != value)
+            differing = sorted(name for name, value in plan.fingerprint().items() if made_with.get(name) != value)
             if differing:
                 raise ExistingOutputError(
                     f"{plan.target} was made with another {', '.join(differing)}; overwrite it, or move it away"
@@ -230,11 +233,3 @@ def _process_one(
         instances=summary.instances,
         seconds=time.perf_counter() - begin,
     )
-
-
-def _shifted(progress: Progress | None, base: int, total: int) -> Progress | None:
-    """Return a callback for one array that reports to that of all."""
-    if progress is None:
-        return None
-    report = progress
-    return lambda done, _: report(base + done, total)

@@ -16,10 +16,29 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from csc_data.arrays import OPENING_ERRORS, ZARR_3, child_names, is_array, open_node
+from csc_data.arrays import OPENING_ERRORS, child_names, is_array, open_node
 from csc_data.errors import MissingDataError, Problem, UnreadableDataError
 
 _CROP = re.compile(r"crop\d+")
+
+
+class LazyZip:
+    """A zip that zarr opens when the first array is asked for: zarr 3 cannot close what it has not opened."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._store: Any = None
+
+    def store(self) -> Any:
+        """Return the store, the same one each time."""
+        if self._store is None:
+            self._store = zarr.storage.ZipStore(str(self._path), mode="r")
+        return self._store
+
+    def close(self) -> None:
+        """Close it, if it was opened."""
+        if self._store is not None:
+            self._store.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +47,8 @@ class Opened:
 
     Attributes
     ----------
-    root : Path or zarr store
-        The folder, or the store of the zip.
+    root : Path or LazyZip
+        The folder, or the zip.
     prefix : str
         The folder in the zip that holds the crops; empty at its root.
     entries : tuple of str
@@ -38,7 +57,7 @@ class Opened:
         What is wrong with the container.
     """
 
-    root: Any
+    root: Path | LazyZip
     prefix: str = ""
     entries: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = field(default=())
@@ -66,7 +85,7 @@ class Opened:
             node = open_node(self.root / crop / name)
         else:
             try:
-                node = zarr.open(self.root, mode="r", path=f"{self.prefix}{crop}/{name}")
+                node = zarr.open(self.root.store(), mode="r", path=f"{self.prefix}{crop}/{name}")
             except OPENING_ERRORS as error:
                 raise UnreadableDataError(f"it cannot be opened as zarr: {error}") from error
         if not is_array(node):
@@ -97,12 +116,11 @@ def open_submission(path: str | os.PathLike[str]) -> Iterator[Opened]:
     except (zipfile.BadZipFile, OSError) as error:
         raise UnreadableDataError(f"{place} is no zip: {error}") from error
     entries = tuple(info.filename for info in infos)
-    store = zarr.storage.ZipStore(str(place), mode="r")
+    opened = LazyZip(place)
     try:
-        yield Opened(root=store, prefix=_prefix(entries), entries=entries, problems=tuple(_zip_problems(infos)))
+        yield Opened(root=opened, prefix=_prefix(entries), entries=entries, problems=tuple(_zip_problems(infos)))
     finally:
-        if not ZARR_3 or store._is_open:
-            store.close()
+        opened.close()
 
 
 def _open_folder(place: Path) -> Opened:

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from csc_submit.digests import digest_of_files, digest_of_function
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "a" / "0").mkdir(parents=True)
+    (tmp_path / "a" / ".zarray").write_text("{}")
+    (tmp_path / "a" / "0" / "1").write_bytes(b"abc")
+    return tmp_path / "a"
+
+
+def test_a_copy_has_the_same_digest_whatever_its_name_and_dates(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "b", copy_function=shutil.copyfile)
+    assert digest_of_files(folder) == digest_of_files(tmp_path / "b")
+
+
+@pytest.mark.parametrize("change", ["content", "name", "added", "removed", "moved border"])
+def test_any_change_of_the_files_changes_it(folder, change):
+    before = digest_of_files(folder)
+    if change == "content":
+        (folder / "0" / "1").write_bytes(b"abd")
+    elif change == "name":
+        (folder / "0" / "1").rename(folder / "0" / "2")
+    elif change == "added":
+        (folder / "0" / "2").write_bytes(b"")
+    elif change == "removed":
+        (folder / "0" / "1").unlink()
+    else:
+        (folder / "0" / "1").write_bytes(b"ab")
+        (folder / "0" / "2").write_bytes(b"c")
+    assert digest_of_files(folder) != before
+
+
+def function_from(text):
+    names = {}
+    exec(text, names)
+    return names["f"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "def f(x):\n    return x > 0.6",
+        "def f(x, y=0.5):\n    return x > y",
+        "def f(x):\n    return x < 0.5",
+        "limit = 0.5\ndef f(x):\n    return x > limit",
+        "limit = 0.6\ndef f(x):\n    return x > limit",
+        "def f(x):\n    return [v > 0.5 for v in x]",
+    ],
+)
+def test_code_defaults_and_plain_values_of_the_module_count(other):
+    plain = "def f(x):\n    return x > 0.5"
+    assert digest_of_function(function_from(plain)) == digest_of_function(function_from("# a comment\n" + plain))
+    assert digest_of_function(function_from(plain)) != digest_of_function(function_from(other))
+
+
+def test_values_of_the_module_tell_functions_apart():
+    text = "limit = {}\ndef f(x):\n    return x > limit"
+    assert digest_of_function(function_from(text.format(1))) != digest_of_function(function_from(text.format(2)))
+
+
+def test_no_function_and_things_to_call_have_a_digest_too():
+    assert digest_of_function(None) is None
+    assert digest_of_function(len) == digest_of_function(len)
