@@ -29,3 +29,16 @@ def show(name: str) -> None:
     from csc_models import model_card
 
     say(str(model_card(name)))
+
+
+@models.command()
+@click.argument("file", type=click.Path())
+def check(file: str) -> None:
+    """Tell what FILE is (a checkpoint of ours, weights of the official toolbox, or neither) and whether it loads."""
+    from csc_cli.console import say
+    from csc_models.checkpoint import identify
+
+    found = identify(file)
+    say(str(found))
+    if found.problem:
+        raise click.ClickException(f"{file} does not load: {found.problem}")
