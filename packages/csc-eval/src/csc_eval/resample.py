@@ -24,6 +24,10 @@ TRUNCATE = 4.0
 
 SEMANTIC_THRESHOLD = 0.5
 
+LONGEST_AXIS = 2**31
+
+LARGEST_LENGTH_NM = 1e15
+
 TILE = 128
 """Edge of the boxes of the source that are held in memory at once, in voxels, without their halo."""
 
@@ -31,10 +35,22 @@ TILE = 128
 def resampled_shape(shape: Sequence[int], scale: Sequence[float]) -> Shape:
     """Return max(1, round(n * scale)) per axis, halves to even.
 
+    Raises
+    ------
+    InvalidArgumentError
+        If an axis would get more voxels than any volume has.
+
+    Examples
+    --------
     >>> resampled_shape((5, 10, 1), (0.5, 0.5, 0.25))
     (2, 5, 1)
     """
-    z, y, x = np.maximum(np.round(np.asarray(scale, float) * np.asarray(shape)), 1).astype(int).tolist()
+    sizes = [float(n) * float(factor) for n, factor in zip(shape, scale, strict=True)]
+    if not all(size < LONGEST_AXIS for size in sizes):
+        raise InvalidArgumentError(
+            f"resampled to the crop's voxel size, {tuple(shape)} voxels would become {sizes}: its voxel size is wrong"
+        )
+    z, y, x = (max(1, round(size)) for size in sizes)
     return z, y, x
 
 
@@ -243,9 +259,9 @@ def check_axes(values: Sequence[float], name: str) -> tuple[float, float, float]
     Raises
     ------
     InvalidArgumentError
-        If they are fewer, or not finite.
+        If they are fewer, or beyond any length in nm.
     """
-    if len(values) < 3 or not all(np.isfinite(values[-3:])):
-        raise InvalidArgumentError(f"{name} is {list(values)}; expected three finite numbers (z, y, x, nm)")
+    if len(values) < 3 or not all(abs(value) <= LARGEST_LENGTH_NM for value in values[-3:]):
+        raise InvalidArgumentError(f"{name} is {list(values)}; expected three lengths in nm (z, y, x)")
     z, y, x = map(float, values[-3:])
     return z, y, x
