@@ -4,7 +4,6 @@ import tracemalloc
 
 import numpy as np
 import pytest
-import torch
 
 from csc_data.arrays import create_array
 from csc_data.datasplit import write_datasplit
@@ -12,6 +11,8 @@ from csc_data.errors import InvalidArgumentError, MissingDataError, ProblemsErro
 from csc_data.geometry import Grid
 from csc_data.loader import get_dataloader
 from csc_data.volumes import create_multiscale, grid_attributes
+
+torch = pytest.importorskip("torch")  # the base of csc-data brings none
 
 GRID = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(32, 32, 32))
 PATCH = {"shape": (8, 8, 8), "scale": (8, 8, 8)}

@@ -224,3 +224,13 @@ def test_validation_shows_each_known_voxel_once(world, size, shuffle):
     again = ValidationPatches(reader, shuffle_seed=shuffle)
     for index, output in enumerate(outputs):
         np.testing.assert_array_equal(again[index]["output"], output)
+
+
+def test_tiles_that_hang_over_a_crop_see_the_raw_beyond_it(world):
+    grid = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(64, 64, 64))
+    world.write_raw(grid)
+    world.write_labels("mito", grid.window((20, 20, 20), (10, 10, 10)))
+    reader = reader_of(world, patch_of((8, 8, 8), (8, 8, 8)))
+    tiles = ValidationPatches(reader)
+    last = tiles[len(tiles) - 1]["input"][0]  # from voxel 28 to 36 on each axis; the crop ends at 30
+    np.testing.assert_allclose(last, world.raw(grid)[28:36, 28:36, 28:36], atol=1e-5)

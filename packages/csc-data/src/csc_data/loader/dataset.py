@@ -100,7 +100,13 @@ class PatchReader:
         """Return the sample whose target lies on a lattice (along the volume's axes), turned as asked."""
         source = self.crops[crop]
         given = self.patch.input_grid(target, orientation)
-        raw = self.cache.hold(source.raw, self.patch.reach(source.bounds), given.voxel_size)
+        raw = source.raw
+        # Drawn patches stay in the first box, tiles of validation in the second; anything else is read as it is.
+        for overhang in (False, True):
+            reach = self.patch.reach(source.bounds, overhang=overhang)
+            if reach.contains(given.bounds):
+                raw = self.cache.hold(source.raw, reach, given.voxel_size)
+                break
         intensities = scale_raw(orientation.turn(read_raw(raw, given)), self.raw_range)[np.newaxis]
         targets = as_target(orientation.turn(self.codes(crop, target)))
         return {

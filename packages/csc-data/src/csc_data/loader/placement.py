@@ -33,11 +33,20 @@ class PatchShape:
         """Return the lattice of the input that belongs to the lattice of a target."""
         return centred_grid(target, orientation.to_world(self.input.shape), orientation.to_world(self.input.scale))
 
-    def reach(self, bounds: Roi) -> Roi:
-        """Return the box in nm that inputs of any orientation can need for targets in or over a crop."""
+    def reach(self, bounds: Roi, *, overhang: bool = False) -> Roi:
+        """Return the box in nm that inputs of any orientation can need.
+
+        Parameters
+        ----------
+        bounds : Roi
+            Of the crop.
+        overhang : bool
+            Targets may hang over the end of the crop; otherwise they lie in it, or around it where they are larger.
+        """
         target, given = max(self.target.extent), max(self.input.extent)
         voxel = max(*self.target.scale, *self.input.scale)
-        margin = [max(0.0, target - extent) + max(0.0, given - target) / 2 + 2 * voxel for extent in bounds.extent]
+        over = [target if overhang else max(0.0, target - extent) for extent in bounds.extent]
+        margin = [beyond + max(0.0, given - target) / 2 + 2 * voxel for beyond in over]
         return bounds.grow(margin)
 
 
