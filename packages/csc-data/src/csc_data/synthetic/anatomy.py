@@ -65,12 +65,12 @@ class Anatomy:
     golgi_radius_nm: Range = (110.0, 170.0)
     microtubule_radius_nm: float = 12.5
     mitos: float = 40.0
-    droplets: float = 14.0
+    droplets: float = 24.0
     lysosomes: float = 4.0
     endosomes: float = 4.0
     peroxisomes: float = 4.0
     golgis: float = 3.0
-    er_branches: float = 320.0
+    er_branches: float = 420.0
     er_sheets: float = 6.0
     microtubules: float = 10.0
     vesicles: float = 170.0

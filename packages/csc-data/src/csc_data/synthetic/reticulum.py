@@ -15,7 +15,7 @@ ER_MEM, ER_LUM = get_class("er_mem").id, get_class("er_lum").id
 def draw_er_tubes(canvas: Canvas, anatomy: Anatomy, rng: np.random.Generator, *, attempts: int = 8) -> int:
     """Grow a network of tubes; return the number of branches.
 
-    A branch starts at a node of an earlier one, or, one time in six, anywhere in the cytosol, so that every cell gets
+    A branch starts at a node of an earlier one, or, one time in three, anywhere in the cytosol, so that every cell gets
     a network.
     """
     cytoplasm_um3 = np.count_nonzero(canvas.atoms == CYTO) * float(np.prod(canvas.voxel_size)) * 1e-9
@@ -23,7 +23,7 @@ def draw_er_tubes(canvas: Canvas, anatomy: Anatomy, rng: np.random.Generator, *,
     branches = 0
     for _ in range(int(np.ceil(anatomy.er_branches * cytoplasm_um3))):
         for _ in range(attempts):
-            start = nodes[rng.integers(len(nodes))] if nodes and rng.random() > 1 / 6 else None
+            start = nodes[rng.integers(len(nodes))] if nodes and rng.random() > 1 / 3 else None
             if start is None:
                 start = rng.uniform(0, 1, 3) * canvas.extent
                 if canvas.atom_at(start) != CYTO:
