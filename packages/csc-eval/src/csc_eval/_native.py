@@ -15,8 +15,25 @@ from csc_data.errors import CscError
 
 Array = npt.NDArray[Any]
 
-_TYPES: dict[type, Any] = {int: ctypes.c_int64, float: ctypes.c_double, bool: ctypes.c_int}
-_FUNCTIONS_WITH_RESULT = {"csc_label", "csc_overlaps"}
+_ENCODERS = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8")
+
+# Result, then arguments of each kernel: p pointer, i int64, d double, b int.
+_SIGNATURES = {
+    **{f"encode_{name}": "i piipppppi" for name in _ENCODERS},
+    "count_pairs": "b ppip",
+    "label": "i ppppiibp",
+    "first_voxels_fortran": "b pppiip",
+    "measure": "b ppppiipp",
+    "overlaps": "i ppppppppiip",
+    "take_overlaps": "b ppp",
+    "assign": "b iippppppp",
+    "hausdorff": "b ipppipdppppppppppp",
+    "blur_f4": "b ppiiiiipipp",
+    "blur_f8": "b ppiiiiipipp",
+    "interpolate_f4": "b pppppppppp",
+    "interpolate_f8": "b pppppppppp",
+}
+_TYPES: dict[str, Any] = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double, "b": ctypes.c_int}
 
 
 class KernelsMissingError(CscError, ImportError):
@@ -37,28 +54,28 @@ def _library() -> ctypes.CDLL:
             "`pip install csc-eval` (or `pip install -e packages/csc-eval` in a checkout) puts it there"
         )
     library = ctypes.CDLL(str(path))
-    for name in ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"):
-        library[f"csc_encode_{name}"].restype = ctypes.c_int64
-    for name in _FUNCTIONS_WITH_RESULT:
-        library[name].restype = ctypes.c_int64
+    for kernel, signature in _SIGNATURES.items():
+        result, arguments = signature.split()
+        function = library[f"csc_{kernel}"]
+        function.restype = _TYPES[result]
+        function.argtypes = [_TYPES[letter] for letter in arguments]
+        # `library.name` is kept by ctypes, `library[name]` is not.
+        setattr(library, f"csc_{kernel}", function)
     return library
 
 
-def _convert(argument: object) -> object:
+def _pointer(argument: object) -> object:
     if isinstance(argument, np.ndarray):
         if not argument.flags.c_contiguous:
             raise ValueError("kernels take C-contiguous arrays")
-        return ctypes.c_void_p(argument.ctypes.data)
-    if argument is None:
-        return ctypes.c_void_p(None)
-    converter = _TYPES.get(type(argument))
-    return argument if converter is None else converter(argument)
+        return argument.ctypes.data
+    return argument
 
 
 def call(name: str, *arguments: object) -> int:
-    """Call a kernel: arrays go as pointers, int as int64, float as double, bool as int, None as NULL.
+    """Call a kernel; arrays go as pointers, None as NULL.
 
-    The caller answers for dtypes and lengths; the kernels' source says which they take.
+    The caller answers for dtypes and lengths of arrays; the kernels' sources say which they take.
     """
-    result: int = _library()[f"csc_{name}"](*map(_convert, arguments))
+    result: int = getattr(_library(), f"csc_{name}")(*map(_pointer, arguments))
     return result

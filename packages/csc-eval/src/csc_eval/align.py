@@ -221,6 +221,8 @@ def open_prediction(store: Store, key: str, crop: CropGrid, *, cache_bytes: int 
             translation=parse_translation(attributes, f"{store.name}/{key}"),
         )
     attributes = read_attributes(store, key)
+    if isinstance(attributes.get("ome"), dict):  # OME-NGFF 0.5
+        attributes = attributes["ome"]
     levels = _ome_levels(attributes, store, key) if "multiscales" in attributes else _plain_levels(store, key)
     if not levels:
         raise UnreadableDataError(f"{store.name}/{key} holds neither a zarr array nor a group of arrays")

@@ -60,8 +60,8 @@ class Rules:
     def ratio_cutoff(self, truth_count: int) -> float:
         """Return the largest ratio of predicted to truth instances that is matched.
 
-        >>> LEADERBOARD.ratio_cutoff(5)
-        28.393972058572117
+        >>> round(LEADERBOARD.ratio_cutoff(5), 6)
+        28.393972
         """
         return self.final_ratio_cutoff + self.initial_ratio_cutoff * math.exp(-truth_count / self.ratio_factor)
 

@@ -1,0 +1,30 @@
+"""The examples in docstrings are right."""
+
+import doctest
+import importlib
+import pkgutil
+
+import numpy as np
+import pytest
+
+import csc_eval
+
+MODULES = sorted(name for _, name, _ in pkgutil.iter_modules(csc_eval.__path__) if not name.startswith("_"))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name):
+    module = importlib.import_module(f"csc_eval.{name}")
+    assert doctest.testmod(module, extraglobs={"np": np}).failed == 0
+
+
+def test_every_public_name_is_there_and_the_import_is_light():
+    import subprocess
+    import sys
+
+    for name in csc_eval.__all__:
+        assert getattr(csc_eval, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = csc_eval.nonsense
+    code = "import csc_eval, sys; assert not {'numpy', 'zarr', 'click'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
