@@ -83,6 +83,18 @@ def test_stored_decimals_give_whole_indices_far_from_the_origin(voxel_size, tran
         assert part.is_aligned_with(grid)
 
 
+@given(grids, st.tuples(*[st.integers(-500, 5000)] * 3), shapes)
+def test_the_bounds_of_a_window_are_covered_by_that_very_window(grid, begin, shape):
+    first, window = grid.window_covering(grid.window(begin, shape).bounds)
+    assert (first, window.shape) == (begin, shape)
+
+
+@given(positions, sizes, shapes)
+def test_the_bounds_of_a_lattice_are_covered_by_as_many_voxels(translation, voxel_size, shape):
+    grid = Grid(voxel_size=voxel_size, translation=translation, shape=shape)
+    assert Grid.covering(grid.bounds, voxel_size).shape == shape
+
+
 def test_a_third_of_a_voxel_is_not_aligned():
     grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(4, 4, 4))
     assert not Grid(voxel_size=(8, 8, 8), translation=(2.7, 0, 0), shape=(4, 4, 4)).is_aligned_with(grid)

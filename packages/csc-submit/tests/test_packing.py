@@ -171,6 +171,7 @@ def test_the_zip_holds_crops_at_its_root_and_is_the_same_each_time(settings, wri
     with zipfile.ZipFile(second) as archive:
         names = archive.namelist()
         assert archive.testzip() is None
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
     assert names == sorted(names)
     assert {".zgroup", "crop7/.zgroup", "crop7/mito/.zarray", "crop7/mito/.zattrs", "crop7/mito/1/0/0"} <= set(names)
     assert not any("part" in name or "DS_Store" in name for name in names)
