@@ -304,3 +304,37 @@ def test_an_experiment_file_runs_as_a_script(data_folder, tmp_path):
     assert "1 checkpoints" in done.stdout
     assert (tmp_path / "checkpoints" / "3d_unet_s_1.pth").is_file()
     assert (tmp_path / "tensorboard" / "3d_unet_s").is_dir()
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(data_folder, tmp_path):
+    """Started plainly: each gets samples of its own, both end with the same numbers, and one writes."""
+    file = tmp_path / "train_3D.py"
+    file.write_text(
+        textwrap.dedent(
+            f"""
+            classes = ["mito", "ld"]
+            model_name = "3d_unet_s"
+            model_kwargs = {{"width": 2, "depth": 2}}
+            input_array_info = {{"shape": (16, 16, 16), "scale": (8, 8, 8)}}
+            epochs, iterations_per_epoch, batch_size = 2, 2, 1
+            device, devices = "cpu", 2
+            datasplit_path = {str(data_folder.settings.path("datasplit"))!r}
+            if __name__ == "__main__":
+                import os
+                from csc_train import train
+                result = train(__file__)
+                rank = os.environ.get("LOCAL_RANK", "0")
+                numbers = [(record.loss, record.validation.iou) for record in result.records]
+                print("RESULT", rank, len(result.checkpoints), numbers)
+            """
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(file)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    lines = sorted(line for line in done.stdout.splitlines() if line.startswith("RESULT"))
+    assert [line.split()[1:3] for line in lines] == [["0", "2"], ["1", "0"]]
+    assert lines[0].split(maxsplit=3)[3] == lines[1].split(maxsplit=3)[3]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["3d_unet_s_1.pth", "3d_unet_s_2.pth"]
