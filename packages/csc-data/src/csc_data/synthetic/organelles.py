@@ -132,12 +132,9 @@ def draw_golgi(canvas: Canvas, anatomy: Anatomy, place: Point, rng: np.random.Ge
     """Try to draw a Golgi stack around the place: curved flat cisternae, the middle ones wider."""
     across, along, normal = random_axes(rng)
     radius, count = rng.uniform(*anatomy.golgi_radius_nm), int(rng.integers(4, 6))
-    rings = (
-        np.array([0.0, 0.5, 0.95])[:, None]
-        * radius
-        * np.array([[1, 1], [1, -1], [-1, 1], [-1, -1], [0, 1], [1, 0]]).T[:, None]
-    )
-    probe = place + rings[0].reshape(-1, 1) * 0.7 * across + rings[1].reshape(-1, 1) * 0.6 * along
+    spokes = np.array([(0.7, 0.6), (0.7, -0.6), (-0.7, 0.6), (-0.7, -0.6), (0.0, 0.6), (0.7, 0.0)])
+    spots = np.concatenate([share * radius * spokes for share in (0.0, 0.5, 0.95)])
+    probe = place + spots @ np.stack([across, along])
     if np.any(canvas.atoms_at(surroundings(probe, 80.0)) != CYTO):
         return False
     height, spacing = 2.6 * anatomy.membrane_nm, 3.6 * anatomy.membrane_nm
