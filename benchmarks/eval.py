@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from eval_cases import BARS, CASES, OFFICIAL, write_case
+from eval_cases import BARS, CASES, OFFICIAL
 from scipy import ndimage
 
 COMMAND = [sys.executable, "-c", "from csc_eval.command import main; main()"]
@@ -124,7 +124,10 @@ def main() -> None:
         print(f"{'case':10} {'CPU s':>7} {'bar':>6} {'wall s':>7} {'peak GB':>8} {'bar':>5}  official  verdict")
         missed = 0
         for name in arguments.cases.split(","):
-            submission, truth = write_case(name, data)
+            subprocess.run(
+                [sys.executable, str(Path(__file__).with_name("eval_cases.py")), name, str(data)], check=True
+            )
+            submission, truth = data / name / "submission.zarr", data / name / "ground_truth.zarr"
             result_file = Path(scratch, "result.json")
             command = [*COMMAND, "-s", str(submission), "-t", str(truth), "-r", str(result_file)]
             runs = [measure(command)[0] for _ in range(arguments.repeat)]

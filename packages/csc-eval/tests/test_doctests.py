@@ -28,3 +28,11 @@ def test_every_public_name_is_there_and_the_import_is_light():
         _ = csc_eval.nonsense
     code = "import csc_eval, sys; assert not {'numpy', 'zarr', 'click'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_version_is_that_of_the_package():
+    from importlib.metadata import version
+
+    from csc_eval._version import VERSION
+
+    assert version("csc-eval") == VERSION

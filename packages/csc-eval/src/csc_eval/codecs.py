@@ -6,8 +6,6 @@ Only codecs that turn bytes into bytes are known here. Zarr would look a codec u
 
 from __future__ import annotations
 
-import bz2
-import lzma
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -43,7 +41,7 @@ def decode(codec: str, data: bytes, n_bytes: int) -> Bytes:
     """
     try:
         decoded = _stream(codec, data, n_bytes) if codec in STREAMS else _numcodecs(codec, data, n_bytes)
-    except (ValueError, RuntimeError, zlib.error, lzma.LZMAError, EOFError, OSError) as error:
+    except (ValueError, RuntimeError, zlib.error, EOFError, OSError) as error:
         raise UnreadableDataError(f"a chunk cannot be decoded ({codec}): {error}") from error
     if decoded.size != n_bytes:
         raise UnreadableDataError(f"a chunk decodes to {decoded.size} bytes; its array says {n_bytes}")
@@ -51,15 +49,41 @@ def decode(codec: str, data: bytes, n_bytes: int) -> Bytes:
 
 
 def _stream(codec: str, data: bytes, n_bytes: int) -> Bytes:
-    decoder: Any
-    if codec in ("zlib", "gzip"):
-        decoder = zlib.decompressobj(wbits=47)  # 32 + 15: zlib and gzip headers alike
-    else:
-        decoder = bz2.BZ2Decompressor() if codec == "bz2" else lzma.LZMADecompressor()
+    decoder = _stream_decoder(codec)
     decoded = decoder.decompress(data, n_bytes + 1)
     if len(decoded) == n_bytes and not decoder.eof:
         raise ValueError("it is cut off")
     return np.frombuffer(decoded, np.uint8)
+
+
+def _stream_decoder(codec: str) -> Any:
+    if codec == "bz2":
+        import bz2
+
+        return bz2.BZ2Decompressor()
+    if codec == "lzma":
+        return _LzmaDecoder()
+    return zlib.decompressobj(wbits=47)  # 32 + 15: zlib and gzip headers alike
+
+
+class _LzmaDecoder:
+    """LZMA, its error being one of those that the others raise."""
+
+    def __init__(self) -> None:
+        import lzma
+
+        self._error = lzma.LZMAError
+        self._decoder = lzma.LZMADecompressor()
+
+    @property
+    def eof(self) -> bool:
+        return self._decoder.eof
+
+    def decompress(self, data: bytes, limit: int) -> bytes:
+        try:
+            return self._decoder.decompress(data, limit)
+        except self._error as error:
+            raise ValueError(str(error)) from error
 
 
 def _numcodecs(codec: str, data: bytes, n_bytes: int) -> Bytes:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 
 from csc_eval.labels import LabelTask, failed_scores, score_label
-from csc_eval.ledger import ScoreLedger
 from csc_eval.memory import Plan, plan_work
 from csc_eval.results import LabelScore
 
@@ -38,7 +35,11 @@ def run_tasks(
     workers, memory, resume, executor, progress
         As for `csc_eval.score_submission`.
     """
-    ledger = ScoreLedger(resume) if resume is not None else None
+    ledger = None
+    if resume is not None:
+        from csc_eval.ledger import ScoreLedger
+
+        ledger = ScoreLedger(resume)
     plan = plan_work(tasks, workers=workers, memory=memory)
     results: dict[int, Scores] = {}
     if ledger is not None:
@@ -83,7 +84,7 @@ def _run_in_processes(plan: Plan, numbers: Sequence[int]) -> Iterator[tuple[int,
             for number, scores in _run_on(pool, plan, numbers):
                 done.add(number)
                 yield number, scores
-    except BrokenProcessPool:
+    except BrokenExecutor:
         # One of them was killed, and nobody knows which: the rest run alone, so that only the guilty one is lost.
         for number in numbers:
             if number not in done:
@@ -94,10 +95,13 @@ def _score_alone(task: LabelTask) -> Scores:
     try:
         with _pool(1) as pool:
             return pool.submit(score_label, task).result()
-    except BrokenProcessPool:
+    except BrokenExecutor:
         return failed_scores(task, WORKER_DIED)
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
+def _pool(workers: int) -> Executor:
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
     # Not forked: a fork of a process with threads (decoders have some) may hang.
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))

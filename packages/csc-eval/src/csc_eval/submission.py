@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from csc_data.errors import InvalidArgumentError
+from csc_eval._version import VERSION
 from csc_eval.aggregate import combine_scores
 from csc_eval.align import is_instance_class
 from csc_eval.arrays import is_array
@@ -228,7 +229,7 @@ def collect_scores(
                 total_evals=len(contents.tasks),
                 ignored=contents.ignored,
                 portal_differs=portal_differs if rules.masks_are_labels else (),
-                version=_version(),
+                version=VERSION,
             )
         )
     return explain_differences(results, rule_sets)
@@ -247,15 +248,6 @@ def _add_masks(crops: dict[str, dict[str, LabelScore]], masks: Mapping[str, tupl
                 voxel_size=label.voxel_size,
                 status="missing",
             )
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("csc-eval")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def score_crop(

@@ -126,6 +126,8 @@ def _truth_paths(
 
 def resolve_paths(submission: str | None, truth: str | None, data: str | None) -> tuple[Path, Path]:
     """Fill in the paths that were not given from the user's settings."""
+    if submission is not None and truth is not None:
+        return Path(submission), Path(truth)
     from csc_data.settings import load_settings
 
     settings = load_settings(data=data)
