@@ -3,9 +3,12 @@
    Only voxels of one set that the other lacks can be away from it. For each of them the nearest voxel is searched line by
    line outward, with three shortcuts that leave the maximum exact: a voxel for which something is found within the
    maximum so far is done; so is a stretch of a run whose ends both lie within the maximum of a known point of the other
-   set (distance to a point is convex along the run); and a stretch is halved only while its middle's distance plus its
-   half length exceeds the maximum. */
+   set (distance to a point is convex along the run; the points found last are kept as such witnesses); and a stretch is
+   halved only while its middle's distance plus its half length exceeds the maximum. */
 #include "csc.h"
+
+#define WITNESSES 8
+#define COVER_DEPTH 4
 
 typedef struct {
     int32_t z, y, start, stop;
@@ -28,9 +31,13 @@ typedef struct {
 } point_set;
 
 typedef struct {
+    int32_t z, y, x;
+} point;
+
+typedef struct {
     double vz, vy, vx, cap;
-    int32_t wz, wy, wx; /* a point of the set that is searched, near the last voxel asked for */
-    int has_witness;
+    point witness[WITNESSES]; /* points of the set that is searched, near the voxels asked for last */
+    int n_witnesses, next_witness;
     double reached; /* the largest distance so far */
 } walk;
 
@@ -116,9 +123,28 @@ static double squared(const walk *w, int64_t dz, int64_t dy, int64_t dx)
     return a * a + b * b + c * c;
 }
 
+static double squared_to(const walk *w, const point *p, int32_t z, int32_t y, int32_t x)
+{
+    return squared(w, (int64_t)p->z - z, (int64_t)p->y - y, (int64_t)p->x - x);
+}
+
+/* Whether every voxel of a stretch is within the maximum of some witness. */
+static int covered(const walk *w, int32_t z, int32_t y, int32_t start, int32_t stop, int depth)
+{
+    const double limit = w->reached * w->reached;
+    for (int k = 0; k < w->n_witnesses; k++)
+        if (squared_to(w, &w->witness[k], z, y, start) <= limit &&
+            squared_to(w, &w->witness[k], z, y, stop - 1) <= limit)
+            return 1;
+    if (depth == 0 || stop - start < 2)
+        return 0;
+    const int32_t middle = start + (stop - start) / 2;
+    return covered(w, z, y, start, middle, depth - 1) && covered(w, z, y, middle, stop, depth - 1);
+}
+
 /* Looks at lines of one slice from y outward; improves *best; returns 1 when it is at most enough. */
-static int search_slice(const point_set *set, walk *w, int32_t z, int32_t y, int32_t x, int32_t slice, double enough,
-                        double *best)
+static int search_slice(const point_set *set, const walk *w, int32_t z, int32_t y, int32_t x, int32_t slice,
+                        double enough, double *best, point *nearest)
 {
     const int64_t first = set->slice_ptr[slice - set->z_first], last = set->slice_ptr[slice - set->z_first + 1];
     if (first == last)
@@ -143,10 +169,7 @@ static int search_slice(const point_set *set, walk *w, int32_t z, int32_t y, int
         const double d = squared(w, (int64_t)slice - z, dy, (int64_t)near - x);
         if (d < *best) {
             *best = d;
-            w->wz = slice;
-            w->wy = set->line_y[line];
-            w->wx = near;
-            w->has_witness = 1;
+            *nearest = (point){slice, set->line_y[line], near};
             if (d <= enough)
                 return 1;
         }
@@ -158,8 +181,9 @@ static int search_slice(const point_set *set, walk *w, int32_t z, int32_t y, int
 static double search(const point_set *set, walk *w, int32_t z, int32_t y, int32_t x, double enough)
 {
     double best = w->cap * w->cap;
-    if (w->has_witness) {
-        const double known = squared(w, (int64_t)w->wz - z, (int64_t)w->wy - y, (int64_t)w->wx - x);
+    point nearest = {-1, -1, -1};
+    for (int k = 0; k < w->n_witnesses; k++) {
+        const double known = squared_to(w, &w->witness[k], z, y, x);
         if (known <= enough)
             return known;
         if (known < best)
@@ -176,21 +200,22 @@ static double search(const point_set *set, walk *w, int32_t z, int32_t y, int32_
         const int64_t slice = to_up < to_down ? up++ : down--;
         if (squared(w, to_up < to_down ? to_up : to_down, 0, 0) >= best)
             break;
-        if (search_slice(set, w, z, y, x, (int32_t)slice, enough, &best))
+        if (search_slice(set, w, z, y, x, (int32_t)slice, enough, &best, &nearest))
             break;
+    }
+    if (nearest.z >= 0) {
+        w->witness[w->next_witness] = nearest;
+        w->next_witness = (w->next_witness + 1) % WITNESSES;
+        if (w->n_witnesses < WITNESSES)
+            w->n_witnesses++;
     }
     return best;
 }
 
 static void walk_stretch(const point_set *set, walk *w, int32_t z, int32_t y, int32_t start, int32_t stop)
 {
-    if (w->has_witness) {
-        const double left = squared(w, (int64_t)w->wz - z, (int64_t)w->wy - y, (int64_t)w->wx - start);
-        const double right = squared(w, (int64_t)w->wz - z, (int64_t)w->wy - y, (int64_t)w->wx - (stop - 1));
-        const double limit = w->reached * w->reached;
-        if (left <= limit && right <= limit)
-            return;
-    }
+    if (covered(w, z, y, start, stop, COVER_DEPTH))
+        return;
     const int32_t middle = start + (stop - 1 - start) / 2;
     const double half = (double)(stop - 1 - middle) * w->vx;
     const double slack = w->reached - half;
@@ -237,7 +262,7 @@ static int subtract(const segments *a, const segments *b, segments *out)
 /* Raises w->reached to the largest distance of a segment's voxels from the set. */
 static void walk_all(const segments *from, const point_set *to, walk *w)
 {
-    w->has_witness = 0;
+    w->n_witnesses = w->next_witness = 0;
     /* A coarse pass first: it usually finds nearly the maximum, which then spares the others their search. */
     const int64_t stride = from->size > 256 ? 61 : 1;
     for (int pass = stride > 1 ? 0 : 1; pass < 2; pass++)
@@ -323,7 +348,7 @@ CSC_API int csc_hausdorff(int64_t n, const int64_t *t, const int64_t *p1, const 
     segments rest = {NULL, 0, 0};
     int status = 0;
     for (int64_t i = 0; i < n && status == 0; i++) {
-        walk w = {voxel_size[0], voxel_size[1], voxel_size[2], cap, 0, 0, 0, 0, 0};
+        walk w = {.vz = voxel_size[0], .vy = voxel_size[1], .vx = voxel_size[2], .cap = cap};
         status = one_pair(&truth, &prediction, t[i], p1[i], p2[i], ny, &w, &a, &b, &rest);
         distance[i] = w.reached < cap ? w.reached : cap;
     }
