@@ -7,7 +7,8 @@ import pytest
 
 import csc_eval
 from csc_data.errors import InvalidArgumentError, UnreadableDataError
-from csc_eval.align import CropGrid, floor_offset, nearest_offset
+from csc_eval.align import floor_offset, nearest_offset
+from csc_eval.predictions import CropGrid
 
 RULES = ["leaderboard-2026-06", "definition-2026-06"]
 

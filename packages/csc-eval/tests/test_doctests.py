@@ -3,6 +3,8 @@
 import doctest
 import importlib
 import pkgutil
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,3 +38,14 @@ def test_the_version_is_that_of_the_package():
     from csc_eval._version import VERSION
 
     assert version("csc-eval") == VERSION
+
+
+def test_the_readmes_example_runs():
+    readme = Path(__file__).parents[1] / "README.md"
+    if not readme.exists():
+        pytest.skip("the tests were copied without the package's README")
+    blocks = re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)
+    [example] = [block for block in blocks if "import numpy" in block]
+    names = {"csc_eval": csc_eval}
+    exec(example, names)
+    assert (names["score"].tp, names["count"]) == (1, 1)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import csc_eval
+from csc_data.errors import CscError
 from csc_eval.arrays import MemoryArray
 from csc_eval.instances import find_overlaps, label_components, label_ids
 from csc_eval.matching import match_overlaps, pair_costs
@@ -98,3 +99,15 @@ def test_panoptic_quality_agrees_on_random_volumes(part, random_pair, naive_comp
         good = [iou for iou in ious if iou > 0.5]
         assert (score.tp, score.fp, score.fn) == (len(good), len(pieces) - len(good), len(ids) - len(good))
         assert score.iou_sum == pytest.approx(sum(good), abs=1e-12)
+
+
+def test_match_instances_names_both_sides():
+    truth = np.array([[[5, 5, 0, 9, 9, 0, 3]]], np.uint16)
+    matching = csc_eval.match_instances(truth, np.array([[[0, 1, 0, 1, 1, 1, 0]]]))
+    assert matching.to_dict() == {1: 5, 2: 9}
+    assert matching.iou.tolist() == pytest.approx([1 / 2, 2 / 3])
+    assert (matching.unmatched_truth.tolist(), matching.unmatched_prediction.tolist()) == ([3], [])
+    speckle = np.zeros((9, 9, 99), np.uint8)
+    speckle[::2, ::2, ::2] = 1
+    with pytest.raises(CscError, match="match none of them"):
+        csc_eval.match_instances(np.ones_like(speckle), speckle)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from csc_eval.aggregate import combine_scores
     from csc_eval.align import match_crop_space
+    from csc_eval.array_scores import Matching, match_instances, score_instances, score_semantic
     from csc_eval.distances import hausdorff_distances
     from csc_eval.instances import connected_components
     from csc_eval.metrics import METRICS
-    from csc_eval.pairs import score_instances, score_semantic
     from csc_eval.results import ClassScore, CombinedScores, Difference, LabelScore, SubmissionScore
     from csc_eval.rules import DEFINITION, LEADERBOARD, PANOPTIC, RULE_SETS, Rules, get_rules
     from csc_eval.submission import score_crop, score_submission, write_results
@@ -26,7 +26,7 @@ _HOMES = {
     "csc_eval.distances": ("hausdorff_distances",),
     "csc_eval.instances": ("connected_components",),
     "csc_eval.metrics": ("METRICS",),
-    "csc_eval.pairs": ("score_instances", "score_semantic"),
+    "csc_eval.array_scores": ("Matching", "match_instances", "score_instances", "score_semantic"),
     "csc_eval.results": ("ClassScore", "CombinedScores", "Difference", "LabelScore", "SubmissionScore"),
     "csc_eval.rules": ("DEFINITION", "LEADERBOARD", "PANOPTIC", "RULE_SETS", "Rules", "get_rules"),
     "csc_eval.submission": ("score_crop", "score_submission", "write_results"),
@@ -43,6 +43,7 @@ __all__ = [
     "CombinedScores",
     "Difference",
     "LabelScore",
+    "Matching",
     "Rules",
     "SubmissionScore",
     "combine_scores",
@@ -50,6 +51,7 @@ __all__ = [
     "get_rules",
     "hausdorff_distances",
     "match_crop_space",
+    "match_instances",
     "score_crop",
     "score_instances",
     "score_semantic",

@@ -82,7 +82,14 @@ def evaluate(**options: Any) -> None:
 @click.option(
     "-n", "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes, or jobs of a cluster"
 )
-@click.option("-C", "--cluster", type=click.Choice(["lsf", "slurm"]), help="Score on a batch system (csc-eval[dask])")
+@click.option(
+    "-C",
+    "--cluster",
+    is_flag=False,
+    flag_value="lsf",
+    type=click.Choice(["lsf", "slurm"]),
+    help="Score on a batch system (csc-eval[dask])",
+)
 @click.option(
     "--job-memory", default="16GB", show_default=True, metavar="SIZE", help="Memory of one job of the cluster"
 )

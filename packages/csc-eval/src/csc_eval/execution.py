@@ -40,7 +40,11 @@ def run_tasks(
         from csc_eval.ledger import ScoreLedger
 
         ledger = ScoreLedger(resume)
-    plan = plan_work(tasks, workers=workers, memory=memory)
+    if executor is not None and memory is None:
+        # What is free where the executor works is not known here.
+        plan = Plan(tasks=tuple(tasks), workers=1, memory=0, refused={})
+    else:
+        plan = plan_work(tasks, workers=workers, memory=memory)
     results: dict[int, Scores] = {}
     if ledger is not None:
         known = ((number, ledger.find(task)) for number, task in enumerate(tasks))

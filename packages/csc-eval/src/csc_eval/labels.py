@@ -12,20 +12,12 @@ import numpy as np
 
 from csc_data.challenge import get_test_crops
 from csc_data.errors import CscError, InvalidArgumentError, UnreadableDataError
-from csc_eval.align import (
-    CropGrid,
-    Prediction,
-    align,
-    is_large,
-    is_resampled,
-    open_prediction,
-    parse_translation,
-    parse_voxel_size,
-)
+from csc_eval.align import align, is_large, is_resampled
 from csc_eval.arrays import Array, Shape, StoredArray, VoxelSource, is_array, read_attributes
 from csc_eval.instances import Instances, label_components, label_ids
 from csc_eval.metrics import parse_metrics
 from csc_eval.pairs import InstancePair, count_semantic, describe, score_instance_pair, semantic_label_score
+from csc_eval.predictions import CropGrid, Prediction, open_prediction, parse_translation, parse_voxel_size
 from csc_eval.results import FAILED, MISSING, LabelScore
 from csc_eval.rules import Rules
 from csc_eval.runs import BYTES_PER_RUN, encode_runs

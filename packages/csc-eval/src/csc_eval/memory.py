@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from csc_data.errors import CscError, InvalidArgumentError
-from csc_eval.align import CropGrid, Prediction, is_resampled, open_prediction
+from csc_eval.align import is_resampled
 from csc_eval.arrays import VoxelSource, read_metadata
 from csc_eval.labels import CACHE_BYTES, LabelTask, open_truth
+from csc_eval.predictions import CropGrid, Prediction, open_prediction
 from csc_eval.resample import TILE
 from csc_eval.runs import BYTES_PER_RUN
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from csc_data.errors import InvalidArgumentError
 from csc_eval._native import Array, call
-from csc_eval.arrays import MemoryArray, VoxelSource
+from csc_eval.arrays import VoxelSource
 from csc_eval.distances import GroupedRuns, distance_cap, measure_distances, normalise_distances
 from csc_eval.formulas import iou
-from csc_eval.instances import Instances, IntArray, Overlaps, find_overlaps, label_components, label_ids
+from csc_eval.instances import Instances, IntArray, Overlaps, find_overlaps
 from csc_eval.matching import match_overlaps
-from csc_eval.metrics import instance_details, parse_metrics, semantic_details
+from csc_eval.metrics import instance_details, semantic_details
 from csc_eval.results import SCORED, TOO_MANY_INSTANCES, LabelScore
-from csc_eval.rules import LEADERBOARD, Rules, get_rules
-from csc_eval.runs import encode_runs, iterate_boxes
+from csc_eval.rules import Rules
+from csc_eval.runs import iterate_boxes
+
+NO_MATCHES = (np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 @dataclass(kw_only=True)
@@ -77,16 +78,9 @@ def score_instance_pair(pair: InstancePair, rules: Rules, metrics: Sequence[str]
     """Score instances under one rule set."""
     truth, prediction = pair.truth, pair.prediction
     n_truth, n_predicted = truth.count, prediction.count
-    largest = truth.largest_id
-    too_many = False
-    matched = (np.empty(0, np.int64), np.empty(0, np.int64))
-    if largest > 0 and n_predicted > 0:
-        too_many = n_predicted / largest > rules.ratio_cutoff(largest) and rules.metric != "panoptic"
-        if not too_many:
-            overlaps = pair.overlaps(rules.max_overlap_pairs)
-            too_many = not overlaps.complete
-        if not too_many:
-            matched = _match(pair, overlaps, rules)
+    found = find_matching(pair, rules)
+    too_many = found is None
+    matched = found if found is not None else NO_MATCHES
     if too_many and rules.excess_is_free:
         return LabelScore(instance=True, tp=0, fp=0, fn=0, status=TOO_MANY_INSTANCES)
     tp = len(matched[0])
@@ -94,7 +88,7 @@ def score_instance_pair(pair: InstancePair, rules: Rules, metrics: Sequence[str]
     status = TOO_MANY_INSTANCES if too_many else SCORED
     details = {} if too_many or not metrics else instance_details(pair, matched, metrics)
     if rules.metric == "panoptic":
-        iou_sum = math.fsum(_pair_ious(pair, matched))
+        iou_sum = math.fsum(pair_ious(pair, matched))
         return LabelScore(
             instance=True, panoptic=True, tp=tp, fp=fp, fn=fn, iou_sum=iou_sum, status=status, details=details
         )
@@ -113,6 +107,17 @@ def score_instance_pair(pair: InstancePair, rules: Rules, metrics: Sequence[str]
     )
 
 
+def find_matching(pair: InstancePair, rules: Rules) -> tuple[IntArray, IntArray] | None:
+    """Return labels of truth and prediction of the matched pairs; None if there are too many to be matched."""
+    largest, n_predicted = pair.truth.largest_id, pair.prediction.count
+    if largest <= 0 or n_predicted == 0:
+        return NO_MATCHES
+    if n_predicted / largest > rules.ratio_cutoff(largest) and rules.metric != "panoptic":
+        return None
+    overlaps = pair.overlaps(rules.max_overlap_pairs)
+    return _match(pair, overlaps, rules) if overlaps.complete else None
+
+
 def _match(pair: InstancePair, overlaps: Overlaps, rules: Rules) -> tuple[IntArray, IntArray]:
     if rules.metric == "panoptic":
         t, p = overlaps.truth, overlaps.prediction
@@ -123,7 +128,8 @@ def _match(pair: InstancePair, overlaps: Overlaps, rules: Rules) -> tuple[IntArr
     return match_overlaps(overlaps, pair.truth, pair.prediction, breakers)
 
 
-def _pair_ious(pair: InstancePair, matched: tuple[IntArray, IntArray]) -> list[float]:
+def pair_ious(pair: InstancePair, matched: tuple[IntArray, IntArray]) -> list[float]:
+    """Return intersection over union of pairs that overlap."""
     if not len(matched[0]):
         return []
     overlaps = pair.overlaps(2**31)
@@ -192,84 +198,6 @@ def semantic_label_score(
         iou_sum=common if hit else 0.0,
         details=details,
     )
-
-
-def _check_pair(truth: Array, prediction: Array) -> None:
-    if truth.shape != prediction.shape or truth.ndim != 3:
-        raise InvalidArgumentError(
-            f"truth has the shape {truth.shape}, prediction {prediction.shape}; expected one shape of three axes"
-        )
-
-
-def score_instances(
-    truth: Array,
-    prediction: Array,
-    voxel_size: Sequence[float],
-    *,
-    rules: str | Rules = LEADERBOARD,
-    metrics: Iterable[str] = (),
-) -> LabelScore:
-    """Score instance labels against the truth, both on one grid.
-
-    Parameters
-    ----------
-    truth : integer array, (z, y, x)
-        Instance ids, used as they are; 0 is background.
-    prediction : array, (z, y, x)
-        Labels of any dtype; they are split into 26-connected components of equal values.
-    voxel_size : sequence of float
-        nm, z, y, x.
-    rules : str or Rules
-        What holds where ways of scoring differ.
-    metrics : iterable of str
-        Further metrics to work out, see `csc_eval.METRICS`.
-
-    Raises
-    ------
-    InvalidArgumentError
-        If the shapes differ.
-
-    Examples
-    --------
-    >>> volume = np.array([[[1, 1, 0, 2, 2]]])
-    >>> score = score_instances(volume, volume, (8, 8, 8))
-    >>> score.tp, score.fp, score.fn, score.score
-    (2, 0, 0, 1.0)
-    """
-    _check_pair(truth, prediction)
-    pair = InstancePair(
-        truth=label_ids(encode_runs(MemoryArray(truth))),
-        prediction=label_components(encode_runs(MemoryArray(prediction))),
-        voxel_size=tuple(map(float, voxel_size)),
-    )
-    score = score_instance_pair(pair, get_rules(rules), parse_metrics(metrics, instance=True))
-    return describe(score, truth.shape, pair.voxel_size)
-
-
-def score_semantic(
-    truth: Array,
-    prediction: Array,
-    *,
-    voxel_size: Sequence[float] = (),
-    rules: str | Rules = LEADERBOARD,
-    metrics: Iterable[str] = (),
-) -> LabelScore:
-    """Score a semantic mask against the truth, both on one grid; foreground is > 0.
-
-    Raises
-    ------
-    InvalidArgumentError
-        If the shapes differ.
-
-    Examples
-    --------
-    >>> score_semantic(np.array([[[1, 1, 0]]]), np.array([[[0, 1, 1]]])).score
-    0.3333333333333333
-    """
-    _check_pair(truth, prediction)
-    counts = count_semantic(MemoryArray(truth), MemoryArray(prediction))
-    score = semantic_label_score(counts, truth.size, get_rules(rules), parse_metrics(metrics, instance=False))
-    return describe(score, truth.shape, voxel_size)
 
 
 def describe(score: LabelScore, shape: Sequence[int], voxel_size: Sequence[float]) -> LabelScore:

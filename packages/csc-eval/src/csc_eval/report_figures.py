@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 from csc_data.errors import CscError
 from csc_data.geometry import Grid
 from csc_data.volumes import open_volume
-from csc_eval.align import CropGrid, align, open_prediction
+from csc_eval.align import align
 from csc_eval.arrays import Array, StoredArray
 from csc_eval.labels import CACHE_BYTES, read_crop_grid
+from csc_eval.predictions import CropGrid, open_prediction
 from csc_eval.results import SubmissionScore
 from csc_eval.rules import LEADERBOARD, RULE_SETS
 from csc_eval.stores import Store, open_store

@@ -155,7 +155,8 @@ def score_submission(
     workers : int
         Processes on this machine; 0: as many as CPUs and memory allow.
     memory : int, optional
-        Bytes that all workers together may take; by default what the machine, or its container, has free.
+        Bytes that all workers together may take, or one task of an executor; by default what the machine, or its
+        container, has free, and no bound with an executor.
     resume : path-like, optional
         A file that keeps the scores of labels as they come; a run that finds it goes on where it ended.
     executor : concurrent.futures.Executor, optional
