@@ -166,7 +166,7 @@ def test_the_seed_decides_the_weights(options, tmp_path):
 
 def test_loss_and_steps_do_not_depend_on_how_batches_are_accumulated(options, tmp_path):
     """Four batches of one voxel-complete sample each: two by two with accumulation, or two batches of two."""
-    common = {"epochs": 1, "optimizer": "sgd", "max_grad_norm": 0.05, "weight_loss": False, "architecture": "3d_unet_s"}
+    common = {"epochs": 1, "optimizer": "sgd", "learning_rate": 0.1, "weight_loss": False, "architecture": "3d_unet_s"}
     one = train(
         in_folder(options, tmp_path, "a", batch_size=1, iterations_per_epoch=4, gradient_accumulation_steps=2, **common)
     )
