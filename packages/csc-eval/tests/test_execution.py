@@ -14,7 +14,7 @@ import csc_eval
 from csc_data.errors import InvalidArgumentError
 from csc_eval import memory
 from csc_eval.execution import run_tasks
-from csc_eval.labels import LabelTask
+from csc_eval.labels import LabelTask, score_label
 from csc_eval.memory import available_memory, parse_size, plan_work
 from csc_eval.rules import LEADERBOARD
 from csc_eval.stores import FolderStore
@@ -134,8 +134,28 @@ def test_noise_that_would_not_fit_is_a_named_problem(write_array, tmp_path, monk
     write_array(tmp_path / "s.zarr/crop1/mito", noise, attributes=PLACE)
     paths = tmp_path / "s.zarr", tmp_path / "t.zarr"
     result = csc_eval.score_submission(*paths, memory=memory.PROCESS_BYTES + 2**24)
-    assert "looks like noise" in result.failures["crop1", "mito"]
+    assert "too fragmented" in result.failures["crop1", "mito"]
     assert not csc_eval.score_submission(*paths, memory=2**30).failures
+
+
+@pytest.mark.slow
+def test_noise_that_fits_only_alone_is_scored_alone(write_array, tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "LEAST_RUNS", 0)
+    monkeypatch.setattr(memory, "PROCESS_BYTES", 0)
+    noise = np.arange(2**18, dtype=np.uint32).reshape(64, 64, 64) + 1
+    for crop in ("crop1", "crop2"):
+        write_array(tmp_path / f"t.zarr/{crop}/mito", np.ones_like(noise), attributes=PLACE)
+        write_array(
+            tmp_path / f"s.zarr/{crop}/mito", noise if crop == "crop1" else np.ones_like(noise), attributes=PLACE
+        )
+    tasks = find_contents(
+        FolderStore(tmp_path / "s.zarr"), FolderStore(tmp_path / "t.zarr"), rules=(LEADERBOARD,)
+    ).tasks
+    together = 2 * (memory.fixed_bytes(tasks[0]) + 2**25)
+    assert plan_work(tasks, workers=2, memory=together).workers == 2
+    assert "fragmented" in score_label(plan_work(tasks, workers=2, memory=together).tasks[0])[0].problem
+    statuses = [scores[0].status for scores in run_tasks(tasks, workers=2, memory=together)]
+    assert statuses == ["skipped_too_many_instances", "scored"]
 
 
 def test_memory_decides_how_many_run_at_once(many):

@@ -9,6 +9,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from csc_eval.labels import LabelTask, failed_scores, score_label
 from csc_eval.memory import Plan, plan_work
 from csc_eval.results import LabelScore
+from csc_eval.runs import TOO_FRAGMENTED
 
 Scores = tuple[LabelScore, ...]
 
@@ -72,7 +73,15 @@ def _run(plan: Plan, numbers: Sequence[int], executor: Executor | None) -> Itera
         for number in fitting:
             yield number, score_label(plan.tasks[number])
     else:
-        yield from _run_in_processes(plan, fitting)
+        again = []
+        for number, scores in _run_in_processes(plan, fitting):
+            if scores[0].problem.startswith(TOO_FRAGMENTED):
+                again.append(number)
+            else:
+                yield number, scores
+        # With all the memory to itself such a label may still fit.
+        for number in again:
+            yield number, score_label(plan.alone[number])
 
 
 def _run_on(executor: Executor, plan: Plan, numbers: Sequence[int]) -> Iterator[tuple[int, Scores]]:

@@ -20,7 +20,7 @@ from csc_eval.pairs import InstancePair, count_semantic, describe, score_instanc
 from csc_eval.predictions import CropGrid, Prediction, open_prediction, parse_translation, parse_voxel_size
 from csc_eval.results import FAILED, MISSING, LabelScore
 from csc_eval.rules import Rules
-from csc_eval.runs import BYTES_PER_RUN, encode_runs
+from csc_eval.runs import BYTES_PER_INSTANCE, BYTES_PER_RUN, TOO_FRAGMENTED, TooFragmentedError, encode_runs
 from csc_eval.stores import Store
 
 CACHE_BYTES = 64 * 1024**2
@@ -178,6 +178,7 @@ def _score(task: LabelTask, truth: StoredArray, grid: CropGrid, submission: Stor
                 if truth_instances is None:
                     truth_instances = label_ids(encode_runs(truth_view, max_runs=task.max_runs))
                 components = label_components(encode_runs(view, max_runs=task.max_runs))
+                _check_instances(task, truth_instances, components)
                 pairs[way] = InstancePair(truth=truth_instances, prediction=components, voxel_size=grid.voxel_size)
             else:
                 pairs[way] = count_semantic(truth_view, view)
@@ -189,6 +190,16 @@ def _score(task: LabelTask, truth: StoredArray, grid: CropGrid, submission: Stor
         differs = _portal_differs(task, prediction, grid, pair) if rules.masks_are_labels else ""
         scores.append(replace(describe(score, grid.shape, grid.voxel_size), portal_differs=differs))
     return tuple(scores)
+
+
+def _check_instances(task: LabelTask, truth: Instances, prediction: Instances) -> None:
+    taken = (len(truth.runs) + len(prediction.runs)) * BYTES_PER_RUN
+    taken += (truth.count + prediction.count) * BYTES_PER_INSTANCE
+    if task.memory and taken > task.memory:
+        raise TooFragmentedError(
+            f"{TOO_FRAGMENTED}: it falls into {prediction.count} components, which take {taken // 1024**2} MB; "
+            "give more memory (--memory), or clean the prediction if it is noise"
+        )
 
 
 def _open_mask(task: LabelTask, grid: CropGrid) -> StoredArray | None:

@@ -24,6 +24,8 @@ PROCESS_BYTES = 120 * 1024**2
 """A process with its libraries loaded."""
 
 LEAST_RUNS = 100_000
+VOXELS_PER_RUN = 400
+"""How fragmented a label may be that the plan makes room for; a more fragmented one is scored again, alone."""
 
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
@@ -170,12 +172,15 @@ class Plan:
         Bytes that all of them together may take.
     refused : mapping of int to str
         Tasks that do not fit even alone, by position, with the reason.
+    alone : tuple of LabelTask
+        The tasks with what each may take when nothing else runs.
     """
 
     tasks: tuple[LabelTask, ...]
     workers: int
     memory: int
     refused: dict[int, str]
+    alone: tuple[LabelTask, ...] = ()
 
 
 def plan_work(tasks: Sequence[LabelTask], *, workers: int, memory: int | None) -> Plan:
@@ -202,14 +207,34 @@ def plan_work(tasks: Sequence[LabelTask], *, workers: int, memory: int | None) -
         for number, need in enumerate(least)
         if need > granted
     }
-    fitting = [need for number, need in enumerate(least) if number not in refused]
-    count = max(1, min(wanted, granted // max(fitting, default=1)))
-    share = granted // count - PROCESS_BYTES
-    planned = tuple(
-        replace(task, memory=max(1, share - size)) if number not in refused else task
-        for number, (task, size) in enumerate(zip(tasks, fixed, strict=True))
+    # Some room for run lengths beside what must be there; the most demanding label decides.
+    usual = [
+        need + 2 * BYTES_PER_RUN * _usual_runs(task)
+        for number, (need, task) in enumerate(zip(least, tasks, strict=True))
+        if number not in refused
+    ]
+    count = max(1, min(wanted, granted // max(usual, default=1)))
+    return Plan(
+        tasks=_with_memory(tasks, fixed, granted // count - PROCESS_BYTES),
+        workers=count,
+        memory=granted,
+        refused=refused,
+        # The process that waits for the workers holds memory too.
+        alone=_with_memory(tasks, fixed, granted - 2 * PROCESS_BYTES),
     )
-    return Plan(tasks=planned, workers=count, memory=granted, refused=refused)
+
+
+def _with_memory(tasks: Sequence[LabelTask], fixed: Sequence[int], share: int) -> tuple[LabelTask, ...]:
+    return tuple(replace(task, memory=max(1, share - size)) for task, size in zip(tasks, fixed, strict=True))
+
+
+def _usual_runs(task: LabelTask) -> int:
+    if not task.instance:
+        return 0
+    try:
+        return math.prod(open_truth(task)[0].shape) // VOXELS_PER_RUN
+    except CscError:
+        return 0
 
 
 def _fixed_or_zero(task: LabelTask) -> int:

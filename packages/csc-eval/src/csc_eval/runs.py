@@ -18,9 +18,13 @@ MAX_RUNS = 2**31 - 1
 
 BOX_EDGE = 128
 
-BYTES_PER_RUN = 160
-"""Peak memory per run: itself, its label and its place in the order by label, twice while buffers grow, and, as in the
-worst case every run is an instance, the instance's measures and its row in the overlap table and the matching."""
+BYTES_PER_RUN = 72
+"""Peak memory per run: itself, its label and its place in the order by label, twice while buffers grow."""
+
+BYTES_PER_INSTANCE = 160
+"""Peak memory per instance: its measures, its row in the overlap table, and the matching."""
+
+TOO_FRAGMENTED = "too fragmented for the memory granted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +107,8 @@ def encode_runs(source: VoxelSource, *, max_runs: int = MAX_RUNS) -> Runs:
             done += buffers.encode(rows[done:], line_ptr[z * ny + done :])
             if buffers.count > max_runs:
                 raise TooFragmentedError(
-                    f"its foreground falls into more than {max_runs} runs of equal values along x, more than fits in "
-                    "the memory granted: it looks like noise; give more memory (--memory) or clean the prediction"
+                    f"{TOO_FRAGMENTED}: its foreground has more than {max_runs} runs of equal values along x; "
+                    "give more memory (--memory), or clean the prediction if it is noise"
                 )
             if done == lines:
                 break
