@@ -32,7 +32,7 @@ def test_every_stage_accepts_the_example(path):
 def test_settings_files_of_all_stages_share_no_name_with_another_meaning():
     experiment_names = [set(cls.__dataclass_fields__) for cls in (TrainSettings, PredictSettings, ProcessSettings)]
     shared = (experiment_names[0] | experiment_names[1]) & experiment_names[2]
-    assert shared <= {"classes", "halo"}, shared
+    assert shared == {"classes"}
 
 
 def test_an_example_that_is_run_as_a_script_trains_itself(monkeypatch):

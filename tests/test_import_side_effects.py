@@ -18,7 +18,8 @@ import importlib, json, logging, os, pkgutil, sys
 def modules_of(package):
     found = [package]
     for entry in pkgutil.walk_packages(importlib.import_module(package).__path__, package + "."):
-        if not entry.name.endswith("__main__"):
+        # csc_eval._kernels is a plain C library, loaded through ctypes: no module, though its name ends like one.
+        if not entry.name.endswith(("__main__", "._kernels")):
             importlib.import_module(entry.name)
             found.append(entry.name)
     return found

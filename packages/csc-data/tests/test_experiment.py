@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-# ruff: noqa: RUF009  # `setting` makes a field, no shared value
 import sys
 import types
 from dataclasses import dataclass

@@ -143,7 +143,7 @@ from scipy import ndimage
 
 classes = ["mito"]
 block_shape = (16, 16, 16)
-halo = (6, 6, 6)
+process_halo = (6, 6, 6)
 radius = 2
 
 def process_func(x):
@@ -331,7 +331,7 @@ def report(done, total):
 
 if __name__ == "__main__":
     options = ProcessSettings(
-        process_func=process_func, block_shape=(16, 16, 16), halo=(2, 2, 2), fill_holes=True, min_voxels=4
+        process_func=process_func, block_shape=(16, 16, 16), process_halo=(2, 2, 2), fill_holes=True, min_voxels=4
     )
     process(options, settings=Settings(data=sys.argv[1]), progress=report)
 """

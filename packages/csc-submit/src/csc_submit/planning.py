@@ -109,7 +109,7 @@ def plan_array(prediction: Prediction, options: ProcessSettings, settings: Setti
     chunks = as_shape([max(1, min(limit)) for limit in limits])
     halo = needed_halo(mine, level.grid.voxel_size)
     if options.process_func is not None:
-        halo = as_shape([a + b for a, b in zip(halo, options.halo or PROCESS_FUNC_HALO, strict=True)])
+        halo = as_shape([a + b for a, b in zip(halo, options.process_halo or PROCESS_FUNC_HALO, strict=True)])
     blocks = BlockGrid(shape=level.grid.shape, block_shape=align_block_shape(options.block_shape, chunks), halo=halo)
     source = prediction.path / level.name
     target = settings.path(

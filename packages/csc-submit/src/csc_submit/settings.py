@@ -1,6 +1,5 @@
 """The settings of post-processing, as they stand in an experiment file."""
 
-# ruff: noqa: RUF009  # `setting` makes a field, no shared value
 
 from __future__ import annotations
 
@@ -19,7 +18,7 @@ Kind = Literal["probability", "logit", "distance", "label"]
 Connectivity = Literal[6, 18, 26]
 
 PROCESS_FUNC_HALO = (16, 16, 16)
-"""Voxels of context that a `process_func` gets when no halo is set."""
+"""Voxels of context that a `process_func` gets when no `process_halo` is set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +72,7 @@ class ProcessSettings:
         "holds logits; labels as they are), and, where its signature names them, class_name and voxel_size. "
         "Returns as many voxels: bool, or probabilities, which then meet the threshold, or labels.",
     )
-    halo: tuple[int, int, int] | None = setting(
+    process_halo: tuple[int, int, int] | None = setting(
         None, minimum=0, doc="Voxels of context for process_func on each side of a block; 16 when not given."
     )
     block_shape: tuple[int, int, int] = setting(

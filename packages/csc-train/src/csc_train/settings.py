@@ -1,4 +1,3 @@
-# ruff: noqa: RUF009  # `setting` makes a dataclass field
 """What an experiment file may say about training and predicting.
 
 Every default stands here, once. Nothing here needs torch: commands read these for their ``--help``. Where a setting may

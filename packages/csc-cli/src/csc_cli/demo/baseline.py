@@ -7,16 +7,16 @@ too many instances is none: skipped crops cost nothing there, and a class of not
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from csc_data.challenge import TestCrop, get_instance_classes
-from csc_data.geometry import Triple
 from csc_data.manifest import crop_grid, load_test_crops
-from csc_data.synthetic.baseline import SIGMAS_NM, AnnotatedImage, Band, choose_bands
+from csc_data.synthetic.baseline import SIGMAS_NM, AnnotatedImage, Band, blur, choose_bands
 from csc_data.volumes import open_volume
 from csc_eval import combine_scores, connected_components, score_instances, score_semantic
 
@@ -28,6 +28,8 @@ MIN_VOXELS = (0, 20, 100, 500)
 """Sizes below which specks of instance classes are removed."""
 
 Mask = npt.NDArray[Any]
+Choice: TypeAlias = "dict[str, LabelScore]"
+"""The score of one way to predict a class, by crop."""
 
 
 def score_baseline(settings: Settings) -> CombinedScores:
@@ -40,13 +42,17 @@ def score_baseline(settings: Settings) -> CombinedScores:
     """
     crops = tuple(load_test_crops(settings).values())
     images = [_load(crop, settings) for crop in crops]
-    scores: dict[str, dict[str, LabelScore]] = {f"crop{crop.id}": {} for crop in crops}
-    for name in sorted({name for crop in crops for name in crop.classes}):
-        found = _best(name, images)
-        for crop, score in zip(crops, found, strict=True):
-            if name in crop.classes:
-                scores[f"crop{crop.id}"][name] = score
-    return combine_scores(scores)
+    names = sorted({name for crop in crops for name in crop.classes})
+    choices: dict[str, list[Choice]] = {name: [] for name in names}
+    for sigma in SIGMAS_NM:
+        blurred = [replace(image, raw=blur(image.raw, sigma, image.voxel_size)) for image in images]
+        for name, band in choose_bands(blurred, names, sigmas_nm=(0.0,)).items():
+            for min_voxels in MIN_VOXELS if name in get_instance_classes() else (0,):
+                choices[name].append(_score(name, crops, blurred, band, min_voxels))
+    best = {name: _best(name, choices[name]) for name in names}
+    return combine_scores(
+        {f"crop{crop.id}": {name: best[name][f"crop{crop.id}"] for name in crop.classes} for crop in crops}
+    )
 
 
 def _load(crop: TestCrop, settings: Settings) -> AnnotatedImage:
@@ -59,34 +65,27 @@ def _load(crop: TestCrop, settings: Settings) -> AnnotatedImage:
     return AnnotatedImage(raw=raw, voxel_size=grid.voxel_size, labels=labels)
 
 
-def _best(name: str, images: Sequence[AnnotatedImage]) -> list[LabelScore]:
-    """Return the scores per crop of the choice whose pooled score is best."""
-    choices = [_score(name, images, band, min_voxels) for band, min_voxels in _candidates(name, images)]
-    valid = [scores for scores in choices if not any(s.status.startswith("skipped") for s in scores)]
-    return max(valid or choices, key=lambda scores: _pooled(name, scores))
-
-
-def _candidates(name: str, images: Sequence[AnnotatedImage]) -> Iterator[tuple[Band, int]]:
-    for sigma in SIGMAS_NM:
-        band = choose_bands(images, [name], sigmas_nm=(sigma,))[name]
-        for min_voxels in MIN_VOXELS if name in get_instance_classes() else (0,):
-            yield band, min_voxels
-
-
-def _score(name: str, images: Sequence[AnnotatedImage], band: Band, min_voxels: int) -> list[LabelScore]:
-    scores = []
-    for image in images:
+def _score(
+    name: str, crops: Sequence[TestCrop], images: Sequence[AnnotatedImage], band: Band, min_voxels: int
+) -> Choice:
+    """Score one band of one class in the crops that are scored for it."""
+    scores = {}
+    for crop, image in zip(crops, images, strict=True):
+        if name not in crop.classes:
+            continue
         truth, mask = image.labels[name], band.predict(image.raw, image.voxel_size)
         if name in get_instance_classes():
-            scores.append(score_instances(truth, _without_specks(mask, min_voxels), _triple(image.voxel_size)))
+            score = score_instances(truth, _without_specks(mask, min_voxels), image.voxel_size)
         else:
-            scores.append(score_semantic(truth, mask, voxel_size=image.voxel_size))
+            score = score_semantic(truth, mask, voxel_size=image.voxel_size)
+        scores[f"crop{crop.id}"] = score
     return scores
 
 
-def _triple(values: Sequence[float]) -> Triple:
-    z, y, x = values
-    return z, y, x
+def _best(name: str, choices: Sequence[Choice]) -> Choice:
+    """Return the choice whose pooled score is best, of those that no crop skips where there are any."""
+    valid = [choice for choice in choices if not any(s.status.startswith("skipped") for s in choice.values())]
+    return max(valid or choices, key=lambda choice: _pooled(name, choice))
 
 
 def _without_specks(mask: Mask, min_voxels: int) -> Mask:
@@ -97,6 +96,6 @@ def _without_specks(mask: Mask, min_voxels: int) -> Mask:
     return kept
 
 
-def _pooled(name: str, scores: Sequence[LabelScore]) -> float:
-    combined = combine_scores({str(number): {name: score} for number, score in enumerate(scores)})
+def _pooled(name: str, choice: Choice) -> float:
+    combined = combine_scores({crop: {name: score} for crop, score in choice.items()})
     return combined.classes[name].score

@@ -20,4 +20,8 @@ def score_table(ours: CombinedScores, baseline: CombinedScores) -> str:
         rows.append((name, kind, f"{score.score:.3f}", f"{baseline.classes[name].score:.3f}"))
     one, other = ours.overall(), baseline.overall()
     rows += [(name.replace("_", " "), "", f"{one[name]:.3f}", f"{other[name]:.3f}") for name in OVERALL]
-    return table(["class", "score", "network", "best threshold"], rows)
+    note = (
+        "  best threshold: the best band of grey values, raw or blurred, chosen on the test crops with their truth,\n"
+        "  without the specks that would make the leaderboard skip a crop"
+    )
+    return table(["class", "score", "network", "best threshold"], rows) + "\n" + note

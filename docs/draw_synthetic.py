@@ -1,6 +1,6 @@
 """Draw a slice of synthetic tissue, its classes, and its objects: the picture in the README.
 
-python examples/draw_synthetic.py [docs/images/synthetic.png]
+python docs/draw_synthetic.py [docs/images/synthetic.png]
 """
 
 import sys
