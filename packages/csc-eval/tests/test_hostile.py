@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import stat
 import struct
 import time
 import zipfile
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,8 +67,13 @@ def chunk(data, name="0.0.0"):
 
 
 class Exploit:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, folder):
+        self.folder = str(folder)
+
     def __reduce__(self):
-        return (os.system, ("touch /tmp/csc_eval_was_exploited",))
+        return os.mkdir, (self.folder,)
 
 
 BLOSC_BOMB = struct.pack("<BBBBIII", 2, 1, 1, 1, 2**31 - 1, 2**20, 16)
@@ -188,12 +193,9 @@ def test_negative_ids_are_instances_too(submit, truth):
     assert (score.tp, score.fp, score.fn) == (2, 0, 0)
 
 
-def test_nothing_in_a_submission_is_executed(submit, truth):
-    import pickle
-
-    marker = Path("/tmp/csc_eval_was_exploited")
-    marker.unlink(missing_ok=True)
-    payload = pickle.dumps(Exploit())
+def test_nothing_in_a_submission_is_executed(submit, truth, tmp_path):
+    marker = tmp_path / "exploited"
+    payload = pickle.dumps(Exploit(marker))
     for number, spoil in enumerate(
         (
             lambda f: (edit(dtype="|O", filters=[{"id": "pickle"}], compressor=None)(f), chunk(payload)(f)),
@@ -393,8 +395,6 @@ def test_fuzz(tmp_path, write_array, truth):
 
 
 def test_a_zip_store_survives_pickling(submit, tmp_path):
-    import pickle
-
     archive = make_zip(submit(lambda _: None), tmp_path / "sub.zip")
     copy = pickle.loads(pickle.dumps(ZipStore(archive)))
     assert copy.folders("crop1") == ("er", "mito")
