@@ -98,10 +98,11 @@ def siblings(package: str) -> list[str]:
 
 
 def run_own_tests(session: nox.Session, package: str, *arguments: str) -> None:
-    """Run a package's tests from a copy, so that nothing of the tree but the tests themselves is in reach."""
+    """Run a package's tests from a copy, so that of the tree only they and the README, which they run, are in reach."""
     copy = Path(session.create_tmp()) / package / "tests"
-    shutil.rmtree(copy, ignore_errors=True)
+    shutil.rmtree(copy.parent, ignore_errors=True)
     shutil.copytree(ROOT / "packages" / package / "tests", copy)
+    shutil.copy(ROOT / "packages" / package / "README.md", copy.parent)
     config = ("-c", str(ROOT / "pyproject.toml"), "--rootdir", str(copy.parent), "-p", "no:cacheprovider")
     session.run("pytest", *config, *PYTEST, *arguments, str(copy), env=ENVIRONMENT)
 
