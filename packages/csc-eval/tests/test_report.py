@@ -62,3 +62,27 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch, scored):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(report.ReportError, match=r"csc-eval\[report\]"):
         report.write_report(scored[0], "x.html", **scored[1])
+
+
+def test_the_command_finds_the_raw_of_test_crops(write_array, tmp_path, monkeypatch):
+    from click.testing import CliRunner
+
+    from csc_eval.command import evaluate
+
+    place = {"voxel_size": [4.0] * 3, "translation": [800.0, 1700.0, 10400.0]}
+    truth = np.zeros((6, 20, 20), np.uint8)
+    truth[1:5, 4:12, 4:12] = 1
+    write_array(tmp_path / "ground_truth.zarr/crop559/mito", truth, attributes=place)
+    write_array(tmp_path / "submission.zarr/crop559/mito", np.roll(truth, 3, 1), attributes=place)
+    raw = tmp_path / "jrc_fly-vnc-1/jrc_fly-vnc-1.zarr/recon-1/em/fibsem-uint8"
+    write_array(raw / "s0", truth * 50 + 9, attributes=place)
+    (raw / ".zgroup").write_text('{"zarr_format": 2}')
+    seen = []
+    monkeypatch.setattr(report, "write_report", lambda *_, raw, **__: seen.append(raw) or tmp_path / "r.html")
+    done = CliRunner().invoke(evaluate, ["--data", str(tmp_path), "--report", str(tmp_path / "r.html")])
+    assert done.exit_code == 0, done.output
+    assert seen == [{"crop559": str(raw)}]
+    monkeypatch.undo()
+    done = CliRunner().invoke(evaluate, ["--data", str(tmp_path), "--report", str(tmp_path / "r.html")])
+    assert done.exit_code == 0, done.output
+    assert "crop559 / mito" in (tmp_path / "r.html").read_text()

@@ -67,7 +67,10 @@ def find_contents(
     truth_crops = {crop: _label_names(truth, crop) for crop in truth.folders("")}
     truth_crops = {crop: names for crop, names in truth_crops.items() if names}
     if not truth_crops:
-        raise InvalidArgumentError(f"{truth.name} holds no crops with label arrays; expected folders like crop557/mito")
+        raise InvalidArgumentError(
+            f"{truth.name} holds no crops with label arrays; expected arrays like crop557/mito. For annotations of "
+            "training crops, which are groups, give the datasplit that names them (--datasplit)"
+        )
     places = match_crops(submission, truth, truth_crops)
     instance_set = None if instance_classes is None else frozenset(instance_classes)
     tasks: list[LabelTask] = []

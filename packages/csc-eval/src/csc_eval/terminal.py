@@ -53,6 +53,7 @@ def run_evaluate(
         if report is not None:
             from csc_eval.report import write_report
 
+            raw_of = raw_of or _raw_of_test_crops(data)
             written.append(write_report(result, report, submission=submission_path, truth=truth_path, raw=raw_of))
     for path in written:
         click.echo(f"wrote {path}")
@@ -138,6 +139,16 @@ def resolve_paths(submission: str | None, truth: str | None, data: str | None) -
     else:
         submission_path = Path(submission)
     return submission_path, Path(truth) if truth is not None else settings.path("ground_truth")
+
+
+def _raw_of_test_crops(data: str | None) -> dict[str, str]:
+    """Return the raw volume of each test crop whose data set lies in the data folder."""
+    from csc_data.challenge import get_test_crops
+    from csc_data.settings import load_settings
+
+    settings = load_settings(data=data)
+    places = {f"crop{crop.id}": settings.path("raw", dataset=crop.dataset) for crop in get_test_crops().values()}
+    return {name: str(path) for name, path in places.items() if path.is_dir()}
 
 
 @contextmanager
