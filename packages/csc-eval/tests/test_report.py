@@ -81,7 +81,8 @@ def test_the_command_finds_the_raw_of_test_crops(write_array, tmp_path, monkeypa
     monkeypatch.setattr(report, "write_report", lambda *_, raw, **__: seen.append(raw) or tmp_path / "r.html")
     done = CliRunner().invoke(evaluate, ["--data", str(tmp_path), "--report", str(tmp_path / "r.html")])
     assert done.exit_code == 0, done.output
-    assert seen == [{"crop559": str(raw)}]
+    assert seen[0]["crop559"] == str(raw)
+    assert "crop557" not in seen[0]  # of a data set that is not there
     monkeypatch.undo()
     done = CliRunner().invoke(evaluate, ["--data", str(tmp_path), "--report", str(tmp_path / "r.html")])
     assert done.exit_code == 0, done.output
