@@ -19,7 +19,7 @@ PACKAGES = ("csc-data", "csc-models", "csc-eval", "csc-train", "csc-submit", "cs
 TORCH_FREE = ("csc-data", "csc-eval", "csc-submit")
 # Two workers on the small machines of CI; more would fight over torch's threads.
 PYTEST = ("-q", "-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "2", "MPLBACKEND": "Agg"}
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
 # The platforms that hatch_build.py of csc-eval compiles for.
 WHEEL_TARGETS = (
     "manylinux_2_17_x86_64",

@@ -1,6 +1,5 @@
 """The settings of post-processing, as they stand in an experiment file."""
 
-
 from __future__ import annotations
 
 import difflib
