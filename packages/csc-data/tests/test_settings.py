@@ -134,3 +134,12 @@ def test_paths_are_those_of_the_challenge():
 
 def test_a_home_folder_is_expanded(tmp_path):
     assert Settings(data="~/x").root == tmp_path / "x"
+
+
+def test_placeholders_are_found_again_in_the_paths_that_templates_make():
+    values = {"dataset": "jrc_a-1", "crop": "crop12", "class_name": "er_mem"}
+    for templates in (Settings(data="d"), Settings(data="d", labels="{crop}/of/{dataset}+{class_name}")):
+        for name in ("labels", "predictions", "processed"):
+            assert templates.placeholders(name, templates.path(name, **values)) == values
+    two_names = Path("d/jrc_a/jrc_b.zarr/recon-1/labels/groundtruth/crop1/er")
+    assert Settings(data="d").placeholders("labels", two_names) is None

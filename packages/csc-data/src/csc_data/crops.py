@@ -58,8 +58,8 @@ def find_crops(settings: Settings, classes: Sequence[str] | None = None) -> tupl
     folders = sorted((path for path in root.glob(pattern) if path.is_dir()), key=_natural)
     crops, left_out = [], []
     for folder in folders:
-        dataset = _dataset_of(folder, settings)
-        summary = _summarise(folder, dataset, settings, classes)
+        found = settings.placeholders("labels", folder / "any")  # the template goes on to a class
+        summary = _summarise(folder, found["dataset"] if found else "", settings, classes)
         if isinstance(summary, Problem):
             left_out.append(summary)
         else:
@@ -74,28 +74,13 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.as_posix())]
 
 
-def _dataset_of(folder: Path, settings: Settings) -> str:
-    parts = re.split(r"\{(\w+)\}", settings.labels)
-    expression, seen = "", set()
-    for position, part in enumerate(parts):
-        if position % 2 == 0:
-            expression += re.escape(part)
-        elif part in seen:
-            expression += f"(?P={part})"
-        else:
-            seen.add(part)
-            expression += f"(?P<{part}>[^/]+)"
-    match = re.fullmatch(expression, folder.relative_to(settings.root).as_posix() + "/-")
-    return match["dataset"] if match else ""
-
-
 def _summarise(folder: Path, dataset: str, settings: Settings, classes: Sequence[str] | None) -> CropSummary | Problem:
     where = f"{dataset}/{folder.name}"
     if not dataset:
         return Problem(where=str(folder), what="does not follow the path template of labels")
     raw = settings.path("raw", dataset=dataset)
     if not raw.is_dir():
-        return Problem(where=where, what=f"has no raw data at {raw}", remedy="`csc fetch-data` gets it")
+        return Problem(where=where, what=f"has no raw data at {raw}", remedy="fetch it, too")
     found = [name for name in child_names(folder) if name != "all"]
     wanted = [name for name in found if classes is None or name in classes]
     if not wanted:

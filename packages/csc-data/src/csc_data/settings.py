@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import string
 import tomllib
 from collections.abc import Mapping
@@ -72,6 +73,33 @@ class Settings:
         """
         template: str = getattr(self, name)
         return self.root / template.format_map(values)
+
+    def placeholders(self, name: str, path: Path) -> dict[str, str] | None:
+        """Find the placeholders of a path template again in a path below the data folder.
+
+        Returns
+        -------
+        dict or None
+            None if the path does not follow the template.
+
+        Examples
+        --------
+        >>> Settings(data="d").placeholders("raw", Path("d/x/x.zarr/recon-1/em/fibsem-uint8"))
+        {'dataset': 'x'}
+        >>> Settings(data="d").placeholders("raw", Path("d/x/y.zarr/recon-1/em/fibsem-uint8"))
+        """
+        template: str = getattr(self, name)
+        expression, seen = "", set()
+        for position, part in enumerate(re.split(r"\{(\w+)\}", template)):
+            if position % 2 == 0:
+                expression += re.escape(part)
+            elif part in seen:
+                expression += f"(?P={part})"
+            else:
+                seen.add(part)
+                expression += f"(?P<{part}>[^/]+)"
+        match = re.fullmatch(expression, path.relative_to(self.root).as_posix())
+        return match.groupdict() if match else None
 
 
 def settings_path() -> Path:

@@ -46,10 +46,9 @@ def find_predictions(settings: Settings, crops: Sequence[str] | None = None) -> 
         If there is none, or none of a crop that was asked for.
     """
     pattern = settings.predictions.format(dataset="*", crop="*", class_name="*")
-    expression = _expression(settings.predictions)
     found = []
     for path in settings.root.glob(pattern):
-        match = expression.fullmatch(path.relative_to(settings.root).as_posix())
+        match = settings.placeholders("predictions", path)
         if match and not path.name.startswith(".") and any((path / name).exists() for name in _ZARR_METADATA):
             found.append(
                 Prediction(dataset=match["dataset"], crop=match["crop"], class_name=match["class_name"], path=path)
@@ -73,20 +72,6 @@ def find_predictions(settings: Settings, crops: Sequence[str] | None = None) -> 
 def _natural(name: str) -> tuple[str, int]:
     match = re.search(r"\d+$", name)
     return (name[: match.start()], int(match[0])) if match else (name, -1)
-
-
-def _expression(template: str) -> re.Pattern[str]:
-    """Turn a path template into a pattern that finds its placeholders again."""
-    text, seen = "", set()
-    for position, part in enumerate(re.split(r"\{(\w+)\}", template)):
-        if position % 2 == 0:
-            text += re.escape(part)
-        elif part in seen:
-            text += f"(?P={part})"
-        else:
-            seen.add(part)
-            text += f"(?P<{part}>[^/]+)"
-    return re.compile(text)
 
 
 def check_finished(folder: Path, class_name: str) -> None:

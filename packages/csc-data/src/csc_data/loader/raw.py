@@ -41,8 +41,8 @@ def scale_raw(values: npt.NDArray[Any], raw_range: Sequence[float] = DEFAULT_RAN
 
     Examples
     --------
-    >>> scale_raw(np.array([0, 51, 255], dtype=np.uint8))
-    array([0. , 0.2, 1. ], dtype=float32)
+    >>> scale_raw(np.array([0, 255], dtype=np.uint8))
+    array([0., 1.], dtype=float32)
     """
     if len(raw_range) != 2 or not raw_range[0] < raw_range[1]:
         raise InvalidArgumentError(f"raw_range must be two numbers, the first smaller, got {tuple(raw_range)}")

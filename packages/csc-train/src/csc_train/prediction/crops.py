@@ -89,7 +89,7 @@ def _open_raw(crop: TestCrop, settings: Settings) -> Volume:
     try:
         return open_volume(path)
     except MissingDataError as error:
-        raise MissingDataError(f"there is no raw data for it: {error}; `csc fetch-data` gets it") from error
+        raise MissingDataError(f"there is no raw data for it: {error}; fetch it, or give --data") from error
 
 
 def _prepare(
