@@ -177,9 +177,9 @@ def demo(session: nox.Session) -> None:
         session.run("csc", "demo", "--quick", env=ENVIRONMENT)
 
 
-@nox.session(default=False)
+@nox.session
 def readme(session: nox.Session) -> None:
-    """Run the README's commands for a fresh clone in a fresh clone of the committed state; takes minutes."""
+    """Run the README's commands for a fresh clone in a fresh clone of the committed state."""
     session.install(*group("test"))
     session.run("pytest", "-v", "-m", "fresh_clone", "tests/test_readme.py")
 

@@ -143,11 +143,12 @@ def resolve_paths(submission: str | None, truth: str | None, data: str | None) -
 
 def _raw_of_test_crops(data: str | None) -> dict[str, str]:
     """Return the raw volume of each test crop whose data set lies in the data folder."""
-    from csc_data.challenge import get_test_crops
+    from csc_data.manifest import load_test_crops
     from csc_data.settings import load_settings
 
     settings = load_settings(data=data)
-    places = {f"crop{crop.id}": settings.path("raw", dataset=crop.dataset) for crop in get_test_crops().values()}
+    crops = load_test_crops(settings).values()
+    places = {f"crop{crop.id}": settings.path("raw", dataset=crop.dataset) for crop in crops}
     return {name: str(path) for name, path in places.items() if path.is_dir()}
 
 
