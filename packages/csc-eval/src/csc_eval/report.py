@@ -19,7 +19,7 @@ h1,h2,h3{line-height:1.2}table{border-collapse:collapse;margin:1rem 0}
 td,th{padding:.25rem .7rem;border-bottom:1px solid #ddd;text-align:right;font-variant-numeric:tabular-nums}
 td:first-child,th:first-child{text-align:left}figure{margin:1.5rem 0}img{max-width:100%}
 .bad{color:#a40000}.hit{color:#2c7fb8}.miss{color:#c2790d}.alarm{color:#b5179e}
-.bar{display:inline-block;height:.7rem;background:#2c7fb8;vertical-align:middle}
+td:has(.bar){text-align:left}.bar{display:inline-block;height:.7rem;background:#2c7fb8;vertical-align:middle}
 @media(prefers-color-scheme:dark){body{background:#16181b;color:#e6e6e6}td,th{border-color:#3a3d42}img{background:#fff}}
 """
 
