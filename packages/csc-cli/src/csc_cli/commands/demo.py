@@ -14,7 +14,7 @@ import click
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed is another tissue."
 )
 def demo(out: str, quick: bool, seed: int) -> None:
-    """Write a small synthetic challenge, train on it, and score the result, in about four minutes on two cores.
+    """Write a small synthetic challenge, train on it, and score the result, in about three minutes on two cores.
 
     Run again in the same folder, it goes on where it stopped.
     """
