@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
@@ -64,3 +65,23 @@ def test_run_again_in_its_folder_it_computes_nothing_anew(quick_demo, run_csc):
     assert result.returncode == 0, result.stderr
     assert (folder / "csc-demo/result.json").read_text("utf-8") == before
     assert {path: path.stat().st_mtime_ns for path in (folder / "csc-demo/checkpoints").iterdir()} == checkpoints
+
+
+def test_the_validation_crops_are_predicted_and_scored_as_test_crops_are(quick_demo, run_csc, tmp_path):
+    data = tmp_path / "csc-demo"
+    shutil.copytree(quick_demo[0] / "csc-demo", data)
+    refused = run_csc("evaluate", "--data", "csc-demo", "--datasplit", "csc-demo/datasplit.csv", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "csc predict --crops validation" in refused.stderr
+    config = "csc-demo/train_3D.py"
+    for arguments in (
+        ("predict", config, "--data", "csc-demo", "--crops", "validation"),
+        ("process", config, "--data", "csc-demo"),
+        ("evaluate", "--data", "csc-demo", "--datasplit", "csc-demo/datasplit.csv", "-r", "validation.json"),
+    ):
+        result = run_csc(*arguments, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+    scored = json.loads((tmp_path / "validation_extended.json").read_text("utf-8"))
+    [row] = [row for row in read_datasplit(data / "datasplit.csv") if row.usage == "validate"]
+    assert set(scored[row.crop]) == set(row.classes)
+    assert "portal" not in result.stdout

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from csc_data.arrays import create_array, ensure_groups
-from csc_data.crops import find_crops
-from csc_data.datasplit import read_datasplit, write_datasplit
+from csc_data.crops import find_crops, validation_crops
+from csc_data.datasplit import SplitRow, read_datasplit, write_datasplit
 from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_data.geometry import Grid
 from csc_data.settings import Settings
@@ -143,3 +143,21 @@ def test_splits_that_cannot_be_made_are_refused(settings, add):
     for share in (1.0, -0.1, float("nan")):
         with pytest.raises(InvalidArgumentError, match="validation_share"):
             make_datasplit(settings, validation_share=share)
+
+
+def test_validation_crops_lie_where_their_annotations_do(settings, add):
+    add("jrc_a", "crop7", er=3, mito=2)
+    add("jrc_a", "crop8", er=3)
+
+    def row(usage, crop, *classes):
+        labels = settings.path("labels", dataset="jrc_a", crop=crop, class_name="x").parent
+        raw = settings.path("raw", dataset="jrc_a")
+        return SplitRow(usage=usage, raw=str(raw), labels=str(labels), classes=classes)
+
+    [crop] = validation_crops([row("train", "crop8", "er"), row("validate", "crop7", "er", "mito")])
+    assert (crop.id, crop.dataset, crop.classes) == (7, "jrc_a", ("er", "mito"))
+    assert (crop.voxel_size, crop.translation, crop.shape) == (GRID.voxel_size, GRID.translation, GRID.shape)
+    with pytest.raises(MissingDataError, match="no validation crop"):
+        validation_crops([row("train", "crop8", "er")])
+    with pytest.raises(InvalidArgumentError, match="crop234"):
+        validation_crops([row("validate", "mine", "er")])

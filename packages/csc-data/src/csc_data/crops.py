@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from csc_data.arrays import child_names
-from csc_data.errors import CscError, MissingDataError, Problem
+from csc_data.arrays import child_names, join
+from csc_data.challenge import TestCrop
+from csc_data.datasplit import SplitRow
+from csc_data.errors import CscError, InvalidArgumentError, MissingDataError, Problem
 from csc_data.settings import Settings
 from csc_data.volumes import open_volume
 
@@ -67,6 +70,48 @@ def find_crops(settings: Settings, classes: Sequence[str] | None = None) -> tupl
     if not folders:
         raise MissingDataError(f"{root} holds no annotated crop (looked for {pattern})")
     return crops, left_out
+
+
+def validation_crops(rows: Sequence[SplitRow]) -> tuple[TestCrop, ...]:
+    """Return the validation crops of a datasplit in the form of test crops, to predict and score them alike.
+
+    Parameters
+    ----------
+    rows : sequence of SplitRow
+        A datasplit; rows of one crop count once.
+
+    Returns
+    -------
+    tuple of TestCrop
+        On the lattice of the annotation's finest level.
+
+    Raises
+    ------
+    MissingDataError
+        If the datasplit validates nothing, or an annotation is not there.
+    InvalidArgumentError
+        If the name of a crop has no number.
+    """
+    crops: dict[str, TestCrop] = {}
+    for row in rows:
+        if row.usage != "validate" or row.labels in crops:
+            continue
+        digits = row.crop.removeprefix("crop")
+        if not digits.isdigit():
+            raise InvalidArgumentError(f"{row.labels}: the name of a crop must be like crop234")
+        grids = [open_volume(join(row.labels, name)).levels[0].grid for name in row.classes]
+        grid = min(grids, key=lambda one: math.prod(one.voxel_size))
+        crops[row.labels] = TestCrop(
+            id=int(digits),
+            dataset=row.dataset,
+            voxel_size=grid.voxel_size,
+            translation=grid.translation,
+            shape=grid.shape,
+            classes=row.classes,
+        )
+    if not crops:
+        raise MissingDataError("the datasplit has no validation crop")
+    return tuple(crops.values())
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

@@ -46,7 +46,7 @@ def run_evaluate(
         arguments = scoring_arguments(options)
         with _executor(scheduler) as executor, _progress(quiet=quiet) as progress:
             result = score_submission(submission_path, truth_path, executor=executor, progress=progress, **arguments)
-        click.echo(render_result(result))
+        click.echo(render_result(result, to_submit=datasplit is None))
         written: list[Path] = []
         if result_file is not None:
             written += write_results(result, result_file)
@@ -191,13 +191,13 @@ def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.4f}"
 
 
-def render_result(result: SubmissionScore) -> str:
+def render_result(result: SubmissionScore, *, to_submit: bool = True) -> str:
     """Return the scores of a submission as text: classes, overall, worst crops, and what is to be known of them."""
     parts = [f"rules: {result.rules}", _class_table(result), _overall(result)]
     parts += [_overall(other) for other in result.alternatives]
     if result.differences:
         parts.append(_differences(result))
-    parts += _remarks(result)
+    parts += _remarks(result, to_submit=to_submit)
     return "\n\n".join(part for part in parts if part)
 
 
@@ -254,7 +254,7 @@ def _differences(result: SubmissionScore) -> str:
     return "\n".join(lines)
 
 
-def _remarks(result: SubmissionScore) -> list[str]:
+def _remarks(result: SubmissionScore, *, to_submit: bool) -> list[str]:
     by_status: dict[str, list[str]] = {}
     differing = []
     for crop, labels in result.crops.items():
@@ -268,7 +268,7 @@ def _remarks(result: SubmissionScore) -> list[str]:
             remarks.append(f"{words}: {_listed(by_status[status])}")
     if result.ignored:
         remarks.append(f"ignored, as the truth has none: {_listed(result.ignored)}")
-    if differing or result.portal_differs:
+    if to_submit and (differing or result.portal_differs):  # the portal never sees validation crops
         remarks.append(
             "\n".join(["the portal would say otherwise:", *(f"  {n}" for n in result.portal_differs), *differing])
         )

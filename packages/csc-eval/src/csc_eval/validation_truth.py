@@ -182,6 +182,6 @@ def gather_predictions(truth: ValidationTruth, settings: Settings | str | None =
     if not folders:
         raise MissingDataError(
             f"there are no predictions of {', '.join(sorted(truth.crops))} below {known.root}; "
-            "`csc predict` makes them, or name a submission"
+            "`csc predict --crops validation` makes them, or name a submission"
         )
     return GatheredStore(folders)

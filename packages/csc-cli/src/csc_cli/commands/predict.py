@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import click
 
-from csc_cli.options import crops_option, data_option, existing_option, overwrite_option, split_names
+from csc_cli.options import data_option, existing_option, overwrite_option, split_names
 
 
 @click.command()
 @click.argument("config", type=click.Path())
-@crops_option
+@click.option(
+    "-c",
+    "--crops",
+    metavar="IDS",
+    help="Test crops, separated by commas (557 or crop557), or `validation` for those of the datasplit [default: all].",
+)
 @click.option("--checkpoint", metavar="WHICH", help="best, latest, untrained, or a file [default: what CONFIG says].")
 @click.option("--device", help="cuda, mps or cpu [default: the first of them that is there].")
 @existing_option
@@ -26,7 +31,8 @@ def predict(
 ) -> None:
     """Predict the test crops with the network of CONFIG, an experiment file (.py, .toml) or a checkpoint (.pth).
 
-    Finished blocks are recorded: a run that was killed goes on where it stopped.
+    Finished blocks are recorded: a run that was killed goes on where it stopped. What `--crops validation` predicts is
+    scored by `csc evaluate --datasplit`.
     """
     from csc_cli.stages import predict_crops
     from csc_data.settings import load_settings

@@ -10,6 +10,8 @@ from typing import Any
 
 from csc_data.blocks import Existing
 from csc_data.challenge import TestCrop
+from csc_data.crops import validation_crops
+from csc_data.datasplit import read_datasplit
 from csc_data.errors import CscError, Problem
 from csc_data.experiment import is_being_read
 from csc_data.manifest import load_test_crops, select_crops
@@ -23,9 +25,12 @@ from csc_train.prediction.results import (
     PredictProgress,
     PredictResult,
 )
-from csc_train.prediction.source import load_predictor
+from csc_train.prediction.source import Predictor, load_predictor
 from csc_train.prediction.tiling import plan_tiling
 from csc_train.settings import TrainSettings
+
+VALIDATION = "validation"
+"""Stands for the validation crops of the datasplit where crops are named."""
 
 
 def predict(
@@ -52,7 +57,8 @@ def predict(
     settings : csc_data.settings.Settings, optional
         Where data lies; the user's by default.
     crops : sequence of str, optional
-        Which crops, such as ``crop557`` or ``557``; those of the experiment, else all, by default.
+        Which test crops, such as ``crop557`` or ``557``; ``validation`` stands for the validation crops of the
+        datasplit. Those of the experiment, else all test crops, by default.
     existing : {"resume", "refuse", "overwrite"}
         What to do with output that is there.
     progress : callable, optional
@@ -82,7 +88,7 @@ def predict(
     tiling = plan_tiling(
         predictor.patch, patch_shape=options.patch_shape, halo=options.halo, output_chunks=options.output_chunks
     )
-    chosen = select_crops(load_test_crops(folder), crops if crops is not None else options.crops)
+    chosen = _choose_crops(crops if crops is not None else options.crops, predictor, folder)
     fabric = make_fabric(options.device, options.precision)
     predictor.network.to(fabric.device)
     done: list[CropPrediction] = []
@@ -105,6 +111,15 @@ def predict(
     if problems:
         raise IncompletePredictionError(result)
     return result
+
+
+def _choose_crops(wanted: Sequence[str] | None, predictor: Predictor, settings: Settings) -> tuple[TestCrop, ...]:
+    """Return the test crops that are named, and those that validate where ``validation`` is among the names."""
+    if wanted is None or VALIDATION not in wanted:
+        return select_crops(load_test_crops(settings), wanted)
+    validating = validation_crops(read_datasplit(predictor.datasplit or settings.path("datasplit")))
+    others = [name for name in wanted if name != VALIDATION]
+    return (*validating, *select_crops(load_test_crops(settings), others))
 
 
 def _reporter(progress: PredictCallback | None, crop: TestCrop, number: int, crops: int) -> Any:

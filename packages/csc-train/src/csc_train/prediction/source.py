@@ -41,6 +41,8 @@ class Predictor:
     raw_range : pair of float
         What raw is scaled to.
     options : PredictSettings
+    datasplit : Path or None
+        The one that the experiment names.
     """
 
     network: nn.Module
@@ -50,6 +52,7 @@ class Predictor:
     patch: PatchShape
     raw_range: tuple[float, float]
     options: PredictSettings
+    datasplit: Path | None = None
 
 
 def load_predictor(source: str | PathLike[str] | TrainSettings, **overrides: Any) -> Predictor:
@@ -95,6 +98,7 @@ def load_predictor(source: str | PathLike[str] | TrainSettings, **overrides: Any
         patch=_patch_shape(description, path),
         raw_range=_raw_range(description, path),
         options=options,
+        datasplit=training.datasplit_path if training is not None else None,
     )
 
 
