@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import zipfile
 
 import pytest
 
@@ -74,8 +75,11 @@ def test_the_validation_crops_are_predicted_and_scored_as_test_crops_are(quick_d
     assert refused.returncode == 1
     assert "csc predict --crops validation" in refused.stderr
     config = "csc-demo/train_3D.py"
+    assert run_csc("predict", config, "--data", "csc-demo", "--crops", "validation", cwd=tmp_path).returncode == 0
+    refused = run_csc("evaluate", "--data", "csc-demo", "--datasplit", "csc-demo/datasplit.csv", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "probabilities; `csc process`" in refused.stderr
     for arguments in (
-        ("predict", config, "--data", "csc-demo", "--crops", "validation"),
         ("process", config, "--data", "csc-demo"),
         ("evaluate", "--data", "csc-demo", "--datasplit", "csc-demo/datasplit.csv", "-r", "validation.json"),
     ):
@@ -85,3 +89,30 @@ def test_the_validation_crops_are_predicted_and_scored_as_test_crops_are(quick_d
     [row] = [row for row in read_datasplit(data / "datasplit.csv") if row.usage == "validate"]
     assert set(scored[row.crop]) == set(row.classes)
     assert "portal" not in result.stdout
+
+
+def test_a_datasplit_that_somebody_edited_is_kept_beside_the_new_one(quick_demo, run_csc, tmp_path):
+    data = tmp_path / "csc-demo"
+    shutil.copytree(quick_demo[0] / "csc-demo", data)
+    edited = (data / "datasplit.csv").read_text("utf-8").replace('"validate"', '"train"')
+    (data / "datasplit.csv").write_text(edited, "utf-8")
+    result = run_csc("make-datasplit", "--data", "csc-demo", "--classes", "mito", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (data / "datasplit.csv.bak").read_text("utf-8") == edited
+    assert "datasplit.csv.bak" in result.stdout
+
+
+def test_what_is_no_longer_there_is_no_longer_packed(quick_demo, run_csc, tmp_path):
+    data = tmp_path / "csc-demo"
+    shutil.copytree(quick_demo[0] / "csc-demo", data)
+    shutil.rmtree(next((data / "processed").rglob("crop501/mito")))
+    result = run_csc("pack-results", "--data", "csc-demo", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "missing: crop501: mito" in result.stdout
+    assert not (data / "submission.zarr/crop501/mito").exists()
+    with zipfile.ZipFile(data / "submission.zip") as archive:
+        assert not [name for name in archive.namelist() if name.startswith("crop501/mito/")]
+    failed = run_csc("pack-results", "predictions", "--data", "csc-demo", "--overwrite", cwd=tmp_path)
+    assert failed.returncode == 1
+    assert not (data / "submission.zip").exists()
+    assert not list((data / "submission.zarr").glob("crop*/*/.zarray"))

@@ -86,9 +86,8 @@ def toolbox_errors() -> tuple[type[Exception], ...]:
 )
 @click.version_option(package_name="csc-cli", prog_name="csc")
 def csc() -> None:
-    r"""CellMap Segmentation Challenge: from data to score.
+    """CellMap Segmentation Challenge: from data to score.
 
-    \b
     Start with `csc demo`: it makes a small challenge and runs the whole path on it.
     Each command says what it did and what comes next. Data lies in ./data unless
     --data, CSC_DATA or `csc config set data DIR` says otherwise.

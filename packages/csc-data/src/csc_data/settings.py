@@ -165,10 +165,12 @@ def read_settings_file(file: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ProblemsError(str(file), [Problem(where="file", what=f"is no valid TOML: {error}")]) from error
+        raise ProblemsError(
+            str(file), [Problem(where="file", what=f"is no valid TOML: {error}", remedy="edit or delete it")]
+        ) from error
     problems = [problem for name, value in values.items() if (problem := _check(name, value))]
     if problems:
-        raise ProblemsError(str(file), problems)
+        raise ProblemsError(f"{file} (edit or delete it)", problems)
     return values
 
 

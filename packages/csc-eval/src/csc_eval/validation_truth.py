@@ -14,9 +14,11 @@ from typing import Any, Literal
 import numpy as np
 
 from csc_data.arrays import create_array
+from csc_data.arrays import read_attributes as read_stored_attributes
 from csc_data.datasplit import SplitRow, read_datasplit
-from csc_data.errors import CscError, MissingDataError
+from csc_data.errors import CscError, InvalidArgumentError, MissingDataError
 from csc_data.settings import Settings, load_settings
+from csc_data.stored_values import StoredValues
 from csc_data.volumes import Level, Volume, grid_attributes, open_volume
 from csc_eval.align import is_instance_class
 from csc_eval.arrays import Array, Shape
@@ -25,6 +27,8 @@ from csc_eval.runs import encode_runs
 from csc_eval.stores import GatheredStore
 
 CHUNKS = (128, 128, 128)
+
+_KINDS = {"probability": "probabilities", "logit": "logits", "distance": "distances"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +166,16 @@ def _encoding(level: Level, volume: Volume) -> tuple[int, int | None]:
     return 0, None
 
 
+def _check_labels(folder: Path, classes: Sequence[str]) -> None:
+    """Refuse probabilities: scored as they are, every grey value would be an instance."""
+    for name in classes:
+        stored = StoredValues.from_attributes(read_stored_attributes(folder / name))
+        if stored is not None and stored.kind != "label":
+            raise InvalidArgumentError(
+                f"{folder / name} holds {_KINDS[stored.kind]}; `csc process` makes labels of them"
+            )
+
+
 def gather_predictions(truth: ValidationTruth, settings: Settings | str | None = None) -> GatheredStore:
     """Return the predictions of a truth's crops, processed ones where there are any, as one submission.
 
@@ -169,6 +183,8 @@ def gather_predictions(truth: ValidationTruth, settings: Settings | str | None =
     ------
     MissingDataError
         If there is none for any crop.
+    InvalidArgumentError
+        If they are probabilities, logits or distances, not labels.
     """
     known = settings if isinstance(settings, Settings) else load_settings(data=settings)
     folders = {}
@@ -177,6 +193,7 @@ def gather_predictions(truth: ValidationTruth, settings: Settings | str | None =
             # The template ends in the class; the crop is the folder above it.
             folder = known.path(kind, dataset=row.dataset, crop=crop, class_name="class").parent
             if folder.is_dir():
+                _check_labels(folder, row.classes)
                 folders[crop] = folder
                 break
     if not folders:

@@ -171,14 +171,19 @@ def pack_results(
         )
     if existing == "resume":
         _check_existing(plans)
+    archive_path = folder.with_suffix(".zip")
+    if zip:
+        # From here on the folder changes; a run that ends early must not leave a zip that looks like its result.
+        archive_path.unlink(missing_ok=True)
     total, base = sum(len(plan.blocks) for plan in plans), 0
     for plan in plans:
         rows.append(_pack_one(plan, existing, shift_progress(progress, base, total)))
         base += len(plan.blocks)
+    _remove_stale(rows, folder)
     packed = any(row.status in ("packed", "there") for row in rows)
     ensure_groups(folder)
     report = check_submission(folder, settings=settings, crops=crops)
-    archive = write_zip(folder, folder.with_suffix(".zip")) if zip and packed else None
+    archive = write_zip(folder, archive_path) if zip and packed else None
     return PackResult(rows=_with_counts(rows, report), destination=folder, archive=archive, report=report)
 
 
@@ -199,6 +204,15 @@ def _plan(
             except CscError as error:
                 rows.append(dataclasses.replace(row, reason=str(error)))
     return rows, plans
+
+
+def _remove_stale(rows: Sequence[PackedArray], folder: Path) -> None:
+    """Remove what an earlier run packed for a class that is now missing or failed: it would be handed in unseen."""
+    for row in rows:
+        target = folder / row.crop / row.class_name
+        if row.status in ("missing", "failed") and ATTRIBUTE in read_attributes(target):
+            logger.warning("%s is of an earlier run and was removed: it is %s now", target, row.status)
+            shutil.rmtree(target)
 
 
 def _made_with(plan: FitPlan) -> object:

@@ -196,7 +196,7 @@ class PredictSettings:
         None, doc="type it is stored in; uint8 (255 stands for 1) for probabilities, float16 for logits by default"
     )
     crops: tuple[str, ...] | None = setting(
-        None, doc="test crops to predict, or validation for those of the datasplit; all test crops by default"
+        None, doc="""test crops to predict, or ["validation"] for those of the datasplit; all test crops by default"""
     )
     raw_range: tuple[float, float] | None = setting(
         None, doc="for checkpoints that do not store what raw is scaled to; else it must agree"

@@ -119,14 +119,16 @@ def _prepare(options: DemoOptions, settings: Settings) -> Path:
 
 
 def _split(settings: Settings, options: DemoOptions) -> None:
-    from csc_data.datasplit import write_datasplit
+    from csc_data.datasplit import read_datasplit, write_datasplit
     from csc_data.splitting import make_datasplit
 
     with stage(2, "make-datasplit") as report:
-        split = make_datasplit(settings, classes=CLASSES, seed=options.seed)
-        write_datasplit(settings.path("datasplit"), split.rows)
-        validating = sum(row.usage == "validate" for row in split.rows)
-        report.text = f"{plural(len(split.rows) - validating, 'crop')} to train, {validating} to validate"
+        file = settings.path("datasplit")
+        if not file.exists():  # an earlier run wrote it, and somebody may have edited it since
+            write_datasplit(file, make_datasplit(settings, classes=CLASSES, seed=options.seed).rows)
+        rows = read_datasplit(file)
+        validating = sum(row.usage == "validate" for row in rows)
+        report.text = f"{plural(len(rows) - validating, 'crop')} to train, {validating} to validate"
 
 
 def _train(settings: Settings, config: Path) -> None:

@@ -63,6 +63,7 @@ def pack_crops(
     say(f"packed {plural(len(result.packed), 'volume')} ({found}): {where}")
     if result.failed or result.report.errors:
         raise click.ClickException("the submission is not whole, see above")
+    say("next: csc evaluate, where there is a truth to score against; else upload the zip")
     return result
 
 

@@ -43,6 +43,7 @@ def predict_crops(
     say(table(["crop", "voxels", "blocks", "of them before", "seconds"], rows))
     source = f"with {result.checkpoint}" if result.checkpoint else "with random weights"
     say(f"predicted {describe_prediction(result)} {source}: in {settings.root / 'predictions'}")
+    say("next: csc process CONFIG")
     return result
 
 

@@ -53,6 +53,12 @@ def split_crops(
         say(f"{summary}; nothing was written (--dry-run)")
         return split
     file = Path(csv_path) if csv_path else settings.path("datasplit")
+    before = file.read_bytes() if file.exists() else None
     write_datasplit(file, split.rows)
+    if before is not None and before != file.read_bytes():
+        backup = file.with_name(f"{file.name}.bak")  # somebody may have edited it
+        backup.write_bytes(before)
+        say(f"  the former {file.name} is now {backup}")
     say(f"{summary}: wrote {file}")
+    say("next: csc train CONFIG")
     return split

@@ -20,12 +20,14 @@ def train_model(config: str, settings: Settings, **overrides: Any) -> TrainResul
     with epoch_reporter() as report:
         result = train(config, settings=settings, progress=report, **overrides)
     if result.resumed_from and not result.records:
-        say(f"nothing to do: {result.resumed_from} is of the last epoch; raise `epochs` to go on")
+        say(f"nothing to do: {result.resumed_from} is of the last epoch")
+        say("next: raise `epochs` to go on, or choose another `model_name` to train anew")
     elif result.records:
         known = result.best_value is not None and result.best_epoch is not None
         best = f", the best of epoch {result.best_epoch}" if known else ""
         count = plural(len(result.records), "epoch")
         say(f"trained {count} in {result.seconds:.0f} s; checkpoint {result.latest_checkpoint}{best}")
+        say(f"next: csc predict {config}")
     return result
 
 
