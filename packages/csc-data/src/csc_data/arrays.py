@@ -20,6 +20,7 @@ import zarr.errors
 from numcodecs import Blosc
 
 from csc_data.errors import ExistingOutputError, MissingDataError, UnreadableDataError
+from csc_data.files import replace_text
 
 ZARR_3 = int(zarr.__version__.split(".")[0]) >= 3
 
@@ -255,7 +256,4 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a JSON object under a temporary name, then rename it, so that no reader sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    temporary.write_text(json.dumps(value, indent=2), encoding="utf-8")
-    temporary.replace(path)
+    replace_text(path, json.dumps(value, indent=2))

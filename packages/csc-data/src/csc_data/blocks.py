@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from csc_data.errors import CscError, ExistingOutputError, InvalidArgumentError, UnreadableDataError
+from csc_data.files import replace_text
 from csc_data.geometry import Shape, as_shape
 
 Existing = Literal["resume", "refuse", "overwrite"]
@@ -198,10 +199,7 @@ class Ledger:
     def start(self) -> None:
         """Begin an empty record."""
         self.finished = set()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
-        temporary.write_text(json.dumps(self.fingerprint) + "\n", encoding="utf-8")
-        temporary.replace(self.path)
+        replace_text(self.path, json.dumps(self.fingerprint) + "\n")
 
     def mark(self, index: int) -> None:
         """Record a finished block."""

@@ -19,6 +19,7 @@ from typing import Literal
 
 from csc_data.arrays import is_remote, join
 from csc_data.errors import MissingDataError, Problem, ProblemsError
+from csc_data.files import replace_text
 
 Usage = Literal["train", "validate"]
 
@@ -155,7 +156,4 @@ def write_datasplit(path: str | os.PathLike[str], rows: Iterable[SplitRow]) -> N
         raw_store, raw_path = split_store(row.raw)
         label_store, label_path = split_store(row.labels)
         writer.writerow([row.usage, raw_store, raw_path, label_store, f"{label_path}/[{','.join(row.classes)}]"])
-    file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f"{file.name}.{os.getpid()}.part")
-    temporary.write_text(text.getvalue(), encoding="utf-8")
-    temporary.replace(file)
+    replace_text(file, text.getvalue())

@@ -19,6 +19,7 @@ import platformdirs
 import tomli_w
 
 from csc_data.errors import Problem, ProblemsError
+from csc_data.files import replace_text
 
 ENVIRONMENT = {"data": "CSC_DATA"}
 """Settings that an environment variable overrides."""
@@ -189,10 +190,7 @@ def store_setting(name: str, value: str, file: Path | None = None) -> Path:
     values = read_settings_file(place)
     # A relative folder would mean another place in each working directory.
     values[name] = str(Path(value).expanduser().absolute()) if name == "data" else value
-    place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = place.with_name(f"{place.name}.{os.getpid()}.part")
-    temporary.write_text(tomli_w.dumps(values), encoding="utf-8")
-    temporary.replace(place)
+    replace_text(place, tomli_w.dumps(values))
     return place
 
 
