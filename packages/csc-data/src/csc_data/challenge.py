@@ -24,8 +24,8 @@ class UnknownClassError(InvalidArgumentError):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        near = difflib.get_close_matches(name, label_classes(), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "`csc classes` lists them"
+        near = nearest_class(name)
+        hint = f"did you mean {near!r}?" if near else "`csc classes` lists them"
         super().__init__(f"the challenge has no class {name!r}; {hint}")
 
     def __reduce__(self) -> tuple[type[UnknownClassError], tuple[str]]:
@@ -122,6 +122,16 @@ def get_class(name: str) -> LabelClass:
         return label_classes()[name]
     except KeyError:
         raise UnknownClassError(name) from None
+
+
+def nearest_class(name: str) -> str | None:
+    """Return the class whose name is most like a misspelt one; None if none is like it.
+
+    >>> nearest_class("mitto")
+    'mito'
+    """
+    near = difflib.get_close_matches(name, label_classes(), n=1)
+    return near[0] if near else None
 
 
 @functools.cache

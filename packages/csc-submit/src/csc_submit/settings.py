@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -142,10 +141,10 @@ def _pick(value: ValueT | Mapping[str, ValueT], class_name: str, default: ValueT
 
 
 def _class_problem(where: str, name: str) -> Problem | None:
-    from csc_data.challenge import label_classes
+    from csc_data.challenge import label_classes, nearest_class
 
     if name in label_classes():
         return None
-    near = difflib.get_close_matches(name, label_classes(), n=1)
-    remedy = f"did you mean {near[0]!r}?" if near else "`csc classes` lists them"
+    near = nearest_class(name)
+    remedy = f"did you mean {near!r}?" if near else "`csc classes` lists them"
     return Problem(where=where, what=f"the challenge has no class {name!r}", remedy=remedy)

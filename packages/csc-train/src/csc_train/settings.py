@@ -6,14 +6,13 @@ be a name or an object of torch, a Python experiment file gives the object.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
-from csc_data.challenge import label_classes
+from csc_data.challenge import label_classes, nearest_class
 from csc_data.errors import Problem, ProblemsError
 from csc_data.experiment import build_settings, read_experiment, setting
 from csc_data.loader.array_info import ArrayInfo
@@ -122,7 +121,7 @@ class TrainSettings:
             yield Problem(where="classes", what="names a class twice")
         unknown = [name for name in self.classes if name not in label_classes()]
         for name in unknown:
-            yield Problem(where="classes", what=f"the challenge has no class {name!r}", remedy=_nearest_class(name))
+            yield Problem(where="classes", what=f"the challenge has no class {name!r}", remedy=_class_hint(name))
         if not self.raw_range[0] < self.raw_range[1]:
             yield Problem(where="raw_range", what=f"the first must be smaller, got {self.raw_range}")
         if self.input_array_info.flat != self.target.flat:
@@ -140,9 +139,9 @@ class TrainSettings:
                 yield Problem(where="model_save_path", what=f"{self.model_save_path!r} must hold {{{name}}}")
 
 
-def _nearest_class(name: str) -> str:
-    near = difflib.get_close_matches(name, label_classes(), n=1)
-    return f"did you mean {near[0]}?" if near else "`csc classes` lists them"
+def _class_hint(name: str) -> str:
+    near = nearest_class(name)
+    return f"did you mean {near}?" if near else "`csc classes` lists them"
 
 
 def _choice(name: str, value: Any, known: tuple[str, ...], instance: str | None = None) -> Iterator[Problem]:
