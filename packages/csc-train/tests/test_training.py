@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import math
 import subprocess
 import sys
@@ -321,12 +322,14 @@ def test_two_processes_train_one_network(data_folder, tmp_path):
             device, devices = "cpu", 2
             datasplit_path = {str(data_folder.settings.path("datasplit"))!r}
             if __name__ == "__main__":
-                import os
+                import json, os
+                from pathlib import Path
                 from csc_train import train
                 result = train(__file__)
-                rank = os.environ.get("LOCAL_RANK", "0")
                 numbers = [(record.loss, record.validation.iou) for record in result.records]
-                print("RESULT", rank, len(result.checkpoints), numbers)
+                # Into a file each: lines of two processes mix in one pipe.
+                rank = os.environ.get("LOCAL_RANK", "0")
+                Path(f"result_{{rank}}.json").write_text(json.dumps([len(result.checkpoints), numbers]))
             """
         )
     )
@@ -334,7 +337,7 @@ def test_two_processes_train_one_network(data_folder, tmp_path):
         [sys.executable, "-W", "ignore", str(file)], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    lines = sorted(line for line in done.stdout.splitlines() if line.startswith("RESULT"))
-    assert [line.split()[1:3] for line in lines] == [["0", "2"], ["1", "0"]]
-    assert lines[0].split(maxsplit=3)[3] == lines[1].split(maxsplit=3)[3]
+    results = [json.loads((tmp_path / f"result_{rank}.json").read_text()) for rank in (0, 1)]
+    assert [checkpoints for checkpoints, _ in results] == [2, 0]
+    assert results[0][1] == results[1][1]
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["3d_unet_s_1.pth", "3d_unet_s_2.pth"]
