@@ -1,4 +1,74 @@
 import importlib.util
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
 
 # The loader is the extra csc-data[torch]; without it, its tests have nothing to run on.
 collect_ignore_glob = [] if importlib.util.find_spec("torch") else ["loader/*"]
+
+
+class RunningServer:
+    """An S3 server in a process of its own; the folders of `root` are its buckets. See s3_server.py for the options.
+
+    Use it as a context, or call `stop`.
+    """
+
+    def __init__(self, root: Path, **options: Any) -> None:
+        arguments = []
+        for name, value in options.items():
+            for one in value if isinstance(value, list | tuple) else [value]:
+                arguments += [f"--{name.replace('_', '-')}", str(one)]
+        script = Path(__file__).with_name("s3_server.py")
+        self.process = subprocess.Popen(
+            [sys.executable, str(script), str(root), *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            self.stop()
+            raise RuntimeError("the S3 server did not start, see stderr")
+        self.endpoint: str = json.loads(line)["endpoint"]
+
+    def stats(self) -> dict[str, int]:
+        """Counts of requests (get, head, list), faults and bytes since the start."""
+        # Not through a proxy that the environment may name.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"{self.endpoint}/-/stats", timeout=60) as answer:
+            counts: dict[str, int] = json.load(answer)
+        return {name: counts.get(name, 0) for name in (*counts, "get", "head", "list", "errors", "cuts", "stalled")}
+
+    def stop(self) -> None:
+        """End the process and close its pipes."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.wait(timeout=60)
+        self.process.stdout.close()
+
+    def __enter__(self) -> "RunningServer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_server_class() -> type[RunningServer]:
+    """For fixtures that live longer than a test."""
+    return RunningServer
+
+
+@pytest.fixture
+def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A factory of S3 servers: ``s3_server(root, latency=0.03, errors=0.02).endpoint``; they stop with the test."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1,localhost")
+    with ExitStack() as stack:
+        yield lambda root, **options: stack.enter_context(RunningServer(Path(root), **options))
