@@ -5,7 +5,8 @@ the rule that scales raw, patches and how they are turned) are used by predictio
 ``csc-data[torch]``; torch is imported when a loader is made, not before.
 """
 
-from csc_data.loader.annotations import ABSENT, PRESENT, UNKNOWN, AnnotatedCrop, open_crop
+from csc_data.encoding import ABSENT, PRESENT, UNKNOWN
+from csc_data.loader.annotations import AnnotatedCrop, open_crop
 from csc_data.loader.array_info import ArrayInfo
 from csc_data.loader.cache import VolumeCache
 from csc_data.loader.counts import ClassCounts, count_classes

@@ -1,8 +1,7 @@
 """An annotated crop: its raw, and for every class what is known there.
 
 Voxels get one of three codes: absent (0), present (1), unknown (255). Unknown is everything outside the annotated
-box, classes that nobody annotated in the crop, and values that the annotation's own metadata calls unknown
-(``cellmap/annotation/annotation_type/encoding``, https://github.com/janelia-cellmap/cellmap-schemas).
+box, classes that nobody annotated in the crop, and values that the annotation's own metadata calls unknown.
 """
 
 from __future__ import annotations
@@ -12,37 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from csc_data.arrays import join
 from csc_data.challenge import label_classes
 from csc_data.datasplit import SplitRow
+from csc_data.encoding import Codes, Encoding, read_encoding
 from csc_data.errors import MissingDataError
 from csc_data.geometry import Roi
 from csc_data.volumes import Level, Volume, open_volume
-
-ABSENT, PRESENT, UNKNOWN = 0, 1, 255
-
-Codes = npt.NDArray[np.uint8]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Encoding:
-    """Which stored values of an annotation say absent and unknown; all others say present."""
-
-    absent: int | None = 0
-    unknown: int | None = None
-
-    def encode(self, values: npt.NDArray[Any]) -> Codes:
-        """Return the codes of stored values, uint8 of the same shape."""
-        codes: Codes
-        if self.absent is None:
-            codes = np.ones(values.shape, dtype=np.uint8)
-        else:
-            codes = (values != self.absent).view(np.uint8)
-        if self.unknown is not None:
-            codes[values == self.unknown] = UNKNOWN
-        return codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,29 +114,8 @@ def _open_class(row: SplitRow, name: str) -> tuple[Volume, ...]:
 
 def _open_codes(path: str) -> Volume:
     volume = open_volume(path)
-    group = _annotation(volume.attributes)
     levels = []
     for level in volume.levels:
-        encoding = read_encoding(_annotation(dict(level.array.attrs)) or group)
+        encoding = read_encoding(dict(level.array.attrs)) or read_encoding(volume.attributes) or Encoding()
         levels.append(Level(name=level.name, grid=level.grid, array=EncodedArray(level.array, encoding)))
     return Volume(path=volume.path, levels=tuple(levels), attributes=volume.attributes)
-
-
-def _annotation(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    found: Any = attributes
-    for key in ("cellmap", "annotation", "annotation_type", "encoding"):
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
-
-
-def read_encoding(stored: Mapping[str, Any]) -> Encoding:
-    """Understand an annotation's own words for its values.
-
-    >>> read_encoding({"absent": 0, "present": 1, "unknown": 255})
-    Encoding(absent=0, unknown=255)
-    >>> read_encoding({"unknown": 0, "present": 1})
-    Encoding(absent=None, unknown=0)
-    """
-    unknown = stored.get("unknown")
-    absent = stored.get("absent", None if unknown == 0 else 0)
-    return Encoding(absent=absent, unknown=unknown)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from csc_data.encoding import PRESENT, UNKNOWN, Codes
 from csc_data.geometry import Grid
-from csc_data.loader.annotations import PRESENT, UNKNOWN, Codes
 from csc_data.loader.placement import Position
 
 _SLAB_VOXELS = 1 << 24

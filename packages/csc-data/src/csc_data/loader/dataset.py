@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from csc_data.blocks import BlockGrid
+from csc_data.encoding import Codes
 from csc_data.errors import MissingDataError
 from csc_data.geometry import Grid
-from csc_data.loader.annotations import AnnotatedCrop, Codes
+from csc_data.loader.annotations import AnnotatedCrop
 from csc_data.loader.cache import VolumeCache
 from csc_data.loader.counts import ClassCounts, CropCounts, count_classes, count_crop, find_voxel
 from csc_data.loader.placement import PatchShape, draw_begin

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from csc_data.challenge import get_class_relations
+from csc_data.encoding import ABSENT, PRESENT, UNKNOWN, Codes
 from csc_data.geometry import Grid
-from csc_data.loader.annotations import ABSENT, PRESENT, UNKNOWN, AnnotatedCrop, Codes
+from csc_data.loader.annotations import AnnotatedCrop
 from csc_data.volumes import Volume
 
 _VALUES = np.full(256, np.nan, dtype=np.float32)
