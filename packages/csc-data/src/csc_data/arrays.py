@@ -21,6 +21,8 @@ from numcodecs import Blosc
 
 from csc_data.errors import ExistingOutputError, MissingDataError, UnreadableDataError
 from csc_data.files import replace_text
+from csc_data.paths import is_remote as is_remote
+from csc_data.paths import join as join
 
 ZARR_3 = int(zarr.__version__.split(".")[0]) >= 3
 
@@ -37,19 +39,6 @@ OPENING_ERRORS: tuple[type[Exception], ...] = (
 """What zarr raises when it opens what is damaged or not there."""
 
 _LARGEST_BLOSC_BLOCK = 2**30
-
-
-def join(path: str | os.PathLike[str], *parts: str) -> str:
-    """Join parts to a local path or to a URL."""
-    base = os.fspath(path)
-    if "://" in base:
-        return "/".join([base.rstrip("/"), *(part.strip("/") for part in parts if part)])
-    return str(Path(base, *parts))
-
-
-def is_remote(path: str | os.PathLike[str]) -> bool:
-    """Tell whether the path is a URL that needs fsspec."""
-    return "://" in os.fspath(path)
 
 
 def open_node(path: str | os.PathLike[str]) -> Any:
