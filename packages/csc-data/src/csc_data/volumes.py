@@ -17,13 +17,24 @@ import numpy.typing as npt
 
 from csc_data.arrays import create_array, ensure_groups, is_array, join, open_node
 from csc_data.errors import InvalidArgumentError, UnreadableDataError
-from csc_data.geometry import Grid, Triple, as_shape
+from csc_data.geometry import Grid
+from csc_data.ngff import grid_attributes, grid_from_attributes, multiscale_attributes, multiscales, parse_multiscale
 from csc_data.resampling import Order, resample
+
+__all__ = [
+    "Level",
+    "Volume",
+    "create_multiscale",
+    "downsampled_grid",
+    "grid_attributes",
+    "multiscale_attributes",
+    "open_volume",
+    "parse_multiscale",
+    "write_multiscale",
+]
 
 LEVEL_TOLERANCE = 1e-3
 """Share by which a level's voxel size may exceed the one asked for and still count as equal to it."""
-
-_NM_PER_UNIT = {"nanometer": 1.0, "micrometer": 1e3, "millimeter": 1e6, "angstrom": 0.1, "meter": 1e9}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,12 +143,12 @@ def open_volume(path: str | os.PathLike[str]) -> Volume:
     node = open_node(text)
     attributes = dict(node.attrs)
     if is_array(node):
-        levels = [Level(name="", grid=_grid_from_attributes(text, attributes, node.shape), array=node)]
-    elif "multiscales" in attributes:
-        levels = _multiscale_levels(text, node, attributes["multiscales"])
+        levels = [Level(name="", grid=grid_from_attributes(text, attributes, node.shape), array=node)]
+    elif multiscales(attributes) is not None:
+        levels = _multiscale_levels(text, node, attributes)
     else:
         levels = [
-            Level(name=name, grid=_grid_from_attributes(join(text, name), dict(array.attrs), array.shape), array=array)
+            Level(name=name, grid=grid_from_attributes(join(text, name), dict(array.attrs), array.shape), array=array)
             for name, array in sorted(node.arrays())
         ]
     if not levels:
@@ -146,100 +157,15 @@ def open_volume(path: str | os.PathLike[str]) -> Volume:
     return Volume(path=text, levels=tuple(levels), attributes=attributes)
 
 
-def _multiscale_levels(path: str, group: Any, multiscales: Any) -> list[Level]:
-    try:
-        first = multiscales[0]
-        units = [_NM_PER_UNIT[axis.get("unit", "nanometer")] for axis in first["axes"]]
-        names = [axis["name"] for axis in first["axes"]]
-        outer = first.get("coordinateTransformations", [])
-        levels = []
-        for dataset in first["datasets"]:
-            scale, translation = _compose([*dataset["coordinateTransformations"], *outer])
-            array = group[dataset["path"]]
-            grid = Grid(
-                voxel_size=_in_nm(scale, units), translation=_in_nm(translation, units), shape=tuple(array.shape)
-            )
-            levels.append(Level(name=dataset["path"], grid=grid, array=array))
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        raise UnreadableDataError(
-            f"{path}: its `multiscales` are no three-dimensional OME-NGFF 0.4: {error}"
-        ) from error
-    if names != ["z", "y", "x"]:
-        raise UnreadableDataError(f"{path}: its axes are {names}, expected z, y, x")
+def _multiscale_levels(path: str, group: Any, attributes: Mapping[str, Any]) -> list[Level]:
+    levels = []
+    for place in parse_multiscale(path, attributes):
+        try:
+            array = group[place.name]
+            levels.append(Level(name=place.name, grid=place.grid(array.shape), array=array))
+        except (KeyError, AttributeError, ValueError) as error:
+            raise UnreadableDataError(f"{path}: its level {place.name!r} cannot be opened: {error}") from error
     return levels
-
-
-def _compose(transformations: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float]]:
-    """Chain scales and translations, in the order in which OME-NGFF applies them."""
-    scale, translation = [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]
-    for step in transformations:
-        if step["type"] == "scale":
-            scale = [a * b for a, b in zip(scale, step["scale"], strict=True)]
-            translation = [a * b for a, b in zip(translation, step["scale"], strict=True)]
-        elif step["type"] == "translation":
-            translation = [a + b for a, b in zip(translation, step["translation"], strict=True)]
-        elif step["type"] != "identity":
-            raise ValueError(f"a transformation of type {step['type']!r}, expected scale or translation")
-    return scale, translation
-
-
-def _in_nm(values: Sequence[float], units: Sequence[float]) -> Triple:
-    z, y, x = (float(value) * unit for value, unit in zip(values, units, strict=True))
-    return z, y, x
-
-
-def _grid_from_attributes(path: str, attributes: Mapping[str, Any], shape: Sequence[int]) -> Grid:
-    size = next((attributes[name] for name in ("voxel_size", "resolution", "scale") if name in attributes), None)
-    if size is None:
-        raise UnreadableDataError(
-            f"{path} has neither `multiscales` nor a `voxel_size` attribute, so its place in nm is unknown"
-        )
-    translation = next((attributes[name] for name in ("translation", "offset") if name in attributes), (0, 0, 0))
-    try:
-        return Grid(voxel_size=tuple(size), translation=tuple(translation), shape=as_shape(shape))
-    except (ValueError, TypeError) as error:
-        raise UnreadableDataError(f"{path}: its attributes give no lattice: {error}") from error
-
-
-def grid_attributes(grid: Grid) -> dict[str, list[float] | list[int]]:
-    """Return the attributes that a plain array carries: voxel_size, translation, shape."""
-    return {
-        "voxel_size": list(grid.voxel_size),
-        "translation": list(grid.translation),
-        "shape": list(grid.shape),
-    }
-
-
-def multiscale_attributes(name: str, levels: Sequence[tuple[str, Grid]]) -> dict[str, Any]:
-    """Return the group attributes of a multiscale volume as OME-NGFF 0.4 wants them.
-
-    Parameters
-    ----------
-    name : str
-        Name of the image.
-    levels : sequence of (str, Grid)
-        Path within the group and lattice of each level, finest first.
-    """
-    return {
-        "multiscales": [
-            {
-                "version": "0.4",
-                "name": name,
-                "axes": [{"name": axis, "type": "space", "unit": "nanometer"} for axis in "zyx"],
-                "coordinateTransformations": [{"type": "scale", "scale": [1.0, 1.0, 1.0]}],
-                "datasets": [
-                    {
-                        "path": path,
-                        "coordinateTransformations": [
-                            {"type": "scale", "scale": list(grid.voxel_size)},
-                            {"type": "translation", "translation": list(grid.translation)},
-                        ],
-                    }
-                    for path, grid in levels
-                ],
-            }
-        ]
-    }
 
 
 def create_multiscale(
