@@ -38,6 +38,13 @@ class TestLatest:
         os.utime(tmp_path / "a_7.pth", (1e9, 1e9))
         assert load_latest(tmp_path, model).path.name == "b_3.pth"
 
+    def test_epoch_stands_for_a_number(self, tmp_path, model):
+        for name, value in (("unet_2", 2), ("unet_10", 10), ("unet_best", 99), ("unet_s_11", 11)):
+            saved(tmp_path / f"{name}.pth", value)
+        assert load_latest(tmp_path / "unet_{epoch}.pth", model).path.name == "unet_10.pth"
+        with pytest.raises(CheckpointNotFoundError, match="vit_"):
+            load_latest(tmp_path / "vit_{epoch}.pth", model)
+
     def test_nothing_there_is_an_error(self, tmp_path, model):
         with pytest.raises(CheckpointNotFoundError, match="unet"):
             load_latest(tmp_path / "unet_*.pth", model)
@@ -59,6 +66,17 @@ class TestBestIndex:
         assert best_index([math.nan, 2.0, 1.0, math.nan], low_is_best=False) == 1
         with pytest.raises(CheckpointError, match="no validation score that is a number"):
             best_index([math.nan])
+
+    @pytest.mark.parametrize("window", [1, 2, 3, 4, 5, 7])
+    def test_smoothing_is_a_moving_average_with_the_ends_repeated(self, window):
+        """As the challenge's toolbox smooths; its window reaches further back than ahead if it is even."""
+        generator = torch.Generator().manual_seed(window)
+        for _ in range(50):
+            scores = torch.rand(9, generator=generator, dtype=torch.float64)
+            padded = torch.cat([scores[:1].repeat(window // 2), scores, scores[-1:].repeat(window // 2)])
+            smoothed = padded.unfold(0, window, 1).mean(dim=1)[: len(scores)]
+            assert best_index(scores.tolist(), smoothing_window=window) == int(smoothed.argmin())
+            assert best_index(scores.tolist(), False, window) == int(smoothed.argmax())
 
     def test_smoothing_passes_over_a_lucky_dip(self):
         scores = [1.0, 0.1, 1.0, 0.3, 0.3, 0.3, 0.9]
@@ -126,6 +144,9 @@ class TestBestValidation:
             load_best_val(logs, template, model)
         logs = write_log([(1, 0.5), (6, 0.1)])
         with pytest.raises(CheckpointNotFoundError, match=r"epoch 6 validated best.*epochs \[1, 2, 3, 4, 5\]"):
+            load_best_val(logs, template, model)
+        logs = write_log([(0, 0.01), (1000, 0.5), (2000, 0.4)], tag="validation")
+        with pytest.raises(CheckpointNotFoundError, match="the network before training validated best"):
             load_best_val(logs, template, model)
         with pytest.raises(CheckpointError, match=r"no \{epoch\}"):
             load_best_val(logs, "unet.pth", model)

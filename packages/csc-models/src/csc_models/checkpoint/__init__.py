@@ -3,10 +3,13 @@
 A file holds the weights, and as plain data what is needed to use them again: the network's name and arguments, the
 classes, the input and target arrays, and the range that raw intensities are scaled to. Files are always read with
 ``weights_only=True``: opening one from somebody else runs no code of theirs. State dicts of the challenge's toolbox are
-recognised.
+recognised. Several checkpoints become one by `average_checkpoints` (mean weights) or `ensemble_checkpoints` (mean
+predictions).
 """
 
+from csc_models.checkpoint.averaging import average_checkpoints
 from csc_models.checkpoint.contents import CheckpointDescription
+from csc_models.checkpoint.ensembles import ensemble_checkpoints
 from csc_models.checkpoint.identity import CheckpointIdentity, identify
 from csc_models.checkpoint.loading import LoadedCheckpoint, load_checkpoint
 from csc_models.checkpoint.reading import StoredCheckpoint, read_checkpoint
@@ -20,7 +23,9 @@ __all__ = [
     "LeftOut",
     "LoadedCheckpoint",
     "StoredCheckpoint",
+    "average_checkpoints",
     "best_index",
+    "ensemble_checkpoints",
     "identify",
     "load_best_val",
     "load_checkpoint",

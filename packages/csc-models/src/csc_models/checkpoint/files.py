@@ -7,7 +7,8 @@ import pickle
 import struct
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,41 @@ _UNREADABLE = (
 )
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Let a file be written under a temporary name beside `path`; then flush it to the disk, and rename it.
+
+    If the writing fails, `path` is as it was before, and nothing else is left.
+
+    Yields
+    ------
+    Path
+        An empty file to write to.
+
+    Raises
+    ------
+    CheckpointError
+        The folder does not exist.
+    """
+    if not path.parent.is_dir():
+        raise CheckpointError(f"cannot write {path}: there is no folder {path.parent}; make it first")
+    # The suffix stays, because some writers choose the format by it.
+    handle, temporary_name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".tmp{path.suffix}", dir=path.parent)
+    os.close(handle)
+    temporary = Path(temporary_name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.chmod(_permissions(path))
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
 def write_file(path: Path, contents: Mapping[str, Any]) -> None:
-    """Write to a temporary name beside `path`, flush it to the disk, and rename it.
+    """Write a ``torch.save`` archive, whole or not at all.
 
     Raises
     ------
@@ -42,20 +76,8 @@ def write_file(path: Path, contents: Mapping[str, Any]) -> None:
     OSError
         The disk is full, or not writable; `path` is as it was before.
     """
-    if not path.parent.is_dir():
-        raise CheckpointError(f"cannot write {path}: there is no folder {path.parent}; make it first")
-    handle, temporary_name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    temporary = Path(temporary_name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            torch.save(dict(contents), stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(_permissions(path))
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        torch.save(dict(contents), stream)
 
 
 def read_file(path: Path, map_location: str | torch.device) -> Any:
@@ -71,7 +93,9 @@ def read_file(path: Path, map_location: str | torch.device) -> Any:
     if not path.is_file():
         raise CheckpointNotFoundError(f"there is no checkpoint {path}")
     try:
-        return torch.load(path, map_location=map_location, weights_only=True)
+        # A stream, because torch chooses a reader by the suffix of a path, and names may be wrong.
+        with path.open("rb") as stream:
+            return torch.load(stream, map_location=map_location, weights_only=True)
     except _UNREADABLE as error:
         reason = str(error).strip().splitlines()
         raise CheckpointReadError(

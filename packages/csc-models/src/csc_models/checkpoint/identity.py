@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
-from csc_models.catalog import create_model
 from csc_models.checkpoint.contents import CheckpointDescription
 from csc_models.checkpoint.reading import Origin, read_checkpoint
+from csc_models.checkpoint.rebuilding import build_network
 from csc_models.checkpoint.weights import load_weights
 from csc_models.errors import ModelError
 
@@ -101,7 +101,7 @@ def _problem(description: CheckpointDescription, state: dict[str, torch.Tensor],
     if description.model_name is None:
         return "it does not say which network its weights are for; load_checkpoint needs model="
     try:
-        model = create_model(description.model_name, **description.model_arguments)
+        model = build_network(description)
         load_weights(model, state, source=source)
     except ModelError as error:
         return str(error)

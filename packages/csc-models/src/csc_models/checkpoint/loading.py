@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from csc_models.catalog import create_model
 from csc_models.checkpoint.contents import CheckpointDescription, check_raw_range
 from csc_models.checkpoint.reading import Origin, StoredCheckpoint, read_checkpoint
+from csc_models.checkpoint.rebuilding import build_network
 from csc_models.checkpoint.weights import LeftOut, load_weights
 from csc_models.errors import CheckpointError
 
@@ -97,7 +97,7 @@ def load_checkpoint(
     if model is None:
         if description.model_name is None:
             raise CheckpointError(f"{stored.path} does not say which network its weights are for; give model=")
-        model = create_model(description.model_name, **description.model_arguments).to(map_location).eval()
+        model = build_network(description).to(map_location).eval()
     left_out = load_weights(model, stored.state, strict=strict, source=str(stored.path))
     if left_out:
         logger.warning(

@@ -14,6 +14,7 @@ from torch import Tensor
 from csc_models.checkpoint.contents import FORMAT, FORMAT_VERSION, CheckpointDescription
 from csc_models.checkpoint.files import read_file
 from csc_models.checkpoint.official import OFFICIAL_RAW_RANGE, recognise
+from csc_models.checkpoint.safetensors_files import is_safetensors, read_safetensors
 from csc_models.checkpoint.weights import without_wrapper_prefixes
 from csc_models.errors import CheckpointReadError
 
@@ -57,7 +58,10 @@ def read_checkpoint(path: str | PathLike[str], *, map_location: str | torch.devi
         As `load_checkpoint`.
     """
     file = Path(path)
-    contents = read_file(file, map_location)
+    if file.is_file() and is_safetensors(file):
+        contents: Any = read_safetensors(file, map_location)
+    else:
+        contents = read_file(file, map_location)
     if not isinstance(contents, Mapping):
         raise CheckpointReadError(f"{file} holds a {type(contents).__name__}, not a checkpoint")
     if "format" not in contents:

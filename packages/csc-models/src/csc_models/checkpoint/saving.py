@@ -7,10 +7,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from csc_models.checkpoint.contents import FORMAT, FORMAT_VERSION, CheckpointDescription, check_plain, described
 from csc_models.checkpoint.files import write_file
+from csc_models.checkpoint.safetensors_files import SUFFIX, write_safetensors
 from csc_models.checkpoint.weights import unwrapped
 
 
@@ -28,30 +29,51 @@ def save_checkpoint(
     Parameters
     ----------
     path : path
-        Usually ``checkpoints/{model_name}_{epoch}.pth``; the folder exists.
+        Usually ``checkpoints/{model_name}_{epoch}.pth``; the folder exists. A name that ends in ``.safetensors`` gives
+        a file of that format, which other languages and tools read as well (extra ``[safetensors]``).
     model : torch.nn.Module
         The network, wrapped (``torch.compile``, data-parallel) or not; its weights are saved without the wrapper's
         prefixes. A network that the catalogue does not know is saved, too; loading it then needs ``model=``.
     description : CheckpointDescription, optional
         What the network was trained for; name and arguments of the model are filled in.
     extra : mapping, optional
-        What the caller needs to go on: tensors and plain data only.
+        What the caller needs to go on: tensors and plain data only; no tensors in ``.safetensors``, so that the state
+        of optimisers and trainers needs ``.pth``.
 
     Raises
     ------
     CheckpointError
         The folder is missing, or something in `extra` or `description` is not plain data.
+    MissingExtraError
+        ``.safetensors`` was asked for, and safetensors is not installed.
     """
     network = unwrapped(model)
-    full = described(description or CheckpointDescription(), network).to_plain()
-    additions = dict(extra or {})
+    full = described(description or CheckpointDescription(), network)
+    write_checkpoint(Path(path), network.state_dict(), full, extra or {})
+
+
+def write_checkpoint(
+    path: Path, state: Mapping[str, Tensor], description: CheckpointDescription, extra: Mapping[str, Any]
+) -> None:
+    """Write weights and what belongs to them; the suffix of the name chooses the format.
+
+    Raises
+    ------
+    CheckpointError, MissingExtraError
+        As `save_checkpoint`.
+    """
+    full = description.to_plain()
+    additions = dict(extra)
     check_plain(full, "description")
     check_plain(additions, "extra")
     contents = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "model": network.state_dict(),
+        "model": dict(state),
         "description": full,
         "extra": additions,
     }
-    write_file(Path(path), contents)
+    if path.suffix == SUFFIX:
+        write_safetensors(path, contents)
+    else:
+        write_file(path, contents)

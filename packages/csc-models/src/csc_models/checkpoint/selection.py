@@ -12,9 +12,11 @@ from pathlib import Path
 from torch import nn
 
 from csc_models.checkpoint.loading import LoadedCheckpoint, load_checkpoint
+from csc_models.checkpoint.safetensors_files import SUFFIX
 from csc_models.errors import CheckpointError, CheckpointNotFoundError
 
 VALIDATION_TAG = "validation"
+EPOCH = "{epoch}"
 
 
 def load_latest(search_path: str | PathLike[str], model: nn.Module, *, strict: bool = True) -> LoadedCheckpoint:
@@ -23,8 +25,9 @@ def load_latest(search_path: str | PathLike[str], model: nn.Module, *, strict: b
     Parameters
     ----------
     search_path : path
-        A pattern such as ``"checkpoints/unet_*.pth"``, or a folder of ``.pth`` files. Files of one run, whose names
-        differ in a number at the end only, are ordered by it; others by their time of modification.
+        A pattern such as ``"checkpoints/unet_*.pth"`` or ``"checkpoints/unet_{epoch}.pth"``, or a folder of ``.pth``
+        and ``.safetensors`` files. Files of one run, whose names differ in a number at the end only, are ordered by it;
+        others by their time of modification. For ``{epoch}``, only files with a number in its place count.
     model : torch.nn.Module
         The network.
     strict : bool
@@ -43,10 +46,15 @@ def load_latest(search_path: str | PathLike[str], model: nn.Module, *, strict: b
         As for `load_checkpoint`.
     """
     pattern = fspath(search_path)
-    if Path(pattern).is_dir():
-        pattern = str(Path(glob.escape(pattern)) / "*.pth")
-    found = [Path(name) for name in glob.glob(pattern)]  # noqa: PTH207 - the pattern may be absolute
-    files = [path for path in found if path.is_file()]
+    if EPOCH in pattern:
+        files = list(_files_by_epoch(pattern).values())
+    else:
+        folder = Path(pattern).is_dir()
+        patterns = (
+            [str(Path(glob.escape(pattern)) / f"*{suffix}") for suffix in (".pth", SUFFIX)] if folder else [pattern]
+        )
+        names = [name for each in patterns for name in glob.glob(each)]  # noqa: PTH207 - the pattern may be absolute
+        files = [Path(name) for name in names if Path(name).is_file()]
     if not files:
         raise CheckpointNotFoundError(f"there is no checkpoint {pattern}")
     return load_checkpoint(_latest(files), model=model, strict=strict)
@@ -91,18 +99,19 @@ def load_best_val(
         tensorboard is not installed, an argument is wrong, or as for `load_checkpoint`.
     """
     template = fspath(model_save_path)
-    if "{epoch}" not in template:
+    if EPOCH not in template:
         raise CheckpointError(f"model_save_path={template!r} has no {{epoch}} in it")
     scores = _logged_scores(fspath(logs_save_path))
-    available = _available_epochs(template)
-    epochs = _epochs([step for step, _ in scores], available)
+    available = _files_by_epoch(template)
+    epochs = _epochs([step for step, _ in scores], set(available))
     best = epochs[best_index([value for _, value in scores], low_is_best, smoothing_window)]
-    path = Path(template.replace("{epoch}", str(best)))
-    if not path.is_file():
+    if best not in available:
+        what = "the network before training" if best == 0 else f"epoch {best}"
         raise CheckpointNotFoundError(
-            f"epoch {best} validated best, but there is no checkpoint {path}; there are epochs {sorted(available)}"
+            f"{what} validated best, but there is no checkpoint {template.replace(EPOCH, str(best))}; "
+            f"there are epochs {sorted(available)}"
         )
-    return load_checkpoint(path, model=model, strict=strict)
+    return load_checkpoint(available[best], model=model, strict=strict)
 
 
 def best_index(scores: Sequence[float], low_is_best: bool = True, smoothing_window: int = 1) -> int:
@@ -115,7 +124,8 @@ def best_index(scores: Sequence[float], low_is_best: bool = True, smoothing_wind
     low_is_best : bool
         Whether the lowest is the best, or the highest.
     smoothing_window : int
-        Each score is replaced by the mean of so many around it; at the ends, of those that there are.
+        Each score is replaced by the mean of so many around it; beyond the ends, the first and the last score go on,
+        as in the challenge's toolbox.
 
     Raises
     ------
@@ -134,8 +144,9 @@ def best_index(scores: Sequence[float], low_is_best: bool = True, smoothing_wind
     before, after = smoothing_window // 2, (smoothing_window - 1) // 2
     ranked = []
     for index, score in enumerate(scores):
-        window = [value for value in scores[max(0, index - before) : index + after + 1] if not math.isnan(value)]
         if not math.isnan(score):
+            around = (min(max(near, 0), len(scores) - 1) for near in range(index - before, index + after + 1))
+            window = [scores[near] for near in around if not math.isnan(scores[near])]
             mean = math.fsum(window) / len(window)
             ranked.append((mean if low_is_best else -mean, index))
     if not ranked:
@@ -172,11 +183,12 @@ def _logged_scores(folder: str) -> list[tuple[int, float]]:
     return sorted(latest.items())
 
 
-def _available_epochs(template: str) -> set[int]:
-    """Epochs that have a checkpoint."""
-    pattern = re.compile(re.escape(template).replace(re.escape("{epoch}"), r"(\d+)"))
-    names = glob.glob(glob.escape(template).replace(glob.escape("{epoch}"), "*"))  # noqa: PTH207 - see load_latest
-    return {int(match[1]) for name in names if (match := pattern.fullmatch(name))}
+def _files_by_epoch(template: str) -> dict[int, Path]:
+    """Checkpoints by their epoch, the number in the place of ``{epoch}``."""
+    pattern = re.compile(re.escape(template).replace(re.escape(EPOCH), r"(\d+)", 1).replace(re.escape(EPOCH), r"\1"))
+    names = glob.glob(glob.escape(template).replace(glob.escape(EPOCH), "*"))  # noqa: PTH207 - see load_latest
+    matches = [(pattern.fullmatch(name), Path(name)) for name in names]
+    return {int(match[1]): path for match, path in matches if match and path.is_file()}
 
 
 def _epochs(steps: Sequence[int], available: set[int]) -> list[int]:
