@@ -7,7 +7,8 @@
 - ``open_filesystem(url)`` gives ``(filesystem, path)``. Ask for it again in each process and do not keep it in what is
   pickled: fsspec's are not for use after a fork, but asking is cheap, it keeps one per process and options.
 - ``attempt(url, call)`` calls what may fail: waits and retries where that can help, then raises ours.
-- ``read_file(url)``, ``read_files(urls)`` and ``list_names(url)`` do all of it; ``read_files`` reads concurrently.
+- ``read_file(url)``, ``read_files(urls)``, ``stream_files(urls)`` and ``list_names(url)`` do all of it; many files are
+  read concurrently.
 
 Raised are `MissingDataError` (no such bucket, key or file: sure not to be there) and `UnreadableDataError` (access
 denied, no connection, time-outs, a server that fails: nobody knows what is there).
@@ -17,6 +18,8 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
+import queue
 import random
 import sys
 import time
@@ -188,16 +191,33 @@ def read_files(
     UnreadableDataError
         If one cannot be read.
     """
-    if not urls:
-        return []
-    opened = [open_filesystem(url, endpoint=endpoint) for url in urls[:1]]
-    files = opened[0][0]
-    paths = [opened[0][1], *(files._strip_protocol(url.partition("::")[0]) for url in urls[1:])]
-    if getattr(files, "async_impl", False):
-        from fsspec.asyn import sync
+    contents: list[bytes | None] = [None] * len(urls)
+    for number, content in stream_files(urls, endpoint=endpoint, retries=retries):
+        contents[number] = content
+    return contents
 
-        return list(sync(files.loop, _read_concurrently, files, list(zip(urls, paths, strict=True)), retries))
-    return [_read_one(files, url, path, retries) for url, path in zip(urls, paths, strict=True)]
+
+def stream_files(
+    urls: Sequence[str], *, endpoint: str | None = None, retries: Retries = DEFAULT_RETRIES
+) -> Iterator[tuple[int, bytes | None]]:
+    """Give the content of files on one file system as it arrives: its number among the URLs, and the bytes or None.
+
+    At most `CONNECTIONS` files are under way or waiting to be taken, so that a slow taker does not fill the memory.
+
+    Raises
+    ------
+    UnreadableDataError
+        If one cannot be read.
+    """
+    if not urls:
+        return
+    files, first = open_filesystem(urls[0], endpoint=endpoint)
+    paths = [first, *(str(files._strip_protocol(url.partition("::")[0])) for url in urls[1:])]
+    if getattr(files, "async_impl", False):
+        yield from _stream_concurrently(files, list(zip(urls, paths, strict=True)), retries)
+        return
+    for number, (url, path) in enumerate(zip(urls, paths, strict=True)):
+        yield number, _read_one(files, url, path, retries)
 
 
 def _read_one(files: Any, url: str, path: str, retries: Retries) -> bytes | None:
@@ -207,31 +227,55 @@ def _read_one(files: Any, url: str, path: str, retries: Retries) -> bytes | None
         return None
 
 
-async def _read_concurrently(files: Any, places: list[tuple[str, str]], retries: Retries) -> list[bytes | None]:
+def _stream_concurrently(
+    files: Any, places: list[tuple[str, str]], retries: Retries
+) -> Iterator[tuple[int, bytes | None]]:
+    """Read on the event loop of the file system, in its thread, and hand over to this one."""
+    arrived: queue.SimpleQueue[tuple[int, asyncio.Task[bytes | None]]] = queue.SimpleQueue()
     free = asyncio.Semaphore(CONNECTIONS)
 
-    async def read(url: str, path: str) -> bytes | None:
-        waits = retries.waits()
-        while True:
-            try:
-                async with free:
-                    return bytes(await files._cat_file(path))
-            except FileNotFoundError:
-                return None
-            except _failures() as error:
-                wait = next(waits, None) if _may_pass(error) else None
-                if wait is None:
-                    raise _translated(url, error, retries.attempts) from error
-            await asyncio.sleep(wait)
+    def hand_over(number: int, task: asyncio.Task[bytes | None]) -> None:
+        if not task.cancelled():
+            task.exception()  # after a first error nobody may look at the second, and asyncio would complain
+        arrived.put((number, task))
 
-    tasks = [asyncio.ensure_future(read(url, path)) for url, path in places]
+    async def read_all() -> None:
+        tasks: set[asyncio.Task[bytes | None]] = set()
+        try:
+            for number, (url, path) in enumerate(places):
+                await free.acquire()  # given back when the content is taken
+                task = asyncio.create_task(_read_soon(files, url, path, retries))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+                task.add_done_callback(functools.partial(hand_over, number))
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            for task in tasks:
+                task.cancel()
+
+    running = asyncio.run_coroutine_threadsafe(read_all(), files.loop)
     try:
-        return list(await asyncio.gather(*tasks))
+        for _ in places:
+            number, task = arrived.get()
+            content = task.result()
+            files.loop.call_soon_threadsafe(free.release)
+            yield number, content
     finally:
-        for task in tasks:
-            task.cancel()
-        # Tasks that nobody waits for would end with warnings of their own.
-        await asyncio.gather(*tasks, return_exceptions=True)
+        running.cancel()
+
+
+async def _read_soon(files: Any, url: str, path: str, retries: Retries) -> bytes | None:
+    waits = retries.waits()
+    while True:
+        try:
+            return bytes(await files._cat_file(path))
+        except FileNotFoundError:
+            return None
+        except _failures() as error:
+            wait = next(waits, None) if _may_pass(error) else None
+            if wait is None:
+                raise _translated(url, error, retries.attempts) from error
+        await asyncio.sleep(wait)
 
 
 def list_names(url: str, *, endpoint: str | None = None, retries: Retries = DEFAULT_RETRIES) -> tuple[str, ...]:
