@@ -8,10 +8,10 @@ from typing import Any
 from torch import nn
 
 from csc_models.errors import ModelArgumentError, UnknownModelError
-from csc_models.nets import compact_unet, mednext, resenc_unet, resnet, unet, vit_v_net
+from csc_models.nets import compact_unet, cosem_unet, mednext, monai_nets, resenc_unet, resnet, unet, vit_v_net
 from csc_models.specification import DESCRIPTION_ATTRIBUTE, ModelCard, ModelDescription, ModelSpec
 
-_FAMILIES = (compact_unet, unet, resnet, vit_v_net, resenc_unet, mednext)
+_FAMILIES = (compact_unet, unet, resnet, vit_v_net, resenc_unet, mednext, cosem_unet, monai_nets)
 _SPECS: dict[str, ModelSpec] = {spec.name: spec for family in _FAMILIES for spec in family.SPECS}
 
 
@@ -29,7 +29,8 @@ def create_model(name: str, **arguments: Any) -> nn.Module:
     Returns
     -------
     torch.nn.Module
-        With fresh weights, in training mode; maps (B, n_channels, [z,] y, x) to (B, n_classes, [z,] y, x).
+        With fresh weights, in training mode; maps (B, n_channels, [z,] y, x) to (B, n_classes, [z,] y, x), of the same
+        spatial size unless its card says otherwise.
 
     Raises
     ------
@@ -37,6 +38,8 @@ def create_model(name: str, **arguments: Any) -> nn.Module:
         No such model; the text has the nearest name.
     ModelArgumentError
         The network does not take an argument, or not this value; the text has the nearest name.
+    MissingExtraError
+        The network comes from a library that is not installed; the text says how to install it.
     """
     return model_spec(name).build(arguments)
 
@@ -68,7 +71,13 @@ def model_card(name: str, **arguments: Any) -> ModelCard:
     name : str
         A name from `list_models`.
     **arguments
-        As for `create_model`; one input channel and two classes where they are not given. No weights are made.
+        As for `create_model`; one input channel and two classes where they are not given and have no default. No
+        weights are made.
+
+    Raises
+    ------
+    UnknownModelError, ModelArgumentError, MissingExtraError
+        As for `create_model`.
     """
     return model_spec(name).card(arguments)
 
@@ -81,9 +90,10 @@ def model_spec(name: str) -> ModelSpec:
     UnknownModelError
         No such model.
     """
-    if name not in _SPECS:
+    found = _SPECS.get(name) or next((spec for spec in _SPECS.values() if name in spec.aliases), None)
+    if found is None:
         raise UnknownModelError(name, _SPECS)
-    return _SPECS[name]
+    return found
 
 
 def register_model(spec: ModelSpec) -> None:

@@ -4,6 +4,9 @@ ModelError
 ├── UnknownModelError        no model of that name
 ├── ModelArgumentError       an argument that the model does not take, or with an impossible value
 ├── InputShapeError          an input that the network cannot take
+├── MissingExtraError        a network of a library that is not installed
+├── UnknownWeightsError      no published weights of that name
+├── DownloadError            published weights could not be fetched
 └── CheckpointError          a checkpoint that cannot be used
 ├── CheckpointNotFoundError
 ├── CheckpointReadError        truncated, or no checkpoint at all
@@ -49,6 +52,36 @@ class ModelArgumentError(ModelError, ValueError):
 
 class InputShapeError(ModelError, ValueError):
     """A network was given an input of a shape that it cannot take; the text names one that it can."""
+
+
+class MissingExtraError(ModelError, ImportError):
+    """A library that a network comes from is not installed; the text has the command that installs it."""
+
+
+class UnknownWeightsError(ModelError, LookupError):
+    """There are no published weights of the given name.
+
+    Parameters
+    ----------
+    name : str
+        The name that was asked for.
+    known : iterable of str
+        The names that exist.
+    """
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        self.name = name
+        self.known = tuple(known)
+        super().__init__(
+            f"there are no published weights {name!r}{nearest(name, self.known)}; there are: {', '.join(self.known)}"
+        )
+
+    def __reduce__(self) -> tuple[type[UnknownWeightsError], tuple[str, tuple[str, ...]]]:
+        return type(self), (self.name, self.known)
+
+
+class DownloadError(ModelError, OSError):
+    """Published weights could not be fetched; the text names the address, and where to put the file by hand."""
 
 
 class CheckpointError(ModelError):

@@ -19,14 +19,19 @@ def convolution(kernel: int, stride: int = 1) -> Step:
     return lambda first, last: (stride * first - half, stride * last + half)
 
 
+def valid_convolution(kernel: int) -> Step:
+    """Convolution without padding: its output begins where its first window does."""
+    return lambda first, last: (first, last + kernel - 1)
+
+
 def pooling(factor: int) -> Step:
     """Pooling of windows that do not overlap."""
     return lambda first, last: (factor * first, factor * last + factor - 1)
 
 
-def upsampling(factor: int) -> Step:
-    """Transposed convolution with kernel = stride = factor, or repetition of voxels."""
-    return lambda first, last: (first // factor, last // factor)
+def upsampling(factor: int, crop: int = 0) -> Step:
+    """Transposed convolution with kernel = stride = factor, or repetition of voxels; then so many are cut in front."""
+    return lambda first, last: ((first + crop) // factor, (last + crop) // factor)
 
 
 def linear_upsampling() -> Step:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from csc_models.arguments import check_arguments, plain_arguments
-from csc_models.errors import ModelArgumentError, nearest
+from csc_models.errors import InputShapeError, ModelArgumentError, nearest
 
 Arguments = Mapping[str, Any]
 DESCRIPTION_ATTRIBUTE = "csc_description"
@@ -36,6 +36,8 @@ class _Uninitialised(TorchFunctionMode):
         named = kwargs or {}
         if func in _RANDOM:
             return args[0] if args else named["tensor"]
+        if func is torch.linspace:  # builders read its values, say for rates of dropout per layer
+            named = {**named, "device": "cpu"}
         return func(*args, **named)
 
 
@@ -58,15 +60,60 @@ class SizeRule:
         Sizes that are multiples of this need no padding or cropping inside; all others work as well.
     note : str
         What else there is to know; may be empty.
+    step : int
+        Only the minimum, and what is larger by multiples of this, works; 1 where any size does.
     """
 
     minimum: int
     efficient_multiple: int
     note: str = ""
+    step: int = 1
 
     def __str__(self) -> str:
-        text = f"any size from {self.minimum}; multiples of {self.efficient_multiple} are best"
+        if self.step > 1:
+            text = f"{', '.join(str(self.minimum + k * self.step) for k in range(3))}, ... (steps of {self.step})"
+        else:
+            text = f"any size from {self.minimum}; multiples of {self.efficient_multiple} are best"
         return f"{text}; {self.note}" if self.note else text
+
+    def fit(self, size: int) -> int:
+        """Return the smallest size that works and is not below this one.
+
+        Examples
+        --------
+        >>> SizeRule(minimum=198, efficient_multiple=18, step=18).fit(200)
+        216
+        """
+        return self.minimum + max(0, -(-(size - self.minimum) // self.step)) * self.step
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutputRule:
+    """How the output of a network follows from its input, along each axis; both have the same centre.
+
+    Attributes
+    ----------
+    scale_factor : int
+        Output voxels per input voxel: the voxel size of the output is that of the input divided by this.
+    lost : int
+        Output voxels that are missing at the borders, both sides together.
+    """
+
+    scale_factor: int = 1
+    lost: int = 0
+
+    def size(self, input_size: int) -> int:
+        """Return the output's voxels along an axis.
+
+        Examples
+        --------
+        >>> OutputRule(scale_factor=2, lost=364).size(216)
+        68
+        """
+        return self.scale_factor * input_size - self.lost
+
+
+SAME_SIZE = OutputRule()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,6 +155,8 @@ class ModelCard:
         Sizes of the spatial axes that it takes.
     source : str
         The publication, or what else defines it.
+    output : OutputRule
+        Sizes of its output.
     """
 
     name: str
@@ -118,20 +167,40 @@ class ModelCard:
     receptive_field: int | None
     sizes: SizeRule
     source: str
+    output: OutputRule = SAME_SIZE
+
+    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the spatial sizes of the output for those of an input.
+
+        Raises
+        ------
+        InputShapeError
+            The network does not take this size; the text has one that it takes.
+        """
+        fitting = tuple(self.sizes.fit(size) for size in shape)
+        if len(shape) != self.ndim or (self.sizes.step > 1 and fitting != tuple(shape)):
+            raise InputShapeError(
+                f"{self.name} takes {self.ndim} axes of {self.sizes}; got {tuple(shape)}"
+                + (f", the next larger is {fitting}" if len(shape) == self.ndim else "")
+            )
+        return tuple(self.output.size(size) for size in shape)
 
     def __str__(self) -> str:
         field_of_view = "global" if self.receptive_field is None else f"{self.receptive_field} voxels"
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
-        return "\n".join(
-            (
-                f"{self.name}: {self.summary}",
-                f"  arguments        {arguments}",
-                f"  parameters       {self.parameters:,}",
-                f"  receptive field  {field_of_view}",
-                f"  input sizes      {self.sizes}",
-                f"  source           {self.source}",
-            )
-        )
+        lines = [
+            f"{self.name}: {self.summary}",
+            f"  arguments        {arguments}",
+            f"  parameters       {self.parameters:,}",
+            f"  receptive field  {field_of_view}",
+            f"  input sizes      {self.sizes}",
+        ]
+        if self.output != SAME_SIZE:
+            example = self.sizes.fit(216)
+            factor = self.output.scale_factor
+            finer = f", {factor} per input voxel along each axis" if factor > 1 else ""
+            lines.append(f"  output size      {self.output.size(example)} for {example}, the centre{finer}")
+        return "\n".join([*lines, f"  source           {self.source}"])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -156,6 +225,12 @@ class ModelSpec:
     channels, classes : str
         The builder's own words for the numbers of input and output channels; every model takes ``n_channels`` and
         ``n_classes`` for them.
+    output : callable
+        Arguments to `OutputRule`.
+    aliases : tuple of str
+        Other names that it is found by.
+    extra : str or None
+        The extra of csc-models that must be installed to build it.
     """
 
     name: str
@@ -168,6 +243,9 @@ class ModelSpec:
     fixed: Arguments = field(default_factory=dict)
     channels: str = "n_channels"
     classes: str = "n_classes"
+    output: Callable[[Arguments], OutputRule] = lambda _: SAME_SIZE
+    aliases: tuple[str, ...] = ()
+    extra: str | None = None
 
     def parameters(self) -> dict[str, inspect.Parameter]:
         """Arguments that a user gives, with annotations and defaults, by name."""
@@ -217,25 +295,28 @@ class ModelSpec:
         return ModelDescription(name=self.name, arguments=plain_arguments(arguments))
 
     def card(self, arguments: Arguments = NO_ARGUMENTS) -> ModelCard:
-        """Facts about the network with these arguments; one input channel and two classes where they are not given."""
+        """Facts about the network with these arguments; one input channel and two classes unless it has defaults."""
         complete = self.complete(self._with_channels(arguments))
         with without_weights():
             model = self.builder(**self.fixed, **complete)
+        description = self.describe(model)
         return ModelCard(
             name=self.name,
-            arguments=MappingProxyType(plain_arguments(complete)),
+            arguments=MappingProxyType(dict(description.arguments if description else plain_arguments(complete))),
             summary=self.summary,
             ndim=self.ndim,
             parameters=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
             receptive_field=self.receptive_field(complete),
             sizes=self.sizes(complete),
             source=self.source,
+            output=self.output(complete),
         )
 
     def _with_channels(self, arguments: Arguments) -> dict[str, Any]:
+        parameters = self.parameters()
         defaults = {
             long: value
             for long, own, value in (("n_channels", self.channels, 1), ("n_classes", self.classes, 2))
-            if long not in arguments and own not in arguments
+            if long not in arguments and own not in arguments and parameters[own].default is inspect.Parameter.empty
         }
         return {**defaults, **arguments}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from csc_models.errors import InputShapeError, ModelArgumentError
+from csc_models.specification import SizeRule
 
 NormName = Literal["group", "instance", "batch"]
 
@@ -58,6 +59,14 @@ def check_input(model: str, x: Tensor, ndim: int, channels: int, minimum: int) -
         raise InputShapeError(
             f"{model} needs at least {minimum} voxels per axis, got {shape[2:]}; pad to at least {padded}"
         )
+
+
+def check_sizes(model: str, x: Tensor, sizes: SizeRule) -> None:
+    """Raise `InputShapeError` unless the spatial sizes are among those that a network without padding takes."""
+    found = tuple(x.shape[2:])
+    fitting = tuple(sizes.fit(size) for size in found)
+    if fitting != found:
+        raise InputShapeError(f"{model} takes {sizes} voxels per axis, got {found}; pad to {fitting}")
 
 
 def check_batch_statistics(model: str, x: Tensor, stride: int) -> None:
