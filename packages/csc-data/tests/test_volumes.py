@@ -248,7 +248,7 @@ def test_flat_arrays_and_empty_groups_are_refused(tmp_path):
 def test_a_damaged_chunk_is_named(volume):
     chunk = volume / "s0" / "0" / "0" / "0"
     chunk.write_bytes(chunk.read_bytes()[:10])
-    with pytest.raises(UnreadableDataError, match=r"s0: a chunk in the box z 0:8, y 0:10, x 0:12"):
+    with pytest.raises(UnreadableDataError, match=r"s0/0/0/0 is damaged"):
         open_volume(volume).read(GRID, 0)
 
 

@@ -19,10 +19,12 @@ import zarr
 import zarr.errors
 from numcodecs import Blosc
 
-from csc_data.errors import ExistingOutputError, MissingDataError, UnreadableDataError
+from csc_data.errors import CscError, ExistingOutputError, MissingDataError, UnreadableDataError
 from csc_data.files import replace_text
+from csc_data.nodes import read_node
 from csc_data.paths import is_remote as is_remote
 from csc_data.paths import join as join
+from csc_data.remote import attempt, open_filesystem, storage_options
 
 ZARR_3 = int(zarr.__version__.split(".")[0]) >= 3
 
@@ -41,8 +43,15 @@ OPENING_ERRORS: tuple[type[Exception], ...] = (
 _LARGEST_BLOSC_BLOCK = 2**30
 
 
-def open_node(path: str | os.PathLike[str]) -> Any:
+def open_node(path: str | os.PathLike[str], *, endpoint: str | None = None) -> Any:
     """Open the zarr array or group at a local path or an fsspec URL for reading.
+
+    Parameters
+    ----------
+    path : path-like
+        Local path or URL.
+    endpoint : str, optional
+        Address of the S3 service, where it is not that of the settings.
 
     Returns
     -------
@@ -54,26 +63,43 @@ def open_node(path: str | os.PathLike[str]) -> Any:
     MissingDataError
         If there is nothing at the path.
     UnreadableDataError
-        If there is something that is neither.
+        If there is something that is neither, or a URL cannot be read.
     """
     text = os.fspath(path)
-    if not is_remote(text):
+    remote = is_remote(text)
+    if remote:
+        node = read_node(text, endpoint=endpoint)  # an error of the network is not taken for nothing being there
+        if node.format == "n5":
+            raise UnreadableDataError(f"{text} is N5, not zarr; open_volume reads it")
+        newer = node.format == "zarr 3"
+    else:
         folder = Path(text)
         if not folder.exists():
             raise MissingDataError(f"{text} does not exist")
         if not any((folder / name).exists() for name in _METADATA):
             raise MissingDataError(f"{text} holds no zarr array or group (none of {', '.join(_METADATA)} is in it)")
-        if (folder / "zarr.json").exists() and not ZARR_3:
-            raise UnreadableDataError(f"{text} is in zarr format 3; installing zarr>=3 makes it readable")
-    # The buckets of the challenge are public; other credentials come from fsspec's own configuration.
-    options = {"storage_options": {"anon": True}} if text.startswith("s3://") else {}
+        newer = (folder / "zarr.json").exists() and not (folder / ".zarray").exists()
+    if newer and not ZARR_3:
+        raise UnreadableDataError(f"{text} is in zarr format 3; installing zarr>=3 makes it readable")
     try:
-        return zarr.open(text, mode="r", **options)
+        return attempt(text, lambda: _open_url(text, endpoint)) if remote else zarr.open(text, mode="r")
     except OPENING_ERRORS as error:
+        if isinstance(error, CscError):
+            raise
         raise UnreadableDataError(f"{text} cannot be opened as zarr: {error}") from error
 
 
-def open_array(path: str | os.PathLike[str]) -> Any:
+def _open_url(url: str, endpoint: str | None) -> Any:
+    if ZARR_3:
+        store = zarr.storage.FsspecStore.from_url(url, storage_options(url, endpoint=endpoint), read_only=True)
+        return zarr.open(store, mode="r")
+    files, path = open_filesystem(url, endpoint=endpoint)
+    # By default this store takes whatever goes wrong for a chunk that is not stored, and zarr fills it in.
+    missing = (KeyError, FileNotFoundError)
+    return zarr.open(zarr.storage.FSStore(path, fs=files, mode="r", exceptions=missing), mode="r")
+
+
+def open_array(path: str | os.PathLike[str], *, endpoint: str | None = None) -> Any:
     """Open the zarr array at a path for reading.
 
     Raises
@@ -81,9 +107,9 @@ def open_array(path: str | os.PathLike[str]) -> Any:
     MissingDataError
         If there is nothing at the path.
     UnreadableDataError
-        If it is no array.
+        If it is no array, or cannot be read.
     """
-    node = open_node(path)
+    node = open_node(path, endpoint=endpoint)
     if not is_array(node):
         raise UnreadableDataError(f"{os.fspath(path)} is a zarr group where an array was expected")
     return node
@@ -216,11 +242,12 @@ def _inside_zarr(path: Path) -> bool:
 def read_attributes(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the attributes of an array or group; empty where a folder has no metadata of its own."""
     folder = os.fspath(path)
-    if not is_remote(folder):
-        if (Path(folder) / ".zattrs").exists():
-            return read_json(Path(folder) / ".zattrs")
-        if not any((Path(folder) / name).exists() for name in _METADATA):
-            return {}
+    if is_remote(folder):
+        return dict(read_node(folder).attributes)
+    if (Path(folder) / ".zattrs").exists():
+        return read_json(Path(folder) / ".zattrs")
+    if not any((Path(folder) / name).exists() for name in _METADATA):
+        return {}
     return dict(open_node(folder).attrs)
 
 

@@ -15,11 +15,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.arrays import create_array, ensure_groups, is_array, join, open_node
+from csc_data.chunked_arrays import ChunkedArray, ChunkSource
 from csc_data.errors import InvalidArgumentError, UnreadableDataError
-from csc_data.geometry import Grid
+from csc_data.geometry import Grid, Roi
+from csc_data.n5 import n5_chunks, n5_levels
 from csc_data.ngff import grid_attributes, grid_from_attributes, multiscale_attributes, multiscales, parse_multiscale
+from csc_data.nodes import Node, children, read_node, read_nodes
+from csc_data.paths import join
 from csc_data.resampling import Order, resample
+from csc_data.zarr_format2 import format2_chunks
+from csc_data.zarr_format3 import format3_chunks
 
 __all__ = [
     "Level",
@@ -105,67 +110,115 @@ class Volume:
         Raises
         ------
         UnreadableDataError
-            If a chunk is damaged.
+            If a chunk is damaged, or cannot be read; with its path. A chunk that is not stored is no error.
         """
         level = self.level_for(grid.voxel_size)
+        return resample(lambda box: np.asarray(level.array[box]), level.grid, grid, order, fill)
 
-        def read_box(box: tuple[slice, slice, slice]) -> npt.NDArray[Any]:
-            try:
-                return np.asarray(level.array[box])
-            except (RuntimeError, ValueError, OSError) as error:  # what numcodecs and stores raise for bad chunks
-                raise UnreadableDataError(
-                    f"{join(self.path, level.name)}: a chunk in the box {_words(box)} cannot be read: {error}"
-                ) from error
+    def read_roi(
+        self, roi: Roi, voxel_size: Sequence[float] | None = None, order: Order = 1, fill: float = 0
+    ) -> npt.NDArray[Any]:
+        """Return the values of a box in nm at a voxel size: those of ``Grid.covering(roi, voxel_size)``.
 
-        return resample(read_box, level.grid, grid, order, fill)
+        Parameters
+        ----------
+        roi : Roi
+            It may reach beyond the volume.
+        voxel_size : sequence of float, optional
+            nm, z, y, x; that of the finest level by default.
+        order : {0, 1}
+            0 is nearest, for labels; 1 is linear, for raw.
+        fill : float
+            Value outside the volume.
+
+        Returns
+        -------
+        ndarray
+            In the stored dtype. Voxel 0 begins at the first corner of the box; the last voxels reach beyond it where
+            its extent is no multiple of the voxel size.
+
+        Raises
+        ------
+        UnreadableDataError
+            If a chunk is damaged, or cannot be read.
+        """
+        return self.read(Grid.covering(roi, voxel_size or self.levels[0].grid.voxel_size), order, fill)
 
 
-def _words(box: tuple[slice, slice, slice]) -> str:
-    return ", ".join(f"{axis} {s.start}:{s.stop}" for axis, s in zip("zyx", box, strict=True))
-
-
-def open_volume(path: str | os.PathLike[str]) -> Volume:
+def open_volume(path: str | os.PathLike[str], *, endpoint: str | None = None) -> Volume:
     """Open a multiscale group, a plain group of arrays, or an array with attributes.
 
     Parameters
     ----------
     path : path-like
-        Local path or fsspec URL.
+        Local path or fsspec URL. ``s3://`` is read anonymously unless fsspec is configured otherwise, see
+        `csc_data.remote`.
+    endpoint : str, optional
+        Address of the S3 service, where it is not that of the settings.
 
     Raises
     ------
     MissingDataError
         If there is nothing.
     UnreadableDataError
-        If it is not three-dimensional, or no voxel size can be found.
+        If it is not three-dimensional, no voxel size can be found, its format is not supported, or it cannot be read.
     """
     text = os.fspath(path)
-    node = open_node(text)
-    attributes = dict(node.attrs)
-    if is_array(node):
-        levels = [Level(name="", grid=grid_from_attributes(text, attributes, node.shape), array=node)]
-    elif multiscales(attributes) is not None:
-        levels = _multiscale_levels(text, node, attributes)
-    else:
+    node = read_node(text, endpoint=endpoint)
+    if node.format == "n5":
         levels = [
-            Level(name=name, grid=grid_from_attributes(join(text, name), dict(array.attrs), array.shape), array=array)
-            for name, array in sorted(node.arrays())
+            Level(name=name, grid=grid, array=_open_chunks(array, endpoint))
+            for name, grid, array in n5_levels(node, endpoint)
         ]
+    elif node.is_array:
+        array = _open_chunks(node, endpoint)
+        levels = [Level(name="", grid=grid_from_attributes(text, node.attributes, array.shape), array=array)]
+    elif multiscales(node.attributes) is not None:
+        levels = _multiscale_levels(node, endpoint)
+    else:
+        levels = _plain_levels(node, endpoint)
     if not levels:
-        raise UnreadableDataError(f"{text} is a zarr group without arrays")
+        raise UnreadableDataError(f"{text} is a group without arrays")
     levels.sort(key=lambda level: float(np.prod(level.grid.voxel_size)))
-    return Volume(path=text, levels=tuple(levels), attributes=attributes)
+    return Volume(path=text, levels=tuple(levels), attributes=node.attributes)
 
 
-def _multiscale_levels(path: str, group: Any, attributes: Mapping[str, Any]) -> list[Level]:
+def _multiscale_levels(group: Node, endpoint: str | None) -> list[Level]:
+    places = parse_multiscale(group.path, group.attributes)
+    nodes = read_nodes([join(group.path, place.name) for place in places], endpoint=endpoint)
     levels = []
-    for place in parse_multiscale(path, attributes):
+    for place, node in zip(places, nodes, strict=True):
+        if node is None or not node.is_array:
+            raise UnreadableDataError(f"{group.path}: its `multiscales` name {place.name!r}, where there is no array")
+        array = _open_chunks(node, endpoint)
         try:
-            array = group[place.name]
-            levels.append(Level(name=place.name, grid=place.grid(array.shape), array=array))
-        except (KeyError, AttributeError, ValueError) as error:
-            raise UnreadableDataError(f"{path}: its level {place.name!r} cannot be opened: {error}") from error
+            grid = place.grid(array.shape)
+        except InvalidArgumentError as error:
+            raise UnreadableDataError(f"{node.path}: {error}") from error
+        levels.append(Level(name=place.name, grid=grid, array=array))
     return levels
+
+
+def _plain_levels(group: Node, endpoint: str | None) -> list[Level]:
+    levels = []
+    for node in children(group.path, endpoint=endpoint):
+        if node.is_array:
+            array = _open_chunks(node, endpoint)
+            name = node.path.partition("::")[0].replace("\\", "/").rstrip("/").rpartition("/")[2]
+            grid = grid_from_attributes(node.path, node.attributes, array.shape)
+            levels.append(Level(name=name, grid=grid, array=array))
+    return levels
+
+
+def _open_chunks(node: Node, endpoint: str | None) -> ChunkedArray:
+    source: ChunkSource
+    if node.format == "n5":
+        source = n5_chunks(node, endpoint)
+    elif node.format == "zarr 2":
+        source = format2_chunks(node, endpoint)
+    else:
+        source = format3_chunks(node, endpoint)
+    return ChunkedArray(source, node.attributes)
 
 
 def create_multiscale(
@@ -184,6 +237,8 @@ def create_multiscale(
     ExistingOutputError
         If the array exists and ``overwrite`` was not asked for.
     """
+    from csc_data.arrays import create_array, ensure_groups  # brings zarr, which reading does not need
+
     folder = Path(path)
     array = create_array(
         folder / "s0",
@@ -230,6 +285,8 @@ def write_multiscale(
     ExistingOutputError
         If a level exists and ``overwrite`` was not asked for.
     """
+    from csc_data.arrays import create_array, ensure_groups  # brings zarr, which reading does not need
+
     folder = Path(path)
     names = [f"s{n}" for n in range(len(levels))]
     for name, data, grid in zip(names, levels, grids, strict=True):
