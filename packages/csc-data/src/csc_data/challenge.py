@@ -216,3 +216,16 @@ def get_test_crop_labels(crop_id: int) -> tuple[str, ...]:
 def get_training_crops() -> Mapping[str, tuple[int, ...]]:
     """Return the ids of the annotated crops by data set."""
     return MappingProxyType({dataset: tuple(ids) for dataset, ids in _facts()["training_crops"].items()})
+
+
+@functools.cache
+def get_storage() -> Mapping[str, str]:
+    """Return where the organisers keep the data.
+
+    Returns
+    -------
+    mapping
+        ``bucket`` (public, on S3), in it ``raw`` with ``{dataset}``, ``groundtruth`` with ``{dataset}``, ``{id}`` and
+        ``{label}``, ``zips``; and ``manifest_base``, the address that names of manifests are appended to.
+    """
+    return MappingProxyType(dict(_facts()["storage"]))

@@ -2,7 +2,7 @@
 
 A data folder may bring its own list, ``test_crop_manifest.csv`` in the organisers' form (one row a crop and class:
 crop_name, dataset, class_label, voxel_size, translation, shape; triples as ``[z;y;x]``). Without one, the crops of the
-challenge hold.
+challenge hold: those of the organisers' list if it was refreshed (`csc_data.refresh`), else those in this package.
 """
 
 from __future__ import annotations
@@ -27,15 +27,20 @@ def crop_grid(crop: TestCrop) -> Grid:
 
 
 def load_test_crops(settings: Settings) -> Mapping[int, TestCrop]:
-    """Return the test crops of a data folder, by id: its own list, else those of the challenge.
+    """Return the test crops of a data folder, by id: its own list, else a refreshed one, else the package's.
 
     Raises
     ------
     ProblemsError
         If its list is damaged.
     """
+    from csc_data.refresh import cached_manifest
+
     file = settings.root / FILE_NAME
-    return read_manifest(file) if file.is_file() else get_test_crops()
+    if file.is_file():
+        return read_manifest(file)
+    cached = cached_manifest("test_crops")
+    return get_test_crops() if cached is None else read_manifest(cached.path)
 
 
 def select_crops(crops: Mapping[int, TestCrop], wanted: Iterable[str] | None) -> tuple[TestCrop, ...]:

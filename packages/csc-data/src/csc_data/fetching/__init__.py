@@ -1,0 +1,27 @@
+"""Fetching the challenge's data: the labels of crops and the raw around them, from the bucket into the data folder.
+
+`plan_fetch` lists what is needed and compares it with what is there; `fetch_data` does that, and fetches the rest.
+Every file appears whole or not at all, so a run can be stopped at any point, by Ctrl-C or by force: the next one
+fetches what is missing and nothing else. `fetch_archive` fetches one of the organisers' zips instead.
+"""
+
+from csc_data.fetching.bucket import FetchStopped
+from csc_data.fetching.fetch import fetch_data
+from csc_data.fetching.plan import CropPlan, FetchOptions, FetchPlan, FetchProgress
+from csc_data.fetching.planning import plan_fetch
+from csc_data.fetching.staging import DiskFullError, UnwritableFolderError
+from csc_data.fetching.transfer import FetchInterrupted, FetchResult
+
+__all__ = [
+    "CropPlan",
+    "DiskFullError",
+    "FetchInterrupted",
+    "FetchOptions",
+    "FetchPlan",
+    "FetchProgress",
+    "FetchResult",
+    "FetchStopped",
+    "UnwritableFolderError",
+    "fetch_data",
+    "plan_fetch",
+]

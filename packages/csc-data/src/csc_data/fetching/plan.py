@@ -1,0 +1,220 @@
+"""What is asked for, and the plan that comes of it: every file, its size, and whether it is there already."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from csc_data.errors import InvalidArgumentError, Problem
+from csc_data.fetching.bucket import Bucket, RemoteFile
+from csc_data.fetching.sources import CropSource, check_classes
+
+AccessMode = Literal["append", "overwrite"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchOptions:
+    """What to fetch, and how.
+
+    Attributes
+    ----------
+    crops : sequence of str
+        ``all``, ``train``, ``test``, ids, or patterns of ids or of ``dataset/crop234``.
+    datasets : sequence of str, optional
+        Names or patterns; all by default.
+    classes : sequence of str, optional
+        Label arrays; all by default. Crops without any of them are left out.
+    raw_padding : int
+        Voxels of raw around each crop, at each level counted in voxels of that level.
+    all_resolutions : bool
+        Whether to fetch all levels of the raw, also those finer than the annotation.
+    access_mode : {"append", "overwrite"}
+        Whether to complete what is there, or to fetch all of it anew.
+    workers : int
+        Most requests at a time.
+    batch_size : int
+        Most files that a worker takes at a time.
+    checksums : bool
+        Whether files that are there are compared with the bucket by content (MD5), not by size and date alone.
+    """
+
+    crops: Sequence[str] = ("all",)
+    datasets: Sequence[str] | None = None
+    classes: Sequence[str] | None = None
+    raw_padding: int = 0
+    all_resolutions: bool = False
+    access_mode: AccessMode = "append"
+    workers: int = 64
+    batch_size: int = 16
+    checksums: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in (("raw_padding", 0), ("workers", 1), ("batch_size", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise InvalidArgumentError(f"{name} must be a whole number of at least {least}, got {value!r}")
+        if self.access_mode not in {"append", "overwrite"}:
+            raise InvalidArgumentError(f"access_mode must be append or overwrite, got {self.access_mode!r}")
+        if self.classes is not None:
+            check_classes(self.classes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchProgress:
+    """How far the work is.
+
+    Attributes
+    ----------
+    phase : {"listing", "fetching", "unpacking"}
+    done, total : int
+        Requests while listing, else files.
+    done_bytes, total_bytes : int
+        0 while listing.
+    """
+
+    phase: Literal["listing", "fetching", "unpacking"]
+    done: int
+    total: int
+    done_bytes: int = 0
+    total_bytes: int = 0
+
+
+Progress = Callable[[FetchProgress], None]
+
+
+@dataclass(slots=True, kw_only=True)
+class FileGroup:
+    """Files below one prefix of a bucket, and the folder that they go to.
+
+    Attributes
+    ----------
+    bucket : Bucket
+    prefix : str
+    folder : Path
+    files : list of RemoteFile
+        What is needed of it.
+    whole : bool
+        Whether that is all that there is.
+    todo : list of RemoteFile
+        Those that are not there yet.
+    stale : list of str
+        Local files that the bucket does not have, where all is fetched anew.
+    """
+
+    bucket: Bucket
+    prefix: str
+    folder: Path
+    files: list[RemoteFile]
+    whole: bool = False
+    todo: list[RemoteFile] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
+
+    def key(self, file: RemoteFile) -> str:
+        """Return where a file lies in the bucket."""
+        return f"{self.prefix}/{file.name}"
+
+    def path(self, file: RemoteFile) -> str:
+        """Return where a file goes."""
+        return os.path.join(self.folder, file.name)  # noqa: PTH118 (called for each of a million files)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CropPlan:
+    """What one crop needs.
+
+    Attributes
+    ----------
+    source : CropSource
+    levels : tuple of str
+        Levels of the raw.
+    classes : tuple of str
+        Label arrays.
+    groups : tuple of FileGroup
+        Its files, without those that a crop before it needs as well.
+    """
+
+    source: CropSource
+    levels: tuple[str, ...]
+    classes: tuple[str, ...]
+    groups: tuple[FileGroup, ...]
+
+    @property
+    def n_files(self) -> int:
+        """Files in all."""
+        return sum(len(group.files) for group in self.groups)
+
+    @property
+    def n_bytes(self) -> int:
+        """Their size."""
+        return sum(file.size for group in self.groups for file in group.files)
+
+    @property
+    def todo_files(self) -> int:
+        """Files that are not there yet."""
+        return sum(len(group.todo) for group in self.groups)
+
+    @property
+    def todo_bytes(self) -> int:
+        """Their size."""
+        return sum(file.size for group in self.groups for file in group.todo)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchPlan:
+    """All that is to be fetched.
+
+    Attributes
+    ----------
+    root : Path
+        The data folder.
+    crops : tuple of CropPlan
+    missing : tuple of Problem
+        What was asked for and is not in the bucket.
+    left_out : tuple of Problem
+        Crops that have none of the classes.
+    contents : dict of str to bytes
+        Metadata that was read to make the plan, by the file that it goes to.
+    nodes : tuple of Path
+        Folders of multiscale groups; the groups above them get metadata where the bucket has none.
+    origin : str
+        Where the list of crops is from.
+    md5_etags : bool
+        Whether ETags of the bucket are MD5 sums, so that what comes can be checked.
+    """
+
+    root: Path
+    crops: tuple[CropPlan, ...]
+    missing: tuple[Problem, ...]
+    left_out: tuple[Problem, ...]
+    contents: dict[str, bytes]
+    nodes: tuple[Path, ...]
+    origin: str
+    md5_etags: bool
+
+    @property
+    def n_files(self) -> int:
+        """Files in all."""
+        return sum(crop.n_files for crop in self.crops)
+
+    @property
+    def n_bytes(self) -> int:
+        """Their size."""
+        return sum(crop.n_bytes for crop in self.crops)
+
+    @property
+    def todo_files(self) -> int:
+        """Files that are not there yet."""
+        return sum(crop.todo_files for crop in self.crops)
+
+    @property
+    def todo_bytes(self) -> int:
+        """Their size."""
+        return sum(crop.todo_bytes for crop in self.crops)
+
+    def groups(self) -> Iterator[FileGroup]:
+        """Yield the groups of all crops, crop by crop."""
+        for crop in self.crops:
+            yield from crop.groups

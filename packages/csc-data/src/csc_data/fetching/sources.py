@@ -1,0 +1,201 @@
+"""Which crops there are, where they lie in the bucket, and which of them are asked for."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from csc_data.challenge import TestCrop, UnknownCropError, get_storage, get_training_crops, label_classes, nearest_class
+from csc_data.crop_manifest import FILE_NAME, CropPlace, read_crop_manifest, split_url
+from csc_data.errors import InvalidArgumentError, Problem, ProblemsError
+from csc_data.manifest import load_test_crops
+from csc_data.refresh import cached_manifest
+from csc_data.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CropSource:
+    """Where one crop lies.
+
+    Attributes
+    ----------
+    id : int
+    dataset : str
+    bucket : str
+        Holds the raw.
+    raw : str
+        Key of its multiscale group.
+    labels_bucket, labels : str
+        Bucket and key of the group of label arrays; "" for a test crop, whose labels are not public.
+    test : TestCrop or None
+        Where a test crop is.
+    """
+
+    id: int
+    dataset: str
+    bucket: str
+    raw: str
+    labels_bucket: str = ""
+    labels: str = ""
+    test: TestCrop | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return f"crop{self.id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownCrops:
+    """All crops, by id, annotated ones first; ``origin`` tells people which list they are from."""
+
+    crops: tuple[CropSource, ...]
+    origin: str
+
+
+def known_crops(settings: Settings) -> KnownCrops:
+    """Return the crops of the data folder's own manifests, else of refreshed ones, else of the package's facts.
+
+    Raises
+    ------
+    ProblemsError
+        If a manifest is damaged.
+    """
+    places, origin = _annotated(settings)
+    raw_of = {place.dataset: place.raw for place in places}
+    crops = [_annotated_source(place, settings) for place in places]
+    for test in load_test_crops(settings).values():
+        bucket, key = split_url(raw_of.get(test.dataset) or _default_raw(test.dataset))
+        crops.append(CropSource(id=test.id, dataset=test.dataset, bucket=_own(bucket, settings), raw=key, test=test))
+    return KnownCrops(crops=tuple(crops), origin=origin)
+
+
+def _annotated(settings: Settings) -> tuple[list[CropPlace], str]:
+    own = settings.root / FILE_NAME
+    if own.is_file():
+        return list(read_crop_manifest(own).values()), str(own)
+    cached = cached_manifest("crops")
+    if cached is not None:
+        words = f"the organisers' list as of {cached.date} (refreshed)"
+        return list(read_crop_manifest(cached.path).values()), words
+    storage = get_storage()
+    base = f"s3://{storage['bucket']}/"
+    places = [
+        CropPlace(
+            id=number,
+            dataset=dataset,
+            labels=base + storage["groundtruth"].format(dataset=dataset, id=number, label="").rstrip("/"),
+            raw=_default_raw(dataset),
+        )
+        for dataset, numbers in get_training_crops().items()
+        for number in numbers
+    ]
+    return places, "the list in this package (--refresh reads the organisers' own)"
+
+
+def _default_raw(dataset: str) -> str:
+    storage = get_storage()
+    return f"s3://{storage['bucket']}/" + storage["raw"].format(dataset=dataset)
+
+
+def _annotated_source(place: CropPlace, settings: Settings) -> CropSource:
+    bucket, raw = split_url(place.raw)
+    labels_bucket, labels = split_url(place.labels)
+    return CropSource(
+        id=place.id,
+        dataset=place.dataset,
+        bucket=_own(bucket, settings),
+        raw=raw,
+        labels_bucket=_own(labels_bucket, settings),
+        labels=labels,
+    )
+
+
+def _own(bucket: str, settings: Settings) -> str:
+    """Return the bucket to ask: the user's, where it is not the challenge's."""
+    return bucket if settings.bucket in {"", get_storage()["bucket"]} else settings.bucket
+
+
+def select_sources(
+    known: Sequence[CropSource], crops: Sequence[str], datasets: Sequence[str] | None = None
+) -> tuple[CropSource, ...]:
+    """Choose crops.
+
+    Parameters
+    ----------
+    known : sequence of CropSource
+    crops : sequence of str
+        ``all``, ``train`` (the annotated ones), ``test``, ids (``234`` or ``crop234``), or patterns (``23*``,
+        ``jrc_hela-2/*``).
+    datasets : sequence of str, optional
+        Names or patterns; crops of others are left out.
+
+    Raises
+    ------
+    ProblemsError
+        With every name that fits nothing, and the nearest that does.
+    UnknownCropError
+        If nothing is left.
+    """
+    problems = [problem for word in crops if (problem := _unknown_crop(word, known))]
+    names = sorted({source.dataset for source in known})
+    problems += [problem for word in datasets or () if (problem := _unknown_dataset(word, names))]
+    if problems:
+        raise ProblemsError("crops to fetch", problems)
+    chosen = tuple(
+        source
+        for source in known
+        if any(_fits(word, source) for word in crops)
+        and (datasets is None or any(fnmatchcase(source.dataset, word) for word in datasets))
+    )
+    if not chosen:
+        where = f" in {', '.join(datasets)}" if datasets else ""
+        raise UnknownCropError(f"no crop fits {', '.join(crops) or 'an empty list'}{where}")
+    return chosen
+
+
+def check_classes(classes: Sequence[str]) -> None:
+    """Check that the challenge has these classes.
+
+    Raises
+    ------
+    ProblemsError
+        With every name that it does not have, and the nearest that it has.
+    """
+    problems = []
+    for name in classes:
+        if name not in label_classes() and name != "all":
+            near = nearest_class(name)
+            remedy = f"did you mean {near}?" if near else "`csc classes` lists them"
+            problems.append(Problem(where=name, what="the challenge has no such class", remedy=remedy))
+    if problems:
+        raise ProblemsError("classes to fetch", problems)
+    if not classes:
+        raise InvalidArgumentError("classes is empty; name at least one, or leave it out for all")
+
+
+def _fits(word: str, source: CropSource) -> bool:
+    if word in {"all", "train", "test"}:
+        return word == "all" or (word == "test") == (source.test is not None)
+    return any(fnmatchcase(name, word) for name in (str(source.id), source.name, f"{source.dataset}/{source.name}"))
+
+
+def _unknown_crop(word: str, known: Sequence[CropSource]) -> Problem | None:
+    if any(_fits(word, source) for source in known):
+        return None
+    if any(character in word for character in "*?["):
+        return Problem(where=word, what="no crop fits this pattern")
+    names = [*(source.name for source in known), "all", "train", "test"]
+    near = difflib.get_close_matches(word if not word.isdigit() else f"crop{word}", names, n=1)
+    remedy = f"did you mean {near[0].removeprefix('crop')}?" if near else "give ids, patterns, all, train or test"
+    return Problem(where=word, what="there is no such crop", remedy=remedy)
+
+
+def _unknown_dataset(word: str, names: Sequence[str]) -> Problem | None:
+    if any(fnmatchcase(name, word) for name in names):
+        return None
+    near = difflib.get_close_matches(word, names, n=1)
+    remedy = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+    return Problem(where=word, what="there is no such data set", remedy=remedy)

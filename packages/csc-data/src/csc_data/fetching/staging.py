@@ -1,0 +1,168 @@
+"""Files that appear whole or not at all, and what killed runs leave behind.
+
+A file is written in a hidden folder of the run, ``.csc-fetch/run-*`` in the folder that everything goes to, and renamed
+to its place. Each run holds a lock on its folder, which ends with the process however that ends; a later run removes
+the folders that nobody holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from csc_data.errors import CscError, UnreadableDataError
+
+FOLDER = ".csc-fetch"
+_LOCK = "lock"
+_OLD_SECONDS = 7 * 24 * 3600  # where locks do not work, what is older than this is nobody's
+
+
+class DiskFullError(CscError, OSError):
+    """No space, or no quota, is left where the files go."""
+
+
+class UnwritableFolderError(CscError, PermissionError):
+    """A folder cannot be written to."""
+
+
+class Staging:
+    """A folder for unfinished files next to their places; a context that removes it.
+
+    Parameters
+    ----------
+    root : Path
+        On the same file system as the places; made if it is not there.
+
+    Raises
+    ------
+    UnwritableFolderError
+        If nothing can be written there.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        try:
+            above = root / FOLDER
+            above.mkdir(parents=True, exist_ok=True)
+            _remove_stale(above)
+            self.folder, self._lock = _make_folder(above)
+        except OSError as error:
+            raise _explain(error, root) from error
+        self._numbers = itertools.count()
+        self._made: set[str] = set()
+
+    def place(self, path: Path, body: memoryview | bytes) -> None:
+        """Write a file whole, replacing what is there.
+
+        Raises
+        ------
+        DiskFullError, UnwritableFolderError, UnreadableDataError
+            If it cannot be; nothing of it is left then.
+        """
+        temporary = os.path.join(self.folder, str(next(self._numbers)))  # noqa: PTH118 (three times as fast)
+        final = os.fspath(path)
+        try:
+            folder = os.path.dirname(final)  # noqa: PTH120
+            if folder not in self._made:
+                os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+                self._made.add(folder)
+            _write(temporary, memoryview(body))
+            try:
+                os.replace(temporary, final)  # noqa: PTH105
+            except FileNotFoundError:  # somebody removed the folder meanwhile
+                os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+                os.replace(temporary, final)  # noqa: PTH105
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)  # noqa: PTH108
+            raise _explain(error, path) from error
+
+    def close(self) -> None:
+        """Remove the folder and what is unfinished in it."""
+        self._lock.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another run may be there
+            self.folder.parent.rmdir()
+
+    def __enter__(self) -> Staging:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _make_folder(above: Path) -> tuple[Path, Any]:
+    """Make a folder whose lock this process holds."""
+    for _ in range(3):
+        folder = Path(tempfile.mkdtemp(prefix="run-", dir=above))
+        file = (folder / _LOCK).open("wb")
+        if _lock(file) and (folder / _LOCK).exists():
+            return folder, file
+        # Another run took it for stale before it was locked, or there are no locks here.
+        file.close()
+    folder.mkdir(exist_ok=True)
+    return folder, (folder / _LOCK).open("wb")
+
+
+def _write(name: str, body: memoryview) -> None:
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        while body:
+            body = body[os.write(descriptor, body) :]
+    finally:
+        os.close(descriptor)
+
+
+def _explain(error: OSError, path: Path) -> CscError:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return DiskFullError(f"{path} cannot be written: {error.strerror}; free some space and run the same again")
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        return UnwritableFolderError(f"{path} cannot be written: {error.strerror}; choose another folder with --dest")
+    if error.errno == errno.EXDEV:
+        return UnreadableDataError(
+            f"{path} lies on another disk than {FOLDER}; link whole data sets, not parts of them"
+        )
+    return UnreadableDataError(f"{path} cannot be written: {error.strerror or error}")
+
+
+def _lock(file: Any) -> bool:
+    """Take the lock of an open file; return whether it was free. Where there are no locks it never is."""
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _remove_stale(above: Path) -> None:
+    for folder in above.glob("run-*"):
+        lock = folder / _LOCK
+        try:
+            with lock.open("r+b") as file:
+                stale = _lock(file) or time.time() - lock.stat().st_mtime > _OLD_SECONDS
+        except FileNotFoundError:
+            # Being made at this moment, or killed while it was.
+            stale = time.time() - _changed(folder) > _OLD_SECONDS
+        except OSError:
+            continue
+        if stale:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _changed(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except OSError:
+        return time.time()
