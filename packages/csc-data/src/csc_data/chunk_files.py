@@ -83,17 +83,17 @@ class ChunkFiles:
         return self._file_names([index])[0]
 
     def _file_names(self, indices: Sequence[Index]) -> list[str]:
-        separator = self.separator
-        names = [separator.join(map(str, index[::-1] if self.reverse else index)) for index in indices]
+        numbers = [index[::-1] for index in indices] if self.reverse else indices
         inner, chained, outer = self.path.partition("::") if is_remote(self.path) else (self.path, "", "")
-        stem = inner.rstrip("/")
-        return [f"{stem}/{name}{chained}{outer}" for name in names]
+        # A format string for all of them: this runs for each chunk of each read, also those that are in memory.
+        pattern = self.separator.join(["%d"] * len(self.shape))
+        return [f"{inner.rstrip('/')}/{pattern % number}{chained}{outer}" for number in numbers]
 
     def stamps(self, wanted: Sequence[Index]) -> list[Any]:
         """Return the state of each local file; what is remote is taken not to change while a process runs."""
         if is_remote(self.path):
             return [None] * len(wanted)
-        return [file_state(file) for file in self._file_names(wanted)]
+        return file_states(self._file_names(wanted))
 
     def load(self, wanted: Sequence[Index]) -> Iterator[tuple[int, Chunk]]:
         """Give decoded chunks as they arrive.
@@ -119,15 +119,23 @@ class ChunkFiles:
             yield number, chunk
 
 
-def file_state(file: str) -> tuple[int, int, int] | None:
-    """Return what changes when a local file does: time, size and inode; None where there is none."""
-    try:
-        found = os.stat(file)  # noqa: PTH116 - counted in microseconds, once for each chunk of each read
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError:
-        return (0, 0, 0)  # reading it will say what is wrong
-    return found.st_mtime_ns, found.st_size, found.st_ino
+def file_states(files: Sequence[str]) -> list[tuple[int, int, int] | None]:
+    """Return what changes when a local file does: time, size and inode; None where there is none.
+
+    It is asked for each chunk of each read, also those that are in memory, and so spends as little as it can.
+    """
+    found: list[tuple[int, int, int] | None] = []
+    stat = os.stat
+    for file in files:
+        try:
+            state = stat(file)
+        except (FileNotFoundError, NotADirectoryError):
+            found.append(None)
+        except OSError:
+            found.append((0, 0, 0))  # reading it will say what is wrong
+        else:
+            found.append((state.st_mtime_ns, state.st_size, state.st_ino))
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,7 +160,7 @@ class ChunkDecoder:
     header: bool = False
 
     def decode(self, content: bytes, chunks: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        """Return the array of the full chunk shape."""
+        """Return the array of the full chunk shape, C-contiguous."""
         held = chunks
         if self.header:
             start, held = _read_n5_header(content, len(chunks))
@@ -162,7 +170,7 @@ class ChunkDecoder:
             data = _open_codec(config).decode(data)
         values = data if isinstance(data, np.ndarray) else np.frombuffer(data, dtype=np.uint8)
         values = values.reshape(-1, order="A").view(self.stored).reshape(held, order=self.order)
-        values = values.astype(dtype, copy=False)
+        values = np.ascontiguousarray(values, dtype=dtype)
         if held == chunks:
             return values
         whole = np.zeros(chunks, dtype=dtype)

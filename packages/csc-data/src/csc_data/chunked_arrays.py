@@ -126,28 +126,40 @@ class ChunkedArray:
         return values
 
     def _read_box(self, begin: tuple[int, ...], end: tuple[int, ...]) -> npt.NDArray[Any]:
-        shape = tuple(e - b for b, e in zip(begin, end, strict=True))
-        out = np.empty(shape, dtype=self.dtype)
+        out = np.empty(tuple(e - b for b, e in zip(begin, end, strict=True)), dtype=self.dtype)
         if out.size == 0:
             return out
         size = self.chunks
         spans = [range(b // c, -(-e // c)) for b, e, c in zip(begin, end, size, strict=True)]
         indices = list(itertools.product(*spans))
-        places = [_overlaps(span, b, e, c) for span, b, e, c in zip(spans, begin, end, size, strict=True)]
-        cache, key = shared_cache(), self.source.key
+        overlaps = [_overlaps(s, b, e, c) for s, b, e, c in zip(spans, begin, end, size, strict=True)]
+        targets = list(itertools.product(*(inside for inside, _ in overlaps)))
+        origins = list(itertools.product(*(within for _, within in overlaps)))
+        cache, key, source = shared_cache(), self.source.key, self.source
         decoded = len(indices) * math.prod(size) * self.dtype.itemsize
-        wanted = [((key, index), stamp) for index, stamp in zip(indices, self.source.stamps(indices), strict=True)]
-        chunks = cache.chunks(
-            wanted,
-            lambda numbers: _renumber(self.source.load([indices[n] for n in numbers]), numbers),
+        for number, chunk in cache.chunks(
+            [((key, index), stamp) for index, stamp in zip(indices, source.stamps(indices), strict=True)],
+            lambda numbers: _renumber(source.load([indices[n] for n in numbers]), numbers),
             keep=decoded * LARGE_SHARE <= cache.max_bytes,
-        )
-        overlaps = list(itertools.product(*places))
-        for number, chunk in chunks:
-            parts = overlaps[number]
-            target = tuple(part[0] for part in parts)
-            out[target] = self.source.fill if chunk is None else chunk[tuple(part[1] for part in parts)]
+        ):
+            target = out[targets[number]]
+            if chunk is None:
+                target[...] = source.fill
+            else:
+                copy_rows(target, chunk[origins[number]])
         return out
+
+
+def copy_rows(target: npt.NDArray[Any], values: npt.NDArray[Any]) -> None:
+    """Copy values into an array of the same shape and dtype, both contiguous along their last axis.
+
+    Rows are moved as if each were one element: for rows of 64 bytes numpy takes half the time.
+    """
+    if target.ndim == 0:
+        target[...] = values
+        return
+    row = f"V{target.shape[-1] * target.itemsize}"
+    target.view(row)[...] = values.view(row)
 
 
 def _renumber(loaded: Iterable[tuple[int, Chunk]], numbers: list[int]) -> Iterator[tuple[int, Chunk]]:
@@ -155,13 +167,14 @@ def _renumber(loaded: Iterable[tuple[int, Chunk]], numbers: list[int]) -> Iterat
         yield numbers[position], chunk
 
 
-def _overlaps(span: range, begin: int, end: int, size: int) -> list[tuple[slice, slice]]:
-    """Return, for each chunk along an axis, its part of the box and the part of it that is in the box."""
-    found = []
+def _overlaps(span: range, begin: int, end: int, size: int) -> tuple[list[slice], list[slice]]:
+    """Return, for each chunk along an axis, its part of the box, and the part of it that is in the box."""
+    inside, within = [], []
     for number in span:
         low, high = max(begin, number * size), min(end, (number + 1) * size)
-        found.append((slice(low - begin, high - begin), slice(low - number * size, high - number * size)))
-    return found
+        inside.append(slice(low - begin, high - begin))
+        within.append(slice(low - number * size, high - number * size))
+    return inside, within
 
 
 def _understand(selection: Any, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[Any, ...]]:

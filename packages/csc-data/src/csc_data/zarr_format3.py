@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from csc_data.chunk_cache import Chunk
-from csc_data.chunk_files import file_state
+from csc_data.chunk_files import file_states
 from csc_data.chunked_arrays import Index
 from csc_data.errors import UnreadableDataError
 from csc_data.nodes import Node
@@ -68,7 +68,7 @@ class Format3Chunks:
             return [None] * len(wanted)
         step = [f // c for f, c in zip(self.files, self.chunks, strict=True)]
         places = [[i // s for i, s in zip(index, step, strict=True)] for index in wanted]
-        return [file_state(join(self.path, self.separator.join([*self.prefix, *map(str, p)]))) for p in places]
+        return file_states([join(self.path, self.separator.join([*self.prefix, *map(str, p)])) for p in places])
 
     def load(self, wanted: Sequence[Index]) -> Iterator[tuple[int, Chunk]]:
         """Give decoded chunks, some layers of chunks at a time; zarr reads each of those side by side.
