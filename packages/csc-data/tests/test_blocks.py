@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -180,7 +181,10 @@ def test_output_that_is_there_is_resumed_refused_or_overwritten_as_asked(tmp_pat
 
 # A module of its own, so that other processes can import it.
 SQUARE = """
+import os
+import signal
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -197,10 +201,14 @@ class Square:
     source: str
     target: str
     bad: int = -1
+    deadly: int = -1  # its worker dies, the first time
 
     def __call__(self, block):
         if block.index == self.bad:
             raise BadBlockError(f"block {block.index} is bad")
+        if block.index == self.deadly and not Path(self.target, "died").exists():
+            Path(self.target, "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
         values = np.asarray(open_array(self.source)[block.write])
         open_array_for_writing(self.target)[block.write] = values**2
 """
@@ -267,6 +275,81 @@ def test_no_more_than_max_pending_blocks_are_under_way():
     with ThreadPoolExecutor(8) as executor:
         run_blocks(work, GRID, executor=executor, max_pending=3)
     assert 1 < most <= 3
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_block_that_cannot_be_read_is_tried_again(workers):
+    attempts = Counter()
+
+    def work(block):
+        attempts[block.index] += 1
+        if block.index % 3 == 0 and attempts[block.index] <= 2:
+            raise OSError("no space left") if block.index % 2 else UnreadableDataError("no connection")
+
+    with ThreadPoolExecutor(2) as executor:
+        run_blocks(work, GRID, executor=executor if workers else None)
+    assert set(attempts) == set(range(len(GRID)))
+    assert {count for index, count in attempts.items() if index % 3 == 0} == {3}
+    assert {count for index, count in attempts.items() if index % 3} == {1}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("error", "expected"), [(UnreadableDataError("gone"), 3), (OSError("full"), 3), (InvalidArgumentError("wrong"), 1)]
+)
+def test_attempts_end_and_what_is_wrong_in_itself_gets_one(workers, error, expected):
+    attempts = Counter()
+
+    def work(block):
+        attempts[block.index] += 1
+        if block.index == 1:
+            raise error
+
+    with ThreadPoolExecutor(2) as executor, pytest.raises(MissingBlocksError, match=str(error)):
+        run_blocks(work, GRID, executor=executor if workers else None, retries=2)
+    assert attempts[1] == expected
+
+
+@pytest.mark.parametrize("options", [{"max_pending": 0}, {"retries": -1}])
+def test_numbers_out_of_range_are_refused(options):
+    with ThreadPoolExecutor(1) as executor, pytest.raises(InvalidArgumentError, match="max_pending must be 1"):
+        run_blocks(lambda block: None, GRID, executor=executor, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_worker_that_dies_ends_a_pool_and_the_next_run_does_the_rest(square, tmp_path):
+    data, work = square
+    grid = BlockGrid(shape=data.shape, block_shape=(4, 4, 4))
+    ledger = Ledger(tmp_path / "ledger", {})
+    ledger.start()
+    deadly = dataclasses.replace(work, deadly=7)
+    with process_pool() as executor, pytest.raises(MissingBlocksError, match="workers were lost") as caught:
+        run_blocks(deadly, grid, ledger=ledger, executor=executor, max_pending=2)
+    assert caught.value.missing == len(grid) - len(ledger.finished) > 0
+    with process_pool() as executor:
+        run_blocks(deadly, grid, ledger=ledger, executor=executor)
+    np.testing.assert_array_equal(open_array(work.target)[...], data**2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
+def test_a_dask_cluster_goes_on_when_a_worker_is_killed(square, tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # where workers find the module of the work
+    data, work = square
+    grid = BlockGrid(shape=data.shape, block_shape=(4, 4, 4))
+    ledger = Ledger(tmp_path / "ledger", {})
+    ledger.start()
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        killed = dataclasses.replace(work, deadly=7)
+        run_blocks(killed, grid, ledger=ledger, executor=client.get_executor(), max_pending=4)
+    assert Path(work.target, "died").exists()
+    assert ledger.finished == set(range(len(grid)))
+    np.testing.assert_array_equal(open_array(work.target)[...], data**2)
 
 
 def test_an_error_that_is_not_of_the_toolbox_is_not_hidden():
