@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from csc_data.arrays import create_array, ensure_groups
+from csc_data.crop_search import CropTemplates
 from csc_data.crops import find_crops, validation_crops
 from csc_data.datasplit import SplitRow, read_datasplit, write_datasplit
-from csc_data.errors import InvalidArgumentError, MissingDataError
+from csc_data.errors import InvalidArgumentError, MissingDataError, ProblemsError
 from csc_data.geometry import Grid
 from csc_data.settings import Settings
-from csc_data.splitting import make_datasplit
+from csc_data.splitting import SplitOptions, make_datasplit
 from csc_data.volumes import write_multiscale
 
 GRID = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(6, 6, 6))
@@ -44,7 +45,7 @@ def test_crops_are_found_with_what_they_hold_in_natural_order(settings, add):
     add("jrc_b", "crop10", er=3)
     add("jrc_b", "crop9", er=0, mito=216)
     add("jrc_a", "crop100", nuc=1)
-    crops, left_out = find_crops(settings)
+    crops, left_out = find_crops(CropTemplates.below(settings))
     assert [(crop.dataset, crop.crop) for crop in crops] == [
         ("jrc_a", "crop100"),
         ("jrc_b", "crop9"),
@@ -62,23 +63,23 @@ def test_crops_that_cannot_be_used_are_left_out_with_the_reason(settings, add):
     add("jrc_a", "crop4", er=3)
     damaged = settings.path("labels", dataset="jrc_a", crop="crop4", class_name="er") / "s0" / "0" / "0" / "0"
     damaged.write_bytes(b"damaged")
-    crops, left_out = find_crops(settings, ["er"])
+    crops, left_out = find_crops(CropTemplates.below(settings), ["er"])
     assert [crop.crop for crop in crops] == ["crop1"]
     said = {problem.where: problem.what for problem in left_out}
     assert "has none of the classes (annotated are nuc)" in said["jrc_a/crop2"]
     assert "has no raw data" in said["jrc_noraw/crop3"]
-    assert "er" in said["jrc_a/crop4"]
+    assert "chunk" in said["jrc_a/crop4/er"]
 
 
 def test_the_array_of_all_classes_is_no_class(settings, add):
     add("jrc_a", "crop1", er=3, all=9)
-    assert set(find_crops(settings)[0][0].voxels) == {"er"}
+    assert set(find_crops(CropTemplates.below(settings))[0][0].voxels) == {"er"}
 
 
 def test_counting_does_not_write(settings, add):
     add("jrc_a", "crop1", er=3)
     before = {p: p.stat().st_mtime_ns for p in settings.root.rglob("*")}
-    find_crops(settings)
+    find_crops(CropTemplates.below(settings))
     assert {p: p.stat().st_mtime_ns for p in settings.root.rglob("*")} == before
 
 
@@ -93,21 +94,21 @@ def test_other_layouts_are_found_by_their_template(tmp_path):
         attributes={"voxel_size": [8, 8, 8]},
     )
     array[...] = 1
-    (crop,), _ = find_crops(settings)
+    (crop,), _ = find_crops(CropTemplates.below(settings))
     assert (crop.dataset, crop.crop, dict(crop.voxels)) == ("x", "crop1", {"er": 8})
 
 
 def test_no_folder_and_no_crops_are_different_words(settings):
     with pytest.raises(MissingDataError, match="holds no annotated crop"):
-        find_crops(settings)
+        find_crops(CropTemplates.below(settings))
     with pytest.raises(MissingDataError, match="no data folder"):
-        find_crops(Settings(data=str(settings.root / "none")))
+        make_datasplit(Settings(data=str(settings.root / "none")))
 
 
 def test_a_split_comes_back_from_its_file_and_counts_its_sides(settings, add, tmp_path):
     for number in range(6):
         add("jrc_a", f"crop{number}", er=10 + number, mito=number % 2 * 5)
-    split = make_datasplit(settings, validation_share=0.34, seed=1)
+    split = make_datasplit(settings, SplitOptions(validation_share=0.34, seed=1))
     write_datasplit(tmp_path / "split.csv", split.rows)
     assert read_datasplit(tmp_path / "split.csv") == split.rows
     assert len({row.crop for row in split.rows}) == len(split.rows) == 6
@@ -115,14 +116,14 @@ def test_a_split_comes_back_from_its_file_and_counts_its_sides(settings, add, tm
     assert min(split.crops["mito"].values()) >= 1
     assert sum(split.voxels["er"].values()) == 75
     assert sum(split.voxels["mito"].values()) == 15
-    assert make_datasplit(settings, validation_share=0.34, seed=1) == split
+    assert make_datasplit(settings, SplitOptions(validation_share=0.34, seed=1)) == split
     assert split.left_out == ()
 
 
 def test_too_few_voxels_do_not_count_as_having_a_class(settings, add):
     for number, count in enumerate((1, 100, 100)):
         add("jrc_a", f"crop{number}", mito=count)
-    split = make_datasplit(settings, min_voxels=50)
+    split = make_datasplit(settings, SplitOptions(min_voxels=50))
     assert split.crops["mito"] == {"train": 1, "validate": 1}
     assert split.voxels["mito"]["train"] + split.voxels["mito"]["validate"] == 201
 
@@ -130,7 +131,7 @@ def test_too_few_voxels_do_not_count_as_having_a_class(settings, add):
 def test_only_the_classes_asked_for_are_in_the_rows(settings, add):
     add("jrc_a", "crop1", er=1, mito=1)
     add("jrc_a", "crop2", nuc=1)
-    split = make_datasplit(settings, classes=["mito", "pm"])
+    split = make_datasplit(settings, SplitOptions(classes=["mito", "pm"]))
     assert [(row.crop, row.classes) for row in split.rows] == [("crop1", ("mito",))]
     assert split.crops["pm"] == {"train": 0, "validate": 0}
     assert [problem.where for problem in split.left_out] == ["jrc_a/crop2"]
@@ -138,11 +139,13 @@ def test_only_the_classes_asked_for_are_in_the_rows(settings, add):
 
 def test_splits_that_cannot_be_made_are_refused(settings, add):
     add("jrc_a", "crop1", er=1)
-    with pytest.raises(MissingDataError, match=r"no crop below .* has any of the classes pm"):
-        make_datasplit(settings, classes=["pm"])
+    with pytest.raises(
+        MissingDataError, match=r"no crop of .* can be used: .* has none of the classes \(annotated are er\)"
+    ):
+        make_datasplit(settings, SplitOptions(classes=["pm"]))
     for share in (1.0, -0.1, float("nan")):
-        with pytest.raises(InvalidArgumentError, match="validation_share"):
-            make_datasplit(settings, validation_share=share)
+        with pytest.raises(ProblemsError, match="validation_share"):
+            SplitOptions(validation_share=share)
 
 
 def test_validation_crops_lie_where_their_annotations_do(settings, add):

@@ -1,81 +1,165 @@
+"""Splits of crops as they are found: what options leave out, hold together, or put on one side."""
+
 from __future__ import annotations
 
-import itertools
-import random
+from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
-from csc_data.splitting import stratify
-
-presences = st.lists(st.sets(st.sampled_from("abcde"), max_size=4), min_size=1, max_size=9)
-
-
-def sides(present, validates):
-    """Count the crops of each class on both sides."""
-    names = set().union(*present)
-    train = {n: sum(n in p for p, v in zip(present, validates, strict=True) if not v) for n in names}
-    validate = {n: sum(n in p for p, v in zip(present, validates, strict=True) if v) for n in names}
-    return train, validate
+from csc_data.challenge import UnknownClassError
+from csc_data.crop_search import CropTemplates
+from csc_data.errors import MissingDataError, ProblemsError
+from csc_data.geometry import Grid
+from csc_data.settings import Settings
+from csc_data.splitting import SplitOptions, make_datasplit
+from csc_data.volumes import write_multiscale
 
 
-@given(presences, st.floats(0, 0.9), st.integers(0, 100))
-def test_no_class_loses_its_last_training_crop(present, share, seed):
-    train, _ = sides(present, stratify(present, share, seed))
-    assert all(count >= 1 for count in train.values())
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "data").mkdir()
+    return Settings(data=str(tmp_path / "data"))
 
 
-@given(presences, st.floats(0.01, 0.9), st.integers(0, 100))
-@settings(max_examples=300, deadline=None)
-@example(present=[{"a", "b"}, {"a", "c"}, {"b", "c"}, {"a"}, {"b"}, {"c"}], share=0.2, seed=0)
-def test_every_class_is_on_both_sides_where_that_can_be(present, share, seed):
-    _, validate = sides(present, stratify(present, share, seed))
-    both = sum(count > 0 for count in validate.values())
-    possible = max(
-        sum(v > 0 for v in sides(present, choice)[1].values())
-        for choice in itertools.product([False, True], repeat=len(present))
-        if all(t > 0 for t in sides(present, choice)[0].values())
-    )
-    assert both == possible
+@pytest.fixture
+def add(settings: Settings) -> Callable[..., None]:
+    """Add an annotated crop: voxels present by class, and voxel sizes of raw and labels."""
+
+    def add_crop(dataset: str, crop: str, *, raw: float = 4, labels: float = 4, **voxels: int) -> None:
+        grid = Grid(voxel_size=(raw,) * 3, translation=(0, 0, 0), shape=(2, 2, 2))
+        write_multiscale(settings.path("raw", dataset=dataset), [np.zeros(grid.shape, "u1")], [grid], overwrite=True)
+        grid = Grid(voxel_size=(labels,) * 3, translation=(0, 0, 0), shape=(4, 4, 4))
+        for name, count in voxels.items():
+            data = np.zeros(grid.shape, "u1")
+            data.ravel()[:count] = 1
+            write_multiscale(settings.path("labels", dataset=dataset, crop=crop, class_name=name), [data], [grid])
+
+    return add_crop
 
 
-@given(presences, st.floats(0, 0.9), st.integers(0, 100))
-def test_a_split_is_a_function_of_its_arguments(present, share, seed):
-    assert stratify(present, share, seed) == stratify([set(p) for p in present], share, seed)
+def sides(split):
+    return {row.crop: row.usage for row in split.rows}
 
 
-def test_no_share_means_no_validation():
-    assert not any(stratify([{"a"}, {"a"}, {"b"}], 0.0, 0))
+def test_crops_coarser_than_the_scale_are_left_out_and_named(settings, add):
+    add("jrc_a", "crop1", er=3)
+    add("jrc_a", "crop2", labels=8, er=3)
+    add("jrc_b", "crop3", raw=16, labels=8, er=3)
+    split = make_datasplit(settings, SplitOptions(scale=(4, 4, 4)))
+    assert list(sides(split)) == ["crop1"]
+    said = {problem.where: problem.what for problem in split.left_out}
+    assert said == {
+        "jrc_a/crop2": "has no level as fine as 4 x 4 x 4 nm of er",
+        "jrc_b/crop3": "has no raw as fine as 4 x 4 x 4 nm",
+    }
+    assert list(sides(make_datasplit(settings, SplitOptions(scale=(8, 8, 8))))) == ["crop1", "crop2"]
+    # As fine on every axis, not on one.
+    with pytest.raises(MissingDataError, match="no raw as fine as 2 x 16 x 16"):
+        make_datasplit(settings, SplitOptions(scale=(2, 16, 16)))
 
 
-def test_the_share_is_met_where_nothing_stands_against_it():
-    present = [{"a", "b"} for _ in range(20)]
-    assert sum(stratify(present, 0.2, 0)) == 4
-    assert sum(stratify(present, 0.5, 3)) == 10
+def test_a_class_coarser_than_the_scale_leaves_its_crop_the_others(settings, add):
+    add("jrc_a", "crop1", er=3)
+    add("jrc_a", "crop1", labels=8, mito=3)
+    (row,) = make_datasplit(settings, SplitOptions(scale=(4, 4, 4))).rows
+    assert row.classes == ("er",)
 
 
-def test_seeds_choose_among_equal_splits():
-    present = [{"a"} for _ in range(10)]
-    assert len({tuple(stratify(present, 0.2, seed)) for seed in range(20)}) > 5
+@pytest.fixture
+def partly(add):
+    """Four crops with both classes, four with one; one of those has too few voxels of the other."""
+    for number in range(4):
+        add("jrc_a", f"crop{number}", er=9, mito=9)
+    for number in range(4, 8):
+        add("jrc_a", f"crop{number}", er=9, **({"mito": 2} if number == 7 else {}))
 
 
-def test_a_rare_class_is_served_first():
-    # Only the crops of the rare class can give it a validation crop.
-    present = [{"common"} for _ in range(8)] + [{"common", "rare"}, {"common", "rare"}]
-    _, validate = sides(present, stratify(present, 0.1, 0))
-    assert validate["rare"] == 1
+@pytest.mark.usefixtures("partly")
+@pytest.mark.parametrize("seed", range(4))
+def test_crops_that_lack_a_class_go_where_they_may(settings, seed):
+    def split(force):
+        options = {"classes": ["er", "mito"], "min_voxels": 5, "validation_share": 0.25, "seed": seed}
+        return sides(make_datasplit(settings, SplitOptions(force_all_classes=force, **options)))
+
+    lacking = {f"crop{number}" for number in range(4, 8)}
+    everywhere, training, validating = split(True), split("train"), split("validate")
+    assert set(everywhere) == {f"crop{number}" for number in range(4)}
+    assert set(everywhere.values()) == {"train", "validate"}
+    assert {training[crop] for crop in lacking} == {"validate"}
+    assert "train" in training.values()
+    assert {validating[crop] for crop in lacking} == {"train"}
+    assert "validate" in validating.values()
 
 
-def test_crops_without_classes_never_validate():
-    assert stratify([set(), {"a"}, {"a"}], 0.5, 0)[0] is False
+@pytest.mark.usefixtures("partly")
+def test_crops_left_out_for_a_class_name_it(settings):
+    split = make_datasplit(settings, SplitOptions(classes=["er", "mito"], force_all_classes=True, min_voxels=5))
+    assert {problem.where for problem in split.left_out} == {f"jrc_a/crop{number}" for number in range(4, 8)}
+    assert all("lacks mito" in problem.what for problem in split.left_out)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_many_crops_take_no_time(seed):
-    generator = random.Random(seed)
-    classes = [f"c{n}" for n in range(48)]
-    present = [set(generator.sample(classes, generator.randint(1, 30))) for _ in range(289)]
-    train, validate = sides(present, stratify(present, 0.15, seed))
-    assert min(train.values()) > 0
-    assert min(validate.values()) > 0
+@pytest.mark.parametrize("seed", range(5))
+def test_data_sets_stay_together(settings, add, seed):
+    for dataset in range(5):
+        for crop in range(3):
+            add(f"jrc_{dataset}", f"crop{dataset}{crop}", er=5)
+    split = make_datasplit(settings, SplitOptions(group_by="dataset", validation_share=0.2, seed=seed))
+    by_dataset = {row.dataset: set() for row in split.rows}
+    for row in split.rows:
+        by_dataset[row.dataset].add(row.usage)
+    assert all(len(usages) == 1 for usages in by_dataset.values())
+    assert sorted(usage for usages in by_dataset.values() for usage in usages) == ["train"] * 4 + ["validate"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_crop_that_stands_in_two_places_is_on_one_side(settings, add, seed):
+    for dataset in ("jrc_a", "jrc_copy"):
+        for crop in range(4):
+            add(dataset, f"crop{crop}", er=5)
+    usages = {}
+    for row in make_datasplit(settings, SplitOptions(validation_share=0.5, seed=seed)).rows:
+        usages.setdefault(row.crop, set()).add(row.usage)
+    assert all(len(both) == 1 for both in usages.values())
+    assert {usage for both in usages.values() for usage in both} == {"train", "validate"}
+
+
+def test_only_the_crops_and_data_sets_asked_for_are_split(settings, add):
+    for dataset in ("jrc_a", "jrc_b"):
+        for crop in (1, 2):
+            add(dataset, f"crop{dataset[-1]}{crop}", er=5)
+    split = make_datasplit(settings, SplitOptions(datasets=["*_a"], crops=["a1", "b1"]))
+    assert list(sides(split)) == ["cropa1"]
+
+
+def test_raw_in_an_n5_is_found_beside_the_zarr(settings, add):
+    add("jrc_a", "crop1", er=3)
+    raw = settings.path("raw", dataset="jrc_a")
+    n5 = Path(str(raw).replace(".zarr", ".n5"))
+    n5.mkdir(parents=True)
+    (n5 / "attributes.json").write_text("{}")
+    for file in [path for path in raw.rglob("*") if path.is_file()]:
+        file.unlink()
+    (row,) = make_datasplit(settings).rows
+    assert Path(row.raw) == n5
+
+
+def test_a_misspelt_class_is_named_and_one_of_ones_own_is_not_refused(settings, add):
+    add("jrc_a", "crop1", my_class=3)
+    assert make_datasplit(settings, SplitOptions(classes=["my_class"])).rows[0].classes == ("my_class",)
+    with pytest.raises(UnknownClassError, match="did you mean 'mito'"):
+        make_datasplit(settings, SplitOptions(classes=["my_class", "mitto"]))
+
+
+def test_all_options_that_are_wrong_are_named_together():
+    with pytest.raises(ProblemsError) as caught:
+        SplitOptions(validation_share=2, group_by="cell", force_all_classes="both", scale=(0, 8, 8))
+    for name in ("validation_share", "group_by", "force_all_classes", "scale", "classes"):
+        assert name in str(caught.value)
+
+
+def test_templates_are_split_as_settings_are(settings, add):
+    for crop in range(4):
+        add("jrc_a", f"crop{crop}", er=5)
+    assert make_datasplit(CropTemplates.below(settings)) == make_datasplit(settings)

@@ -16,6 +16,7 @@ from csc_data.errors import CscError
 COMMANDS: Mapping[str, str] = {
     "demo": "csc_cli.commands.demo:demo",
     "make-datasplit": "csc_cli.commands.make_datasplit:make_datasplit",
+    "get-counts": "csc_cli.commands.get_counts:get_counts",
     "train": "csc_cli.commands.train:train",
     "predict": "csc_cli.commands.predict:predict",
     "process": "csc_cli.commands.process:process",

@@ -1,46 +1,71 @@
-"""The annotated crops below a data folder: where they are and what they hold."""
+"""The annotated crops below a data folder or in a bucket: where they are and what they hold."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-
-from csc_data.arrays import child_names, join
+from csc_data.annotation_counts import Counts, LevelCount, count_annotations
+from csc_data.arrays import join
 from csc_data.challenge import TestCrop
+from csc_data.crop_search import CropTemplates, FoundCrop, search_crops
 from csc_data.datasplit import SplitRow
 from csc_data.errors import CscError, InvalidArgumentError, MissingDataError, Problem
-from csc_data.settings import Settings
+from csc_data.file_trees import FileTree, open_tree
 from csc_data.volumes import open_volume
+
+METADATA_FILES = (".zgroup", ".zarray", "zarr.json", "attributes.json")
+"""One of them is in every group and array, of zarr 2, zarr 3 or N5."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CropSummary:
-    """One annotated crop as found on disk.
+    """One annotated crop as found.
 
-    ``voxels`` tells, for each class annotated there, how many of its voxels are present (not 0), counted at ``s0``.
+    Attributes
+    ----------
+    dataset, crop : str
+        Their names.
+    raw, labels : str
+        Paths or URLs of the raw volume and of the folder of the crop.
+    levels : mapping
+        For each class annotated there its scale levels, finest first, with the voxels where it is present; the finest
+        alone, where no more was asked for.
     """
 
     dataset: str
     crop: str
     raw: str
     labels: str
-    voxels: Mapping[str, int]
+    levels: Mapping[str, tuple[LevelCount, ...]]
+
+    @property
+    def voxels(self) -> dict[str, int]:
+        """Voxels of each class at its finest level."""
+        return {name: levels[0].present for name, levels in self.levels.items()}
 
 
-def find_crops(settings: Settings, classes: Sequence[str] | None = None) -> tuple[list[CropSummary], list[Problem]]:
-    """Look for annotated crops below the data folder.
+def find_crops(
+    templates: CropTemplates,
+    classes: Sequence[str] | None = None,
+    *,
+    datasets: Sequence[str] = ("*",),
+    crops: Sequence[str] = ("*",),
+    all_levels: bool = False,
+) -> tuple[list[CropSummary], list[Problem]]:
+    """Look for annotated crops.
 
     Parameters
     ----------
-    settings : Settings
-        Their ``raw`` and ``labels`` templates tell where.
+    templates : CropTemplates
+        Where they are looked for.
     classes : sequence of str, optional
         The classes wanted; all that are annotated by default.
+    datasets, crops : sequence of str
+        Names or patterns of those wanted, as for `csc_data.crop_search.search_crops`.
+    all_levels : bool
+        Whether to count voxels at every scale level, or at the finest alone.
 
     Returns
     -------
@@ -52,24 +77,55 @@ def find_crops(settings: Settings, classes: Sequence[str] | None = None) -> tupl
     Raises
     ------
     MissingDataError
-        If the data folder does not exist or holds no crop.
+        If there is no annotated crop of such a name.
+    UnreadableDataError
+        If a folder cannot be listed.
     """
-    root = settings.root
-    if not root.is_dir():
-        raise MissingDataError(f"there is no data folder {root}; name another with --data, or fetch data into it")
-    pattern = settings.labels.format(dataset="*", crop="*", class_name="").rstrip("/")
-    folders = sorted((path for path in root.glob(pattern) if path.is_dir()), key=_natural)
-    crops, left_out = [], []
-    for folder in folders:
-        found = settings.placeholders("labels", folder / "any")  # the template goes on to a class
-        summary = _summarise(folder, found["dataset"] if found else "", settings, classes)
-        if isinstance(summary, Problem):
-            left_out.append(summary)
-        else:
-            crops.append(summary)
-    if not folders:
-        raise MissingDataError(f"{root} holds no annotated crop (looked for {pattern})")
-    return crops, left_out
+    tree = open_tree(templates.labels, templates.endpoint)
+    found = search_crops(tree, templates, datasets, crops)
+    if not found:
+        names = f" {', '.join(crops)} of data set {', '.join(datasets)}" if (*datasets, *crops) != ("*", "*") else ""
+        raise MissingDataError(f"{templates.place} holds no annotated crop{names} (looked for {templates.labels})")
+    raws = _find_raws(tree, {crop.raw for crop in found})
+    wanted = {crop.path: [n for n in _class_names(crop) if classes is None or n in classes] for crop in found}
+    annotations = [(crop, name) for crop in found if raws[crop.raw] for name in wanted[crop.path]]
+    counts = count_annotations(tree, [f"{c.path}/{name}" for c, name in annotations], all_levels=all_levels)
+    levels: dict[str, dict[str, Counts]] = {crop.path: {} for crop in found}
+    for (crop, name), count in zip(annotations, counts, strict=True):
+        levels[crop.path][name] = count
+    summaries, left_out = [], []
+    for crop in found:
+        where = f"{crop.dataset}/{crop.crop}"
+        raw = raws[crop.raw]
+        counted = {n: count for n, count in levels[crop.path].items() if not isinstance(count, CscError)}
+        for name, count in levels[crop.path].items():
+            if isinstance(count, CscError):
+                left_out.append(Problem(where=f"{where}/{name}", what=str(count), remedy="fetch it again"))
+        if raw is None:
+            left_out.append(Problem(where=where, what=f"has no raw data at {crop.raw}", remedy="fetch it, too"))
+        elif counted:
+            summaries.append(
+                CropSummary(dataset=crop.dataset, crop=crop.crop, raw=raw, labels=crop.path, levels=counted)
+            )
+        elif not wanted[crop.path]:
+            annotated = ", ".join(_class_names(crop)) or "none"
+            left_out.append(Problem(where=where, what=f"has none of the classes (annotated are {annotated})"))
+    return summaries, left_out
+
+
+def _find_raws(tree: FileTree, raws: Iterable[str]) -> dict[str, str | None]:
+    """Return where the raw volumes really are: in their zarr, or in an N5 of the same name; None if in neither."""
+    places = {raw: [raw] if ".zarr" not in raw else [raw, raw.replace(".zarr", ".n5")] for raw in raws}
+    files = [join(place, name) for options in places.values() for place in options for name in METADATA_FILES]
+    there = dict(zip(files, (content is not None for content in tree.read(files)), strict=True))
+    return {
+        raw: next((place for place in options if any(there[join(place, name)] for name in METADATA_FILES)), None)
+        for raw, options in places.items()
+    }
+
+
+def _class_names(crop: FoundCrop) -> list[str]:
+    return [name for name in crop.names if name != "all"]
 
 
 def validation_crops(rows: Sequence[SplitRow]) -> tuple[TestCrop, ...]:
@@ -112,40 +168,3 @@ def validation_crops(rows: Sequence[SplitRow]) -> tuple[TestCrop, ...]:
     if not crops:
         raise MissingDataError("the datasplit has no validation crop")
     return tuple(crops.values())
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sort key that puts crop9 before crop10."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.as_posix())]
-
-
-def _summarise(folder: Path, dataset: str, settings: Settings, classes: Sequence[str] | None) -> CropSummary | Problem:
-    where = f"{dataset}/{folder.name}"
-    if not dataset:
-        return Problem(where=str(folder), what="does not follow the path template of labels")
-    raw = settings.path("raw", dataset=dataset)
-    if not raw.is_dir():
-        return Problem(where=where, what=f"has no raw data at {raw}", remedy="fetch it, too")
-    found = [name for name in child_names(folder) if name != "all"]
-    wanted = [name for name in found if classes is None or name in classes]
-    if not wanted:
-        return Problem(where=where, what=f"has none of the classes (annotated are {', '.join(found) or 'none'})")
-    try:
-        voxels = {name: _count_present(folder / name) for name in wanted}
-    except CscError as error:
-        return Problem(where=where, what=str(error), remedy="fetch it again")
-    return CropSummary(
-        dataset=dataset, crop=folder.name, raw=str(raw.absolute()), labels=str(folder.absolute()), voxels=voxels
-    )
-
-
-def _count_present(path: Path) -> int:
-    volume = open_volume(path)
-    level = volume.levels[0]
-    # Slab by slab: annotations of 1000^3 voxels must not be loaded whole.
-    step = max(1, int(level.array.chunks[0]))
-    count = 0
-    for start in range(0, level.grid.shape[0], step):
-        window = level.grid.window((start, 0, 0), (min(step, level.grid.shape[0] - start), *level.grid.shape[1:]))
-        count += int(np.count_nonzero(volume.read(window, order=0)))
-    return count

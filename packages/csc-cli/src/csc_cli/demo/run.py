@@ -120,12 +120,12 @@ def _prepare(options: DemoOptions, settings: Settings) -> Path:
 
 def _split(settings: Settings, options: DemoOptions) -> None:
     from csc_data.datasplit import read_datasplit, write_datasplit
-    from csc_data.splitting import make_datasplit
+    from csc_data.splitting import SplitOptions, make_datasplit
 
     with stage(2, "make-datasplit") as report:
         file = settings.path("datasplit")
         if not file.exists():  # an earlier run wrote it, and somebody may have edited it since
-            write_datasplit(file, make_datasplit(settings, classes=CLASSES, seed=options.seed).rows)
+            write_datasplit(file, make_datasplit(settings, SplitOptions(classes=CLASSES, seed=options.seed)).rows)
         rows = read_datasplit(file)
         validating = sum(row.usage == "validate" for row in rows)
         report.text = f"{plural(len(rows) - validating, 'crop')} to train, {validating} to validate"

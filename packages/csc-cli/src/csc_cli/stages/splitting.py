@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from csc_cli.console import plural, say, table
 
 if TYPE_CHECKING:
+    from csc_data.crop_search import CropTemplates
     from csc_data.settings import Settings
-    from csc_data.splitting import Datasplit
+    from csc_data.splitting import Datasplit, SplitOptions
 
 
 def split_crops(
     settings: Settings,
+    options: SplitOptions,
     *,
-    classes: Sequence[str] | None = None,
-    validation_share: float = 0.2,
-    seed: int = 0,
-    min_voxels: int = 1,
+    where: CropTemplates | None = None,
     csv_path: str | None = None,
     dry_run: bool = False,
 ) -> Datasplit:
     """Make a datasplit, write it, and tell what is on which side."""
-    from csc_data.challenge import get_class
-    from csc_data.datasplit import write_datasplit
     from csc_data.splitting import make_datasplit
 
-    for name in classes or ():
-        get_class(name)
-    split = make_datasplit(
-        settings, classes=classes, validation_share=validation_share, seed=seed, min_voxels=min_voxels
-    )
+    split = make_datasplit(where or settings, options)
+    _tell(split)
+    usages = [row.usage for row in split.rows]
+    summary = f"{plural(usages.count('train'), 'crop')} to train, {usages.count('validate')} to validate"
+    if dry_run:
+        say(f"{summary}; nothing was written (--dry-run)")
+        return split
+    _write(split, Path(csv_path) if csv_path else settings.path("datasplit"), summary)
+    say("next: csc train CONFIG")
+    return split
+
+
+def _tell(split: Datasplit) -> None:
     rows = [
         (name, counts["train"], counts["validate"], f"{voxels['train']:,}", f"{voxels['validate']:,}")
         for name, counts, voxels in ((name, split.crops[name], split.voxels[name]) for name in split.crops)
@@ -40,19 +44,21 @@ def split_crops(
     say(table(["class", "train crops", "validate crops", "train voxels", "validate voxels"], rows))
     for problem in split.left_out:
         say(f"  left out: {problem}")
+    usages = {row.usage for row in split.rows}
+    if "validate" not in usages and len(split.rows) > 1:
+        say("  no crop validates: each is the only one with some class, or none was wanted; name fewer classes with -c")
     for text, names in (
-        ("annotated, but present nowhere", [n for n, c in split.crops.items() if not c["train"] and not c["validate"]]),
+        ("present nowhere", [n for n, c in split.crops.items() if not c["train"] and not c["validate"]]),
         ("without a training crop", [n for n, c in split.crops.items() if not c["train"] and c["validate"]]),
         ("without a validation crop", [n for n, c in split.crops.items() if c["train"] and not c["validate"]]),
     ):
         if names:
             say(f"  {text}: {', '.join(names)}")
-    usages = [row.usage for row in split.rows]
-    summary = f"{plural(usages.count('train'), 'crop')} to train, {usages.count('validate')} to validate"
-    if dry_run:
-        say(f"{summary}; nothing was written (--dry-run)")
-        return split
-    file = Path(csv_path) if csv_path else settings.path("datasplit")
+
+
+def _write(split: Datasplit, file: Path, summary: str) -> None:
+    from csc_data.datasplit import write_datasplit
+
     before = file.read_bytes() if file.exists() else None
     write_datasplit(file, split.rows)
     if before is not None and before != file.read_bytes():
@@ -60,5 +66,3 @@ def split_crops(
         backup.write_bytes(before)
         say(f"  the former {file.name} is now {backup}")
     say(f"{summary}: wrote {file}")
-    say("next: csc train CONFIG")
-    return split
