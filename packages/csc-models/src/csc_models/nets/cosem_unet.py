@@ -38,7 +38,7 @@ from csc_models.specification import (
 
 _LOSS = 4  # voxels that two valid convolutions of 3 take off an axis
 _FEATURES = (12, 72, 432, 2592)
-_FACTORS = (2, 3, 3)
+FACTORS = (2, 3, 3)
 
 
 class ConvPass(nn.Module):
@@ -150,7 +150,7 @@ class CosemUNet(nn.Module):
         n_channels: int = 1,
         n_classes: int | None = None,
         features: tuple[int, ...] = _FEATURES,
-        factors: tuple[int, ...] = _FACTORS,
+        factors: tuple[int, ...] = FACTORS,
         upsampling_relu: bool = True,
         gradient_checkpointing: bool = False,
     ) -> None:
@@ -255,6 +255,14 @@ def size_rule(factors: tuple[int, ...], upsampling: int) -> SizeRule:
     return SizeRule(minimum=_smallest(factors, upsampling), efficient_multiple=step, step=step)
 
 
+def output_rule(factors: tuple[int, ...], upsampling: int) -> OutputRule:
+    """Return which output a network of these factors gives; `upsampling` is how much finer it is than the input."""
+    smallest = _smallest(factors, upsampling)
+    size = _output_size(smallest, factors, upsampling)
+    assert size is not None
+    return OutputRule(scale_factor=upsampling, lost=upsampling * smallest - size)
+
+
 def _features_up(features: tuple[int, ...]) -> tuple[int, ...]:
     """Channels per level on the way up: at full resolution as many as one level below."""
     return (features[1], *features[1:])
@@ -292,13 +300,6 @@ def _smallest(factors: tuple[int, ...], upsampling: int) -> int:
     return next(size for size in count(1) if _output_size(size, factors, upsampling) is not None)
 
 
-def _output(arguments: Arguments, upsampling: int) -> OutputRule:
-    smallest = _smallest(arguments["factors"], upsampling)
-    size = _output_size(smallest, arguments["factors"], upsampling)
-    assert size is not None
-    return OutputRule(scale_factor=upsampling, lost=upsampling * smallest - size)
-
-
 def _receptive_field(arguments: Arguments, final_factor: int) -> int:
     factors: tuple[int, ...] = arguments["factors"]
     twice: list[Step] = [valid_convolution(3)] * 2
@@ -332,7 +333,7 @@ def _spec(name: SetupName) -> ModelSpec:
         source="Heinrich et al., Whole-cell organelle segmentation, 2021, https://doi.org/10.1038/s41586-021-03977-3",
         sizes=lambda arguments: size_rule(arguments["factors"], setup.upsampling),
         receptive_field=lambda arguments: _receptive_field(arguments, setup.upsampling),
-        output=lambda arguments: _output(arguments, setup.upsampling),
+        output=lambda arguments: output_rule(arguments["factors"], setup.upsampling),
     )
 
 

@@ -1,0 +1,74 @@
+"""Networks with published weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from os import PathLike
+
+from csc_models.catalog import create_model
+from csc_models.checkpoint.contents import CheckpointDescription
+from csc_models.checkpoint.reading import read_checkpoint
+from csc_models.checkpoint.weights import load_weights
+from csc_models.nets.cosem_unet import CosemUNet
+from csc_models.pretrained.fetching import fetch_pretrained
+from csc_models.pretrained.published import pretrained_card
+
+
+def load_pretrained(
+    name: str,
+    *,
+    n_classes: int | None = None,
+    upsampling_relu: bool = True,
+    gradient_checkpointing: bool = False,
+    folder: str | PathLike[str] | None = None,
+    mirror: str | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
+) -> CosemUNet:
+    """Build a network with published weights, which are downloaded unless they are there.
+
+    Parameters
+    ----------
+    name : str
+        A name from `list_pretrained`, such as ``cosem_setup04/1820500``.
+    n_classes : int, optional
+        Replace the head by a new one for so many other classes; by default the network keeps its own.
+    upsampling_relu, gradient_checkpointing : bool
+        Arguments of the network.
+    folder, mirror, progress
+        As for `fetch_pretrained`.
+
+    Returns
+    -------
+    CosemUNet
+        In evaluation mode. `pretrained_card` says what it takes and gives.
+
+    Raises
+    ------
+    UnknownWeightsError, DownloadError
+        As `fetch_pretrained`.
+    CheckpointReadError, CheckpointMismatchError
+        The file is damaged, or not that of this network; remove it to fetch it again.
+    """
+    card = pretrained_card(name)
+    path = fetch_pretrained(name, folder=folder, mirror=mirror, progress=progress)
+    model = create_model(card.model, upsampling_relu=upsampling_relu, gradient_checkpointing=gradient_checkpointing)
+    assert isinstance(model, CosemUNet)
+    load_weights(model, read_checkpoint(path).state, source=str(path))
+    return (model if n_classes is None else model.with_head(n_classes)).eval()
+
+
+def pretrained_description(name: str) -> CheckpointDescription:
+    """What a checkpoint says of a network with published weights: classes, arrays, raw range.
+
+    Examples
+    --------
+    >>> pretrained_description("cosem_setup45/625000").classes
+    ('ecs', 'pm')
+    """
+    card = pretrained_card(name)
+    return CheckpointDescription(
+        classes=card.classes,
+        input_arrays={"raw": {"shape": list(card.input_shape), "scale": list(card.input_voxel_size)}},
+        target_arrays={"labels": {"shape": list(card.output_shape), "scale": list(card.output_voxel_size)}},
+        raw_range=card.raw_range,
+    )
