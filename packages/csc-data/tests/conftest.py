@@ -1,9 +1,10 @@
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -72,3 +73,30 @@ def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.setenv(name, "127.0.0.1,localhost")
     with ExitStack() as stack:
         yield lambda root, **options: stack.enter_context(RunningServer(Path(root), **options))
+
+
+@pytest.fixture
+def fresh_cache() -> Iterator[Any]:
+    """The cache of chunks of this process, empty, and as large as before when the test is over."""
+    from csc_data.chunk_cache import shared_cache
+
+    cache = shared_cache()
+    before = cache.max_bytes
+    cache.clear()
+    yield cache
+    cache.resize(before)
+    cache.clear()
+
+
+@pytest.fixture
+def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run code in a Python process that knows nothing of the user's settings; keywords are environment variables."""
+    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "FSSPEC_CONFIG_DIR": str(tmp_path)}
+
+    def run(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **home, **variables}
+        return subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=240, check=False
+        )
+
+    return run

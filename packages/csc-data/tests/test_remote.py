@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
 import zipfile
 
 import fsspec
@@ -192,21 +189,14 @@ def test_errors_that_are_not_of_files_keep_their_traceback():
         attempt("s3://b/a", lambda: 1 // 0, retries=QUICK)
 
 
-def test_configuration_by_environment_is_used(bucket, s3_server, tmp_path):
+def test_configuration_by_environment_is_used(bucket, s3_server, run_python):
     server = s3_server(bucket.parent)
     code = "from csc_data.remote import read_file; print(len(read_file('s3://b/x.zarr/1')))"
-    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path)}
     for given in (
         {"FSSPEC_S3": json.dumps({"endpoint_url": server.endpoint})},
         {"FSSPEC_S3_ENDPOINT_URL": server.endpoint},
     ):
-        run = subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, **home, **given},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        run = run_python(code, **given)
         assert (run.stdout.strip(), run.stderr) == ("100", "")
 
 
