@@ -1,7 +1,7 @@
 """Segmentation networks for electron microscopy volumes, and checkpoints that describe themselves; needs torch only.
 
-`create_model` builds a network by its name, `list_models` and `model_card` say what there is, and
-`csc_models.checkpoint` saves networks so that they can be rebuilt from the file alone.
+`create_model` builds a network by its name, `list_models` and `model_card` say what there is, `load_pretrained` builds
+one with published weights, and `csc_models.checkpoint` saves networks so that they can be rebuilt from the file alone.
 """
 
 from csc_models.catalog import create_model, describe_model, list_models, model_card, model_spec, register_model
@@ -18,6 +18,7 @@ from csc_models.errors import (
 from csc_models.nets.resnet import ResNet
 from csc_models.nets.unet import UNet_2D, UNet_3D
 from csc_models.nets.vit_v_net import ViTVNet
+from csc_models.pretrained import list_pretrained, load_pretrained
 from csc_models.specification import ModelCard, ModelDescription, ModelSpec, SizeRule
 
 __all__ = [
@@ -40,6 +41,8 @@ __all__ = [
     "create_model",
     "describe_model",
     "list_models",
+    "list_pretrained",
+    "load_pretrained",
     "model_card",
     "model_spec",
     "register_model",
