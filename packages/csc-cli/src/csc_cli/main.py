@@ -15,6 +15,7 @@ from csc_data.errors import CscError
 
 COMMANDS: Mapping[str, str] = {
     "demo": "csc_cli.commands.demo:demo",
+    "fetch-data": "csc_cli.commands.fetch_data:fetch_data",
     "make-datasplit": "csc_cli.commands.make_datasplit:make_datasplit",
     "get-counts": "csc_cli.commands.get_counts:get_counts",
     "train": "csc_cli.commands.train:train",

@@ -5,14 +5,18 @@ Every file appears whole or not at all, so a run can be stopped at any point, by
 fetches what is missing and nothing else. `fetch_archive` fetches one of the organisers' zips instead.
 """
 
+from csc_data.fetching.archives import ArchivePlan, ArchiveResult, fetch_archive, plan_archive
 from csc_data.fetching.bucket import FetchStopped
 from csc_data.fetching.fetch import fetch_data
 from csc_data.fetching.plan import CropPlan, FetchOptions, FetchPlan, FetchProgress
 from csc_data.fetching.planning import plan_fetch
 from csc_data.fetching.staging import DiskFullError, UnwritableFolderError
 from csc_data.fetching.transfer import FetchInterrupted, FetchResult
+from csc_data.fetching.unpacking import UnpackResult, UnsafeArchiveError
 
 __all__ = [
+    "ArchivePlan",
+    "ArchiveResult",
     "CropPlan",
     "DiskFullError",
     "FetchInterrupted",
@@ -21,7 +25,11 @@ __all__ = [
     "FetchProgress",
     "FetchResult",
     "FetchStopped",
+    "UnpackResult",
+    "UnsafeArchiveError",
     "UnwritableFolderError",
+    "fetch_archive",
     "fetch_data",
+    "plan_archive",
     "plan_fetch",
 ]

@@ -6,6 +6,7 @@ import threading
 
 from csc_data.fetching.plan import FetchOptions, FetchPlan, Progress
 from csc_data.fetching.planning import plan_fetch
+from csc_data.fetching.staging import check_writable
 from csc_data.fetching.transfer import FetchResult, run_plan
 from csc_data.settings import Settings
 
@@ -49,6 +50,7 @@ def fetch_data(
     options = options or FetchOptions()
     stop = threading.Event()
     try:
+        check_writable(settings.root)
         plan = plan or plan_fetch(settings, options, progress=progress, stop=stop)
         _same_stop(plan, stop)
         return run_plan(plan, options, stop, progress)

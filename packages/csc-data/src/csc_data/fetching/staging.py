@@ -55,7 +55,7 @@ class Staging:
             _remove_stale(above)
             self.folder, self._lock = _make_folder(above)
         except OSError as error:
-            raise _explain(error, root) from error
+            raise explain_os_error(error, root) from error
         self._numbers = itertools.count()
         self._made: set[str] = set()
 
@@ -83,7 +83,7 @@ class Staging:
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)  # noqa: PTH108
-            raise _explain(error, path) from error
+            raise explain_os_error(error, path) from error
 
     def close(self) -> None:
         """Remove the folder and what is unfinished in it."""
@@ -99,12 +99,27 @@ class Staging:
         self.close()
 
 
+def check_writable(root: Path) -> None:
+    """Check that a folder can be written to, or made, before much is asked of a bucket.
+
+    Raises
+    ------
+    UnwritableFolderError
+        If not.
+    """
+    place = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
+    if not place.is_dir():
+        raise UnwritableFolderError(f"{place} is a file; choose another folder with --dest")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UnwritableFolderError(f"{place} cannot be written to; choose another folder with --dest")
+
+
 def _make_folder(above: Path) -> tuple[Path, Any]:
     """Make a folder whose lock this process holds."""
     for _ in range(3):
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=above))
         file = (folder / _LOCK).open("wb")
-        if _lock(file) and (folder / _LOCK).exists():
+        if take_lock(file) and (folder / _LOCK).exists():
             return folder, file
         # Another run took it for stale before it was locked, or there are no locks here.
         file.close()
@@ -121,7 +136,8 @@ def _write(name: str, body: memoryview) -> None:
         os.close(descriptor)
 
 
-def _explain(error: OSError, path: Path) -> CscError:
+def explain_os_error(error: OSError, path: Path) -> CscError:
+    """Return our error for one of the operating system about a file that was to be written."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         return DiskFullError(f"{path} cannot be written: {error.strerror}; free some space and run the same again")
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
@@ -133,16 +149,18 @@ def _explain(error: OSError, path: Path) -> CscError:
     return UnreadableDataError(f"{path} cannot be written: {error.strerror or error}")
 
 
-def _lock(file: Any) -> bool:
-    """Take the lock of an open file; return whether it was free. Where there are no locks it never is."""
+def take_lock(file: Any, *, otherwise: bool = False) -> bool:
+    """Take the lock of an open file; return whether it was free, or ``otherwise`` where there are no such locks."""
     if sys.platform == "win32":
-        return False
+        return otherwise
     import fcntl
 
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
+    except OSError:
+        return otherwise
     return True
 
 
@@ -151,7 +169,7 @@ def _remove_stale(above: Path) -> None:
         lock = folder / _LOCK
         try:
             with lock.open("r+b") as file:
-                stale = _lock(file) or time.time() - lock.stat().st_mtime > _OLD_SECONDS
+                stale = take_lock(file) or time.time() - lock.stat().st_mtime > _OLD_SECONDS
         except FileNotFoundError:
             # Being made at this moment, or killed while it was.
             stale = time.time() - _changed(folder) > _OLD_SECONDS

@@ -1,0 +1,127 @@
+"""``csc fetch-data``: the challenge's data, from its bucket into the data folder."""
+
+from __future__ import annotations
+
+import click
+
+from csc_cli.options import split_names
+
+
+@click.command("fetch-data")
+@click.option(
+    "-c",
+    "--crops",
+    default="all",
+    show_default=True,
+    metavar="WHICH",
+    help="all, train (the annotated ones), test, or ids and patterns, separated by commas: 234,crop235,'jrc_hela-2/*'.",
+)
+@click.option("-ds", "--datasets", metavar="NAMES", help="Only these data sets (names or patterns) [default: all].")
+@click.option("--classes", metavar="NAMES", help="Only these label arrays [default: all].")
+@click.option(
+    "-p",
+    "--raw-padding",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Voxels of raw around each crop, at each level in voxels of that level.",
+)
+@click.option(
+    "-all-res",
+    "--fetch-all-em-resolutions",
+    is_flag=True,
+    help="All levels of the raw, also those finer than the annotation: tens to hundreds of GB.",
+)
+@click.option(
+    "-d",
+    "--dest",
+    "--data",
+    "dest",
+    metavar="DIR",
+    help="Data folder [default: CSC_DATA, else the setting `data`, else ./data].",
+)
+@click.option(
+    "-m",
+    "--access-mode",
+    type=click.Choice(["append", "overwrite"]),
+    default="append",
+    show_default=True,
+    help="Fetch what is not there, or all of it anew.",
+)
+@click.option(
+    "-w",
+    "--num-workers",
+    type=click.IntRange(min=1),
+    default=64,
+    show_default=True,
+    envvar="CSC_FETCH_DATA_NUM_WORKERS",
+    help="Requests at a time; fewer on a slow line.",
+)
+@click.option(
+    "-b",
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=16,
+    show_default=True,
+    help="Files that a worker takes at a time.",
+)
+@click.option("--zip", "use_zip", is_flag=True, help="Fetch the organisers' archive of all crops and unpack it.")
+@click.option("--remove-zip", is_flag=True, help="Delete the archive when all of it is unpacked.")
+@click.option("--dry-run", is_flag=True, help="Show what would be fetched, crop by crop; write nothing.")
+@click.option("--checksum", is_flag=True, help="Compare what is there by content, not by size and date alone.")
+@click.option("--refresh", is_flag=True, help="Read the organisers' lists of crops again first.")
+@click.option("--bucket", metavar="NAME", help="Another bucket, of the same layout [default: the setting `bucket`].")
+@click.option("--endpoint", metavar="URL", help="Another S3 service [default: the setting `endpoint`, else Amazon's].")
+def fetch_data(
+    crops: str,
+    datasets: str | None,
+    classes: str | None,
+    raw_padding: int,
+    fetch_all_em_resolutions: bool,
+    dest: str | None,
+    access_mode: str,
+    num_workers: int,
+    batch_size: int,
+    use_zip: bool,
+    remove_zip: bool,
+    dry_run: bool,
+    checksum: bool,
+    refresh: bool,
+    bucket: str | None,
+    endpoint: str | None,
+) -> None:
+    """Fetch the labels of crops, and the raw around them, from the challenge's public bucket.
+
+    The size is known before anything is fetched. A run that was stopped, also by force, goes on where it was when it
+    is started again; what is there is not fetched twice. Without options this fetches all crops, with the levels of
+    raw that match their annotation (see --dry-run for the size).
+    """
+    from dataclasses import replace
+    from typing import cast
+
+    from csc_cli.stages.fetching import fetch_crops, fetch_zip, refresh_lists
+    from csc_data.fetching import FetchOptions
+    from csc_data.fetching.plan import AccessMode
+    from csc_data.settings import load_settings
+
+    if remove_zip and not use_zip:
+        raise click.UsageError("--remove-zip goes with --zip")
+    settings = load_settings(data=dest)
+    settings = replace(settings, bucket=bucket or settings.bucket, endpoint=endpoint or settings.endpoint)
+    options = FetchOptions(
+        crops=split_names(crops) or [],
+        datasets=split_names(datasets),
+        classes=split_names(classes),
+        raw_padding=raw_padding,
+        all_resolutions=fetch_all_em_resolutions,
+        access_mode=cast("AccessMode", access_mode),
+        workers=num_workers,
+        batch_size=batch_size,
+        checksums=checksum,
+    )
+    if refresh:
+        refresh_lists()
+    if use_zip:
+        fetch_zip(settings, options, remove=remove_zip, dry_run=dry_run)
+    else:
+        fetch_crops(settings, options, dry_run=dry_run)
