@@ -110,5 +110,13 @@ def test_templates_of_windows_keep_their_drive():
     assert (crop.dataset, crop.crop, crop.raw) == ("jrc_a", "crop1", "C:/data/jrc_a/em")
 
 
+def test_search_paths_of_windows_are_understood():
+    templates = CropTemplates.from_names(
+        r"D:\data\{dataset}\{dataset}.zarr\recon-1\{name}", r"em\fibsem-uint8", r"labels\groundtruth\{crop}\{label}"
+    )
+    assert templates.raw == "D:/data/{dataset}/{dataset}.zarr/recon-1/em/fibsem-uint8"
+    assert templates.labels == "D:/data/{dataset}/{dataset}.zarr/recon-1/labels/groundtruth/{crop}/{class_name}"
+
+
 def test_numbers_sort_as_numbers():
     assert sorted(["crop10", "crop9", "a2b10", "a2b9"], key=natural_key) == ["a2b9", "a2b10", "crop9", "crop10"]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from csc_data.errors import ProblemsError
+from csc_data.errors import InvalidArgumentError, ProblemsError
 from csc_data.settings import (
     Settings,
     load_settings,
@@ -143,3 +143,23 @@ def test_placeholders_are_found_again_in_the_paths_that_templates_make():
             assert templates.placeholders(name, templates.path(name, **values)) == values
     two_names = Path("d/jrc_a/jrc_b.zarr/recon-1/labels/groundtruth/crop1/er")
     assert Settings(data="d").placeholders("labels", two_names) is None
+
+
+def test_templates_of_windows_give_the_same_paths():
+    windows = Settings(
+        data="d", raw=r"{dataset}\{dataset}.zarr\em", labels=r"{dataset}\{dataset}.zarr\{crop}\{class_name}"
+    )
+    assert windows.path("raw", dataset="x") == Path("d/x/x.zarr/em")
+    values = {"dataset": "x", "crop": "crop1", "class_name": "er"}
+    assert windows.placeholders("labels", windows.path("labels", **values)) == values
+
+
+def test_a_placeholder_without_a_value_is_an_error():
+    with pytest.raises(InvalidArgumentError, match="the path of labels needs class_name, crop"):
+        Settings(data="d").path("labels", dataset="x")
+
+
+def test_a_template_may_be_absolute(tmp_path):
+    settings = Settings(data="d", raw=f"{tmp_path}/{{dataset}}/em")
+    assert settings.path("raw", dataset="x") == tmp_path / "x" / "em"
+    assert settings.placeholders("raw", tmp_path / "x" / "em") == {"dataset": "x"}

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
     from csc_data.blocks import BlockGrid, Ledger, run_blocks
     from csc_data.challenge import get_class_relations, get_test_crops, get_tested_classes
     from csc_data.datasplit import SplitRow, read_datasplit, write_datasplit
+    from csc_data.datasplit_csv import make_datasplit_csv, make_s3_datasplit_csv
     from csc_data.experiment import read_experiment
     from csc_data.geometry import Grid, Roi
     from csc_data.settings import Settings, load_settings
-    from csc_data.splitting import make_datasplit
+    from csc_data.splitting import SplitOptions, make_datasplit
     from csc_data.volumes import Volume, open_volume, write_multiscale
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "ProblemsError",
     "Roi",
     "Settings",
+    "SplitOptions",
     "SplitRow",
     "Volume",
     "get_class_relations",
@@ -37,6 +39,8 @@ __all__ = [
     "get_tested_classes",
     "load_settings",
     "make_datasplit",
+    "make_datasplit_csv",
+    "make_s3_datasplit_csv",
     "open_volume",
     "read_datasplit",
     "read_experiment",
@@ -50,10 +54,11 @@ _HOMES = {
     "blocks": ("BlockGrid", "Ledger", "run_blocks"),
     "challenge": ("get_class_relations", "get_test_crops", "get_tested_classes"),
     "datasplit": ("SplitRow", "read_datasplit", "write_datasplit"),
+    "datasplit_csv": ("make_datasplit_csv", "make_s3_datasplit_csv"),
     "experiment": ("read_experiment",),
     "geometry": ("Grid", "Roi"),
     "settings": ("Settings", "load_settings"),
-    "splitting": ("make_datasplit",),
+    "splitting": ("SplitOptions", "make_datasplit"),
     "volumes": ("Volume", "open_volume", "write_multiscale"),
 }
 

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from csc_data.arrays import is_remote
 from csc_data.errors import InvalidArgumentError
 from csc_data.file_trees import FileTree
 from csc_data.settings import Settings
-
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+from csc_data.templates import anchor, fill, match, placeholder_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +37,7 @@ class CropTemplates:
             ("raw", self.raw, {"dataset"}),
             ("labels", self.labels, {"dataset", "crop", "class_name"}),
         ):
-            if set(_PLACEHOLDER.findall(template)) != wanted:
+            if placeholder_names(template) != wanted:
                 words = " ".join(f"{{{field}}}" for field in sorted(wanted))
                 raise InvalidArgumentError(f"the template of {name}, {template!r}, must hold {words} and no other")
         if not self.labels.endswith("/{class_name}"):
@@ -53,15 +51,14 @@ class CropTemplates:
     @classmethod
     def below(cls, settings: Settings) -> CropTemplates:
         """Return the templates of the settings, below the data folder."""
-        # Braces of a folder's own name are no placeholders, so they are not supported there; as in any template.
         root = settings.root.absolute().as_posix()
-        return cls(raw=f"{root}/{settings.raw}", labels=f"{root}/{settings.labels}")
+        return cls(raw=anchor(root, settings.raw), labels=anchor(root, settings.labels))
 
     @classmethod
     def in_bucket(cls, settings: Settings) -> CropTemplates:
         """Return the templates of the settings, in the bucket of the challenge."""
         root = f"s3://{settings.bucket}"
-        return cls(raw=f"{root}/{settings.raw}", labels=f"{root}/{settings.labels}", endpoint=settings.endpoint)
+        return cls(raw=anchor(root, settings.raw), labels=anchor(root, settings.labels), endpoint=settings.endpoint)
 
     @classmethod
     def from_names(cls, search_path: str, raw_name: str, crop_name: str, endpoint: str = "") -> CropTemplates:
@@ -88,12 +85,13 @@ class CropTemplates:
         """
         if "{name}" not in search_path:
             raise InvalidArgumentError(f"search_path must hold {{dataset}} and {{name}}, got {search_path!r}")
-        if not is_remote(search_path):
-            search_path = Path(search_path).expanduser().absolute().as_posix()
-        labels = crop_name.replace("\\", "/").replace("{label}", "{class_name}")
+        if search_path.startswith("~"):
+            search_path = str(Path(search_path).expanduser())
+        whole = anchor(Path.cwd().as_posix(), search_path)
+        labels = fill(crop_name, {"label": "{class_name}"}).strip("/")
         return cls(
-            raw=search_path.replace("{name}", raw_name.replace("\\", "/").strip("/")),
-            labels=search_path.replace("{name}", labels.strip("/")),
+            raw=fill(whole, {"name": fill(raw_name, {}).strip("/")}),
+            labels=fill(whole, {"name": labels}),
             endpoint=endpoint,
         )
 
@@ -127,18 +125,18 @@ def search_crops(
     pattern = templates.labels.removesuffix("/{class_name}")
     places: list[tuple[str, dict[str, str]]] = [("", {})]
     for part in _parts(pattern):
-        if not _PLACEHOLDER.search(part):
+        if not placeholder_names(part):
             places = [(path + part, values) for path, values in places]
             continue
-        filled = [(path, _fill(part, values), values) for path, values in places]
-        known = [(path + text, values) for path, text, values in filled if not _PLACEHOLDER.search(text)]
-        open_ones = [(path, text, values) for path, text, values in filled if _PLACEHOLDER.search(text)]
+        filled = [(path, fill(part, values), values) for path, values in places]
+        known = [(path + text, values) for path, text, values in filled if not placeholder_names(text)]
+        open_ones = [(path, text, values) for path, text, values in filled if placeholder_names(text)]
         listed = tree.children([path for path, _, _ in open_ones])
         places = known + [
             (path + name, {**values, **found})
             for (path, text, values), names in zip(open_ones, listed, strict=True)
             for name in names
-            if (found := _match(text, name)) is not None and _wanted(found, datasets, crops)
+            if (found := match(text, name)) is not None and _wanted(found, datasets, crops)
         ]
     contents = tree.children([path for path, _ in places])
     found_crops = [
@@ -163,22 +161,6 @@ def natural_key(name: str) -> list[tuple[int, str]]:
 def _parts(pattern: str) -> list[str]:
     """Split a template at the slashes around parts with placeholders; the slashes stay with the other parts."""
     return [part for part in re.split(r"([^/]*\{\w+\}[^/]*)", pattern) if part]
-
-
-def _fill(part: str, values: dict[str, str]) -> str:
-    for name, value in values.items():
-        part = part.replace(f"{{{name}}}", value)
-    return part
-
-
-def _match(part: str, name: str) -> dict[str, str] | None:
-    """Return the placeholders of one part of a template that a folder's name fills."""
-    expression = ""
-    for position, text in enumerate(_PLACEHOLDER.split(part)):
-        known = f"(?P<{text}>" in expression
-        expression += re.escape(text) if position % 2 == 0 else f"(?P={text})" if known else f"(?P<{text}>.+)"
-    match = re.fullmatch(expression, name)
-    return match.groupdict() if match else None
 
 
 def _wanted(found: dict[str, str], datasets: Sequence[str], crops: Sequence[str]) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 import string
 import tomllib
 from collections.abc import Mapping
@@ -18,8 +17,9 @@ from pathlib import Path
 import platformdirs
 import tomli_w
 
-from csc_data.errors import Problem, ProblemsError
+from csc_data.errors import InvalidArgumentError, Problem, ProblemsError
 from csc_data.files import replace_text
+from csc_data.templates import anchor, fill, match, placeholder_names
 
 ENVIRONMENT = {"data": "CSC_DATA"}
 """Settings that an environment variable overrides."""
@@ -36,8 +36,8 @@ _PLACEHOLDERS = {
 class Settings:
     """The settings in force.
 
-    Path templates are relative to ``data``; ``{dataset}`` is a name like ``jrc_hela-2``, ``{crop}`` one like
-    ``crop234``, ``{class_name}`` one like ``mito``. Forward slashes work on every system.
+    Path templates are relative to ``data``, or absolute; ``{dataset}`` is a name like ``jrc_hela-2``, ``{crop}`` one
+    like ``crop234``, ``{class_name}`` one like ``mito``. Forward slashes work on every system.
     """
 
     data: str = "data"
@@ -57,7 +57,7 @@ class Settings:
         return Path(self.data).expanduser()
 
     def path(self, name: str, **values: str) -> Path:
-        """Fill a path template and return it below the data folder.
+        """Fill a path template and return the path, below the data folder unless it is absolute.
 
         Parameters
         ----------
@@ -67,16 +67,24 @@ class Settings:
         **values : str
             Its placeholders.
 
+        Raises
+        ------
+        InvalidArgumentError
+            If a placeholder has no value.
+
         Examples
         --------
         >>> Settings(data="d").path("predictions", dataset="x", crop="crop1", class_name="er").as_posix()
         'd/predictions/x.zarr/crop1/er'
         """
         template: str = getattr(self, name)
-        return self.root / template.format_map(values)
+        missing = placeholder_names(template) - values.keys()
+        if missing:
+            raise InvalidArgumentError(f"the path of {name} needs {', '.join(sorted(missing))}")
+        return Path(anchor(self.root.as_posix(), fill(template, values)))
 
     def placeholders(self, name: str, path: Path) -> dict[str, str] | None:
-        """Find the placeholders of a path template again in a path below the data folder.
+        """Find the placeholders of a path template again in a path.
 
         Returns
         -------
@@ -90,17 +98,8 @@ class Settings:
         >>> Settings(data="d").placeholders("raw", Path("d/x/y.zarr/recon-1/em/fibsem-uint8"))
         """
         template: str = getattr(self, name)
-        expression, seen = "", set()
-        for position, part in enumerate(re.split(r"\{(\w+)\}", template)):
-            if position % 2 == 0:
-                expression += re.escape(part)
-            elif part in seen:
-                expression += f"(?P={part})"
-            else:
-                seen.add(part)
-                expression += f"(?P<{part}>[^/]+)"
-        match = re.fullmatch(expression, path.relative_to(self.root).as_posix())
-        return match.groupdict() if match else None
+        place = path.relative_to(self.root) if path.is_relative_to(self.root) else path
+        return match(template, place.as_posix())
 
 
 def settings_path() -> Path:
