@@ -150,7 +150,7 @@ def _grid(node: Node, stated: Mapping[str, Any], group: Mapping[str, Any], name:
                     translation=_zyx(shift),
                     shape=shape,
                 )
-    except (KeyError, TypeError, ValueError, AttributeError, CscError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, CscError) as error:
         words = f"there is no {error}" if isinstance(error, KeyError) else str(error)
         raise UnreadableDataError(f"{node.path}: its attributes give no lattice: {words}") from error
     return grid_from_attributes(node.path, own, shape)
