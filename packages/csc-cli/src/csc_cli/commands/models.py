@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import click
 
+from csc_cli.commands.model_export import export
+
 
 @click.group()
 def models() -> None:
     """Look at the networks that training can use."""
+
+
+models.add_command(export)
 
 
 @models.command("list")

@@ -1,0 +1,203 @@
+"""What every export needs to know of a network: the module itself, its input, and which sizes it takes."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from csc_models.catalog import describe_model, model_card, model_spec
+from csc_models.checkpoint.contents import CheckpointDescription, described
+from csc_models.checkpoint.weights import unwrapped
+from csc_models.ensemble import ENSEMBLE
+from csc_models.export.errors import ExportError
+from csc_models.specification import SAME_SIZE, ModelDescription, OutputRule, SizeRule
+
+AXES = {2: ("y", "x"), 3: ("z", "y", "x")}
+
+
+class _OneOutput(nn.Module):
+    """A network with deep supervision, of whose outputs only the first, and largest, is wanted."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, channels, ...) to (B, classes, ...)."""
+        output = self.network(x)
+        first: Tensor = output[0] if isinstance(output, (list, tuple)) else output
+        return first
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exportable:
+    """A network as exports take it.
+
+    Attributes
+    ----------
+    network : torch.nn.Module
+        A copy on the CPU, in float32 and evaluation mode, with a single output.
+    description : CheckpointDescription
+        Name, arguments, classes, arrays and raw range, as far as they are known.
+    channels : int
+        Number of input channels.
+    sizes : SizeRule or None
+        Sizes of the spatial axes that it takes; None for a network of one's own, which takes that of `example` only.
+    output : OutputRule
+        How the size of the output follows.
+    receptive_field : int or None
+        Voxels along an axis that an output voxel sees; None if it is not known, or sees all.
+    example : tuple of int
+        Shape (B, C, [z,] y, x) of an input to trace the network with.
+    smallest, unit : int
+        Spatial sizes of exported files are the smallest one plus multiples of the unit, in voxels.
+    """
+
+    network: nn.Module
+    description: CheckpointDescription
+    channels: int
+    sizes: SizeRule | None
+    output: OutputRule
+    receptive_field: int | None
+    example: tuple[int, ...]
+    smallest: int
+    unit: int
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of the spatial axes."""
+        return AXES[len(self.example) - 2]
+
+    def further_examples(self, dynamic_axes: Sequence[str]) -> list[tuple[int, ...]]:
+        """Shapes of inputs with other sizes along free axes; with free spatial axes, the smallest is among them."""
+        if not dynamic_axes:
+            return []
+        batch, channels, *sizes = self.example
+        other = 1 if batch > 1 else 2
+        if not set(self.axes) <= set(dynamic_axes):
+            return [(other, channels, *sizes)]
+        larger = [size + self.unit * (axis % 2 == 0) for axis, size in enumerate(sizes)]
+        return [(other, channels, *larger), (1, channels, *[self.smallest] * len(sizes))]
+
+
+def exportable(model: nn.Module, description: CheckpointDescription | None, shape: Sequence[int] | None) -> Exportable:
+    """Take a network apart for an export; the network itself stays as it is.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        From the catalogue, an ensemble of such, or one's own.
+    description : CheckpointDescription, optional
+        What it was trained for.
+    shape : sequence of int, optional
+        Shape (B, C, [z,] y, x) of the input to trace it with; needed for a network of one's own.
+
+    Raises
+    ------
+    ExportError
+        `shape` is missing or wrong, or the network does not take it.
+    """
+    network = copy.deepcopy(unwrapped(model)).to(device="cpu", dtype=torch.float32).eval().requires_grad_(False)
+    full = described(description or CheckpointDescription(), network)
+    own = describe_model(network)
+    if own is None:
+        if shape is None:
+            raise ExportError(
+                "the network is not in the catalogue: give shape=(batch, channels, [z,] y, x) to trace with"
+            )
+        sizes, output, field, channels = None, SAME_SIZE, None, shape[1] if len(shape) > 1 else 0
+        ndim = len(shape) - 2
+    else:
+        facts = [_facts(member) for member in _members(own)]
+        ndim, channels = facts[0].ndim, facts[0].channels
+        sizes, output, field = _common_sizes(facts), facts[0].output, _largest_field(facts)
+    example = _example(shape, ndim, channels, sizes)
+    smallest, unit = (min(example[2:]), 1) if sizes is None else _steps(sizes)
+    found = Exportable(
+        network=_OneOutput(network), description=full, channels=channels, sizes=sizes, output=output,
+        receptive_field=field, example=example, smallest=smallest, unit=unit,
+    )  # fmt: skip
+    _check_output(found)
+    return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Facts:
+    ndim: int
+    channels: int
+    sizes: SizeRule
+    output: OutputRule
+    receptive_field: int | None
+
+
+def _members(own: ModelDescription) -> list[ModelDescription]:
+    if own.name != ENSEMBLE:
+        return [own]
+    members: Sequence[Mapping[str, Any]] = own.arguments["members"]
+    return [ModelDescription(name=member["name"], arguments=member["arguments"]) for member in members]
+
+
+def _facts(own: ModelDescription) -> _Facts:
+    card = model_card(own.name, **own.arguments)
+    return _Facts(
+        ndim=card.ndim,
+        channels=card.arguments[model_spec(own.name).channels],
+        sizes=card.sizes,
+        output=card.output,
+        receptive_field=card.receptive_field,
+    )
+
+
+def _common_sizes(facts: Sequence[_Facts]) -> SizeRule | None:
+    """Sizes that all members of an ensemble take; None if there is no simple rule."""
+    rules = [fact.sizes for fact in facts]
+    if all(rule.step == 1 for rule in rules):
+        return SizeRule(
+            minimum=max(rule.minimum for rule in rules),
+            efficient_multiple=math.lcm(*(rule.efficient_multiple for rule in rules)),
+        )
+    return rules[0] if all(rule == rules[0] for rule in rules) else None
+
+
+def _largest_field(facts: Sequence[_Facts]) -> int | None:
+    fields = [fact.receptive_field for fact in facts]
+    return None if None in fields else max(field for field in fields if field is not None)
+
+
+def _example(shape: Sequence[int] | None, ndim: int, channels: int, sizes: SizeRule | None) -> tuple[int, ...]:
+    if shape is not None:
+        if ndim not in AXES or len(shape) != ndim + 2 or shape[1] != channels or min(shape) < 1:
+            raise ExportError(f"shape={tuple(shape)} is not (batch, {channels}, {', '.join(AXES.get(ndim, AXES[3]))})")
+        return tuple(shape)
+    if sizes is None:
+        raise ExportError("the networks of the ensemble take different sizes: give shape=(batch, channels, [z,] y, x)")
+    if sizes.step > 1:
+        return (2, channels, *[sizes.minimum] * ndim)
+    # More than one voxel at the coarsest level, so that no axis looks like one that is 1 by design; unequal sizes, so
+    # that a file with axes in the wrong order would be noticed.
+    smallest, unit = _steps(sizes)
+    return (2, channels, *[smallest + unit] * (ndim - 1), smallest + 2 * unit)
+
+
+def _steps(sizes: SizeRule) -> tuple[int, int]:
+    """The smallest size and the step of sizes that need no padding inside."""
+    if sizes.step > 1:
+        return sizes.minimum, sizes.step
+    unit = sizes.efficient_multiple
+    return -(-sizes.minimum // unit) * unit, unit
+
+
+def _check_output(found: Exportable) -> None:
+    with torch.no_grad():
+        try:
+            output = found.network(torch.zeros(found.example))
+        except (RuntimeError, ValueError) as error:
+            raise ExportError(f"the network does not take an input of {found.example}: {error}") from error
+    if not isinstance(output, Tensor) or output.ndim != len(found.example):
+        raise ExportError("only networks that give one array (B, classes, [z,] y, x) can be exported")

@@ -1,0 +1,147 @@
+"""Export to ONNX: a file that onnxruntime, OpenVINO, TensorRT and many viewers run.
+
+Source: https://docs.pytorch.org/docs/stable/onnx.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from csc_models.checkpoint.contents import CheckpointDescription
+from csc_models.checkpoint.files import replacing
+from csc_models.export.errors import ExportError
+from csc_models.export.exportable import Exportable, exportable
+from csc_models.export.exported_program import export_program, quiet_export
+from csc_models.export.metadata import METADATA_KEY, metadata_text
+from csc_models.export.verification import DEFAULT_TOLERANCE, RUN_ERRORS, ExportedFile, check_agreement, reason
+from csc_models.optional import import_extra
+
+_EXTRA = "onnx"
+# One protobuf message holds less than two gigabytes.
+_LARGEST_FILE = 2_000_000_000
+
+
+def to_onnx(
+    model: nn.Module,
+    path: str | PathLike[str],
+    *,
+    description: CheckpointDescription | None = None,
+    shape: Sequence[int] | None = None,
+    opset: int | None = None,
+    tolerance: float = DEFAULT_TOLERANCE,
+) -> ExportedFile:
+    """Export a network to ONNX, and check with onnxruntime that the file gives the network's outputs.
+
+    The input is called ``input``, the output ``output``; the JSON of `metadata` is in the file's ``metadata_props``
+    under ``csc-models``.
+
+    Parameters
+    ----------
+    model, description, shape, tolerance
+        As for `to_torchscript`.
+    path : path
+        Usually ends in ``.onnx``; the folder exists.
+    opset : int, optional
+        Version of the operators, 18 or newer; older runtimes need older ones. Torch chooses if it is not given.
+
+    Returns
+    -------
+    ExportedFile
+        Which axes are free, and how well it agrees.
+
+    Raises
+    ------
+    MissingExtraError
+        onnx, onnxscript or onnxruntime is not installed.
+    ExportError
+        The network cannot be exported, is larger than two gigabytes, or the file does not agree.
+    CheckpointError
+        The folder does not exist.
+    """
+    check_onnx_installed(f"exporting {path}")
+    source = exportable(model, description, shape)
+    target = Path(path)
+    with replacing(target) as temporary:
+        source, dynamic, found, notes = write_onnx(source, temporary, opset, tolerance)
+    return ExportedFile(
+        path=target, format="onnx", input_shape=source.example, dynamic_axes=dynamic, smallest=source.smallest,
+        step=source.unit, largest_difference=found, notes=notes,
+    )  # fmt: skip
+
+
+def check_onnx_installed(purpose: str) -> None:
+    """Raise `MissingExtraError` before any work is done."""
+    for module in ("onnx", "onnxscript", "onnxruntime"):
+        import_extra(module, extra=_EXTRA, purpose=purpose)
+
+
+def write_onnx(
+    source: Exportable, path: Path, opset: int | None, tolerance: float
+) -> tuple[Exportable, tuple[str, ...], float, tuple[str, ...]]:
+    """Write the file and run it.
+
+    Returns
+    -------
+    source : Exportable
+        With the smallest size that the file takes.
+    dynamic_axes : tuple of str
+    largest_difference : float
+    notes : tuple of str
+
+    Raises
+    ------
+    ExportError
+        See `to_onnx`.
+    """
+    weights = sum(values.nbytes for values in source.network.state_dict().values())
+    if weights > _LARGEST_FILE:
+        raise ExportError(f"the network has {weights:,} bytes of weights; an ONNX file holds up to {_LARGEST_FILE:,}")
+    source, program, dynamic, notes = export_program(source, tolerance)
+    try:
+        with quiet_export():
+            converted = torch.onnx.export(
+                program, (), input_names=["input"], output_names=["output"], opset_version=opset, dynamo=True,
+                verbose=False,
+            )  # fmt: skip
+            assert converted is not None
+            written = converted.model.opset_imports[""]
+            if opset is not None and written != opset:
+                raise ExportError(f"torch cannot write this network in opset {opset}, only in {written}")
+            converted.model.metadata_props[METADATA_KEY] = metadata_text(source, dynamic)
+            converted.save(path)
+    except (*RUN_ERRORS, torch.onnx.OnnxExporterError) as error:
+        raise ExportError(f"the network cannot be exported to ONNX: {reason(error)}") from error
+    return source, dynamic, check_agreement(source, onnx_runner(path), dynamic, tolerance), notes
+
+
+def onnx_runner(path: Path) -> Callable[[Tensor], Tensor]:
+    """Open a file with onnxruntime on the CPU.
+
+    Raises
+    ------
+    ExportError
+        onnxruntime refuses the file.
+    """
+    runtime: Any = import_extra("onnxruntime", extra=_EXTRA, purpose=f"running {path}")
+    failures = runtime.capi.onnxruntime_pybind11_state
+    errors = (failures.Fail, failures.InvalidGraph, failures.InvalidArgument, failures.NotImplemented, *RUN_ERRORS)
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4  # fatal only; errors are raised
+    try:
+        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except errors as error:
+        raise ExportError(f"onnxruntime cannot run the network: {reason(error)}") from error
+
+    def run(x: Tensor) -> Tensor:
+        try:
+            return torch.from_numpy(session.run(None, {"input": x.numpy()})[0])
+        except errors as error:
+            raise ExportError(f"onnxruntime cannot run the network on {tuple(x.shape)}: {reason(error)}") from error
+
+    return run

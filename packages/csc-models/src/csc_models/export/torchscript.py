@@ -1,0 +1,130 @@
+"""Export to TorchScript: a file that C++, Fiji, ilastik and old torch versions run without Python code of ours."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from csc_models.checkpoint.contents import CheckpointDescription
+from csc_models.checkpoint.files import replacing
+from csc_models.export.errors import ExportError
+from csc_models.export.exportable import Exportable, exportable
+from csc_models.export.metadata import METADATA_KEY, metadata_text
+from csc_models.export.verification import (
+    DEFAULT_TOLERANCE,
+    RUN_ERRORS,
+    ExportedFile,
+    check_agreement,
+    example_input,
+    reason,
+)
+
+
+def to_torchscript(
+    model: nn.Module,
+    path: str | PathLike[str],
+    *,
+    description: CheckpointDescription | None = None,
+    shape: Sequence[int] | None = None,
+    tolerance: float = DEFAULT_TOLERANCE,
+) -> ExportedFile:
+    """Trace a network, save the trace, and check that the file gives the network's outputs.
+
+    ``torch.jit.load(path, _extra_files={"csc-models": ""})`` reads it, and the JSON of `metadata` beside it.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        From the catalogue, an ensemble, or one's own; it stays as it is.
+    path : path
+        Usually ends in ``.pt``; the folder exists.
+    description : CheckpointDescription, optional
+        What the network was trained for, as `load_checkpoint` gives it.
+    shape : sequence of int, optional
+        Shape (B, C, [z,] y, x) of the input to trace with; needed for a network of one's own.
+    tolerance : float
+        Largest difference of outputs, relative to the largest output.
+
+    Returns
+    -------
+    ExportedFile
+        Which axes are free, and how well it agrees. A trace fixes what depends on sizes, so that spatial axes are free
+        where the network works on multiples of its step without padding, and fixed elsewhere.
+
+    Raises
+    ------
+    ExportError
+        The network cannot be traced, or the file does not agree.
+    CheckpointError
+        The folder does not exist.
+    """
+    source = exportable(model, description, shape)
+    target = Path(path)
+    traced = trace(source)
+    dynamic = free_axes(source, traced, tolerance)
+    with replacing(target) as temporary:
+        found = save_trace(source, traced, dynamic, temporary, tolerance)
+    return ExportedFile(
+        path=target, format="torchscript", input_shape=source.example, dynamic_axes=dynamic, smallest=source.smallest,
+        step=source.unit, largest_difference=found,
+    )  # fmt: skip
+
+
+def trace(source: Exportable) -> Any:
+    """Record the operations of a network on its example.
+
+    Raises
+    ------
+    ExportError
+        That is not possible.
+    """
+    jit: Any = torch.jit  # its functions have no types
+    with _quiet(), torch.no_grad():
+        try:
+            return jit.trace(source.network, example_input(source.example), check_trace=False)
+        except RUN_ERRORS as error:
+            raise ExportError(f"the network cannot be exported to TorchScript: {reason(error)}") from error
+
+
+def free_axes(source: Exportable, traced: Any, tolerance: float) -> tuple[str, ...]:
+    """Find out by trying which axes of a trace take other sizes."""
+    choices = [("batch",)] if source.sizes is None else [("batch", *source.axes), ("batch",)]
+    for axes in choices:
+        with _quiet(), torch.no_grad():
+            try:
+                check_agreement(source, traced, axes, tolerance)
+            except ExportError:
+                continue
+        return axes
+    return ()
+
+
+def save_trace(source: Exportable, traced: Any, dynamic: Sequence[str], path: Path, tolerance: float) -> float:
+    """Save a trace with its description, read it back, and return how far its outputs are from the network's.
+
+    Raises
+    ------
+    ExportError
+        Further than the tolerance.
+    """
+    jit: Any = torch.jit
+    with _quiet(), torch.no_grad():
+        jit.save(traced, str(path), _extra_files={METADATA_KEY: metadata_text(source, dynamic)})
+        return check_agreement(source, jit.load(str(path), map_location="cpu"), dynamic, tolerance)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Sizes become constants in a trace, which is what the checks afterwards are for; torch calls TorchScript old."""
+    jit: Any = torch.jit
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", jit.TracerWarning)
+        warnings.filterwarnings("ignore", message=r".*torch\.jit\..* is (deprecated|not supported)")
+        yield
