@@ -29,10 +29,48 @@ def test_agrees_with_the_published_network(name, weights_by_formula, input_by_fo
         torch.testing.assert_close(samples, torch.tensor(published["value"]), atol=1e-4, rtol=1e-5)
 
 
-@pytest.mark.parametrize(("size", "millions"), [("s", 5.6), ("b", 10.5), ("m", 17.6), ("l", 61.8)])
-def test_sizes_are_those_of_the_paper(size, millions):
-    card = model_card("3d_mednext", size=size, deep_supervision=True)
-    assert round(card.parameters / 1e6, 1) == millions
+@pytest.mark.parametrize(
+    ("size", "kernel_size", "millions"),
+    [
+        ("s", 3, 5.6), ("b", 3, 10.5), ("m", 3, 17.6), ("l", 3, 61.8),
+        ("s", 5, 5.9), ("b", 5, 11.0), ("m", 5, 18.3), ("l", 5, 63.0),
+    ],
+)  # fmt: skip
+def test_sizes_are_those_of_the_authors(size, kernel_size, millions):
+    """As listed at https://github.com/MIC-DKFZ/MedNeXt, which once cuts digits off instead of rounding."""
+    card = model_card("3d_mednext", size=size, kernel_size=kernel_size, deep_supervision=True)
+    assert abs(card.parameters / 1e6 - millions) < 0.1
+
+
+@pytest.mark.parametrize("kernel_size", [3, 5])
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_random_weights_give_what_monai_gives(ndim, kernel_size):
+    nets = pytest.importorskip("monai.networks.nets")
+    # MONAI's larger sizes widen other blocks on the way down than the authors' do; the small one is the same.
+    peer = nets.MedNeXt(
+        spatial_dims=ndim, init_filters=4, in_channels=1, out_channels=3, kernel_size=kernel_size,
+        deep_supervision=True, use_residual_connection=True,
+    )  # fmt: skip
+    model = create_model(
+        f"{ndim}d_mednext", n_channels=1, n_classes=3, size="s", width=4, kernel_size=kernel_size, deep_supervision=True
+    )
+    names = {"enc_stages": "encoder", "down_blocks": "down", "up_blocks": "up", "dec_stages": "decoder"}
+    state = {}
+    for key, value in peer.state_dict().items():
+        part, _, rest = key.partition(".")
+        if part.startswith("out_") and value.ndim > 1:
+            value = value.transpose(0, 1)  # MONAI's heads are transposed convolutions of one voxel
+        if part == "out_0":
+            state[rest.replace("conv_out", "heads.0")] = value
+        elif part == "out_blocks":  # numbered from the coarsest
+            level, _, rest = rest.partition(".")
+            state[rest.replace("conv_out", f"heads.{4 - int(level)}")] = value
+        elif "dummy" not in key:
+            state[f"{names.get(part, part)}.{rest}"] = value
+    model.load_state_dict(state, strict=True)
+    x = torch.rand(1, 1, *[32] * ndim)
+    for output, expected in zip(model(x), peer(x), strict=True):
+        torch.testing.assert_close(output, expected, atol=1e-5, rtol=1e-4)
 
 
 class TestDeepSupervision:

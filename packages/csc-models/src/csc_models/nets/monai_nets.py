@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from csc_models.errors import MissingExtraError, ModelArgumentError
+from csc_models.errors import ModelArgumentError
 from csc_models.nets.layers import NormName, check_input, check_least, crop_end
 from csc_models.nets.recomputation import recomputed
+from csc_models.optional import import_extra
 from csc_models.receptive_field import (
     Step,
     convolution,
@@ -297,14 +298,7 @@ def _monai_class(name: str) -> Callable[..., nn.Module]:
     MissingExtraError
         MONAI is not installed.
     """
-    try:
-        from monai.networks import nets
-    except ModuleNotFoundError as error:
-        if error.name is None or not error.name.startswith("monai"):
-            raise
-        raise MissingExtraError(
-            f"{name} is a network of MONAI, which is not installed: pip install 'csc-models[{EXTRA}]'"
-        ) from error
+    nets = import_extra("monai.networks.nets", extra=EXTRA, purpose=f"{name}, a network of MONAI,")
     found: Callable[..., nn.Module] = getattr(nets, name)
     return found
 
