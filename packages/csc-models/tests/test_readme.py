@@ -20,7 +20,7 @@ README = _readme()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("code", BLOCKS, ids=["networks", "checkpoints"])
+@pytest.mark.parametrize("code", BLOCKS, ids=[code.splitlines()[1] for code in BLOCKS])
 def test_python_runs(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
