@@ -182,3 +182,4 @@ class TestLoad:
         assert loaded.description.input_arrays == {"raw": {"shape": [216] * 3, "scale": [8.0] * 3}}
         assert loaded.description.target_arrays == {"labels": {"shape": [68] * 3, "scale": [4.0] * 3}}
         assert loaded.description.model_arguments["upsampling_relu"] is True
+        assert loaded.description.values == "distance"

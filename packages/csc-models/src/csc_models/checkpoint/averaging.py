@@ -19,7 +19,7 @@ from csc_models.checkpoint.saving import write_checkpoint
 from csc_models.ensemble import normalised_weights
 from csc_models.errors import CheckpointError, CheckpointMismatchError
 
-_SAME = ("model_name", "model_arguments", "classes", "input_arrays", "target_arrays", "raw_range")
+_SAME = ("model_name", "model_arguments", "classes", "input_arrays", "target_arrays", "raw_range", "values")
 _STATISTICS = "running_mean"
 
 

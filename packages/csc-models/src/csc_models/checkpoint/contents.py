@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
@@ -24,6 +24,9 @@ from csc_models.errors import CheckpointError, nearest
 
 FORMAT = "csc-models"
 FORMAT_VERSION = 1
+
+Values = Literal["logit", "distance"]
+"""What the numbers of an output mean."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +47,8 @@ class CheckpointDescription:
     raw_range : tuple of float, or None
         What the ends of the raw data's range (0 and 255 for uint8) are mapped to before the network sees them:
         (0, 1) for data scaled to [0, 1], (0, 255) for data that is not scaled. None if it is not known.
+    values : {"logit", "distance"}
+        What the output is: logits, or signed distances scaled to -1 (outside) to 1 (inside).
     """
 
     model_name: str | None = None
@@ -52,6 +57,7 @@ class CheckpointDescription:
     input_arrays: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     target_arrays: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     raw_range: tuple[float, float] | None = None
+    values: Values = "logit"
 
     def to_plain(self) -> dict[str, Any]:
         """As a dict of plain data, for a file."""
@@ -74,6 +80,8 @@ class CheckpointDescription:
         values["classes"] = tuple(values.get("classes", ()))
         raw_range = values.get("raw_range")
         values["raw_range"] = None if raw_range is None else check_raw_range(raw_range)
+        if values.setdefault("values", "logit") not in get_args(Values):
+            raise CheckpointError(f"values={values['values']!r}: must be one of {', '.join(get_args(Values))}")
         return cls(**values)
 
 

@@ -15,7 +15,7 @@ from csc_models.checkpoint.weights import LeftOut
 from csc_models.ensemble import Ensemble, MeanOf
 from csc_models.errors import CheckpointError
 
-_SAME = ("classes", "input_arrays", "target_arrays", "raw_range")
+_SAME = ("classes", "input_arrays", "target_arrays", "raw_range", "values")
 
 
 def ensemble_checkpoints(

@@ -52,6 +52,7 @@ class CheckpointIdentity:
             f"  weights    {self.values:,} numbers in {self.tensors} arrays",
             f"  classes    {', '.join(description.classes) or 'not stored'}",
             f"  raw_range  {description.raw_range or 'not stored'}",
+            *(["  output     signed distances, above 0 inside"] if description.values == "distance" else []),
             *(f"  note       {note}" for note in self.notes),
             f"  loads      {'no: ' + self.problem if self.problem else 'yes'}",
         ]

@@ -58,7 +58,7 @@ def load_pretrained(
 
 
 def pretrained_description(name: str) -> CheckpointDescription:
-    """What a checkpoint says of a network with published weights: classes, arrays, raw range.
+    """What a checkpoint says of a network with published weights: classes, arrays, raw range, meaning of the output.
 
     Examples
     --------
@@ -71,4 +71,5 @@ def pretrained_description(name: str) -> CheckpointDescription:
         input_arrays={"raw": {"shape": list(card.input_shape), "scale": list(card.input_voxel_size)}},
         target_arrays={"labels": {"shape": list(card.output_shape), "scale": list(card.output_voxel_size)}},
         raw_range=card.raw_range,
+        values=card.values,
     )
