@@ -24,6 +24,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from email.utils import formatdate
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -88,8 +89,18 @@ class Server:
         self.buckets = {place.name: Bucket(place) for place in root.iterdir() if place.is_dir()}
         self.stats: Counter[str] = Counter()
         self.asked: Counter[str] = Counter()
+        self.under_way = 0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request, and count how many are under way."""
+        self.under_way += 1
+        self.stats["most_at_once"] = max(self.stats["most_at_once"], self.under_way)
+        try:
+            return await self._answer(request)
+        finally:
+            self.under_way -= 1
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         if request.path == "/-/stats":
             return web.json_response(dict(self.stats))
@@ -112,7 +123,7 @@ class Server:
         if not key:
             self.stats["list"] += 1
             return _listing(name, bucket, request.query)
-        return await self._object(request, bucket, key, fault)
+        return await self._object(request, bucket, key, fault, what)
 
     def _fault(self, what: str, *, listing: bool) -> str:
         """Decide what goes wrong with this request, if anything."""
@@ -126,12 +137,24 @@ class Server:
             draw -= share
         return "flip" if draw < options.flips else ""
 
-    async def _object(self, request: web.BaseRequest, bucket: Bucket, key: str, fault: str) -> web.StreamResponse:
+    def _flipped(self, body: bytes, what: str) -> bytes:
+        """Return the body with one wrong bit, each time another."""
+        place = random.Random(f"flip {self.options.seed} {what} {self.asked[what]}").randrange(8 * len(body))
+        wrong = bytearray(body)
+        wrong[place // 8] ^= 1 << place % 8
+        return bytes(wrong)
+
+    async def _object(
+        self, request: web.BaseRequest, bucket: Bucket, key: str, fault: str, what: str
+    ) -> web.StreamResponse:
         path = bucket.folder / key
         hidden = any(fnmatchcase(key, pattern) for pattern in self.options.missing)
         if hidden or ".." in key.split("/") or not path.is_file():
             self.stats["missing"] += 1
             return _error("NoSuchKey", 404)
+        if any(fnmatchcase(key, pattern) for pattern in self.options.broken):
+            self.stats["errors"] += 1
+            return _error("InternalError", 500)
         if any(fnmatchcase(key, pattern) for pattern in self.options.denied):
             self.stats["denied"] += 1
             return _error("AccessDenied", 403)
@@ -157,7 +180,7 @@ class Server:
             body, status = body[first:end], 206
         if fault == "flip" and body:
             self.stats["flips"] += 1
-            body = body[:-1] + bytes([body[-1] ^ 1])
+            body = self._flipped(body, what)
         stall = bool(self.options.stall_after) and self.stats["get"] > self.options.stall_after
         if stall or (fault == "cut" and len(body) > 1):
             return await self._half(request, body, status, headers, stall=stall)
@@ -219,10 +242,11 @@ def _listing(name: str, bucket: Bucket, query: object) -> web.Response:
         if folder:
             parts.append(f"<CommonPrefixes><Prefix>{write(key)}</Prefix></CommonPrefixes>")
             continue
-        size = (bucket.folder / key).stat().st_size
+        state = (bucket.folder / key).stat()
+        changed = datetime.fromtimestamp(int(state.st_mtime), tz=UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
         parts.append(
-            f"<Contents><Key>{write(key)}</Key><LastModified>2025-01-01T00:00:00.000Z</LastModified>"
-            f"<ETag>{escape(bucket.etag(key))}</ETag><Size>{size}</Size><StorageClass>STANDARD</StorageClass></Contents>"
+            f"<Contents><Key>{write(key)}</Key><LastModified>{changed}</LastModified><ETag>{escape(bucket.etag(key))}"
+            f"</ETag><Size>{state.st_size}</Size><StorageClass>STANDARD</StorageClass></Contents>"
         )
     text = f'{XML}<ListBucketResult xmlns="{NAMESPACE}">{"".join(parts)}</ListBucketResult>'
     return web.Response(text=text, content_type="application/xml")
@@ -262,6 +286,7 @@ def main() -> None:
     parser.add_argument("--stall-after", type=int, default=0, help="objects after which bodies stop half way, unended")
     parser.add_argument("--missing", action="append", default=[], metavar="GLOB", help="keys answered with 404")
     parser.add_argument("--denied", action="append", default=[], metavar="GLOB", help="keys answered with 403")
+    parser.add_argument("--broken", action="append", default=[], metavar="GLOB", help="keys answered with 500, always")
     parser.add_argument("--seed", type=int, default=0)
     asyncio.run(serve(parser.parse_args()))
 

@@ -131,7 +131,7 @@ def open_filesystem(url: str, *, endpoint: str | None = None) -> tuple[Any, str]
     return files, str(path)
 
 
-def attempt(url: str, call: Callable[[], T], *, retries: Retries = DEFAULT_RETRIES) -> T:
+def attempt(url: str, call: Callable[[], T], *, retries: Retries | None = None) -> T:
     """Call what asks a file system, again after errors that may pass.
 
     Parameters
@@ -140,7 +140,8 @@ def attempt(url: str, call: Callable[[], T], *, retries: Retries = DEFAULT_RETRI
         What is asked for; for messages.
     call : callable
         Without arguments.
-    retries : Retries
+    retries : Retries, optional
+        `DEFAULT_RETRIES` by default.
 
     Raises
     ------
@@ -149,6 +150,7 @@ def attempt(url: str, call: Callable[[], T], *, retries: Retries = DEFAULT_RETRI
     UnreadableDataError
         If nobody can tell, after all attempts.
     """
+    retries = retries or DEFAULT_RETRIES
     waits = retries.waits()
     while True:
         try:
@@ -160,7 +162,7 @@ def attempt(url: str, call: Callable[[], T], *, retries: Retries = DEFAULT_RETRI
         time.sleep(wait)
 
 
-def read_file(url: str, *, endpoint: str | None = None, retries: Retries = DEFAULT_RETRIES) -> bytes:
+def read_file(url: str, *, endpoint: str | None = None, retries: Retries | None = None) -> bytes:
     """Return the content of the file at a URL.
 
     Raises
@@ -177,7 +179,7 @@ def read_file(url: str, *, endpoint: str | None = None, retries: Retries = DEFAU
 
 
 def read_files(
-    urls: Sequence[str], *, endpoint: str | None = None, retries: Retries = DEFAULT_RETRIES
+    urls: Sequence[str], *, endpoint: str | None = None, retries: Retries | None = None
 ) -> list[bytes | None]:
     """Return the content of files on one file system, read concurrently where it can be.
 
@@ -198,7 +200,7 @@ def read_files(
 
 
 def stream_files(
-    urls: Sequence[str], *, endpoint: str | None = None, retries: Retries = DEFAULT_RETRIES
+    urls: Sequence[str], *, endpoint: str | None = None, retries: Retries | None = None
 ) -> Iterator[tuple[int, bytes | None]]:
     """Give the content of files on one file system as it arrives: its number among the URLs, and the bytes or None.
 
@@ -211,6 +213,7 @@ def stream_files(
     """
     if not urls:
         return
+    retries = retries or DEFAULT_RETRIES
     files, first = open_filesystem(urls[0], endpoint=endpoint)
     paths = [first, *(str(files._strip_protocol(url.partition("::")[0])) for url in urls[1:])]
     if getattr(files, "async_impl", False):
@@ -278,7 +281,7 @@ async def _read_soon(files: Any, url: str, path: str, retries: Retries) -> bytes
         await asyncio.sleep(wait)
 
 
-def list_names(url: str, *, endpoint: str | None = None, retries: Retries = DEFAULT_RETRIES) -> tuple[str, ...]:
+def list_names(url: str, *, endpoint: str | None = None, retries: Retries | None = None) -> tuple[str, ...]:
     """Return the names of the files and folders right below a URL, sorted.
 
     Raises
