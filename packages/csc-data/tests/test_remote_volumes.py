@@ -97,11 +97,11 @@ def test_threads_that_want_the_same_chunks_fetch_each_once(bucket, s3_server, da
     assert server.stats()["requests"] - before == 27
 
 
-def test_chunks_are_under_way_at_the_same_time(bucket, s3_server, data):
-    server = s3_server(bucket, latency=0.2)
+def test_the_chunks_of_a_read_are_under_way_at_the_same_time(bucket, s3_server, data):
+    server = s3_server(bucket, latency=0.5)
     volume = open_volume(URL, endpoint=server.endpoint)
     volume.read(GRID, 0)
-    assert server.stats()["most_at_once"] >= 20
+    assert server.stats()["most_at_once"] >= 18
 
 
 def test_chunks_that_fail_at_first_are_asked_for_again(bucket, s3_server, data, monkeypatch):
