@@ -15,6 +15,17 @@ import pytest
 collect_ignore_glob = [] if importlib.util.find_spec("torch") else ["loader/*"]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the user's settings and refreshed manifests out of the tests, and proxies away from loopback."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+            patch.setenv(name, str(tmp_path_factory.mktemp(name)))
+        for name in ("NO_PROXY", "no_proxy"):
+            patch.setenv(name, "127.0.0.1,localhost")
+        yield
+
+
 class RunningServer:
     """An S3 server in a process of its own; the folders of `root` are its buckets. See s3_server.py for the options.
 
@@ -67,10 +78,8 @@ def s3_server_class() -> type[RunningServer]:
 
 
 @pytest.fixture
-def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def s3_server() -> Iterator[Any]:
     """A factory of S3 servers: ``s3_server(root, latency=0.03, errors=0.02).endpoint``; they stop with the test."""
-    for name in ("NO_PROXY", "no_proxy"):
-        monkeypatch.setenv(name, "127.0.0.1,localhost")
     with ExitStack() as stack:
         yield lambda root, **options: stack.enter_context(RunningServer(Path(root), **options))
 

@@ -171,6 +171,8 @@ def _report(result: FetchResult) -> None:
         file = plan.root / LIST_NAME
         file.write_text("".join(f"{problem}\n" for problem in result.failed), encoding="utf-8")
         say(f"  failed: {len(result.failed) - MOST_LINES:,} more, all of them in {file}")
+    if result.withheld:
+        say(f"  labels left unreadable until all of it is there: {', '.join(result.withheld)}")
     if result.stopped:
         raise click.ClickException(f"stopped: {result.stopped}")
     if result.failed:

@@ -8,10 +8,10 @@ fetches what is missing and nothing else. `fetch_archive` fetches one of the org
 from csc_data.fetching.archives import ArchivePlan, ArchiveResult, fetch_archive, plan_archive
 from csc_data.fetching.bucket import FetchStopped
 from csc_data.fetching.fetch import fetch_data
+from csc_data.fetching.outcome import FetchInterrupted, FetchResult
 from csc_data.fetching.plan import CropPlan, FetchOptions, FetchPlan, FetchProgress
 from csc_data.fetching.planning import plan_fetch
 from csc_data.fetching.staging import DiskFullError, UnwritableFolderError
-from csc_data.fetching.transfer import FetchInterrupted, FetchResult
 from csc_data.fetching.unpacking import UnpackResult, UnsafeArchiveError
 
 __all__ = [

@@ -119,7 +119,7 @@ def plan_archive(settings: Settings, options: FetchOptions) -> ArchivePlan:
     bucket_name, key = split_url(place.url)
     if settings.bucket not in {"", get_storage()["bucket"]}:
         bucket_name = settings.bucket
-    bucket = Bucket(bucket_name, endpoint=settings.endpoint)
+    bucket = Bucket(bucket_name, endpoint=settings.endpoint, retries=options.retries)
     found = bucket.head(key)
     path = settings.root / key.rpartition("/")[2]
     if path.is_file() and path.stat().st_size == found.size:

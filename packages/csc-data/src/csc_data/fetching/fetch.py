@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 
+from csc_data.fetching.outcome import FetchResult
 from csc_data.fetching.plan import FetchOptions, FetchPlan, Progress
 from csc_data.fetching.planning import plan_fetch
 from csc_data.fetching.staging import check_writable
-from csc_data.fetching.transfer import FetchResult, run_plan
+from csc_data.fetching.transfer import run_plan
 from csc_data.settings import Settings
 
 

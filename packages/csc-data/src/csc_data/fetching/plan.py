@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from csc_data.errors import InvalidArgumentError, Problem
-from csc_data.fetching.bucket import Bucket, RemoteFile
+from csc_data.fetching.bucket import RETRIES, Bucket, RemoteFile
 from csc_data.fetching.sources import CropSource, check_classes
+from csc_data.remote import Retries
 
 AccessMode = Literal["append", "overwrite"]
 
@@ -39,6 +40,8 @@ class FetchOptions:
         Most files that a worker takes at a time.
     checksums : bool
         Whether files that are there are compared with the bucket by content (MD5), not by size and date alone.
+    retries : Retries
+        How often a request is made before a file counts as failed.
     """
 
     crops: Sequence[str] = ("all",)
@@ -50,6 +53,7 @@ class FetchOptions:
     workers: int = 64
     batch_size: int = 16
     checksums: bool = False
+    retries: Retries = RETRIES
 
     def __post_init__(self) -> None:
         for name, least in (("raw_padding", 0), ("workers", 1), ("batch_size", 1)):

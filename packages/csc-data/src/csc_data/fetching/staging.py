@@ -22,6 +22,7 @@ from csc_data.errors import CscError, UnreadableDataError
 
 FOLDER = ".csc-fetch"
 _LOCK = "lock"
+_TRIES = 20
 _OLD_SECONDS = 7 * 24 * 3600  # where locks do not work, what is older than this is nobody's
 
 
@@ -50,10 +51,8 @@ class Staging:
     def __init__(self, root: Path) -> None:
         self.root = root
         try:
-            above = root / FOLDER
-            above.mkdir(parents=True, exist_ok=True)
-            _remove_stale(above)
-            self.folder, self._lock = _make_folder(above)
+            remove_stale(root)
+            self.folder, self._lock = _make_folder(root / FOLDER)
         except OSError as error:
             raise explain_os_error(error, root) from error
         self._numbers = itertools.count()
@@ -116,15 +115,18 @@ def check_writable(root: Path) -> None:
 
 def _make_folder(above: Path) -> tuple[Path, Any]:
     """Make a folder whose lock this process holds."""
-    for _ in range(3):
-        folder = Path(tempfile.mkdtemp(prefix="run-", dir=above))
-        file = (folder / _LOCK).open("wb")
-        if take_lock(file) and (folder / _LOCK).exists():
+    folder = above
+    for _ in range(_TRIES):
+        above.mkdir(parents=True, exist_ok=True)
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="run-", dir=above))
+            file = (folder / _LOCK).open("wb")
+        except FileNotFoundError:  # another run ended and removed it at this moment
+            continue
+        if take_lock(file, otherwise=True) and (folder / _LOCK).exists():
             return folder, file
-        # Another run took it for stale before it was locked, or there are no locks here.
-        file.close()
-    folder.mkdir(exist_ok=True)
-    return folder, (folder / _LOCK).open("wb")
+        file.close()  # another run took it for stale before it was locked
+    raise FileNotFoundError(errno.ENOENT, "vanishes again and again", str(above))
 
 
 def _write(name: str, body: memoryview) -> None:
@@ -164,7 +166,9 @@ def take_lock(file: Any, *, otherwise: bool = False) -> bool:
     return True
 
 
-def _remove_stale(above: Path) -> None:
+def remove_stale(root: Path) -> None:
+    """Remove what killed runs left below a folder."""
+    above = root / FOLDER
     for folder in above.glob("run-*"):
         lock = folder / _LOCK
         try:
@@ -177,6 +181,8 @@ def _remove_stale(above: Path) -> None:
             continue
         if stale:
             shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # not there, or others are in it
+        above.rmdir()
 
 
 def _changed(folder: Path) -> float:

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from csc_data.fetching import FetchOptions
+from csc_data.geometry import Grid
+from csc_data.remote import Retries
+from csc_data.settings import Settings
+from csc_data.synthetic import CropPlan, DatasetPlan, write_challenge
+
+BUCKET = "janelia-cosem-datasets"
+PLANS = (
+    DatasetPlan(
+        name="jrc_tiny-1",
+        grid=Grid(voxel_size=(8, 8, 8), translation=(404, 1204, 804), shape=(40, 64, 72)),
+        crops=(
+            CropPlan(id=1, begin=(4, 4, 4), shape=(32, 32, 32), omitted=("ecs", "pm")),
+            CropPlan(id=2, begin=(5, 30, 3), shape=(21, 33, 30)),
+            CropPlan(id=501, begin=(4, 8, 38), shape=(32, 40, 32), tested=True),
+        ),
+    ),
+    DatasetPlan(
+        name="jrc_tiny-2",
+        grid=Grid(voxel_size=(5.24, 4, 4), translation=(1572, 640, 320), shape=(48, 64, 96)),
+        crops=(CropPlan(id=11, begin=(2, 2, 26), shape=(40, 48, 48)),),
+    ),
+)
+QUICK = Retries(attempts=8, first_wait=0.002)
+
+
+@pytest.fixture(scope="session")
+def bucket_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the server, whose one bucket holds a synthetic challenge."""
+    root = tmp_path_factory.mktemp("s3")
+    write_challenge(root / BUCKET, seed=1, plans=PLANS)
+    return root
+
+
+@pytest.fixture(scope="session")
+def bucket(bucket_root):
+    """The folder of the bucket itself."""
+    return bucket_root / BUCKET
+
+
+@pytest.fixture(scope="session")
+def server(bucket_root, s3_server_class):
+    """A server without faults that many tests share."""
+    with s3_server_class(bucket_root) as running:
+        yield running
+
+
+@pytest.fixture
+def write_manifest(bucket):
+    """Write the lists of the synthetic challenge into a data folder, in the organisers' form."""
+
+    def write(folder: Path, source: Path = bucket) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source / "test_crop_manifest.csv", folder)
+        lines = ["crop_name, dataset, alignment, crop_url, em_url"]
+        for plan in PLANS:
+            zarr = f"s3://{BUCKET}/{plan.name}/{plan.name}.zarr/recon-1"
+            lines += [
+                f"{crop.id},{plan.name},recon-1,{zarr}/labels/groundtruth/{crop.name},{zarr}/em/fibsem-uint8"
+                for crop in plan.crops
+                if not crop.tested
+            ]
+        (folder / "manifest.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    return write
+
+
+@pytest.fixture
+def settings(tmp_path, server, write_manifest) -> Settings:
+    """A data folder that knows the crops, and the server without faults."""
+    write_manifest(tmp_path / "data")
+    return Settings(data=str(tmp_path / "data"), endpoint=server.endpoint)
+
+
+@pytest.fixture
+def options():
+    """Options that retry without waiting long."""
+
+    def make(**changes) -> FetchOptions:
+        return FetchOptions(**{"workers": 8, "retries": QUICK, **changes})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def files_in():
+    """A function that returns the content of all files below a folder, by their paths; manifests left out."""
+
+    def read(folder: Path) -> dict[str, bytes]:
+        return {
+            path.relative_to(folder).as_posix(): path.read_bytes()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file() and path.suffix != ".csv"
+        }
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def expected(bucket, files_in):
+    """What fetching everything brings: labels, and the raw, which in this challenge every crop needs whole."""
+    return {name: body for name, body in files_in(bucket).items() if not name.startswith("ground_truth")}
