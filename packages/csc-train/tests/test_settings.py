@@ -39,7 +39,7 @@ def test_an_experiment_with_the_words_of_the_official_toolbox_is_read(tmp_path):
     experiment = read_experiment(file)
     training = build_settings(experiment, TrainSettings)
     assert (training.classes, training.batch_size, training.random_seed) == (("nuc", "er"), 4, 42)
-    assert training.target == training.input_array_info
+    assert training.target_array_info == training.input_array_info
     assert training.input_array_info.scale == (8.0, 8.0, 8.0)
     predicting = build_settings(experiment, PredictSettings, batch_size=2)
     assert (predicting.batch_size, predicting.halo) == (2, (4, 4, 4))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from csc_data.errors import InvalidArgumentError
-from csc_models import create_model
+from csc_data.loader import ArrayInfo
+from csc_models import create_model, describe_model, model_card
 from csc_models.checkpoint import CheckpointDescription
+from csc_models.pretrained import pretrained_card
 from csc_train.settings import TrainSettings
 
 
@@ -22,11 +26,47 @@ def build_network(settings: TrainSettings) -> nn.Module:
         If the catalogue has no such network, or it does not take the arguments.
     """
     if settings.model is None:
-        arguments = {"n_channels": 1, "n_classes": len(settings.classes), **settings.model_kwargs}
-        return create_model(settings.architecture or settings.model_name, **arguments)
+        return create_model(_network_name(settings), **_network_arguments(settings))
     if not isinstance(settings.model, nn.Module):
         raise InvalidArgumentError(f"model must be a torch module, got {settings.model!r}")
     return settings.model
+
+
+def target_array_info(settings: TrainSettings) -> ArrayInfo:
+    """Return what the network gives: as the settings say, else as its card says, else like the input.
+
+    Networks with valid convolutions give less than they take, and some give it at a finer voxel size.
+
+    Raises
+    ------
+    csc_models.ModelError
+        If the network does not take patches of this shape; the text has the next larger.
+    """
+    given = settings.input_array_info
+    if settings.target_array_info is not None:
+        return settings.target_array_info
+    if settings.model is None:
+        card = model_card(_network_name(settings), **_network_arguments(settings))
+    else:
+        description = describe_model(settings.model)
+        if description is None:
+            return given
+        card = model_card(description.name, **description.arguments)
+    if card.ndim != 3:  # the sizes of flat patches are those of a plane
+        return given
+    z, y, x = card.output_shape(given.shape)
+    factor = card.output.scale_factor
+    nm_z, nm_y, nm_x = given.scale
+    return ArrayInfo(shape=(z, y, x), scale=(nm_z / factor, nm_y / factor, nm_x / factor))
+
+
+def _network_name(settings: TrainSettings) -> str:
+    published = pretrained_card(settings.pretrained).model if settings.pretrained else None
+    return settings.architecture or published or settings.model_name
+
+
+def _network_arguments(settings: TrainSettings) -> dict[str, Any]:
+    return {"n_channels": 1, "n_classes": len(settings.classes), **settings.model_kwargs}
 
 
 def describe_network(settings: TrainSettings) -> CheckpointDescription:
@@ -34,7 +74,7 @@ def describe_network(settings: TrainSettings) -> CheckpointDescription:
     return CheckpointDescription(
         classes=settings.classes,
         input_arrays={"raw": settings.input_array_info.to_plain()},
-        target_arrays={"labels": settings.target.to_plain()},
+        target_arrays={"labels": target_array_info(settings).to_plain()},
         raw_range=settings.raw_range,
     )
 

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from csc_data.errors import ExistingOutputError, InvalidArgumentError
 from csc_models.checkpoint import CheckpointDescription, load_checkpoint, load_weights, save_checkpoint
+from csc_models.pretrained import load_pretrained, pretrained_card
 from csc_train.checkpoints import TRAINING, checkpoint_path, find_checkpoint, list_checkpoints
 from csc_train.network import WeightAverage, describe_network
 from csc_train.optimisation import StepSizes
@@ -179,6 +180,9 @@ def take_up(state: RunState, settings: TrainSettings, fabric: Fabric) -> Path | 
     elif settings.model_to_load and settings.model_to_load != name:
         begin_with(state, find_checkpoint(template, settings.model_to_load, wanted))
         return None
+    elif settings.pretrained:
+        begin_with_published(state, settings)
+        return None
     else:
         return None
     state.restore(path, settings, fabric)
@@ -193,6 +197,28 @@ def begin_with(state: RunState, path: Path) -> None:
     if state.average:
         state.average.module.load_state_dict(state.network.state_dict())
     logger.info("beginning with the weights of %s", path)
+
+
+def begin_with_published(state: RunState, settings: TrainSettings) -> None:
+    """Load published weights; the head stays as it is unless the classes are those of the weights, in their order.
+
+    Raises
+    ------
+    csc_models.ModelError
+        If they cannot be fetched, or are not for this network.
+    """
+    assert settings.pretrained is not None
+    card = pretrained_card(settings.pretrained)
+    relu = bool(getattr(state.network, "upsampling_relu", True))
+    weights = load_pretrained(card.name, upsampling_relu=relu).state_dict()
+    own = state.network.state_dict()
+    if settings.classes != card.classes:
+        weights.update({key: value for key, value in own.items() if key.startswith("prediction_head.")})
+    load_weights(state.network, weights, source=card.name)
+    if state.average:
+        state.average.module.load_state_dict(state.network.state_dict())
+    kept = "" if settings.classes == card.classes else ", with a new head"
+    logger.info("beginning with %s%s", card.name, kept)
 
 
 def _set_aside(later: Sequence[Path], fabric: Fabric) -> None:

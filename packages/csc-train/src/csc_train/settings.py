@@ -41,7 +41,9 @@ class TrainSettings:
         factory=lambda: ArrayInfo(shape=(128, 128, 128), scale=(8.0, 8.0, 8.0)),
         doc="voxels (z, y, x) and voxel size in nm of what the network takes; (1, y, x) for networks with two axes",
     )
-    target_array_info: ArrayInfo | None = setting(None, doc="the same of what it gives; like the input by default")
+    target_array_info: ArrayInfo | None = setting(
+        None, doc="the same of what it gives; by default what the network of `architecture` makes of the input"
+    )
     raw_range: tuple[float, float] = setting(
         (0.0, 1.0), doc="what the ends of the raw type's range become before the network sees them"
     )
@@ -56,6 +58,11 @@ class TrainSettings:
     )
     model_to_load: str | None = setting(
         None, doc="name of another run whose weights to begin with (its latest or best, as load_model says)"
+    )
+    pretrained: str | None = setting(
+        None,
+        doc="published weights to begin with (`csc models pretrained` lists them); their network is trained unless "
+        "architecture names it, with a new head where classes differ",
     )
 
     epochs: int = setting(1000, doc="epochs in all, those of earlier runs included", minimum=1)
@@ -108,11 +115,6 @@ class TrainSettings:
     )
     logs_save_path: str = setting("tensorboard/{model_name}", doc="where TensorBoard logs go; may hold {model_name}")
 
-    @property
-    def target(self) -> ArrayInfo:
-        """What the network gives: ``target_array_info``, or like the input."""
-        return self.target_array_info or self.input_array_info
-
     def problems(self) -> Iterator[Problem]:
         """Yield what is wrong across fields."""
         if not self.classes:
@@ -124,8 +126,9 @@ class TrainSettings:
             yield Problem(where="classes", what=f"the challenge has no class {name!r}", remedy=_class_hint(name))
         if not self.raw_range[0] < self.raw_range[1]:
             yield Problem(where="raw_range", what=f"the first must be smaller, got {self.raw_range}")
-        if self.input_array_info.flat != self.target.flat:
+        if self.input_array_info.flat != (self.target_array_info or self.input_array_info).flat:
             yield Problem(where="target_array_info", what="one of input and target is flat (1, y, x), the other is not")
+        yield from self._pretrained_problems()
         yield from _choice("optimizer", self.optimizer, OPTIMIZERS, instance="step")
         yield from _choice("scheduler", self.scheduler, SCHEDULERS)
         yield from _choice("criterion", self.criterion, CRITERIA)
@@ -137,6 +140,32 @@ class TrainSettings:
         for name in ("model_name", "epoch"):
             if f"{{{name}}}" not in self.model_save_path:
                 yield Problem(where="model_save_path", what=f"{self.model_save_path!r} must hold {{{name}}}")
+
+    def _pretrained_problems(self) -> Iterator[Problem]:
+        """Check what published weights need; torch is imported for it, so only where some are asked for."""
+        if self.pretrained is None:
+            return
+        from csc_models.errors import UnknownWeightsError
+        from csc_models.pretrained import pretrained_card
+
+        try:
+            card = pretrained_card(self.pretrained)
+        except UnknownWeightsError as error:
+            yield Problem(where="pretrained", what=str(error))
+            return
+        if self.model is not None:
+            yield Problem(
+                where="pretrained", what="does not go with a model of your own", remedy="leave one of them out"
+            )
+        if self.architecture not in (None, card.model):
+            yield Problem(
+                where="architecture", what=f"{card.name} is for {card.model}", remedy="name that one, or leave it out"
+            )
+        if self.raw_range != card.raw_range:
+            yield Problem(
+                where="raw_range", what=f"{card.name} was trained with raw in {list(card.raw_range)}, not "
+                f"{list(self.raw_range)}", remedy=f"raw_range = {list(card.raw_range)}",
+            )  # fmt: skip
 
 
 def _class_hint(name: str) -> str:
@@ -190,9 +219,11 @@ class PredictSettings:
     output_chunks: tuple[int, int, int] | None = setting(
         None, doc="chunk shape of the output in voxels; what is kept of a patch by default", minimum=1
     )
-    output: Literal["probability", "logit"] = setting("probability", doc="what is stored")
+    output: Literal["probability", "logit", "distance"] = setting(
+        "probability", doc="what is stored; distance, and not logit, for networks that give distances"
+    )
     output_dtype: Literal["uint8", "float16", "float32"] | None = setting(
-        None, doc="type it is stored in; uint8 (255 stands for 1) for probabilities, float16 for logits by default"
+        None, doc="type it is stored in; uint8 (255 stands for 1) for probabilities, float16 for others by default"
     )
     crops: tuple[str, ...] | None = setting(
         None, doc="""test crops to predict, or ["validation"] for those of the datasplit; all test crops by default"""
@@ -205,9 +236,9 @@ class PredictSettings:
 
     def problems(self) -> Iterator[Problem]:
         """Yield what is wrong across fields."""
-        if self.output == "logit" and self.output_dtype == "uint8":
+        if self.output != "probability" and self.output_dtype == "uint8":
             remedy = "store float16 or float32, or probabilities"
-            yield Problem(where="output_dtype", what="logits do not fit into uint8", remedy=remedy)
+            yield Problem(where="output_dtype", what=f"{self.output}s do not fit into uint8", remedy=remedy)
         if self.patch_shape and self.halo:
             for axis, size, margin in zip("zyx", self.patch_shape, self.halo, strict=True):
                 if 2 * margin >= size:

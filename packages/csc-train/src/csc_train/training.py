@@ -18,7 +18,7 @@ from csc_train.devices import make_fabric
 from csc_train.epochs import EpochLoop
 from csc_train.logbook import Logbook
 from csc_train.losses import KnownVoxelLoss, positive_weights
-from csc_train.network import WeightAverage, build_network
+from csc_train.network import WeightAverage, build_network, target_array_info
 from csc_train.optimisation import StepSizes, build_optimizer
 from csc_train.randomness import seed_generators
 from csc_train.results import EpochRecord, TrainCallback, TrainProgress, TrainResult
@@ -114,7 +114,7 @@ def make_loaders(options: TrainSettings, settings: Settings | None, fabric: Fabr
         options.classes,
         batch_size=options.batch_size,
         input_array_info=options.input_array_info,
-        target_array_info=options.target,
+        target_array_info=target_array_info(options),
         spatial_transforms=options.spatial_transforms,
         iterations_per_epoch=options.iterations_per_epoch,
         weighted_sampler=options.weighted_sampler,

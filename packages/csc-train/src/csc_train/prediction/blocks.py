@@ -100,7 +100,9 @@ class BlockPredictor:
             logits = logits.unsqueeze(2)
         values = crop_centre(logits, target).float()
         if self.predictor.options.output == "probability":
-            values = torch.sigmoid(values)
+            # Distances from -1 to 1 are read as `csc_data.stored_values` does: 0, the surface, is a half.
+            distances = self.predictor.values == "distance"
+            values = ((values + 1) / 2).clamp_(0, 1) if distances else torch.sigmoid(values)
         result: npt.NDArray[Any] = (self._as_stored(values) if finish else values).cpu().numpy()
         return result
 

@@ -15,9 +15,12 @@ from torch import nn
 from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_data.experiment import Experiment, build_settings, read_experiment
 from csc_data.loader import ArrayInfo, PatchShape
+from csc_models import list_pretrained, load_pretrained
 from csc_models.checkpoint import CheckpointDescription, load_checkpoint
+from csc_models.checkpoint.contents import Values
+from csc_models.pretrained import fetch_pretrained, pretrained_description
 from csc_train.checkpoints import find_checkpoint
-from csc_train.network import build_network, describe_network
+from csc_train.network import build_network, describe_network, target_array_info
 from csc_train.randomness import seed_generators
 from csc_train.settings import PredictSettings, TrainSettings, read_train_settings
 
@@ -41,6 +44,8 @@ class Predictor:
     raw_range : pair of float
         What raw is scaled to.
     options : PredictSettings
+    values : {"logit", "distance"}
+        What the network gives.
     datasplit : Path or None
         The one that the experiment names.
     """
@@ -52,11 +57,12 @@ class Predictor:
     patch: PatchShape
     raw_range: tuple[float, float]
     options: PredictSettings
+    values: Values = "logit"
     datasplit: Path | None = None
 
 
 def load_predictor(source: str | PathLike[str] | TrainSettings, **overrides: Any) -> Predictor:
-    """Load the network of an experiment (.py, .toml, settings) or of a checkpoint file (anything else).
+    """Load the network of an experiment (.py, .toml, settings), published by name, or of a checkpoint file (the rest).
 
     Raises
     ------
@@ -75,6 +81,8 @@ def load_predictor(source: str | PathLike[str] | TrainSettings, **overrides: Any
     elif Path(source).suffix in (".py", ".toml"):
         experiment = read_experiment(Path(source))
         training = build_settings(experiment, TrainSettings)
+    elif str(source) in list_pretrained() and not Path(source).exists():
+        return _published(str(source), _predict_settings(None, overrides))
     else:
         experiment, training = None, None
         if not Path(source).is_file():
@@ -90,6 +98,7 @@ def load_predictor(source: str | PathLike[str] | TrainSettings, **overrides: Any
         model = build_network(training)
     loaded = load_checkpoint(path, model=model, raw_range=options.raw_range)
     description = _completed(loaded.description, training, path)
+    check_output(options, description.values)
     return Predictor(
         network=loaded.model.eval(),
         checkpoint=path,
@@ -98,7 +107,39 @@ def load_predictor(source: str | PathLike[str] | TrainSettings, **overrides: Any
         patch=_patch_shape(description, path),
         raw_range=_raw_range(description, path),
         options=options,
+        values=description.values,
         datasplit=training.datasplit_path if training is not None else None,
+    )
+
+
+def check_output(options: PredictSettings, values: Values) -> None:
+    """Check that what is to be stored can be had from what a network gives.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If logits are asked of a network that gives distances, or the other way round.
+    """
+    if options.output not in ("probability", values):
+        raise InvalidArgumentError(
+            f"output is {options.output!r}, but the network gives {values}s; ask for 'probability' or {values!r}"
+        )
+
+
+def _published(name: str, options: PredictSettings) -> Predictor:
+    """Return the predictor of published weights, which say all that is needed."""
+    description = pretrained_description(name)
+    check_output(options, description.values)
+    path = fetch_pretrained(name)
+    return Predictor(
+        network=load_pretrained(name).eval(),
+        checkpoint=path,
+        identity=_digest(path),
+        classes=description.classes,
+        patch=_patch_shape(description, path),
+        raw_range=_raw_range(description, path),
+        options=options,
+        values=description.values,
     )
 
 
@@ -116,12 +157,13 @@ def _predict_settings(experiment: Experiment | None, overrides: Mapping[str, Any
 def _untrained(training: TrainSettings, options: PredictSettings) -> Predictor:
     seed_generators(training.random_seed)
     network = build_network(training).eval()
+    check_output(options, "logit")
     return Predictor(
         network=network,
         checkpoint=None,
         identity=f"untrained, seed {training.random_seed}",
         classes=training.classes,
-        patch=PatchShape(input=training.input_array_info, target=training.target),
+        patch=PatchShape(input=training.input_array_info, target=target_array_info(training)),
         raw_range=training.raw_range,
         options=options,
     )

@@ -108,7 +108,7 @@ def plan_tiling(
     trained : PatchShape
         Input and target as in training.
     patch_shape : tuple of int, optional
-        Another input shape; needs equal voxel sizes of input and target.
+        Another input shape; what it gives is larger or smaller by as much, in nm.
     halo : tuple of int, optional
         An eighth of the patch by default; 0 where inputs are larger than targets and bring their context along.
     output_chunks : tuple of int, optional
@@ -141,16 +141,18 @@ def plan_tiling(
 
 def _resized(trained: PatchShape, shape: Shape) -> PatchShape:
     given, target = trained.input, trained.target
-    if given.scale != target.scale:
-        raise InvalidArgumentError("patch_shape cannot change where input and target have different voxel sizes")
+    finer = [round(i / t) for i, t in zip(given.scale, target.scale, strict=True)]
+    if any(i != f * t for i, f, t in zip(given.scale, finer, target.scale, strict=True)):
+        raise InvalidArgumentError(
+            f"patch_shape cannot change where the input's voxel size {given.scale} is no multiple of {target.scale}"
+        )
     if (shape[0] == 1) != given.flat:
         raise InvalidArgumentError(f"patch_shape {shape} and the patches of training, {given.shape}, must both be flat")
-    smaller = [n - (i - t) for n, i, t in zip(shape, given.shape, target.shape, strict=True)]
-    if min(smaller) < 1:
-        raise InvalidArgumentError(
-            f"patch_shape {shape} is too small: it must be above {[n - m for n, m in zip(shape, smaller, strict=True)]}"
-        )
+    sizes = [t + f * (n - i) for n, f, i, t in zip(shape, finer, given.shape, target.shape, strict=True)]
+    if min(sizes) < 1:
+        least = [i - t / f for i, f, t in zip(given.shape, finer, target.shape, strict=True)]
+        raise InvalidArgumentError(f"patch_shape {shape} is too small: it must be above {[int(n) for n in least]}")
     return PatchShape(
         input=ArrayInfo(shape=shape, scale=given.scale),
-        target=ArrayInfo(shape=as_shape(smaller), scale=target.scale),
+        target=ArrayInfo(shape=as_shape(sizes), scale=target.scale),
     )
