@@ -17,7 +17,7 @@ from torch import nn
 
 from csc_data.blocks import Ledger
 from csc_data.challenge import TestCrop
-from csc_data.errors import InvalidArgumentError, MissingDataError, ProblemsError
+from csc_data.errors import InvalidArgumentError, MissingDataError, ProblemsError, UnreadableDataError
 from csc_data.geometry import Grid
 from csc_data.loader import ArrayInfo
 from csc_data.manifest import FILE_NAME, crop_grid, load_test_crops, write_manifest
@@ -27,6 +27,8 @@ from csc_data.volumes import open_volume, write_multiscale
 from csc_models import CheckpointNotFoundError
 from csc_models.checkpoint import CheckpointDescription, save_checkpoint
 from csc_train import IncompletePredictionError, NoCheckpointError, TrainSettings, predict, train
+from csc_train.prediction import reading
+from csc_train.prediction.blocks import BlockPredictor
 
 RAW = Grid(voxel_size=(8, 8, 8), translation=(100.0, 204.0, 308.0), shape=(30, 34, 38))
 
@@ -357,6 +359,32 @@ def test_a_damaged_chunk_is_named_and_the_crop_can_be_done_later(tmp_path):
     result = predict(experiment(), settings=place, **AS_IS)
     assert result.crops[0].resumed_blocks > 0
     np.testing.assert_array_equal(read(place, "crop1").levels[0].array[...], raw[:30, :30, :30])
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_a_block_that_fails_for_a_while_is_done_again(tmp_path, monkeypatch, failures):
+    """A failure to read, and one to write, in the midst of the blocks: all voxels are right in the end."""
+    place, raw = make_folder(tmp_path, [((0, 0, 0), (30, 30, 30))])
+    real_read, real_write = reading.read_raw, BlockPredictor.__call__
+    read_calls, write_calls = [], []
+
+    def failing_read(*arguments):
+        read_calls.append(1)
+        if 7 <= len(read_calls) < 7 + failures:
+            raise UnreadableDataError("gone for a while")
+        return real_read(*arguments)
+
+    def failing_write(self, block):
+        real_write(self, block)
+        write_calls.append(block.index)
+        if len(write_calls) in (4, 5)[:failures]:
+            raise OSError("full for a while")
+
+    monkeypatch.setattr(reading, "read_raw", failing_read)
+    monkeypatch.setattr(BlockPredictor, "__call__", failing_write)
+    predict(experiment(), settings=place, batch_size=3, **AS_IS)
+    np.testing.assert_array_equal(read(place, "crop1").levels[0].array[...], raw[:30, :30, :30])
+    assert len(write_calls) > len(set(write_calls))
 
 
 @pytest.mark.parametrize(

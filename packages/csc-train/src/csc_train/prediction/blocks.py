@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ from torch import Tensor
 
 from csc_data.blocks import Block
 from csc_data.errors import InvalidArgumentError
+from csc_data.loader import VolumeCache
 from csc_data.stored_values import StoredValues
 from csc_train.network import crop_centre
-from csc_train.prediction.reading import PatchBatch
+from csc_train.prediction.reading import BlockReader, PatchBatch, UnreadBlock
 from csc_train.prediction.source import Predictor
 from csc_train.prediction.tiling import Tile, Tiling
 
@@ -36,8 +37,10 @@ class BlockPredictor:
     predictor : Predictor
     tiling : Tiling
     fabric : Fabric
-    batches : iterator of PatchBatch
-        Those of all blocks that will be asked for, in that order.
+    ahead : iterator of PatchBatch or UnreadBlock
+        What is read ahead: the patches of all blocks that will be asked for, in that order.
+    reader : BlockReader
+        Reads the patches of a block that is done again, because something failed before.
     arrays : list
         A zarr array for each class.
     """
@@ -45,9 +48,11 @@ class BlockPredictor:
     predictor: Predictor
     tiling: Tiling
     fabric: Fabric
-    batches: Iterator[PatchBatch]
+    ahead: Iterator[PatchBatch | UnreadBlock]
+    reader: BlockReader
     arrays: list[Any]
     _dtype: str = field(init=False)
+    _begun: set[int] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
         self._dtype = self.predictor.options.stored_dtype
@@ -65,25 +70,42 @@ class BlockPredictor:
         ------
         InvalidArgumentError
             If the network's output does not fit its classes or the target.
+        CscError, OSError
+            If its patches cannot be read.
         """
         several = len(self.tiling.orientations)
         shape = (len(self.predictor.classes), *block.shape)
         # One orientation: each voxel comes once and can be stored at once; otherwise the mean needs floats.
         out = np.zeros(shape, dtype=np.float32 if several > 1 else self._dtype)
-        for batch in self.batches:
-            if batch.block != block.index:
-                raise RuntimeError(f"patches of block {batch.block} came where those of {block.index} were expected")
+        for batch in self._batches(block):
             for tile, part in zip(batch.tiles, self._predict(batch, finish=several == 1), strict=True):
                 kept = _along_world(part, tile)[(slice(None), *tile.keep)]
                 if several > 1:
                     out[(slice(None), *tile.place)] += kept
                 else:
                     out[(slice(None), *tile.place)] = kept
-            if batch.last:
-                break
         if several == 1:
             return out
         return self._as_stored(torch.from_numpy(out) / several).numpy()
+
+    def _batches(self, block: Block) -> Iterator[PatchBatch]:
+        """Yield all batches of a block: read ahead, or here if it is done again."""
+        if block.index in self._begun:
+            # The thread that reads ahead goes on with its cache meanwhile.
+            yield from replace(self.reader, cache=VolumeCache()).batches([block])
+            return
+        self._begun.add(block.index)
+        for batch in self.ahead:
+            if batch.block != block.index:
+                if batch.block in self._begun:
+                    continue  # left of a block in which something failed
+                raise RuntimeError(f"patches of block {batch.block} came where those of {block.index} were expected")
+            if isinstance(batch, UnreadBlock):
+                raise batch.error
+            yield batch
+            if batch.last:
+                return
+        raise RuntimeError(f"the patches of block {block.index} ended too early")
 
     @torch.inference_mode()
     def _predict(self, batch: PatchBatch, *, finish: bool) -> npt.NDArray[Any]:

@@ -70,8 +70,10 @@ def predict_crop(
         cache=VolumeCache(),
     )
     todo = [block for block in grid if block.index not in ledger.finished]
-    with Ahead(reader.batches(todo)) as batches:
-        work = BlockPredictor(predictor=predictor, tiling=tiling, fabric=fabric, batches=iter(batches), arrays=arrays)
+    with Ahead(reader.batches_or_failures(todo)) as ahead:
+        work = BlockPredictor(
+            predictor=predictor, tiling=tiling, fabric=fabric, ahead=iter(ahead), reader=reader, arrays=arrays
+        )
         run_blocks(work, grid, ledger=ledger, progress=progress)
     return CropPrediction(
         crop=name,

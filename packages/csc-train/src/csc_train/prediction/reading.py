@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csc_data.blocks import Block
+from csc_data.errors import CscError
 from csc_data.geometry import Grid, Roi
 from csc_data.loader import VolumeCache, read_raw, scale_raw
 from csc_data.volumes import Volume
@@ -41,6 +42,21 @@ class PatchBatch:
     tiles: tuple[Tile, ...]
     values: npt.NDArray[np.float32]
     last: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadBlock:
+    """A block whose patches could not be read.
+
+    Attributes
+    ----------
+    block : int
+    error : CscError or OSError
+        Why.
+    """
+
+    block: int
+    error: CscError | OSError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +95,14 @@ class BlockReader:
                     values=np.stack([self._patch(raw, tile) for tile in group]),
                     last=start + self.batch_size >= len(tiles),
                 )
+
+    def batches_or_failures(self, blocks: Iterable[Block]) -> Iterator[PatchBatch | UnreadBlock]:
+        """Yield the batches of blocks, and in place of the rest of a block that cannot be read, why; then go on."""
+        for block in blocks:
+            try:
+                yield from self.batches([block])
+            except (CscError, OSError) as error:
+                yield UnreadBlock(block=block.index, error=error)
 
     def _patch(self, raw: Volume, tile: Tile) -> npt.NDArray[np.float32]:
         values = scale_raw(tile.orientation.turn(read_raw(raw, tile.input)), self.raw_range)[np.newaxis]
