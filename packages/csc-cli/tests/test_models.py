@@ -1,6 +1,9 @@
+import sys
+
+import pytest
 import torch
 
-from csc_models import create_model, list_models
+from csc_models import create_model, list_models, list_pretrained
 from csc_models.checkpoint import save_checkpoint
 
 
@@ -32,3 +35,60 @@ def test_check_recognises_a_checkpoint_and_refuses_what_does_not_load(run, tmp_p
     (tmp_path / "cut.pth").write_bytes((tmp_path / "ours.pth").read_bytes()[:1000])
     assert run("models", "check", "cut.pth").exit_code == 1
     assert run("models", "check", "absent.pth").exit_code == 1
+
+
+def test_networks_of_a_library_that_is_missing_are_listed_with_what_to_install(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "monai.networks.nets", None)
+    output = run("models", "list", "monai").output
+    assert {"monai_unet", "monai_swin_unetr"} <= {line.split()[0] for line in output.splitlines()}
+    assert 'pip install "csc-models[monai]"' in output
+    result = run("models", "show", "monai_unet")
+    assert result.exit_code == 1
+    assert 'pip install "csc-models[monai]"' in result.stderr
+
+
+class TestPublishedWeights:
+    @pytest.fixture(autouse=True)
+    def cache(self, tmp_path, monkeypatch):
+        """Networks of few features, whose weights have been fetched into a cache of the test."""
+        monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: tmp_path / "cache")
+
+        def few(name, **arguments):
+            return create_model(name, **{"features": (2, 3), "factors": (2,), **arguments})
+
+        monkeypatch.setattr("csc_models.pretrained.loading.create_model", few)
+        path = tmp_path / "cache" / "pretrained" / "cosem_setup28" / "775000.pth"
+        path.parent.mkdir(parents=True)
+        torch.save({"model": few("cosem_setup28").state_dict()}, path)
+
+    def test_are_listed_with_what_is_there(self, run):
+        rows = {line.split()[0]: line.split()[1:] for line in run("models", "pretrained").output.splitlines()[1:]}
+        assert set(rows) == set(list_pretrained())
+        assert rows["cosem_setup28/775000"] == ["8", "->", "4", "yes", "er,", "er_mem"]
+        assert rows["cosem_setup45/625000"] == ["4", "->", "4", "no", "ecs,", "pm"]
+
+    def test_are_shown_with_their_network(self, run):
+        assert "cosem_setup36/1100000, cosem_setup36/500000" in run("models", "show", "cosem_setup36").output
+        assert "nuc, nucleo" in run("models", "show", "cosem_setup36/500000").output
+        result = run("models", "show", "cosem_setup36/50000")
+        assert result.exit_code == 1
+        assert "did you mean 'cosem_setup36/500000'" in result.stderr
+
+    def test_become_a_checkpoint_that_knows_itself(self, run):
+        output = run("models", "fetch", "setup28/775000", "-o", "er.pth").output
+        assert "found cosem_setup28/775000" in output
+        assert "next: csc predict er.pth" in output
+        said = run("models", "check", "er.pth").output
+        for fact in ("cosem_setup28", "er, er_mem", "(-1.0, 1.0)", "signed distances", "loads      yes"):
+            assert fact in said
+
+    def test_cannot_be_fetched_without_a_connection(self, run):
+        result = run("models", "fetch", "cosem_setup28/1440000", "--mirror", "https://no-such-host.invalid")
+        assert result.exit_code == 1
+        assert "https://no-such-host.invalid/setup28/1440000" in result.stderr
+        assert "1440000.pth" in result.stderr
+
+    def test_predict_says_that_there_is_no_file_of_a_misspelt_name(self, run):
+        result = run("predict", "cosem_setup28/77500")
+        assert result.exit_code == 1
+        assert "cosem_setup28/77500" in result.stderr

@@ -29,7 +29,8 @@ def predict(
     overwrite: bool,
     data: str | None,
 ) -> None:
-    """Predict the test crops with the network of CONFIG, an experiment file (.py, .toml) or a checkpoint (.pth).
+    """Predict the test crops with the network of CONFIG: an experiment file (.py, .toml), a checkpoint (.pth), or
+    published weights by name (`csc models pretrained`).
 
     Finished blocks are recorded: a run that was killed goes on where it stopped. What `--crops validation` predicts is
     scored by `csc evaluate --datasplit`.

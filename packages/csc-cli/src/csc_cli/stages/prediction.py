@@ -19,8 +19,11 @@ def predict_crops(
     settings: Settings, config: str, *, crops: Sequence[str] | None = None, existing: str = "resume", **overrides: Any
 ) -> PredictResult:
     """Predict test crops as an experiment file (or a checkpoint) says, and tell what was written."""
+    from csc_cli.stages.weights import fetch_weights, is_published
     from csc_train import predict
 
+    if is_published(config):
+        fetch_weights(config)
     with block_reporter() as report:
         result = predict(
             config,
