@@ -131,13 +131,16 @@ class ChunkCache:
         self, wanted: Sequence[tuple[Key, Hashable]]
     ) -> tuple[list[tuple[int, Chunk]], dict[int, _Loading], list[tuple[int, _Loading]]]:
         """Tell which chunks are held, which are ours to load, and which another thread is loading."""
-        held, mine, others = [], {}, []
+        held: list[tuple[int, Chunk]] = []
+        mine: dict[int, _Loading] = {}
+        others: list[tuple[int, _Loading]] = []
+        find, use = self._held.get, self._held.move_to_end
         with self._lock:
             for number, item in enumerate(wanted):
                 key, stamp = item
-                entry = self._held.get(key)
+                entry = find(key)
                 if entry is not None and entry[0] == stamp:
-                    self._held.move_to_end(key)
+                    use(key)
                     held.append((number, entry[1]))
                     continue
                 loading = self._loading.get(item)

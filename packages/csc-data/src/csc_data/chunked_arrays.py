@@ -75,6 +75,7 @@ class ChunkedArray:
     def __init__(self, source: ChunkSource, attributes: Mapping[str, Any]) -> None:
         self.source = source
         self.attrs = dict(attributes)
+        self._key = repr(source.key)  # text knows its hash, which is asked for with each chunk
 
     def __reduce__(self) -> tuple[type[ChunkedArray], tuple[ChunkSource, dict[str, Any]]]:
         return type(self), (self.source, self.attrs)
@@ -135,7 +136,7 @@ class ChunkedArray:
         overlaps = [_overlaps(s, b, e, c) for s, b, e, c in zip(spans, begin, end, size, strict=True)]
         targets = list(itertools.product(*(inside for inside, _ in overlaps)))
         origins = list(itertools.product(*(within for _, within in overlaps)))
-        cache, key, source = shared_cache(), self.source.key, self.source
+        cache, key, source = shared_cache(), self._key, self.source
         decoded = len(indices) * math.prod(size) * self.dtype.itemsize
         for number, chunk in cache.chunks(
             [((key, index), stamp) for index, stamp in zip(indices, source.stamps(indices), strict=True)],
