@@ -1,0 +1,140 @@
+"""Gamma, contrast and brightness: transforms that map each intensity by itself, composed into one curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from csc_data.experiment import setting
+from csc_data.loader.intensity.transform import IntensityTransform, Raw, draw
+
+LEVELS = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Curve:
+    """What becomes of an intensity v: ``(v ** gamma - m) * contrast + m + brightness``, clipped to 0 to 1.
+
+    m is the mean of ``v ** gamma`` over the patch, so contrast alone keeps the mean of a patch, as long as nothing is
+    clipped; gamma keeps 0 and 1, and the order of intensities.
+    """
+
+    gamma: float = 1.0
+    contrast: float = 1.0
+    brightness: float = 0.0
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether it leaves everything as it is."""
+        return self == Curve()
+
+    def map(self, raw: Raw) -> Raw:
+        """Map raw (float32, 0 to 1) in place and return it."""
+        if self.is_identity:
+            return raw
+        np.clip(raw, 0, 1, out=raw)
+        _raise_to(raw, self.gamma)
+        mean = float(raw.mean(dtype=np.float64)) if self.contrast != 1 else 0.0
+        return self._stretch(raw, mean)
+
+    def table(self, values: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Return what becomes of each of the 256 values of uint8 raw, of which 255 stands for 1.
+
+        Parameters
+        ----------
+        values : ndarray
+            The patch: contrast needs its mean.
+
+        Returns
+        -------
+        ndarray
+            float32, shape (256,); ``table[values]`` is what `map` makes of ``values / 255``.
+        """
+        table = np.linspace(0, 1, LEVELS, dtype=np.float32)
+        if self.is_identity:
+            return table
+        _raise_to(table, self.gamma)
+        mean = 0.0
+        if self.contrast != 1 and values.size:
+            counts = np.bincount(values.reshape(-1), minlength=LEVELS)
+            mean = float(counts @ table.astype(np.float64)) / values.size
+        return self._stretch(table, mean)
+
+    def _stretch(self, values: Raw, mean: float) -> Raw:
+        if self.contrast != 1:
+            values *= np.float32(self.contrast)
+        offset = mean * (1 - self.contrast) + self.brightness
+        if offset:
+            values += np.float32(offset)
+        return np.clip(values, 0, 1, out=values)
+
+
+def _raise_to(values: Raw, exponent: float) -> None:
+    if exponent == 1:
+        return
+    # Several times faster than np.power where the processor has no AVX-512; the logarithm of 0 is right, too.
+    with np.errstate(divide="ignore"):
+        np.log(values, out=values)
+    values *= np.float32(exponent)
+    np.exp(values, out=values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gamma(IntensityTransform):
+    """Raise intensities to a power: above 1 darkens, below 1 brightens; 0, 1 and the order of intensities stay."""
+
+    name: ClassVar[str] = "gamma"
+    ranges: ClassVar[tuple[str, ...]] = ("range",)
+
+    range: tuple[float, float] = setting((0.7, 1.5), doc="exponents, drawn evenly on a logarithmic scale", above=0)
+
+    def draw_exponent(self, rng: np.random.Generator) -> float:
+        """Draw an exponent; 1/2 and 2 are as likely as each other."""
+        low, high = np.log(self.range)
+        return float(np.exp(draw(rng, (low, high))))
+
+    def change(self, raw: Raw, rng: np.random.Generator, voxel_size: Sequence[float]) -> Raw:
+        """Change raw for certain; in place."""
+        return Curve(gamma=self.draw_exponent(rng)).map(raw)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast(IntensityTransform):
+    """Stretch intensities about the mean of the patch, which stays where nothing is clipped."""
+
+    name: ClassVar[str] = "contrast"
+    ranges: ClassVar[tuple[str, ...]] = ("range",)
+
+    range: tuple[float, float] = setting((0.7, 1.3), doc="factors; 1 changes nothing, 0 gives flat grey", minimum=0)
+
+    def draw_factor(self, rng: np.random.Generator) -> float:
+        """Draw a factor."""
+        return draw(rng, self.range)
+
+    def change(self, raw: Raw, rng: np.random.Generator, voxel_size: Sequence[float]) -> Raw:
+        """Change raw for certain; in place."""
+        return Curve(contrast=self.draw_factor(rng)).map(raw)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brightness(IntensityTransform):
+    """Add a number to all intensities."""
+
+    name: ClassVar[str] = "brightness"
+    ranges: ClassVar[tuple[str, ...]] = ("range",)
+
+    range: tuple[float, float] = setting(
+        (-0.15, 0.15), doc="what is added, as a share of the range", minimum=-1, maximum=1
+    )
+
+    def draw_offset(self, rng: np.random.Generator) -> float:
+        """Draw an offset."""
+        return draw(rng, self.range)
+
+    def change(self, raw: Raw, rng: np.random.Generator, voxel_size: Sequence[float]) -> Raw:
+        """Change raw for certain; in place."""
+        return Curve(brightness=self.draw_offset(rng)).map(raw)
