@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import itertools
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -275,3 +277,51 @@ def test_an_array_of_a_volume_is_a_volume_by_itself(volume):
     assert open_volume(volume / "s1").levels[0].grid.voxel_size == (8.0, 6.48, 6.48)
     assert grid_attributes(GRID)["shape"] == [8, 10, 12]
     assert multiscale_attributes("a", [("s0", GRID)])["multiscales"][0]["name"] == "a"
+
+
+def test_memory_is_bounded_by_the_cache_however_large_the_volume(tmp_path, fresh_cache):
+    """2000^3 voxels, of which 125 chunks are stored, read in blocks that overlap."""
+    grid = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(2000, 2000, 2000))
+    array = create_multiscale(tmp_path / "x.zarr", grid, dtype="u1", chunks=(64, 64, 64))
+    array[:320, :320, :320] = 7
+    limit = 40 * 64**3
+    fresh_cache.resize(limit)
+    volume = open_volume(tmp_path / "x.zarr")
+    tracemalloc.start()
+    try:
+        for begin in itertools.product((0, 100, 200, 1900), repeat=3):
+            window = grid.window(begin, (120, 120, 120))
+            stored = np.prod([max(0, min(320, b + 120) - b) for b in begin])
+            assert int(volume.read(window, 1).sum(dtype=np.int64)) == 7 * stored
+            assert fresh_cache.held_bytes <= limit
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < limit + 8 * 120**3  # the cache, the block, and what it is made of
+
+
+def test_a_level_that_is_not_there_is_named(volume):
+    attributes = json.loads((volume / ".zattrs").read_text())
+    attributes["multiscales"][0]["datasets"][1]["path"] = "s9"
+    (volume / ".zattrs").write_text(json.dumps(attributes))
+    with pytest.raises(UnreadableDataError, match="'s9', where there is no array"):
+        open_volume(volume)
+
+
+def test_a_level_with_other_axes_is_named(volume):
+    create_array(volume / "s1", shape=(4, 5), dtype="u1", chunks=(4, 4), overwrite=True)
+    with pytest.raises(UnreadableDataError, match="s1: shape must be three whole numbers"):
+        open_volume(volume)
+
+
+def test_the_metadata_of_0_5_are_read_from_format_2_too(volume):
+    attributes = json.loads((volume / ".zattrs").read_text())
+    (volume / ".zattrs").write_text(json.dumps({"ome": {"version": "0.5", **attributes}}))
+    assert [level.name for level in open_volume(volume).levels] == ["s0", "s1", "s2"]
+
+
+def test_reading_needs_no_zarr_and_importing_asks_for_no_network(run_python):
+    code = (
+        "import sys, csc_data.volumes; print(sorted({'zarr', 'fsspec', 's3fs', 'aiohttp', 'scipy'} & set(sys.modules)))"
+    )
+    assert run_python(code).stdout.strip() == "[]"
