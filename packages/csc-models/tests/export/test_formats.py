@@ -85,7 +85,6 @@ def test_the_file_says_what_it_is_and_nothing_else_changes(build, export, descri
     assert about["classes"] == ["mito", "er"]
     assert about["raw_range"] == [0.0, 1.0]
     assert about["input_axes"] == ["batch", "channel", "y", "x"]
-    assert about["output_values"] == "logits"
     assert model.training
     assert all(torch.equal(values, before[key]) for key, values in model.state_dict().items())
     assert list(tmp_path.iterdir()) == [exported.path]

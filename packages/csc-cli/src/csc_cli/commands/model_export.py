@@ -35,6 +35,11 @@ _READERS = {
 )
 @click.option("--description", default="", help="BioImage.IO: a sentence about the model.")
 @click.option("--documentation", type=click.Path(exists=True, path_type=Path), help="BioImage.IO: a Markdown file.")
+@click.option(
+    "--activation",
+    type=click.Choice(["sigmoid", "none"]),
+    help="BioImage.IO: how outputs become values; sigmoid (probabilities) unless given, none for distances.",
+)
 @click.option("--with-onnx", is_flag=True, help="BioImage.IO: add the weights as ONNX.")
 def export(
     checkpoint: str,
@@ -112,6 +117,7 @@ def _details(package: dict[str, object]) -> PackageDetails:
         ),
         description=str(package["description"]),
         documentation=documentation.read_text(encoding="utf-8") if isinstance(documentation, Path) else "",
+        activation="none" if package["activation"] == "none" else "sigmoid",
         with_onnx=bool(package["with_onnx"]),
     )
 

@@ -128,7 +128,7 @@ def to_bioimageio(
 
 def _write_weights(source: Exportable, details: PackageDetails, folder: Path, tolerance: float) -> _Weights:
     traced = trace(source)
-    dynamic = free_axes(source, traced, tolerance)
+    source, dynamic = free_axes(source, traced, tolerance)
     torchscript = folder / "weights.pt"
     onnx: Path | None = None
     notes: tuple[str, ...] = ()

@@ -5,9 +5,7 @@ Source: https://docs.pytorch.org/docs/stable/export.html
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -22,6 +20,7 @@ from csc_models.checkpoint.files import replacing
 from csc_models.export.errors import ExportError
 from csc_models.export.exportable import Exportable, exportable
 from csc_models.export.metadata import METADATA_KEY, metadata_text
+from csc_models.export.quiet import quiet
 from csc_models.export.verification import (
     DEFAULT_TOLERANCE,
     RUN_ERRORS,
@@ -73,7 +72,7 @@ def to_exported_program(
         raise ExportError(f"{target}: the name of an exported program has to end in .pt2, or torch does not read it")
     source = exportable(model, description, shape)
     source, program, dynamic, notes = export_program(source, tolerance)
-    with replacing(target) as temporary, quiet_export(), torch.no_grad():
+    with replacing(target) as temporary, quiet(), torch.no_grad():
         torch.export.save(program, temporary, extra_files={METADATA_KEY: metadata_text(source, dynamic)})
         found = check_agreement(source, torch.export.load(temporary).module(), dynamic, tolerance)
     return ExportedFile(
@@ -112,7 +111,7 @@ def export_program(
     failures: list[str] = []
     for candidate, axes, dims in attempts:
         try:
-            with quiet_export(), torch.no_grad():
+            with quiet(), torch.no_grad():
                 program = torch.export.export(source.network, (example,), dynamic_shapes=dims)
                 check_agreement(candidate, program.module(), axes, tolerance)
         except (ExportError, *RUN_ERRORS) as error:
@@ -137,13 +136,3 @@ def _spatial_dims(source: Exportable) -> dict[int, Any]:
         size: Any = source.unit * blocks if source.unit > 1 else blocks
         dims[2 + index] = size + offset if offset else size
     return dims
-
-
-@contextmanager
-def quiet_export() -> Iterator[None]:
-    """Keep deprecations inside torch's own exporters, which users cannot do anything about, from the user."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.simplefilter("ignore", UserWarning)
-        yield

@@ -26,7 +26,8 @@ def metadata(source: Exportable, dynamic_axes: Sequence[str]) -> dict[str, Any]:
     dict
         Plain data. ``raw_range`` is what the ends of the raw data's range (0 and 255 for uint8) have to be mapped to
         before the network sees them; the file does not do that itself. ``input_sizes`` holds for the free spatial axes:
-        the minimum plus multiples of the step, in voxels.
+        the minimum plus multiples of the step, in voxels. Outputs are those of the network: logits, unless it was
+        trained for something else, such as distances.
     """
     return {
         **source.description.to_plain(),
@@ -36,7 +37,7 @@ def metadata(source: Exportable, dynamic_axes: Sequence[str]) -> dict[str, Any]:
         "input_sizes": {"minimum": source.smallest, "step": source.unit},
         "output_scale_factor": source.output.scale_factor,
         "output_lost": source.output.lost,
-        "output_values": "logits",
+        "output_values": "as the network gives them",
     }
 
 

@@ -17,8 +17,9 @@ from csc_models.checkpoint.contents import CheckpointDescription
 from csc_models.checkpoint.files import replacing
 from csc_models.export.errors import ExportError
 from csc_models.export.exportable import Exportable, exportable
-from csc_models.export.exported_program import export_program, quiet_export
+from csc_models.export.exported_program import export_program
 from csc_models.export.metadata import METADATA_KEY, metadata_text
+from csc_models.export.quiet import quiet
 from csc_models.export.verification import DEFAULT_TOLERANCE, RUN_ERRORS, ExportedFile, check_agreement, reason
 from csc_models.optional import import_extra
 
@@ -104,7 +105,7 @@ def write_onnx(
         raise ExportError(f"the network has {weights:,} bytes of weights; an ONNX file holds up to {_LARGEST_FILE:,}")
     source, program, dynamic, notes = export_program(source, tolerance)
     try:
-        with quiet_export():
+        with quiet():
             converted = torch.onnx.export(
                 program, (), input_names=["input"], output_names=["output"], opset_version=opset, dynamo=True,
                 verbose=False,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from csc_models.checkpoint.files import replacing
 from csc_models.export.errors import ExportError
 from csc_models.export.exportable import Exportable, exportable
 from csc_models.export.metadata import METADATA_KEY, metadata_text
+from csc_models.export.quiet import quiet
 from csc_models.export.verification import (
     DEFAULT_TOLERANCE,
     RUN_ERRORS,
@@ -68,7 +68,7 @@ def to_torchscript(
     source = exportable(model, description, shape)
     target = Path(path)
     traced = trace(source)
-    dynamic = free_axes(source, traced, tolerance)
+    source, dynamic = free_axes(source, traced, tolerance)
     with replacing(target) as temporary:
         found = save_trace(source, traced, dynamic, temporary, tolerance)
     return ExportedFile(
@@ -86,24 +86,27 @@ def trace(source: Exportable) -> Any:
         That is not possible.
     """
     jit: Any = torch.jit  # its functions have no types
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         try:
             return jit.trace(source.network, example_input(source.example), check_trace=False)
         except RUN_ERRORS as error:
             raise ExportError(f"the network cannot be exported to TorchScript: {reason(error)}") from error
 
 
-def free_axes(source: Exportable, traced: Any, tolerance: float) -> tuple[str, ...]:
-    """Find out by trying which axes of a trace take other sizes."""
-    choices = [("batch",)] if source.sizes is None else [("batch", *source.axes), ("batch",)]
-    for axes in choices:
-        with _quiet(), torch.no_grad():
+def free_axes(source: Exportable, traced: Any, tolerance: float) -> tuple[Exportable, tuple[str, ...]]:
+    """Find out by trying which axes of a trace take other sizes, and which is the smallest size."""
+    choices: list[tuple[Exportable, tuple[str, ...]]] = [(source, ("batch",))]
+    if source.sizes is not None:
+        larger = replace(source, smallest=source.smallest + source.unit)
+        choices = [(candidate, ("batch", *source.axes)) for candidate in (source, larger)] + choices
+    for candidate, axes in choices:
+        with quiet(), torch.no_grad():
             try:
-                check_agreement(source, traced, axes, tolerance)
+                check_agreement(candidate, traced, axes, tolerance)
             except ExportError:
                 continue
-        return axes
-    return ()
+        return candidate, axes
+    return source, ()
 
 
 def save_trace(source: Exportable, traced: Any, dynamic: Sequence[str], path: Path, tolerance: float) -> float:
@@ -115,16 +118,6 @@ def save_trace(source: Exportable, traced: Any, dynamic: Sequence[str], path: Pa
         Further than the tolerance.
     """
     jit: Any = torch.jit
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         jit.save(traced, str(path), _extra_files={METADATA_KEY: metadata_text(source, dynamic)})
         return check_agreement(source, jit.load(str(path), map_location="cpu"), dynamic, tolerance)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Sizes become constants in a trace, which is what the checks afterwards are for; torch calls TorchScript old."""
-    jit: Any = torch.jit
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", jit.TracerWarning)
-        warnings.filterwarnings("ignore", message=r".*torch\.jit\..* is (deprecated|not supported)")
-        yield
