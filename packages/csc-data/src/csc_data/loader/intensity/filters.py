@@ -80,13 +80,19 @@ def coarsening_bands(count: int, cells: int) -> Bands:
     return Bands.from_entries(np.minimum(index, count - 1), shares, count)
 
 
-def refining_bands(cells: int, count: int) -> Bands:
-    """Return the linear interpolation of cells at the centres of voxels; beyond the outermost centres values hold."""
-    place = np.clip((np.arange(count) + 0.5) * (cells / count) - 0.5, 0, cells - 1)
-    low = np.minimum(np.floor(place).astype(np.int64), max(cells - 2, 0))
-    share = place - low
-    index = np.stack([low, np.minimum(low + 1, cells - 1)], axis=1)
-    return Bands.from_entries(index, np.stack([1 - share, share], axis=1), cells)
+def refining_bands(cells: Bands, count: int) -> Bands:
+    """Return the linear interpolation of cells at the voxels that they were made of; beyond the outermost, values hold.
+
+    A cell stands where the weights of its voxels balance, which is not its middle where it has shares of voxels.
+    """
+    index = cells.first[:, None] + np.arange(cells.weights.shape[1])
+    place = (index * cells.weights.astype(np.float64)).sum(axis=1)
+    if len(place) == 1:
+        return Bands.from_entries(np.zeros((count, 1), dtype=np.int64), np.ones((count, 1)), 1)
+    voxels = np.arange(count)
+    low = np.clip(np.searchsorted(place, voxels, side="right") - 1, 0, len(place) - 2)
+    share = np.clip((voxels - place[low]) / (place[low + 1] - place[low]), 0, 1)
+    return Bands.from_entries(np.stack([low, low + 1], axis=1), np.stack([1 - share, share], axis=1), len(place))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,11 +136,12 @@ class LowResolution(IntensityTransform):
         """Change raw for certain; returns a new array."""
         factor = draw(rng, self.factor)
         shape = raw.shape
-        lost = [AXES.index(axis) for axis in dict.fromkeys(self.axes)]
-        cells = {axis: max(1, round(shape[axis] / factor)) for axis in lost}
-        changed = [axis for axis in sorted(cells) if cells[axis] < shape[axis]]
-        for axis in changed:
-            raw = coarsening_bands(shape[axis], cells[axis]).along(raw, axis)
-        for axis in reversed(changed):
+        cells = {}
+        for axis in sorted({AXES.index(name) for name in self.axes}):
+            number = max(1, round(shape[axis] / factor))
+            if number < shape[axis]:
+                cells[axis] = coarsening_bands(shape[axis], number)
+                raw = cells[axis].along(raw, axis)
+        for axis in reversed(cells):
             raw = refining_bands(cells[axis], shape[axis]).along(raw, axis)
         return np.clip(raw, 0, 1, out=raw)

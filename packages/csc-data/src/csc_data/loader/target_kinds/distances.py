@@ -70,14 +70,14 @@ def square_distances(
         field = extend_square_distances(
             labels.reshape(1, depth, -1), field.reshape(1, depth, -1), _steps(margin[0], voxel_size[0]), margin[0]
         )
-    nearest: npt.NDArray[np.float32] = field.reshape(inner.shape)
-    return nearest
+    return field.reshape(inner.shape)
 
 
 def _steps(count: int, size: float) -> npt.NDArray[np.float32]:
     """Return squared distances from a centre to the surface of the voxel that is 0, 1, ... count voxels away."""
     away = np.maximum(np.arange(count + 1) - 0.5, 0) * size
-    return (away**2).astype(np.float32)
+    squares: npt.NDArray[np.float32] = (away**2).astype(np.float32)
+    return squares
 
 
 def crop(values: npt.NDArray[Any], margin: Sequence[int]) -> npt.NDArray[Any]:
