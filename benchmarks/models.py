@@ -233,9 +233,9 @@ def main() -> None:
         compiled=on_gpu if options.compiled is None else options.compiled,
     )
     where = torch.cuda.get_device_name() if on_gpu else f"CPU, {torch.get_num_threads()} threads (no GPU is used)"
-    print(
-        f"torch {torch.__version__}, {where}, {conditions.precision}, batch {conditions.batch} of {conditions.size}^3"
-    )
+    inputs = f"{conditions.precision}, batch {conditions.batch} of {conditions.size}^3"
+    load = f"; load of the machine {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    print(f"torch {torch.__version__}, {where}, {inputs}{load}")
     names = options.networks.split(",")
     if importlib.util.find_spec("monai") is None:
         print("MONAI is not installed: its networks are left out (pip install monai==1.6.1)")
