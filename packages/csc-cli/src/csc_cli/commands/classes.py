@@ -8,11 +8,18 @@ import click
 @click.command()
 @click.option("--tested", is_flag=True, help="Only the classes that are scored.")
 @click.option("--instance", is_flag=True, help="Only the classes that are scored as instances.")
-def classes(tested: bool, instance: bool) -> None:
+@click.option(
+    "--refresh", is_flag=True, help="First read the organisers' lists of crops again, and say what changed in them."
+)
+def classes(tested: bool, instance: bool, refresh: bool) -> None:
     """List the label classes: id, how they are scored, and what group classes are made of."""
     from csc_cli.console import plural, say, table
     from csc_data.challenge import label_classes
 
+    if refresh:
+        from csc_cli.stages.fetching import refresh_lists
+
+        refresh_lists()
     by_id = {entry.id: name for name, entry in label_classes().items()}
     rows = [
         (

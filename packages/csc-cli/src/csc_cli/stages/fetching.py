@@ -41,7 +41,9 @@ def refresh_lists() -> None:
     listed = set(read_crop_manifest(manifests["crops"].path)) | set(read_manifest(manifests["test_crops"].path))
     for words, ids in (("new since this package", listed - known), ("no longer listed", known - listed)):
         if ids:
-            say(f"  {words}: {', '.join(map(str, sorted(ids)))}")
+            shown = [str(number) for number in sorted(ids)]
+            more = f" and {len(shown) - MOST_LINES} more" if len(shown) > MOST_LINES else ""
+            say(f"  {words}: {', '.join(shown[:MOST_LINES])}{more}")
     say(f"lists are now in {manifests['crops'].path.parent}; delete that folder to go back to those of this package")
 
 

@@ -1,0 +1,312 @@
+"""``csc fetch-data`` against a bucket on loopback.
+
+What fetching does with failures and kills is tested in csc-data; here it is what the user reads and the exit codes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.server
+import threading
+import zipfile
+from pathlib import Path
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+import numpy as np
+import pytest
+
+from csc_data.geometry import Grid
+from csc_data.volumes import downsampled_grid, write_multiscale
+
+BUCKET = "janelia-cosem-datasets"
+ZARR = "jrc_x/jrc_x.zarr/recon-1"
+HEADER = "crop_name, dataset, alignment, crop_url, em_url\n"
+
+
+class _Bucket(http.server.BaseHTTPRequestHandler):
+    """As much of S3 as a client without credentials needs to list and read."""
+
+    protocol_version = "HTTP/1.1"
+    root: Path
+    broken: tuple[str, ...] = ()
+
+    def log_message(self, *_):
+        pass
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        parts = urlsplit(self.path)
+        key = unquote(parts.path).removeprefix(f"/{BUCKET}").removeprefix("/")
+        if not unquote(parts.path).startswith(f"/{BUCKET}"):
+            self.answer(404, b"<Error><Code>NoSuchBucket</Code></Error>")
+        elif not key:
+            self.answer(200, self.listing({name: values[0] for name, values in parse_qs(parts.query).items()}))
+        elif key in self.broken:
+            self.answer(403, b"<Error><Code>AccessDenied</Code></Error>")
+        elif (self.root / key).is_file():
+            self.send((self.root / key).read_bytes())
+        else:
+            self.answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
+
+    def send(self, body):
+        span = self.headers.get("Range")
+        tag = f'"{hashlib.md5(body, usedforsecurity=False).hexdigest()}"'
+        headers = {"ETag": tag, "Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}
+        if span:
+            first, last = span.removeprefix("bytes=").split("-")
+            headers["Content-Range"] = f"bytes {first}-{last}/{len(body)}"
+            body = body[int(first) : int(last) + 1]
+        self.answer(206 if span else 200, body, headers)
+
+    def answer(self, status, body, headers=None):
+        self.send_response(status)
+        for name, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def tag(self, key):
+        return hashlib.md5((self.root / key).read_bytes(), usedforsecurity=False).hexdigest()
+
+    def listing(self, query):
+        prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
+        after = query.get("start-after", "")
+        if "continuation-token" in query:
+            after = base64.b64decode(query["continuation-token"]).decode()
+        keys = sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file())
+        found = {}
+        for key in keys:
+            if key.startswith(prefix):
+                cut = key.find(delimiter, len(prefix)) if delimiter else -1
+                found[key if cut < 0 else key[: cut + 1]] = cut >= 0
+        items = [(name, folder) for name, folder in sorted(found.items()) if name > after]
+        page, more = items[:1000], len(items) > 1000
+        body = "".join(
+            f"<CommonPrefixes><Prefix>{name}</Prefix></CommonPrefixes>"
+            if folder
+            else f"<Contents><Key>{name}</Key><LastModified>2024-01-01T00:00:00.000Z</LastModified>"
+            f"<ETag>&quot;{self.tag(name)}&quot;</ETag>"
+            f"<Size>{(self.root / name).stat().st_size}</Size></Contents>"
+            for name, folder in page
+        )
+        token = base64.b64encode(page[-1][0].encode()).decode() if more else ""
+        next_page = f"<NextContinuationToken>{quote(token)}</NextContinuationToken>" if more else ""
+        return (
+            f'<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
+            f"<Name>{BUCKET}</Name><IsTruncated>{str(more).lower()}</IsTruncated>{next_page}{body}</ListBucketResult>"
+        ).encode()
+
+
+@pytest.fixture(scope="session")
+def bucket_folder(tmp_path_factory):
+    """One annotated crop in the raw of one data set, and the archive of everything."""
+    root = tmp_path_factory.mktemp("bucket")
+    values = np.random.default_rng(0)
+    grids = [Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(24, 24, 24))]
+    grids.append(downsampled_grid(grids[0], (2, 2, 2)))
+    raw = [values.integers(0, 256, grid.shape, dtype=np.uint8) for grid in grids]
+    write_multiscale(root / ZARR / "em" / "fibsem-uint8", raw, grids, chunks=(8, 8, 8))
+    crop = grids[0].window((8, 8, 8), (8, 8, 8))
+    for name in ("mito", "er"):
+        labels = values.integers(1, 3, crop.shape, dtype=np.uint8)
+        write_multiscale(root / ZARR / "labels" / "groundtruth" / "crop1" / name, [labels], [crop], chunks=(8, 8, 8))
+    files = [path for path in root.rglob("*") if path.is_file()]
+    archive = root / "csc-zipped-data" / "matched_res_no_pad.zip"
+    archive.parent.mkdir()
+    with zipfile.ZipFile(archive, "w") as opened:
+        for path in files:
+            opened.write(path, f"data_matched_res_no_pad/{path.relative_to(root).as_posix()}")
+    return root
+
+
+@pytest.fixture
+def served(bucket_folder, monkeypatch):
+    """The address of the bucket, and its handler."""
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    handler = type("Handler", (_Bucket,), {"root": bucket_folder})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", handler
+        server.shutdown()
+        thread.join(timeout=60)
+
+
+@pytest.fixture
+def fetch(run, served, tmp_path):
+    """Run ``csc fetch-data`` into a folder that lists the crop."""
+    data = tmp_path / "data"
+    data.mkdir()
+    place = f"s3://{BUCKET}/{ZARR}"
+    row = f"1,jrc_x,recon-1,{place}/labels/groundtruth/crop1,{place}/em/fibsem-uint8\n"
+    (data / "manifest.csv").write_text(HEADER + row, encoding="utf-8")
+    (data / "test_crop_manifest.csv").write_text(
+        "crop_name,dataset,class_label,voxel_size,translation,shape\n900,jrc_x,mito,[16;16;16],[8;8;8],[2;2;2]\n",
+        encoding="utf-8",
+    )
+
+    def fetch_data(*arguments):
+        return run("fetch-data", "-d", str(data), "--endpoint", served[0], *arguments)
+
+    return fetch_data
+
+
+@pytest.fixture
+def fetched(tmp_path, bucket_folder):
+    """A function that returns the keys of the bucket that are on disk, and checks that they are whole."""
+
+    def keys():
+        found = set()
+        for path in (tmp_path / "data").rglob("*"):
+            key = path.relative_to(tmp_path / "data").as_posix()
+            if path.is_file() and path.suffix not in {".csv", ".zip"} and path.name != "not-fetched.txt":
+                if (bucket_folder / key).is_file():
+                    assert path.read_bytes() == (bucket_folder / key).read_bytes()
+                found.add(key)
+        return found
+
+    return keys
+
+
+def test_a_dry_run_shows_each_crop_and_writes_nothing(fetch, fetched):
+    output = fetch("--dry-run").output
+    rows = {line.split()[0]: line.split() for line in output.splitlines() if line.startswith("  crop")}
+    assert rows["crop1"][1:5] == ["jrc_x", "s0", "s1", "2"]
+    assert rows["crop900"][1:4] == ["jrc_x", "s1", "test"]
+    assert "nothing was fetched" in output
+    assert fetched() == set()
+
+
+def test_fetching_says_what_came_that_it_is_verified_and_what_is_next(fetch, fetched):
+    result = fetch()
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    assert lines[0].startswith("crops by ")
+    assert "2 crops: " in lines[1]
+    assert any(line.startswith("fetched ") and "/s)" in line for line in lines)
+    assert lines[-2].startswith("verified: all ")
+    assert lines[-1] == "next: csc make-datasplit"
+    n_files = len(fetched())
+    assert f"all {n_files} files" in lines[-2]
+    again = fetch()
+    assert "0 to fetch" in again.output
+    assert not any(line.startswith("fetched ") for line in again.output.splitlines())
+
+
+def test_the_result_goes_on_to_a_datasplit(fetch, run, tmp_path):
+    fetch()
+    result = run("make-datasplit", "--data", str(tmp_path / "data"), "-vr", "0")
+    assert result.exit_code == 0, result.output
+    assert "1 crop to train" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["-c", "2"], 1, "there is no such crop (did you mean 1?)"),
+        (["--classes", "mitto"], 1, "did you mean mito?"),
+        (["-ds", "jrc_y"], 1, "did you mean jrc_x?"),
+        (["-p", "-1"], 2, "-1 is not in the range"),
+        (["-m", "replace"], 2, "'append', 'overwrite'"),
+        (["-w", "0"], 2, "0 is not in the range"),
+        (["--remove-zip"], 2, "goes with --zip"),
+        (["--bucket", "other"], 1, "has no bucket 'other'"),
+        (["--endpoint", "nowhere"], 1, "endpoint must be an address"),
+        (["--endpoint", "http://127.0.0.1:9"], 1, "no connection to http://127.0.0.1:9"),
+        (["--zip", "-p", "7"], 1, "no archive with a padding of 7"),
+        (["--zip", "-c", "1"], 1, "holds everything"),
+    ],
+)
+def test_wrong_use_is_told_in_one_line(fetch, fetched, arguments, code, words):
+    result = fetch(*arguments)
+    assert result.exit_code == code
+    assert words in result.stderr
+    if code == 1:
+        assert len(result.stderr.strip().splitlines()) == 1
+    assert fetched() == set()
+
+
+def test_what_cannot_be_had_is_named_with_an_exit_code_and_fetched_by_the_next_run(fetch, fetched, served):
+    served[1].broken = (f"{ZARR}/labels/groundtruth/crop1/mito/s0/0/0/0",)
+    result = fetch()
+    assert result.exit_code == 1
+    assert f"failed: {served[1].broken[0]}: s3://{BUCKET}/{served[1].broken[0]}: access denied" in result.stdout
+    assert "labels left unreadable until all of it is there: crop1" in result.stdout
+    assert "run the same again" in result.stderr
+    assert served[1].broken[0] not in fetched()
+    served[1].broken = ()
+    assert fetch().exit_code == 0
+    assert f"{ZARR}/labels/groundtruth/crop1/mito/s0/0/0/0" in fetched()
+
+
+def test_many_failures_are_listed_in_a_file(fetch, served, tmp_path):
+    raw = [f"{ZARR}/em/fibsem-uint8/s0/{z}/{y}/{x}" for z in range(3) for y in range(3) for x in range(3)]
+    served[1].broken = tuple(raw)
+    result = fetch("-p", "8", "-w", "64")
+    assert result.exit_code == 1
+    assert "failed: 7 more" in result.stdout
+    listed = (tmp_path / "data" / "not-fetched.txt").read_text("utf-8")
+    assert sorted(line.split(": ")[0] for line in listed.splitlines()) == raw
+
+
+def test_a_zip_is_fetched_unpacked_and_removed(fetch, fetched, bucket_folder, tmp_path):
+    output = fetch("--zip", "--dry-run").output
+    assert "matched_res_no_pad.zip" in output
+    assert fetched() == set()
+    result = fetch("--zip", "--remove-zip")
+    assert result.exit_code == 0, result.stderr
+    assert "next: csc make-datasplit" in result.output
+    assert {key for key in fetched() if key.startswith("jrc_x")} == {
+        path.relative_to(bucket_folder).as_posix() for path in (bucket_folder / "jrc_x").rglob("*") if path.is_file()
+    }
+    assert not list((tmp_path / "data").glob("*.zip*"))
+
+
+def test_the_settings_name_endpoint_and_data_folder(run, fetch, served, tmp_path, fetched):
+    run("config", "set", "endpoint", served[0])
+    run("config", "set", "data", str(tmp_path / "data"))
+    assert run("fetch-data", "--classes", "er").exit_code == 0
+    assert any("/er/" in key for key in fetched())
+    assert not any("/mito/" in key for key in fetched())
+
+
+MANIFESTS = {
+    "manifest.csv": HEADER + f"1,jrc_x,recon-1,s3://{BUCKET}/{ZARR}/labels/groundtruth/crop1,s3://{BUCKET}/{ZARR}/em\n",
+    "test.csv": "crop_name,dataset,class_label,voxel_size,translation,shape\n901,jrc_x,mito,[8;8;8],[0;0;0],[4;4;4]\n",
+    "zips.csv": f"all_res,raw_padding,file,url\nFalse,0,a.zip,s3://{BUCKET}/a.zip\n",
+}
+
+
+@pytest.fixture
+def organisers(served, bucket_folder, monkeypatch):
+    """Serve manifests from the same server, at the addresses that the environment names."""
+    for name, text in MANIFESTS.items():
+        (bucket_folder / name).write_text(text, encoding="utf-8")
+    for variable, name in zip(
+        ("CSC_FETCH_DATA_MANIFEST_URL", "CSC_TEST_CROP_MANIFEST_URL", "CSC_FETCH_ZIP_DATA_MANIFEST_URL"),
+        MANIFESTS,
+        strict=True,
+    ):
+        monkeypatch.setenv(variable, f"{served[0]}/{BUCKET}/{name}")
+
+
+def test_classes_refresh_reads_the_organisers_lists_and_says_what_changed(run, organisers, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    result = run("classes", "--tested", "--refresh")
+    assert result.exit_code == 0, result.stderr
+    assert "1 annotated crop listed by http://127.0.0.1" in result.output
+    assert "new since this package: 901\n" in result.output
+    assert "and 284 more\n" in next(
+        line + "\n" for line in result.output.splitlines() if "no longer listed: 3, " in line
+    )
+    plan = run("fetch-data", "-d", str(tmp_path / "empty"), "-c", "7")
+    assert "did you mean 1?" in plan.stderr
+    monkeypatch.setenv("CSC_TEST_CROP_MANIFEST_URL", "http://example.org/x.csv")
+    result = run("fetch-data", "--refresh")
+    assert result.exit_code == 1
+    assert "must begin with https://" in result.stderr
