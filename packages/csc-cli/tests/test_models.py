@@ -38,7 +38,8 @@ def test_check_recognises_a_checkpoint_and_refuses_what_does_not_load(run, tmp_p
 
 
 def test_networks_of_a_library_that_is_missing_are_listed_with_what_to_install(run, monkeypatch):
-    monkeypatch.setitem(sys.modules, "monai.networks.nets", None)
+    for module in ("monai", "monai.networks.nets"):
+        monkeypatch.setitem(sys.modules, module, None)
     output = run("models", "list", "monai").output
     assert {"monai_unet", "monai_swin_unetr"} <= {line.split()[0] for line in output.splitlines()}
     assert 'pip install "csc-models[monai]"' in output

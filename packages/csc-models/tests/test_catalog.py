@@ -15,6 +15,7 @@ from csc_models import (
     describe_model,
     list_models,
     model_card,
+    model_spec,
     register_model,
 )
 from csc_models.nets.compact_unet import CompactUNet
@@ -55,7 +56,8 @@ class TestList:
     def test_all_names_are_sorted_and_can_be_built(self):
         names = list_models()
         assert names == sorted(set(names))
-        assert all(model_card(name).name == name for name in names)
+        own = [name for name in names if model_spec(name).extra is None]  # the others are built in nets/test_monai_nets
+        assert all(model_card(name).name == name for name in own)
 
     def test_filter_by_pattern_and_by_part(self):
         assert list_models("2d_*") == [name for name in list_models() if name.startswith("2d_")]

@@ -198,8 +198,8 @@ class ModelCard:
         if self.output != SAME_SIZE:
             example = self.sizes.fit(216)
             factor = self.output.scale_factor
-            finer = f", {factor} per input voxel along each axis" if factor > 1 else ""
-            lines.append(f"  output size      {self.output.size(example)} for {example}, the centre{finer}")
+            finer = f" of 1/{factor} the size" if factor > 1 else ""
+            lines.append(f"  output size      {self.output.size(example)} voxels{finer} at the centre of {example}")
         return "\n".join([*lines, f"  source           {self.source}"])
 
 
@@ -230,7 +230,9 @@ class ModelSpec:
     aliases : tuple of str
         Other names that it is found by.
     extra : str or None
-        The extra of csc-models that must be installed to build it.
+        The extra of csc-models that must be installed to build it, which is also the name of the module it brings.
+    default_parameters : int or None
+        Number of parameters with one input channel, two classes and defaults, where counting them needs the extra.
     """
 
     name: str
@@ -246,6 +248,7 @@ class ModelSpec:
     output: Callable[[Arguments], OutputRule] = lambda _: SAME_SIZE
     aliases: tuple[str, ...] = ()
     extra: str | None = None
+    default_parameters: int | None = None
 
     def parameters(self) -> dict[str, inspect.Parameter]:
         """Arguments that a user gives, with annotations and defaults, by name."""

@@ -147,7 +147,7 @@ class TestAnswers:
                 download(url=address, attempts=2)
 
     def test_unknown_host_is_said_at_once(self, download):
-        with pytest.raises(DownloadError, match=r"no-such-host\.invalid/w"):
+        with pytest.raises(DownloadError, match=r"no-such-host\.invalid/w: its host is not found"):
             download(url="https://no-such-host.invalid/w", pause_s=60.0)
 
 

@@ -8,7 +8,10 @@ import click
 @click.command()
 @click.argument("pattern", required=False)
 def pretrained(pattern: str | None) -> None:
-    """List published weights, or those whose name holds PATTERN; `csc models show NAME` tells more of one."""
+    """List published weights, or those whose name holds PATTERN.
+
+    `csc models show NAME` tells more of one.
+    """
     from csc_cli.console import say, table
     from csc_models import list_pretrained
     from csc_models.pretrained import pretrained_card, pretrained_path
@@ -28,9 +31,10 @@ def pretrained(pattern: str | None) -> None:
     "-o", "--output", type=click.Path(), help="Also write a checkpoint that knows its classes and voxel sizes."
 )
 def fetch(name: str, mirror: str | None, output: str | None) -> None:
-    """Fetch published weights into the user's cache; NAME is one that `csc models pretrained` lists.
+    """Fetch published weights into the user's cache.
 
-    A download that was cut goes on where it stopped when this is run again.
+    NAME is one that `csc models pretrained` lists. A download that was cut goes on where it stopped when this is run
+    again.
     """
     from csc_cli.console import say
     from csc_cli.stages.weights import fetch_weights

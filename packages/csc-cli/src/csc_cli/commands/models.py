@@ -22,36 +22,34 @@ models.add_command(pretrained)
 @click.argument("pattern", required=False)
 def list_(pattern: str | None) -> None:
     """List the networks, or those whose name holds PATTERN."""
+    from importlib.util import find_spec
+
     from csc_cli.console import say, table
     from csc_models import list_models, model_spec
-    from csc_models.errors import MissingExtraError
 
-    rows, missing = [], []
-    for name in list_models(pattern):
-        spec = model_spec(name)
-        try:
-            parameters = f"{spec.card().parameters:,}"
-        except MissingExtraError:
-            parameters = "-"
-            missing.append(f"csc-models[{spec.extra}]")
-        rows.append((name, parameters, spec.source))
+    specs = [model_spec(name) for name in list_models(pattern)]
+    rows = [(spec.name, f"{spec.default_parameters or spec.card().parameters:,}", spec.source) for spec in specs]
     say(table(["name", "parameters", "source"], rows, indent=""))
-    for extra in sorted(set(missing)):
-        say(f'networks with "-" need: pip install "{extra}"')
+    for extra in sorted({spec.extra for spec in specs if spec.extra and find_spec(spec.extra) is None}):
+        say(f'{extra}_* need: pip install "csc-models[{extra}]"')
 
 
 @models.command()
 @click.argument("name")
 def show(name: str) -> None:
-    """Show what one network takes and where it comes from; or of published weights, what they are for."""
+    """Show what a network takes, or what published weights are for."""
     from csc_cli.console import say
     from csc_models import list_pretrained, model_card
     from csc_models.pretrained import pretrained_card
 
-    say(str(pretrained_card(name) if "/" in name else model_card(name)))
-    found = [] if "/" in name else [other for other in list_pretrained() if other.split("/")[0] == name]
-    if found:
-        say(f"  weights          {', '.join(found)}")
+    if "/" in name:
+        say(str(pretrained_card(name)))
+        return
+    card = model_card(name)
+    say(str(card))
+    weights = list_pretrained(f"{card.name}/*")
+    if weights:
+        say(f"  weights          {', '.join(weights)}")
 
 
 @models.command()

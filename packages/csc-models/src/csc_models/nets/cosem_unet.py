@@ -15,8 +15,6 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
-from itertools import count
 from typing import Any
 
 import torch
@@ -26,17 +24,13 @@ from csc_models.errors import ModelArgumentError
 from csc_models.nets.cosem_setups import SETUPS, SetupName
 from csc_models.nets.layers import check_input, check_least, check_sizes, crop_centre
 from csc_models.nets.recomputation import recomputed
-from csc_models.receptive_field import Step, pooling, receptive_field, upsampling, valid_convolution
+from csc_models.nets.valid_sizes import cropped_size, output_rule, size_rule, valid_receptive_field
 from csc_models.specification import (
     DESCRIPTION_ATTRIBUTE,
-    Arguments,
     ModelDescription,
     ModelSpec,
-    OutputRule,
-    SizeRule,
 )
 
-_LOSS = 4  # voxels that two valid convolutions of 3 take off an axis
 _FEATURES = (12, 72, 432, 2592)
 FACTORS = (2, 3, 3)
 
@@ -108,7 +102,7 @@ class _Backbone(nn.Module):
         stages = list(zip(ways_up, ways, self.crops, strict=True))
         for up, convolve, factor in reversed(stages):
             x = recomputed(up, x, enabled=save_memory)
-            sizes = [_cropped(size, factor) for size in x.shape[2:]]
+            sizes = [cropped_size(size, factor) for size in x.shape[2:]]
             joined = torch.cat([crop_centre(skips.pop(), sizes), crop_centre(x, sizes)], dim=1)
             x = recomputed(convolve, joined, enabled=save_memory)
         return x
@@ -249,20 +243,6 @@ class CosemUNet(nn.Module):
         return moved
 
 
-def size_rule(factors: tuple[int, ...], upsampling: int) -> SizeRule:
-    """Return which sizes a network of these factors takes."""
-    step = math.prod(factors)
-    return SizeRule(minimum=_smallest(factors, upsampling), efficient_multiple=step, step=step)
-
-
-def output_rule(factors: tuple[int, ...], upsampling: int) -> OutputRule:
-    """Return which output a network of these factors gives; `upsampling` is how much finer it is than the input."""
-    smallest = _smallest(factors, upsampling)
-    size = _output_size(smallest, factors, upsampling)
-    assert size is not None
-    return OutputRule(scale_factor=upsampling, lost=upsampling * smallest - size)
-
-
 def _features_up(features: tuple[int, ...]) -> tuple[int, ...]:
     """Channels per level on the way up: at full resolution as many as one level below."""
     return (features[1], *features[1:])
@@ -272,52 +252,6 @@ def _is_repeated(key: str, value: Tensor, state: Mapping[str, Tensor]) -> bool:
     """Whether published files hold an entry of ``chain`` under its proper name as well."""
     proper = key.replace("chain.0.", "architecture.", 1).replace("chain.1.", "prediction_head.", 1)
     return proper in state and torch.equal(state[proper], value)
-
-
-def _cropped(size: int, factor: int) -> int:
-    """Return the size before two valid convolutions that leaves a multiple of `factor` after them."""
-    return (size - _LOSS) // factor * factor + _LOSS
-
-
-def _output_size(size: int, factors: tuple[int, ...], upsampling: int) -> int | None:
-    """Return the size of the output; None if the network does not take this size."""
-    for factor in factors:
-        size -= _LOSS
-        if size < 1 or size % factor:
-            return None
-        size //= factor
-    size -= _LOSS
-    for level, factor in reversed(list(enumerate(factors))):
-        size = _cropped(size * factor, math.prod(factors[level:])) - _LOSS
-        if size < 1:
-            return None
-    size = size * upsampling - _LOSS
-    return size if size > 0 else None
-
-
-@lru_cache
-def _smallest(factors: tuple[int, ...], upsampling: int) -> int:
-    return next(size for size in count(1) if _output_size(size, factors, upsampling) is not None)
-
-
-def _receptive_field(arguments: Arguments, final_factor: int) -> int:
-    factors: tuple[int, ...] = arguments["factors"]
-    twice: list[Step] = [valid_convolution(3)] * 2
-    steps = [*twice, upsampling(final_factor)]
-    # How much is cropped does not depend on the size of the patch.
-    size = _smallest(factors, final_factor)
-    for factor in factors:
-        size = (size - _LOSS) // factor
-    size -= _LOSS
-    way_up: list[Step] = []
-    for level, factor in reversed(list(enumerate(factors))):
-        cropped = _cropped(size * factor, math.prod(factors[level:]))
-        way_up = [*twice, upsampling(factor, crop=(size * factor - cropped) // 2), *way_up]
-        size = cropped - _LOSS
-    steps += [*way_up, *twice]
-    for factor in reversed(factors):
-        steps += [pooling(factor), *twice]
-    return receptive_field(steps, period=final_factor * math.prod(factors))
 
 
 def _spec(name: SetupName) -> ModelSpec:
@@ -332,7 +266,7 @@ def _spec(name: SetupName) -> ModelSpec:
         ndim=3,
         source="Heinrich et al., Whole-cell organelle segmentation, 2021, https://doi.org/10.1038/s41586-021-03977-3",
         sizes=lambda arguments: size_rule(arguments["factors"], setup.upsampling),
-        receptive_field=lambda arguments: _receptive_field(arguments, setup.upsampling),
+        receptive_field=lambda arguments: valid_receptive_field(arguments["factors"], setup.upsampling),
         output=lambda arguments: output_rule(arguments["factors"], setup.upsampling),
     )
 

@@ -338,6 +338,7 @@ SPECS = (
         sizes=lambda _: SizeRule(minimum=1, efficient_multiple=16),
         receptive_field=_basic_unet_field,
         extra=EXTRA,
+        default_parameters=5_749_410,
     ),
     ModelSpec(
         name="monai_unet",
@@ -349,6 +350,7 @@ SPECS = (
         sizes=lambda arguments: SizeRule(minimum=1, efficient_multiple=math.prod(arguments["strides"])),
         receptive_field=_unet_field,
         extra=EXTRA,
+        default_parameters=19_221_797,
     ),
     ModelSpec(
         name="monai_swin_unetr",
@@ -359,5 +361,6 @@ SPECS = (
         sizes=lambda _: SizeRule(minimum=1, efficient_multiple=32),
         receptive_field=lambda _: None,
         extra=EXTRA,
+        default_parameters=15_703_004,
     ),
 )

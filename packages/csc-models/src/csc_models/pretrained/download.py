@@ -7,6 +7,7 @@ import http.client
 import logging
 import os
 import re
+import socket
 import ssl
 import time
 import urllib.error
@@ -228,6 +229,8 @@ def _classify(error: Exception) -> _InterruptedError | _RefusedError:
     reason = getattr(error, "reason", error)
     if isinstance(reason, ssl.SSLCertVerificationError):
         return _RefusedError(f"the server's certificate cannot be verified ({reason.verify_message})")
+    if isinstance(reason, socket.gaierror):
+        return _RefusedError(f"its host is not found, or there is no connection ({reason.strerror})")
     if isinstance(reason, (ConnectionError, TimeoutError, ssl.SSLError, http.client.HTTPException)):
         return _InterruptedError(f"{type(reason).__name__}: {reason}")
     return _RefusedError(f"{type(reason).__name__}: {reason}")

@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 
 from csc_models.errors import UnknownWeightsError
 from csc_models.nets.cosem_setups import RAW_RANGE, SETUPS, SetupName
-from csc_models.nets.cosem_unet import FACTORS, output_rule
+from csc_models.nets.cosem_unet import FACTORS
+from csc_models.nets.valid_sizes import output_rule
 
 _PREFIX = "cosem_"
 _INPUT_SIZE = 216
