@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -192,8 +193,9 @@ class Server:
     ) -> web.StreamResponse:
         """Send half of a body, then cut the connection; to stall, wait until the client goes."""
         answer = web.StreamResponse(status=status, headers={**headers, "Content-Length": str(len(body))})
-        await answer.prepare(request)
-        await answer.write(body[: len(body) // 2])
+        with contextlib.suppress(ConnectionResetError):  # the client may be gone already
+            await answer.prepare(request)
+            await answer.write(body[: len(body) // 2])
         self.stats["stalled" if stall else "cuts"] += 1
         while stall and request.transport is not None and not request.transport.is_closing():
             await asyncio.sleep(0.05)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from csc_data.datasplit import SplitRow, read_datasplit, write_datasplit
     from csc_data.datasplit_csv import make_datasplit_csv, make_s3_datasplit_csv
     from csc_data.experiment import read_experiment
+    from csc_data.fetching import fetch_data
     from csc_data.geometry import Grid, Roi
     from csc_data.settings import Settings, load_settings
     from csc_data.splitting import SplitOptions, make_datasplit
@@ -34,6 +35,7 @@ __all__ = [
     "SplitOptions",
     "SplitRow",
     "Volume",
+    "fetch_data",
     "get_class_relations",
     "get_test_crops",
     "get_tested_classes",
@@ -56,6 +58,7 @@ _HOMES = {
     "datasplit": ("SplitRow", "read_datasplit", "write_datasplit"),
     "datasplit_csv": ("make_datasplit_csv", "make_s3_datasplit_csv"),
     "experiment": ("read_experiment",),
+    "fetching": ("fetch_data",),
     "geometry": ("Grid", "Roi"),
     "settings": ("Settings", "load_settings"),
     "splitting": ("SplitOptions", "make_datasplit"),

@@ -6,7 +6,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from csc_data.fetching.labels import Region
-from csc_data.fetching.listing import ChunkedArray
+from csc_data.fetching.listing import ChunkLayout
 from csc_data.fetching.raw import RawLevel, choose_levels, level_box
 from csc_data.geometry import Grid
 from csc_data.volumes import downsampled_grid
@@ -22,7 +22,7 @@ def levels_of(voxel_size, n=5, shape=(160, 160, 160), translation=(100.0, -40.0,
     return tuple(
         RawLevel(
             grid=grid,
-            array=ChunkedArray(name=f"s{number}", shape=grid.shape, chunks=(chunk,) * 3, separator="/"),
+            array=ChunkLayout(name=f"s{number}", shape=grid.shape, chunks=(chunk,) * 3, separator="/"),
         )
         for number, grid in enumerate(grids)
     )

@@ -156,6 +156,6 @@ def test_what_does_not_fit_is_not_begun(archive, root, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 100, 100))
     write(archive, FILES)
-    with pytest.raises(DiskFullError, match="to be unpacked"):
+    with pytest.raises(DiskFullError, match="to be unpacked takes"):
         unpack(archive, root)
     assert list(root.iterdir()) == []

@@ -167,6 +167,8 @@ def _describe_result(result: FetchResult) -> None:
 def _report(result: FetchResult) -> None:
     """Name what could not be had, and end with an error if there is such."""
     plan = result.plan
+    if result.stopped:
+        raise click.ClickException(f"stopped: {result.stopped}")
     for problem in result.failed[:MOST_LINES]:
         say(f"  failed: {problem}")
     if len(result.failed) > MOST_LINES:
@@ -175,8 +177,6 @@ def _report(result: FetchResult) -> None:
         say(f"  failed: {len(result.failed) - MOST_LINES:,} more, all of them in {file}")
     if result.withheld:
         say(f"  labels left unreadable until all of it is there: {', '.join(result.withheld)}")
-    if result.stopped:
-        raise click.ClickException(f"stopped: {result.stopped}")
     if result.failed:
         raise click.ClickException(
             f"{plural(len(result.failed), 'file')} could not be had; run the same again to fetch the rest"

@@ -198,10 +198,8 @@ def _download(plan: ArchivePlan, workers: int, stop: threading.Event, progress: 
         left = plan.n_bytes - done
         free = shutil.disk_usage(plan.path.parent).free
         if left + plan.n_bytes > free:
-            raise DiskFullError(
-                f"{plan.url} needs {left / 1e9:.1f} GB more, and about {plan.n_bytes / 1e9:.1f} GB to be unpacked; "
-                f"{free / 1e9:.1f} GB are free at {plan.path.parent}; fetch without --zip, or elsewhere (--dest)"
-            )
+            what = f"{plan.url}, and what is in it, take about"
+            raise DiskFullError.before(what, left + plan.n_bytes, free, plan.path.parent)
         missing = [part for part in range(ledger.n_parts) if part not in parts]
         with ledger.part_file.open("r+b") as file:
 

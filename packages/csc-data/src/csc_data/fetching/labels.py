@@ -8,7 +8,7 @@ from pathlib import Path
 
 from csc_data.errors import Problem, UnreadableDataError
 from csc_data.fetching.bucket import RemoteFile
-from csc_data.fetching.listing import ChunkedArray
+from csc_data.fetching.listing import ChunkLayout
 from csc_data.fetching.plan import FileGroup
 from csc_data.fetching.sources import CropSource
 from csc_data.fetching.survey import Survey
@@ -132,7 +132,7 @@ def _finest_grid(survey: Survey, group: FileGroup) -> Grid | None:
     metadata = survey.read_json(group, f"{finest.name}/.zarray")
     if metadata is None:
         return None
-    return finest.grid(ChunkedArray.parse(f"{place}/{finest.name}", finest.name, metadata).shape)
+    return finest.grid(ChunkLayout.parse(f"{place}/{finest.name}", finest.name, metadata).shape)
 
 
 def _region(grids: Sequence[Grid]) -> Region:

@@ -23,7 +23,7 @@ _LONGEST_ROUND = 20  # pages of one listing come one after the other, listings s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkedArray:
+class ChunkLayout:
     """What of an array's metadata (zarr format 2) tells where its chunks are.
 
     Attributes
@@ -42,7 +42,7 @@ class ChunkedArray:
     separator: str
 
     @classmethod
-    def parse(cls, place: str, name: str, metadata: Any) -> ChunkedArray:
+    def parse(cls, place: str, name: str, metadata: Any) -> ChunkLayout:
         """Read the contents of ``.zarray``.
 
         Raises
@@ -67,7 +67,7 @@ class ChunkedArray:
     def box(self, begin: Sequence[int], shape: Sequence[int]) -> Box:
         """Return the chunks that a box of voxels touches; it may reach beyond the array.
 
-        >>> array = ChunkedArray(name="s0", shape=(100, 100, 100), chunks=(64, 64, 64), separator="/")
+        >>> array = ChunkLayout(name="s0", shape=(100, 100, 100), chunks=(64, 64, 64), separator="/")
         >>> array.box((-5, 64, 10), (20, 36, 0))
         (range(0, 1), range(1, 2), range(0, 0))
         """
@@ -93,7 +93,7 @@ class Listing:
     begin: str = ""
 
 
-def listings_for(array: ChunkedArray, boxes: Iterable[Box]) -> set[Listing]:
+def listings_for(array: ChunkLayout, boxes: Iterable[Box]) -> set[Listing]:
     """Return the listings that together hold every chunk of the boxes, few of them and none long."""
     touched = [box for box in boxes if all(box)]
     rows = {(z, y) for box in touched for z in box[0] for y in box[1]}
@@ -113,14 +113,14 @@ def _pages(keys: int) -> int:
     return max(1, math.ceil(keys / _PAGE))
 
 
-def _listing(array: ChunkedArray, indices: str) -> Listing:
+def _listing(array: ChunkLayout, indices: str) -> Listing:
     if array.separator == "/":
         return Listing(f"{array.name}/{indices}")
     return Listing(array.name, f"{indices}.")
 
 
 def chunks_in(
-    array: ChunkedArray, box: Box, listed: Mapping[tuple[int, int], Sequence[tuple[int, RemoteFile]]]
+    array: ChunkLayout, box: Box, listed: Mapping[tuple[int, int], Sequence[tuple[int, RemoteFile]]]
 ) -> Iterator[RemoteFile]:
     """Yield the files of the chunks in a box, of those listed by row."""
     for z in box[0]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from csc_data.errors import Problem, UnreadableDataError
 from csc_data.fetching.bucket import RemoteFile
 from csc_data.fetching.labels import CropLabels, Region
-from csc_data.fetching.listing import Box, ChunkedArray, Listing, chunks_in, listings_for
+from csc_data.fetching.listing import Box, ChunkLayout, Listing, chunks_in, listings_for
 from csc_data.fetching.plan import FileGroup
 from csc_data.fetching.survey import GROUP_METADATA, Survey
 from csc_data.geometry import Grid
@@ -27,7 +27,7 @@ class RawLevel:
     """One scale level of a raw volume in a bucket: its lattice and its chunks."""
 
     grid: Grid
-    array: ChunkedArray
+    array: ChunkLayout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ def open_raw(survey: Survey, bucket: str, key: str, dataset: str) -> RawVolume |
         metadata = survey.read_json(group, f"{place.name}/.zarray")
         if metadata is None:
             continue
-        array = ChunkedArray.parse(f"{store.url(key)}/{place.name}", place.name, metadata)
+        array = ChunkLayout.parse(f"{store.url(key)}/{place.name}", place.name, metadata)
         levels.append(RawLevel(grid=place.grid(array.shape), array=array))
     if not levels:
         raise UnreadableDataError(f"{store.url(key)}: none of the levels that its .zattrs names is there")
@@ -147,7 +147,7 @@ def raw_files(
 
 
 def _list_rows(
-    survey: Survey, group: FileGroup, arrays: Mapping[str, ChunkedArray], boxes: Sequence[tuple[str, Box]]
+    survey: Survey, group: FileGroup, arrays: Mapping[str, ChunkLayout], boxes: Sequence[tuple[str, Box]]
 ) -> dict[str, dict[tuple[int, int], list[tuple[int, RemoteFile]]]]:
     """List what the boxes need; for each level the chunks by row, each with its index along x."""
     by_level: dict[str, list[Box]] = defaultdict(list)

@@ -29,6 +29,18 @@ _OLD_SECONDS = 7 * 24 * 3600  # where locks do not work, what is older than this
 class DiskFullError(CscError, OSError):
     """No space, or no quota, is left where the files go."""
 
+    @classmethod
+    def before(cls, what: str, needed: int, free: int, place: Path) -> DiskFullError:
+        """Return the error for what would not fit, with both sizes in bytes."""
+        return cls(
+            f"{what} {_size(needed)} and {_size(free)} are free at {place}; free some space, fetch less "
+            "(--crops, --classes), or go elsewhere (--dest)"
+        )
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 10**9 else f"{count / 1e6:.1f} MB"
+
 
 class UnwritableFolderError(CscError, PermissionError):
     """A folder cannot be written to."""

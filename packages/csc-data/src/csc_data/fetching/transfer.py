@@ -48,10 +48,7 @@ def check_space(plan: FetchPlan) -> None:
     place = next(folder for folder in (plan.root, *plan.root.absolute().parents) if folder.exists())
     free = shutil.disk_usage(place).free
     if needed + min(_RESERVE_BYTES, needed) > free:
-        raise DiskFullError(
-            f"{needed / 1e9:.2f} GB are to be fetched and {free / 1e9:.2f} GB are free at {place}; free some space, "
-            "fetch less (--crops, --classes), or go elsewhere (--dest)"
-        )
+        raise DiskFullError.before("what is to be fetched takes", needed, free, place)
 
 
 def run_plan(plan: FetchPlan, options: FetchOptions, stop: threading.Event, progress: Progress | None) -> FetchResult:

@@ -229,7 +229,7 @@ def _check_space(members: Sequence[Member], root: Path) -> None:
     needed = sum(member.info.file_size for member in members if not (root / member.path).exists())
     free = shutil.disk_usage(root).free
     if needed > free:
-        raise DiskFullError(f"{needed / 1e9:.1f} GB are to be unpacked and {free / 1e9:.1f} GB are free at {root}")
+        raise DiskFullError.before("what is to be unpacked takes", needed, free, root)
 
 
 def _compare(path: Path, info: zipfile.ZipInfo) -> Outcome | None:
