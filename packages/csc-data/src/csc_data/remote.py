@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import functools
+import os
 import queue
 import random
 import sys
@@ -226,7 +227,7 @@ def stream_files(
 def _read_one(files: Any, url: str, path: str, retries: Retries) -> bytes | None:
     try:
         return attempt(url, lambda: bytes(files.cat_file(path)), retries=retries)
-    except MissingDataError:
+    except (MissingDataError, KeyError):  # what older archives of fsspec raise
         return None
 
 
@@ -234,7 +235,7 @@ def _stream_concurrently(
     files: Any, places: list[tuple[str, str]], retries: Retries
 ) -> Iterator[tuple[int, bytes | None]]:
     """Read on the event loop of the file system, in its thread, and hand over to this one."""
-    arrived: queue.SimpleQueue[tuple[int, asyncio.Task[bytes | None]]] = queue.SimpleQueue()
+    arrived: queue.SimpleQueue[tuple[int, asyncio.Task[bytes | None]] | None] = queue.SimpleQueue()
     free = asyncio.Semaphore(CONNECTIONS)
 
     def hand_over(number: int, task: asyncio.Task[bytes | None]) -> None:
@@ -257,9 +258,14 @@ def _stream_concurrently(
                 task.cancel()
 
     running = asyncio.run_coroutine_threadsafe(read_all(), files.loop)
+    running.add_done_callback(lambda _: arrived.put(None))
     try:
         for _ in places:
-            number, task = arrived.get()
+            item = arrived.get()
+            if item is None:  # it ended before every file was there
+                running.result()
+                raise UnreadableDataError(f"{places[0][0]} and others: reading was broken off")
+            number, task = item
             content = task.result()
             files.loop.call_soon_threadsafe(free.release)
             yield number, content
@@ -344,3 +350,14 @@ def _translated(url: str, error: Exception, attempts: int = 1) -> CscError:
         return UnreadableDataError(f"{url}: no connection{tried}: {error}")
     words = str(error) or type(error).__name__
     return UnreadableDataError(f"{url} cannot be read{tried}: {words}")
+
+
+def _after_fork() -> None:
+    """Let fsspec start a new event loop: the thread of the parent's does not run here. Newer ones do it themselves."""
+    asyn = sys.modules.get("fsspec.asyn")
+    if asyn is not None:
+        asyn.reset_lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_after_fork)
