@@ -15,7 +15,7 @@ from csc_models import (
     load_pretrained,
     model_card,
 )
-from csc_models.checkpoint import load_checkpoint, save_checkpoint
+from csc_models.checkpoint import identify, load_checkpoint, save_checkpoint
 from csc_models.errors import DownloadError, UnknownWeightsError
 from csc_models.pretrained import fetch_pretrained, pretrained_card, pretrained_description, pretrained_path
 
@@ -166,6 +166,15 @@ class TestLoad:
         path.write_bytes(path.read_bytes()[:1000])
         with pytest.raises(CheckpointReadError, match=r"cosem_setup28.775000\.pth"):
             load_pretrained("setup28/775000", folder=tmp_path)
+
+    def test_file_is_told_from_others_and_loads_into_its_network(self, server, published, tmp_path):
+        path = fetch_pretrained("setup28/775000", folder=tmp_path, mirror=server.address)
+        said = str(identify(path))
+        assert "COSEM project's networks, with 2 classes (cosem_setup28 or cosem_setup36 or cosem_setup45)" in said
+        loaded = load_checkpoint(path, model=create_model("cosem_setup28", **FEW).eval(), raw_range=(-1, 1)).model
+        x = torch.rand(1, 1, 198, 198, 198)
+        with torch.no_grad():
+            assert torch.equal(loaded(x), published(x))
 
     def test_file_of_another_network_is_named(self, server, published, tmp_path):
         server.files["/setup04/625000"] = server.files["/setup28/775000"]

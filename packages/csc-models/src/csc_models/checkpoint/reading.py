@@ -17,6 +17,7 @@ from csc_models.checkpoint.official import OFFICIAL_RAW_RANGE, recognise
 from csc_models.checkpoint.safetensors_files import is_safetensors, read_safetensors
 from csc_models.checkpoint.weights import without_wrapper_prefixes
 from csc_models.errors import CheckpointReadError
+from csc_models.nets.cosem_setups import SETUPS
 
 Origin = Literal["csc-models", "official", "unknown"]
 
@@ -103,7 +104,7 @@ def _bare_checkpoint(file: Path, state: dict[str, Tensor]) -> StoredCheckpoint:
     if found is None:
         return StoredCheckpoint(
             path=file, state=state, description=CheckpointDescription(), extra={}, origin="unknown",
-            notes=("bare weights: the network, the classes and raw_range have to be given",),
+            notes=("bare weights: the network, the classes and raw_range have to be given", *_cosem_note(state)),
         )  # fmt: skip
     description = CheckpointDescription(
         model_name=found.name, model_arguments=found.arguments, raw_range=OFFICIAL_RAW_RANGE
@@ -114,3 +115,17 @@ def _bare_checkpoint(file: Path, state: dict[str, Tensor]) -> StoredCheckpoint:
         *(f"assumed: {assumption}" for assumption in found.assumptions),
     )
     return StoredCheckpoint(path=file, state=state, description=description, extra={}, origin="official", notes=notes)
+
+
+def _cosem_note(state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Say so if weights are those of one of the COSEM project's networks, whose files do not tell which."""
+    head = state.get("prediction_head.weight")
+    if head is None or not any(key.endswith("l_conv.0.conv_pass.0.weight") for key in state):
+        return ()
+    n_classes = head.shape[0]
+    fitting = [f"cosem_setup{name}" for name, setup in SETUPS.items() if len(setup.classes) == n_classes]
+    return (
+        f"its keys are those of the COSEM project's networks, with {n_classes} classes "
+        f"({' or '.join(fitting) or 'a replaced head'}): load_pretrained fetches the published ones by name, and "
+        f"load_checkpoint takes model=create_model({(fitting or ['cosem_setup04'])[0]!r}, n_classes={n_classes})",
+    )
