@@ -321,6 +321,17 @@ def test_a_class_that_nobody_annotated_is_unknown_and_does_not_touch_the_others(
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_the_inside_of_what_is_unknown_is_unknown_as_well(kind):
+    rng = np.random.default_rng(4)
+    margin = kind.margin((8, 8, 8))
+    codes, ids = random_objects(rng, [30 + 2 * m for m in margin])
+    codes[:, :, margin[2] + 5 :] = UNKNOWN
+    found = kind.compute(codes[None], ids[None], (8, 8, 8))
+    assert np.isnan(found[..., 5:]).all()
+    assert np.isfinite(found[..., :2]).any()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
 def test_inputs_may_be_read_only_views_and_stay_as_they_are(kind):
     rng = np.random.default_rng(1)
     margin = kind.margin((8, 8, 8))
