@@ -1,8 +1,13 @@
+import os
+
 import pytest
 import torch
 
 from csc_models import create_model
 from csc_models.checkpoint import CheckpointDescription
+
+# Read when onnxruntime is imported, which tests do before the package does.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 """TorchScript, torch.export and ONNX: files that give the network's outputs, and say what they are."""
 
 import json
+import os
+import subprocess
 import sys
 import warnings
 
@@ -197,6 +199,22 @@ class TestOnnx:
         assert isinstance(sizes[0][0], str)
         assert sizes[0][1] == 1
         assert [entry.name for entry in (*written.graph.input, *written.graph.output)] == ["input", "output"]
+
+    @pytest.mark.skipif(os.name != "posix", reason="the home folder is a variable")
+    def test_the_runtime_leaves_nothing_in_the_home_folder(self, build, tmp_path):
+        """It would write a device id there, and report the model to its maker."""
+        for module in ("onnx", "onnxscript"):
+            pytest.importorskip(module, reason="needs csc-models[onnx]")
+        code = (
+            "import os\nfrom csc_models.export.onnx import check_onnx_installed\n"
+            "before = dict(os.environ)\ncheck_onnx_installed('a test')\nassert dict(os.environ) == before\n"
+        )
+        home = tmp_path / "home"
+        home.mkdir()
+        kept = {key: value for key, value in os.environ.items() if key not in ("ORT_DISABLE_TELEMETRY", "CI")}
+        own = {**kept, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+        subprocess.run([sys.executable, "-c", code], env=own, check=True)
+        assert [path for path in home.rglob("*") if "onnxruntime" in str(path)] == []
 
     @pytest.mark.parametrize("module", ["onnx", "onnxscript", "onnxruntime"])
     def test_without_the_extra_says_what_to_install(self, build, tmp_path, monkeypatch, module):

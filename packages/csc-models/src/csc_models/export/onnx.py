@@ -5,6 +5,7 @@ Source: https://docs.pytorch.org/docs/stable/onnx.html
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
@@ -78,8 +79,9 @@ def to_onnx(
 
 def check_onnx_installed(purpose: str) -> None:
     """Raise `MissingExtraError` before any work is done."""
-    for module in ("onnx", "onnxscript", "onnxruntime"):
+    for module in ("onnx", "onnxscript"):
         import_extra(module, extra=_EXTRA, purpose=purpose)
+    _import_runtime(purpose)
 
 
 def write_onnx(
@@ -129,7 +131,7 @@ def onnx_runner(path: Path) -> Callable[[Tensor], Tensor]:
     ExportError
         onnxruntime refuses the file.
     """
-    runtime: Any = import_extra("onnxruntime", extra=_EXTRA, purpose=f"running {path}")
+    runtime: Any = _import_runtime(f"running {path}")
     failures = runtime.capi.onnxruntime_pybind11_state
     errors = (failures.Fail, failures.InvalidGraph, failures.InvalidArgument, failures.NotImplemented, *RUN_ERRORS)
     options = runtime.SessionOptions()
@@ -146,3 +148,20 @@ def onnx_runner(path: Path) -> Callable[[Tensor], Tensor]:
             raise ExportError(f"onnxruntime cannot run the network on {tuple(x.shape)}: {reason(error)}") from error
 
     return run
+
+
+def _import_runtime(purpose: str) -> Any:
+    """Import onnxruntime so that it reports to nobody.
+
+    From 1.29 on it writes a device id into the user's cache when it is imported, and sends names and hashes of models
+    to its maker. It reads the variable that forbids that once, at import; where a program has imported it before,
+    that program has decided.
+    """
+    name = "ORT_DISABLE_TELEMETRY"
+    before = os.environ.get(name)
+    os.environ[name] = before or "1"
+    try:
+        return import_extra("onnxruntime", extra=_EXTRA, purpose=purpose)
+    finally:
+        if before is None:
+            del os.environ[name]
