@@ -372,6 +372,7 @@ def test_a_kind_is_given_once_and_is_one_of_ours():
 
 
 ALL = {kind.name: {"probability": 0.5} for kind in KINDS}
+POINTWISE = ("gamma", "contrast", "brightness")
 
 
 def test_the_same_generator_gives_the_same_patch_and_another_another():
@@ -391,7 +392,7 @@ def test_what_a_transform_draws_does_not_depend_on_the_others(name):
         rngs = generator(seed), generator(seed)
         one, all_of_them = alone.draw(rngs[0]), together.draw(rngs[1])
         assert rngs[0].random() == rngs[1].random()
-        if name in ("gamma", "contrast", "brightness"):
+        if name in POINTWISE:
             assert getattr(one.curve, name) == getattr(all_of_them.curve, name)
             happened += not one.curve.is_identity
         else:
@@ -400,6 +401,19 @@ def test_what_a_transform_draws_does_not_depend_on_the_others(name):
             happened += bool(one.rest)
             np.testing.assert_array_equal(one.apply(raw.copy(), VOXEL), one.apply(raw.copy(), VOXEL))
     assert 0 < happened < 20
+
+
+def test_transforms_come_about_independently_of_each_other():
+    transforms = IntensityTransforms.parse({name: {"probability": 0.5} for name in ALL if name not in POINTWISE})
+    rng = generator()
+    draws = 800
+    happened = np.zeros((draws, len(transforms.names)), dtype=bool)
+    for number in range(draws):
+        for transform, _ in transforms.draw(rng).rest:
+            happened[number, transforms.names.index(transform.name)] = True
+    together = happened.T.astype(int) @ happened.astype(int)
+    expected = np.where(np.eye(len(together)), 0.5, 0.25) * draws
+    assert np.abs(together - expected).max() < 5 * np.sqrt(draws * 0.25)
 
 
 def test_curve_and_rest_together_are_all():

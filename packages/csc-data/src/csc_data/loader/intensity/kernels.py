@@ -1,24 +1,17 @@
-"""Compiled loops of the intensity transforms; numba keeps them in its cache on disk, and they release the GIL."""
-
-# mypy: disable-error-code="untyped-decorator"
+"""Compiled loops of the intensity transforms."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
-# Sums of a few products may be contracted; nothing here is NaN or infinite.
-_FAST: dict[str, Any] = {**_OPTIONS, "fastmath": {"contract", "nsz", "arcp"}}
+from csc_data.loader.compilation import FAST, compiled
 
 _BLOCK = 1024
 _TILE = 16
 
 
-@njit(**_FAST)
+@compiled(fastmath=FAST)
 def add_noise(
     raw: npt.NDArray[np.float32],
     bits: npt.NDArray[np.uint16],
@@ -33,7 +26,7 @@ def add_noise(
         raw[i] = min(max(value, np.float32(0)), np.float32(1))
 
 
-@njit(**_FAST)
+@compiled(fastmath=FAST)
 def combine(
     values: npt.NDArray[np.float32],
     first: npt.NDArray[np.int64],
@@ -62,7 +55,7 @@ def combine(
                         target[b] += weight * source[b]
 
 
-@njit(**_FAST)
+@compiled(fastmath=FAST)
 def combine_rows(
     values: npt.NDArray[np.float32],
     first: npt.NDArray[np.int64],

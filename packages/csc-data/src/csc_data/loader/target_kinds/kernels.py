@@ -1,9 +1,4 @@
-"""Compiled loops of the targets: distances to what differs, and affinities.
-
-Compiled by numba when they are first used, and kept in its cache on disk. All of them release the GIL.
-"""
-
-# mypy: disable-error-code="untyped-decorator"
+"""Compiled loops of the targets: distances to what differs, and affinities."""
 
 from __future__ import annotations
 
@@ -11,15 +6,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+from csc_data.loader.compilation import compiled
 
 _BLOCK = 512
 _PATIENCE = 4  # steps between two looks at whether a farther voxel can still matter
 
 
-@njit(**_OPTIONS)
+@compiled()
 def square_distances_in_rows(
     labels: npt.NDArray[Any], steps: npt.NDArray[np.float32], far: np.float32, margin: int
 ) -> npt.NDArray[np.float32]:
@@ -63,7 +57,7 @@ def square_distances_in_rows(
     return out
 
 
-@njit(**_OPTIONS)
+@compiled()
 def extend_square_distances(
     labels: npt.NDArray[Any], field: npt.NDArray[np.float32], steps: npt.NDArray[np.float32], margin: int
 ) -> npt.NDArray[np.float32]:
@@ -119,7 +113,7 @@ def extend_square_distances(
     return out
 
 
-@njit(**_OPTIONS)
+@compiled()
 def affinities(
     labels: npt.NDArray[Any],
     unknown: int,
