@@ -130,7 +130,7 @@ def test_the_global_random_state_is_left_alone(rows):
         ({"batch_size": 0}, InvalidArgumentError, "batch_size"),
         ({"input_array_info": {"shape": (8, 8), "scale": (8, 8, 8)}}, ProblemsError, "shape: expected 3 values"),
         ({"input_array_info": {"shap": (8, 8, 8), "scale": (8, 8, 0)}}, ProblemsError, "did you mean shape"),
-        ({"spatial_transforms": {"rotate": {"axes": {"x": [-180, 180]}}}}, ProblemsError, "not available yet"),
+        ({"spatial_transforms": {"rotat": {"axes": {"x": [-180, 180]}}}}, ProblemsError, "did you mean rotate"),
     ],
 )
 def test_mistakes_are_told(rows, options, error, words):

@@ -2,21 +2,22 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from csc_data.geometry import Grid
 from csc_data.loader import (
     ArrayInfo,
     PatchShape,
+    RegionCache,
     SpatialTransforms,
     TrainingPatches,
     ValidationPatches,
-    VolumeCache,
     count_classes,
     open_crop,
 )
-from csc_data.loader.dataset import PatchReader
+from csc_data.loader.patch_map import PatchMap
+from csc_data.loader.patch_reader import PatchReader
 from csc_data.loader.spatial import Orientation
 from csc_data.volumes import downsampled_grid, write_multiscale
 
@@ -45,6 +46,15 @@ def reader_of(world, patch, classes=("mito",), rows=None, **options):
     held=st.booleans(),
 )
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@example(  # rows that lie wholly beyond the volume, first along one axis and then along another
+    stored=(1.74, 2, 2),
+    wanted=(8, 8, 8),
+    origin=(0, 0, 0),
+    begin=(10, 0, 1),
+    order=(1, 2, 0),
+    mirrored=(True, False, False),
+    held=False,
+)
 def test_a_patch_holds_the_values_at_its_positions(make_world, stored, wanted, origin, begin, order, mirrored, held):
     """Raw and labels agree with known functions of nm, whatever the voxel sizes, offsets and orientations."""
     world = make_world()
@@ -53,10 +63,11 @@ def test_a_patch_holds_the_values_at_its_positions(make_world, stored, wanted, o
     world.write_labels("mito", grid.window((6, 6, 6), (28, 32, 36)))
     orientation = Orientation(world_axis=order, mirrored=mirrored)
     patch = patch_of((9, 10, 11), wanted)
-    reader = reader_of(world, patch, cache=VolumeCache(1 << 30 if held else 0))
+    reader = reader_of(world, patch, regions=RegionCache(1 << 30 if held else 0))
     lattice = reader.lattice(0, orientation)
     target = lattice.window(begin, patch.target_shape(orientation))
-    sample = reader.read(0, target, orientation)
+    centre = (np.asarray(target.bounds.begin) + np.asarray(target.bounds.end)) / 2
+    sample = reader.sample(0, PatchMap(centre=centre, linear=orientation.matrix))
 
     # Where each voxel of the patch lies in nm, worked out one by one from what an orientation means.
     lie = [None, None, None]
@@ -153,7 +164,9 @@ def test_patches_stay_in_crops_that_hold_them_and_hold_crops_that_do_not(world):
     grid = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(48, 48, 48))
     world.write_raw(grid)
     world.write_labels("mito", grid.window((4, 4, 4), (12, 40, 40)))
-    patches = TrainingPatches(reader_of(world, patch_of((16, 16, 16), (8, 8, 8))), SpatialTransforms(), weighted=False)
+    patches = TrainingPatches(
+        reader_of(world, patch_of((16, 16, 16), (8, 8, 8))), SpatialTransforms(), foreground_share=0.0
+    )
     for index in range(20):
         known = ~np.isnan(patches[index]["output"][0])
         assert known.sum() == 12 * 16 * 16
@@ -179,10 +192,10 @@ def test_weighted_sampling_shows_rare_classes_as_often_as_common_ones(world):
     rows = two_crops(world)
     classes = ("ld", "mito", "er")  # er is nowhere: its turns show any position
     reader = reader_of(world, patch_of((8, 8, 8), (8, 8, 8)), classes, rows)
-    weighted = TrainingPatches(reader, ALL, seed=0, weighted=True)
+    weighted = TrainingPatches(reader, ALL, seed=0)
     shows = [bool((weighted[i]["output"][0] == 1).any()) for i in range(200)]
     assert 0.17 < np.mean(shows) < 0.35  # one turn in four
-    uniform = TrainingPatches(reader, ALL, seed=0, weighted=False)
+    uniform = TrainingPatches(reader, ALL, seed=0, foreground_share=0.0)
     assert np.mean([bool((uniform[i]["output"][0] == 1).any()) for i in range(100)]) < 0.1
 
 

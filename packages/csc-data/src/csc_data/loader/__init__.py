@@ -11,10 +11,12 @@ from csc_data.loader.array_info import ArrayInfo
 from csc_data.loader.cache import VolumeCache
 from csc_data.loader.counts import ClassCounts, count_classes
 from csc_data.loader.dataloader import Dataloaders, PatchLoader, get_dataloader
-from csc_data.loader.dataset import TrainingPatches, ValidationPatches
 from csc_data.loader.placement import PatchShape
 from csc_data.loader.raw import read_raw, scale_raw
+from csc_data.loader.regions import RegionCache
 from csc_data.loader.spatial import SpatialTransforms
+from csc_data.loader.training_patches import TrainingPatches
+from csc_data.loader.validation_patches import ValidationPatches
 
 __all__ = [
     "ABSENT",
@@ -26,6 +28,7 @@ __all__ = [
     "Dataloaders",
     "PatchLoader",
     "PatchShape",
+    "RegionCache",
     "SpatialTransforms",
     "TrainingPatches",
     "ValidationPatches",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ from csc_data.geometry import Grid
 from csc_data.loader.placement import Position
 
 _SLAB_VOXELS = 1 << 24
+_MOST_ROWS = 1 << 22
 
 ReadCodes = Callable[[Grid], Codes]
 """Gives the codes, shape (C, z, y, x), of a lattice."""
@@ -48,34 +50,55 @@ class CropCounts:
         Voxels present per class and plane, shape (C, z).
     known : ndarray
         Voxels known per class, shape (C,).
+    rows : ndarray, optional
+        Voxels present per class and row along x, shape (C, z, y), where that is not too much to hold.
     """
 
     lattice: Grid
     present: npt.NDArray[np.int64]
     known: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int32] | None = None
 
 
 def count_crop(read: ReadCodes, lattice: Grid) -> CropCounts:
     """Count a crop, some planes at a time."""
-    step = max(1, _SLAB_VOXELS // max(1, lattice.shape[1] * lattice.shape[2]))
-    present, known = [], []
-    for start in range(0, lattice.shape[0], step):
-        planes = min(step, lattice.shape[0] - start)
-        codes = read(lattice.window((start, 0, 0), (planes, *lattice.shape[1:])))
-        present.append(np.count_nonzero(codes == PRESENT, axis=(2, 3)))
+    depth, height, width = lattice.shape
+    step = max(1, _SLAB_VOXELS // max(1, height * width))
+    rows, present, known = [], [], []
+    for start in range(0, depth, step):
+        planes = min(step, depth - start)
+        codes = read(lattice.window((start, 0, 0), (planes, height, width)))
+        rows.append(np.count_nonzero(codes == PRESENT, axis=3).astype(np.int32))
+        present.append(rows[-1].sum(axis=2, dtype=np.int64))
         known.append(np.count_nonzero(codes != UNKNOWN, axis=(1, 2, 3)))
-    return CropCounts(lattice=lattice, present=np.concatenate(present, axis=1), known=np.sum(known, axis=0))
+        if len(codes) * depth * height > _MOST_ROWS:
+            rows.clear()
+    return CropCounts(
+        lattice=lattice,
+        present=np.concatenate(present, axis=1),
+        known=np.sum(known, axis=0),
+        rows=np.concatenate(rows, axis=1) if rows else None,
+    )
 
 
 def find_voxel(read: ReadCodes, counts: CropCounts, channel: int, number: int) -> Position:
     """Return the position of the k-th present voxel of a class in the crop's lattice, z slowest."""
-    cumulative = np.cumsum(counts.present[channel])
-    z = int(np.searchsorted(cumulative, number, side="right"))
-    before = int(cumulative[z - 1]) if z else 0
+    z, number = _find_in(counts.present[channel], number)
     _, height, width = counts.lattice.shape
-    plane = read(counts.lattice.window((z, 0, 0), (1, height, width)))[channel, 0]
-    flat = int(np.flatnonzero(plane == PRESENT)[number - before])
-    return z, flat // width, flat % width
+    if counts.rows is None:
+        codes = read(counts.lattice.window((z, 0, 0), (1, height, width)))[channel, 0]
+        y, x = divmod(int(np.flatnonzero(codes == PRESENT)[number]), width)
+        return z, y, x
+    y, number = _find_in(counts.rows[channel, z], number)
+    codes = read(counts.lattice.window((z, y, 0), (1, 1, width)))[channel, 0, 0]
+    return z, y, int(np.flatnonzero(codes == PRESENT)[number])
+
+
+def _find_in(counts: npt.NDArray[Any], number: int) -> tuple[int, int]:
+    """Return which of the counts the k-th of all belongs to, and which one of it it is."""
+    cumulative = np.cumsum(counts)
+    index = int(np.searchsorted(cumulative, number, side="right"))
+    return index, number - (int(cumulative[index - 1]) if index else 0)
 
 
 def count_classes(crops: Sequence[CropCounts], classes: Sequence[str]) -> ClassCounts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,10 +13,13 @@ from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_data.loader.annotations import AnnotatedCrop, open_crop
 from csc_data.loader.array_info import ArrayInfo
 from csc_data.loader.cache import DEFAULT_BYTES, VolumeCache
-from csc_data.loader.dataset import PatchReader, TrainingPatches, ValidationPatches
+from csc_data.loader.patch_reader import PatchReader
 from csc_data.loader.placement import PatchShape
 from csc_data.loader.raw import DEFAULT_RANGE
+from csc_data.loader.regions import RegionCache
 from csc_data.loader.spatial import SpatialTransforms
+from csc_data.loader.training_patches import TrainingPatches
+from csc_data.loader.validation_patches import ValidationPatches
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,8 +61,9 @@ class PatchLoader:
         self._batches = batches
         self._rank, self._world_size = rank, world_size
         self._loader: DataLoader[Any] = DataLoader(
-            patches,  # type: ignore[arg-type]  # anything with __getitem__ will do
+            _WholeBatches(patches),  # type: ignore[arg-type]  # torch asks it for all samples of a batch together
             batch_sampler=_Indices(self),
+            collate_fn=_as_it_is,
             num_workers=num_workers,
             persistent_workers=num_workers > 0,
             pin_memory=torch.cuda.is_available(),
@@ -89,6 +94,33 @@ class PatchLoader:
         first = (self.epoch * self._world_size + self._rank) * share
         for start in range(first, first + share, self.batch_size):
             yield list(range(start, start + self.batch_size))
+
+
+class _WholeBatches:
+    """Samples, a batch at a time: written where the batch needs them, in memory that processes share."""
+
+    def __init__(self, patches: TrainingPatches | ValidationPatches) -> None:
+        self.patches = patches
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        import torch
+        from torch.utils.data import get_worker_info
+
+        batch: Batch = {}
+        for name, shape in self.patches.shapes().items():
+            whole = (len(indices), *shape)
+            if get_worker_info() is None:
+                batch[name] = torch.empty(whole)
+            else:  # memory that needs no copy on its way to the process that trains
+                count = math.prod(whole)
+                storage = torch.UntypedStorage._new_shared(4 * count)
+                batch[name] = torch.empty(0).set_(storage, 0, whole)  # type: ignore[call-overload]
+        self.patches.read_batch(indices, {name: tensor.numpy() for name, tensor in batch.items()})
+        return self.patches.squeezed(batch)
+
+
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
 
 
 class _Indices:
@@ -187,7 +219,7 @@ def get_dataloader(
     rows = read_datasplit(datasplit_path) if rows is None else rows  # type: ignore[arg-type]
     given = ArrayInfo.parse(input_array_info, "input_array_info")
     target = given if target_array_info is None else ArrayInfo.parse(target_array_info, "target_array_info")
-    cache = VolumeCache(cache_bytes)
+    cache, regions = VolumeCache(cache_bytes), RegionCache(cache_bytes)
 
     def reader(usage: Usage, crops: Sequence[AnnotatedCrop]) -> PatchReader:
         if not crops:
@@ -200,6 +232,7 @@ def get_dataloader(
             raw_range=raw_range,
             use_mutual_exclusion=use_mutual_exclusion,
             cache=cache,
+            regions=regions,
         )
 
     parallel: dict[str, Any] = {"rank": rank, "world_size": world_size, "num_workers": num_workers}
@@ -208,7 +241,7 @@ def get_dataloader(
         reader("train", _open(rows, "train", classes, use_mutual_exclusion)),
         transforms,
         seed=random_seed,
-        weighted=weighted_sampler,
+        foreground_share=None if weighted_sampler else 0.0,
     )
     loader = PatchLoader(train, batch_size=batch_size, batches=iterations_per_epoch, **parallel)
     crops = _open(rows, "validate", classes, use_mutual_exclusion)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ class PatchShape:
         """Return the lattice of the input that belongs to the lattice of a target."""
         return centred_grid(target, orientation.to_world(self.input.shape), orientation.to_world(self.input.scale))
 
-    def reach(self, bounds: Roi, *, overhang: bool = False) -> Roi:
+    def reach(self, bounds: Roi, *, overhang: bool = False, turned: bool = False) -> Roi:
         """Return the box in nm that inputs of any orientation can need.
 
         Parameters
@@ -42,8 +43,12 @@ class PatchShape:
             Of the crop.
         overhang : bool
             Targets may hang over the end of the crop; otherwise they lie in it, or around it where they are larger.
+        turned : bool
+            Patches may be rotated; their corners are as far from the centre as their edges were, and more.
         """
         target, given = max(self.target.extent), max(self.input.extent)
+        if turned:
+            given = max(given, math.hypot(*self.input.extent))
         voxel = max(*self.target.scale, *self.input.scale)
         over = [target if overhang else max(0.0, target - extent) for extent in bounds.extent]
         margin = [beyond + max(0.0, given - target) / 2 + 2 * voxel for beyond in over]

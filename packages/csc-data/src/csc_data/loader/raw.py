@@ -5,6 +5,7 @@ Training and prediction both go through here, so a network sees in a test crop w
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +20,9 @@ from csc_data.volumes import Volume
 DEFAULT_RANGE = (0.0, 1.0)
 
 
-def scale_raw(values: npt.NDArray[Any], raw_range: Sequence[float] = DEFAULT_RANGE) -> npt.NDArray[np.float32]:
+def scale_raw(
+    values: npt.NDArray[Any], raw_range: Sequence[float] = DEFAULT_RANGE, *, stored: np.dtype[Any] | None = None
+) -> npt.NDArray[np.float32]:
     """Map the range of the stored type to the range that a network is trained with.
 
     Parameters
@@ -28,6 +31,8 @@ def scale_raw(values: npt.NDArray[Any], raw_range: Sequence[float] = DEFAULT_RAN
         Integers use the whole range of their type (0 and 255 for uint8); floats are taken to lie in 0 to 1.
     raw_range : pair of float
         What the ends of that range become: (0, 1), or (0, 255) for networks that were trained on unscaled uint8.
+    stored : dtype, optional
+        The stored type, where values were cast since.
 
     Returns
     -------
@@ -48,8 +53,9 @@ def scale_raw(values: npt.NDArray[Any], raw_range: Sequence[float] = DEFAULT_RAN
         raise InvalidArgumentError(f"raw_range must be two numbers, the first smaller, got {tuple(raw_range)}")
     low, high = map(float, raw_range)
     least, most = 0.0, 1.0
-    if np.issubdtype(values.dtype, np.integer):
-        least, most = float(np.iinfo(values.dtype).min), float(np.iinfo(values.dtype).max)
+    dtype = values.dtype if stored is None else stored
+    if np.issubdtype(dtype, np.integer):
+        least, most = float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
     factor = (high - low) / (most - least)
     scaled = values.astype(np.float32)
     if factor != 1:
@@ -58,6 +64,14 @@ def scale_raw(values: npt.NDArray[Any], raw_range: Sequence[float] = DEFAULT_RAN
     if offset:
         scaled += np.float32(offset)
     return scaled
+
+
+@functools.lru_cache(maxsize=64)
+def lookup_table(dtype: np.dtype[Any], raw_range: tuple[float, float]) -> npt.NDArray[np.float32]:
+    """Return what each value of a small unsigned type becomes by `scale_raw`; empty for other types."""
+    if dtype.kind != "u" or dtype.itemsize > 2:
+        return np.empty(0, dtype=np.float32)
+    return scale_raw(np.arange(np.iinfo(dtype).max + 1, dtype=dtype), raw_range)
 
 
 def read_raw(volume: Volume, grid: Grid) -> npt.NDArray[Any]:

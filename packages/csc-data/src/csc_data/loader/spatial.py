@@ -1,26 +1,32 @@
-"""Turning patches: mirror and transpose, about the axes that are named and no others."""
+"""Turning, scaling and bending patches: about and along the axes that are named, and no others.
+
+What is drawn for a sample is one `Pose`, which becomes one map from the patch to the volume; raw and labels are read
+through it once, each from what is stored.
+"""
 
 from __future__ import annotations
 
-import difflib
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
-from csc_data.errors import Problem, ProblemsError
-from csc_data.geometry import Shape
+from csc_data.geometry import Shape, Triple
+from csc_data.loader.patch_map import Displacement, Matrix
+from csc_data.loader.spatial_parsing import parse_spatial_transforms
 
 AXES = ("z", "y", "x")
-_KNOWN = ("mirror", "transpose")
-_LATER = ("rotate",)
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orientation:
-    """How one patch lies in the volume.
+    """How one patch lies along the axes of the volume.
 
     Attributes
     ----------
@@ -46,6 +52,55 @@ class Orientation:
         turned: npt.NDArray[Any] = data[(..., *flips)].transpose(order)
         return turned
 
+    @property
+    def matrix(self) -> Matrix:
+        """The signed permutation from offsets along the patch's axes to those along the volume's."""
+        matrix = np.zeros((3, 3))
+        for axis, world in enumerate(self.world_axis):
+            matrix[world, axis] = -1.0 if self.mirrored[world] else 1.0
+        return matrix
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Pose:
+    """How one patch lies in the volume, but for its place.
+
+    Attributes
+    ----------
+    orientation : Orientation
+        Mirror and transposition.
+    linear : ndarray of float64, optional
+        All of it where the patch is also rotated or scaled; None where it lies along the axes at its own scale.
+    displacement : Displacement, optional
+    """
+
+    orientation: Orientation = field(default_factory=Orientation)
+    linear: Matrix | None = None
+    displacement: Displacement | None = None
+
+    @property
+    def matrix(self) -> Matrix:
+        """From offsets along the patch's axes to those along the volume's."""
+        return self.orientation.matrix if self.linear is None else self.linear
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Elastic:
+    """A smooth random displacement.
+
+    Attributes
+    ----------
+    probability : float
+    spacing_nm : float
+        Distance of the points whose displacement is drawn.
+    amplitude_nm : float
+        Standard deviation of what is drawn, along each axis.
+    """
+
+    probability: float = 1.0
+    spacing_nm: float = 400.0
+    amplitude_nm: float = 20.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpatialTransforms:
@@ -57,90 +112,140 @@ class SpatialTransforms:
         Probability of a mirror image along z, y, x.
     transpose : tuple of int
         Axes that may change places, as numbers; none or at least two.
+    rotate : tuple
+        For z, y, x the range in degrees of a rotation about this axis; None for none.
+    scale : tuple
+        For z, y, x the range of the factor by which the patch covers more (above 1) or less of the volume; None for
+        none. Axes with the same range get the same factor.
+    elastic : Elastic, optional
     """
 
-    mirror: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    mirror: Triple = (0.0, 0.0, 0.0)
     transpose: tuple[int, ...] = ()
+    rotate: tuple[tuple[float, float] | None, ...] = (None, None, None)
+    scale: tuple[tuple[float, float] | None, ...] = (None, None, None)
+    elastic: Elastic | None = None
 
     @classmethod
     def parse(cls, value: SpatialTransforms | Mapping[str, Any] | None) -> SpatialTransforms:
         """Understand the mapping that experiment files use.
 
-        ``{"mirror": {"axes": {"x": 0.5, "y": 0.5}}, "transpose": {"axes": ["x", "y"]}}``; a list of axes for
-        ``mirror`` stands for a probability of 0.5 each.
+        ::
+
+            {"mirror": {"axes": {"x": 0.5, "y": 0.5}},             # probabilities; a list stands for 0.5 each
+             "transpose": {"axes": ["x", "y"]},
+             "rotate": {"axes": {"z": [-180, 180]}},                # degrees, about that axis
+             "scale": {"axes": {"x": [0.8, 1.25], "y": [0.8, 1.25]}},
+             "elastic": {"spacing_nm": 400, "amplitude_nm": 20, "probability": 0.3}}
+
+        ``axes`` may be left out, a single number of degrees means both ways, and True stands for all axes.
 
         Raises
         ------
         ProblemsError
-            With every unknown transform, axis and probability. Rotation is not available yet.
+            With every unknown transform, axis, option and number out of range.
         """
         if value is None:
             return cls()
         if isinstance(value, cls):
             return value
-        if not isinstance(value, Mapping):
-            problem = Problem(where="value", what=f"expected a mapping of transforms, got {value!r}")
-            raise ProblemsError("spatial_transforms", [problem])
-        problems: list[Problem] = []
-        for name in value:
-            if name in _LATER:
-                remedy = "remove it; mirror and transpose are there"
-                problems.append(Problem(where=str(name), what="is not available yet", remedy=remedy))
-            elif name not in _KNOWN:
-                near = difflib.get_close_matches(str(name), _KNOWN, n=1)
-                remedy = f"did you mean {near[0]}?" if near else f"known are {', '.join(_KNOWN)}"
-                problems.append(Problem(where=str(name), what="there is no such transform", remedy=remedy))
-        mirror = _parse_mirror(value.get("mirror"), problems)
-        transpose = _parse_transpose(value.get("transpose"), problems)
-        if problems:
-            raise ProblemsError("spatial_transforms", problems)
-        return cls(mirror=mirror, transpose=transpose)
+        options = parse_spatial_transforms(value)
+        if "elastic" in options:
+            options["elastic"] = Elastic(**options["elastic"])
+        return cls(**options)
 
-    def draw(self, rng: np.random.Generator, shape: Shape) -> Orientation:
-        """Draw an orientation for a patch of that shape.
+    def for_shape(self, shape: Shape) -> SpatialTransforms:
+        """Return what of it suits patches of a shape: a flat one, (1, y, x), is never turned out of its plane.
 
-        An axis of a single voxel never changes places: a flat patch stays in its plane.
+        Of rotations a flat patch has that about z. Where that is not named, but those about y and x are, as in the
+        official 2D configuration, a rotation within the plane was meant: the range that both have in common is taken.
+        """
+        if shape[0] != 1 or self.rotate[1] is None is self.rotate[2]:
+            return self
+        in_plane = self.rotate[0]
+        if in_plane is None and self.rotate[1] is not None and self.rotate[2] is not None:
+            in_plane = (max(self.rotate[1][0], self.rotate[2][0]), min(self.rotate[1][1], self.rotate[2][1]))
+        _log.info("flat patches are rotated about z alone, by %s degrees", in_plane or "no")
+        return SpatialTransforms(
+            mirror=self.mirror,
+            transpose=self.transpose,
+            rotate=(in_plane, None, None),
+            scale=self.scale,
+            elastic=self.elastic,
+        )
+
+    def draw(self, rng: np.random.Generator, shape: Shape, extent_nm: Triple | None = None) -> Pose:
+        """Draw a pose for a patch of that shape.
+
+        Parameters
+        ----------
+        rng : Generator
+        shape : tuple of int
+            Voxels of the patch. An axis of a single voxel never changes places: a flat patch stays in its plane.
+        extent_nm : tuple of float, optional
+            What an elastic displacement has to cover, along the patch's axes.
         """
         mirrored = [bool(draw < chance) for draw, chance in zip(rng.random(3), self.mirror, strict=True)]
         free = [axis for axis in self.transpose if shape[axis] > 1]
         world = [0, 1, 2]
         for axis, target in zip(free, rng.permutation(free) if free else (), strict=True):
             world[axis] = int(target)
-        return Orientation(world_axis=(world[0], world[1], world[2]), mirrored=(mirrored[0], mirrored[1], mirrored[2]))
+        orientation = Orientation(
+            world_axis=(world[0], world[1], world[2]), mirrored=(mirrored[0], mirrored[1], mirrored[2])
+        )
+        linear = None
+        if any(self.rotate) or any(self.scale):
+            linear = self._draw_rotation(rng, shape) @ orientation.matrix * self._draw_scale(rng)
+        displacement = None
+        if self.elastic is not None and extent_nm is not None and rng.random() < self.elastic.probability:
+            displacement = draw_displacement(rng, self.elastic, shape, extent_nm)
+        return Pose(orientation=orientation, linear=linear, displacement=displacement)
+
+    def _draw_rotation(self, rng: np.random.Generator, shape: Shape) -> Matrix:
+        rotation = np.eye(3)
+        for axis, limits in enumerate(self.rotate):
+            if limits is None:
+                continue
+            angle = np.deg2rad(rng.uniform(*limits))
+            first, second = [other for other in range(3) if other != axis]
+            if shape[0] == 1 and axis != 0:
+                continue
+            turn = np.eye(3)
+            turn[first, first] = turn[second, second] = np.cos(angle)
+            turn[first, second], turn[second, first] = -np.sin(angle), np.sin(angle)
+            rotation = rotation @ turn
+        return rotation
+
+    def _draw_scale(self, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+        factors = np.ones(3)
+        drawn: dict[tuple[float, float], float] = {}
+        for axis, limits in enumerate(self.scale):
+            if limits is not None:
+                if limits not in drawn:  # halving is as likely as doubling
+                    drawn[limits] = float(np.exp(rng.uniform(*np.log(limits))))
+                factors[axis] = drawn[limits]
+        return factors
 
 
-def _axes_of(name: str, entry: Any, problems: list[Problem]) -> dict[str, Any]:
-    axes = entry.get("axes") if isinstance(entry, Mapping) else entry
-    surplus = [key for key in entry if key != "axes"] if isinstance(entry, Mapping) else []
-    if surplus:
-        what = f"has no option {', '.join(map(repr, surplus))}"
-        problems.append(Problem(where=name, what=what, remedy="its only option is axes"))
-    if isinstance(axes, Mapping):
-        found = dict(axes)
-    elif isinstance(axes, list | tuple):
-        found = dict.fromkeys(axes, 0.5)
-    else:
-        problems.append(Problem(where=name, what=f"needs axes, such as ['x', 'y'], got {entry!r}"))
-        return {}
-    problems.extend(
-        Problem(where=f"{name}.axes", what=f"there is no axis {axis!r}", remedy="axes are z, y, x")
-        for axis in found
-        if axis not in AXES
-    )
-    return {axis: option for axis, option in found.items() if axis in AXES}
+_FINER = 4  # grid points of the smooth field to one that is drawn
 
 
-def _parse_mirror(entry: Any, problems: list[Problem]) -> tuple[float, float, float]:
-    chances = _axes_of("mirror", entry, problems) if entry is not None else {}
-    for axis, chance in chances.items():
-        if isinstance(chance, bool) or not isinstance(chance, int | float) or not 0 <= chance <= 1:
-            what = f"must be a probability from 0 to 1, got {chance!r}"
-            problems.append(Problem(where=f"mirror.axes.{axis}", what=what))
-            return (0.0, 0.0, 0.0)
-    z, y, x = (float(chances.get(axis, 0.0)) for axis in AXES)
-    return z, y, x
+def draw_displacement(rng: np.random.Generator, elastic: Elastic, shape: Shape, extent_nm: Triple) -> Displacement:
+    """Draw a displacement over a patch: normal deviates on a coarse grid, between them a cubic spline.
 
-
-def _parse_transpose(entry: Any, problems: list[Problem]) -> tuple[int, ...]:
-    named = _axes_of("transpose", entry, problems) if entry is not None else {}
-    return tuple(number for number, axis in enumerate(AXES) if axis in named)
+    An axis of a single voxel is not displaced along, and the field does not vary along it.
+    """
+    counts = [
+        1 if n == 1 else int(np.ceil(extent / elastic.spacing_nm)) + 4
+        for n, extent in zip(shape, extent_nm, strict=True)
+    ]
+    drawn = rng.normal(0.0, elastic.amplitude_nm, (3, *counts))
+    for axis, n in enumerate(shape):
+        if n == 1:
+            drawn[axis] = 0.0
+    finer = [1 if n == 1 else (n - 1) * _FINER + 1 for n in counts]
+    at = np.meshgrid(*(np.linspace(0, n - 1, m) for n, m in zip(counts, finer, strict=True)), indexing="ij")
+    values = np.stack([ndimage.map_coordinates(part, at, order=3, mode="nearest") for part in drawn])
+    step = np.array([elastic.spacing_nm / (_FINER if n > 1 else 1) for n in counts])
+    begin = np.array([-(m - 1) / 2 for m in finer]) * step
+    return Displacement(values=values.astype(np.float32), begin=begin, step=step)

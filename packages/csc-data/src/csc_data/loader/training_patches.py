@@ -1,0 +1,171 @@
+"""Samples drawn from crops for training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from csc_data.errors import InvalidArgumentError
+from csc_data.loader.counts import ClassCounts, CropCounts, count_classes, count_crop, find_voxel
+from csc_data.loader.patch_map import PatchMap
+from csc_data.loader.patch_reader import PatchReader, Sample
+from csc_data.loader.placement import draw_begin
+from csc_data.loader.spatial import Pose, SpatialTransforms
+
+_TRIES = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Placed:
+    """Where one sample comes from.
+
+    Attributes
+    ----------
+    crop : int
+        Its number in the reader.
+    where : PatchMap
+    class_name : str or None
+        The class of which the sample was to hold a voxel; None for any place.
+    """
+
+    crop: int
+    where: PatchMap
+    class_name: str | None
+
+
+class TrainingPatches:
+    """Samples drawn from crops; the sample of an index depends on the seed and the index alone.
+
+    Parameters
+    ----------
+    reader : PatchReader
+    transforms : SpatialTransforms
+    seed : int
+    foreground_share : float, optional
+        Share of the samples that are to hold a voxel of a class, each class as often as the others and crops of a
+        class alike; the others lie anywhere, all positions equally likely. By default that many as there are classes,
+        and one for anywhere.
+    """
+
+    def __init__(
+        self,
+        reader: PatchReader,
+        transforms: SpatialTransforms,
+        *,
+        seed: int = 0,
+        foreground_share: float | None = None,
+    ) -> None:
+        if foreground_share is not None and not 0 <= foreground_share <= 1:
+            raise InvalidArgumentError(f"foreground_share must be from 0 to 1, got {foreground_share}")
+        self.reader = reader
+        self.transforms = transforms.for_shape(reader.patch.input.shape)
+        self.seed = seed
+        channels = len(reader.classes)
+        self.foreground_share = channels / (channels + 1) if foreground_share is None else foreground_share
+        self._counts: dict[int, CropCounts] = {}
+        sizes = np.array([reader.lattice(crop).size for crop in range(len(reader.crops))], dtype=np.float64)
+        self._ends = np.cumsum(sizes / sizes.sum())
+        self._extent = tuple(map(max, reader.patch.input.extent, reader.patch.target.extent))
+        self._annotating = [
+            [crop for crop, source in enumerate(reader.crops) if name in source.labels] for name in reader.classes
+        ]
+
+    def __getitem__(self, index: int) -> Sample:
+        placed = self.place(index)
+        return self.reader.sample(placed.crop, placed.where)
+
+    def read_batch(self, indices: Sequence[int], batch: Sample) -> None:
+        """Fill a batch in place; see `shapes` for its arrays."""
+        for number, index in enumerate(indices):
+            placed = self.place(index)
+            self.reader.gather(placed.crop, placed.where, {name: array[number] for name, array in batch.items()})
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each array of a sample, with its channels first and z also where flat."""
+        return self.reader.shapes()
+
+    def squeezed(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Return a batch, of arrays or tensors, with flat patches less their z axis."""
+        return self.reader.squeezed(batch)
+
+    def place(self, index: int) -> Placed:
+        """Draw where the sample of an index comes from, and how it lies there."""
+        rng = np.random.default_rng([self.seed, index])
+        pose = self.transforms.draw(rng, self.reader.patch.input.shape, self._extent)  # type: ignore[arg-type]
+        channel, crop, anchor = self._draw_anchor(rng)
+        if pose.linear is None:
+            where = self._along_axes(rng, crop, pose, anchor)
+        else:
+            where = self._anywhere(rng, crop, pose, anchor)
+        name = None if channel is None else self.reader.classes[channel]
+        return Placed(crop=crop, where=where, class_name=name)
+
+    def _along_axes(
+        self, rng: np.random.Generator, crop: int, pose: Pose, anchor_nm: npt.NDArray[np.float64] | None
+    ) -> PatchMap:
+        """Place a patch on whole voxels of the crop."""
+        lattice = self.reader.lattice(crop, pose.orientation)
+        anchor = None
+        if anchor_nm is not None:
+            z, y, x = (
+                min(n - 1, max(0, int((p - b) // v)))
+                for p, b, v, n in zip(anchor_nm, lattice.bounds.begin, lattice.voxel_size, lattice.shape, strict=True)
+            )
+            anchor = (z, y, x)
+        shape = self.reader.patch.target_shape(pose.orientation)
+        begin = draw_begin(rng, lattice, shape, anchor)
+        voxel = np.asarray(lattice.voxel_size)
+        centre = np.asarray(lattice.translation) + (np.asarray(begin) + (np.asarray(shape) - 1) / 2) * voxel
+        return PatchMap(centre=centre, linear=pose.matrix, displacement=pose.displacement)
+
+    def _anywhere(
+        self, rng: np.random.Generator, crop: int, pose: Pose, anchor: npt.NDArray[np.float64] | None
+    ) -> PatchMap:
+        """Place a turned patch so that it would lie in the crop if it were not turned, and holds the anchor."""
+        target = self.reader.patch.target
+        bounds = self.reader.crops[crop].bounds
+        half = np.asarray(pose.orientation.to_world(target.extent)) / 2
+        begin, end = np.asarray(bounds.begin), np.asarray(bounds.end)
+        low = np.minimum(begin + half, (begin + end) / 2)
+        high = np.maximum(end - half, (begin + end) / 2)
+        if anchor is None:
+            return PatchMap(centre=rng.uniform(low, high), linear=pose.matrix, displacement=pose.displacement)
+        for _ in range(_TRIES):
+            offset = rng.uniform(-0.5, 0.5, 3) * target.extent
+            centre = np.clip(anchor - pose.matrix @ offset, low, high)
+            where = PatchMap(centre=centre, linear=pose.matrix, displacement=pose.displacement)
+            if where.holds(anchor, target):
+                return where
+        # In a corner of the crop, where only a patch that hangs over it holds the voxel.
+        offset = rng.uniform(-0.5, 0.5, 3) * target.extent
+        return PatchMap(centre=anchor - pose.matrix @ offset, linear=pose.matrix, displacement=pose.displacement)
+
+    def _draw_anchor(self, rng: np.random.Generator) -> tuple[int | None, int, npt.NDArray[np.float64] | None]:
+        """Draw a class, a crop, and the nm position of a voxel that the patch must hold; None for any."""
+        if rng.random() < self.foreground_share:
+            channel = int(rng.integers(len(self.reader.classes)))
+            candidates = self._annotating[channel]
+            for number in rng.permutation(len(candidates)).tolist():
+                crop = candidates[number]
+                counts = self.counts(crop)
+                total = int(counts.present[channel].sum())
+                if total:
+                    voxel = find_voxel(self.reader.sources(crop)[1].read, counts, channel, int(rng.integers(total)))
+                    lattice = counts.lattice
+                    position = np.asarray(lattice.translation) + np.asarray(voxel) * np.asarray(lattice.voxel_size)
+                    return channel, crop, position
+        return None, int(np.searchsorted(self._ends, rng.random() * self._ends[-1], side="right")), None
+
+    def counts(self, crop: int) -> CropCounts:
+        """Return the counts of a crop; it is read the first time."""
+        if crop not in self._counts:
+            self._counts[crop] = count_crop(self.reader.sources(crop)[1].read, self.reader.lattice(crop))
+        return self._counts[crop]
+
+    def class_counts(self) -> ClassCounts:
+        """Return the counts of all crops together; those not counted yet are read."""
+        return count_classes([self.counts(crop) for crop in range(len(self.reader.crops))], self.reader.classes)

@@ -1,0 +1,62 @@
+"""Tiles of crops for validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from csc_data.blocks import BlockGrid
+from csc_data.loader.patch_reader import PatchReader, Sample
+
+
+class ValidationPatches:
+    """Tiles that cover the crops fully, each voxel once, in a fixed order.
+
+    Tiles hang over the end of a crop where its size is no multiple of theirs; what is beyond is unknown.
+
+    Parameters
+    ----------
+    reader : PatchReader
+    shuffle_seed : int, optional
+        Bring the tiles into a random, but fixed order, so that the first of them are a fair sample of all.
+    """
+
+    def __init__(self, reader: PatchReader, *, shuffle_seed: int | None = None) -> None:
+        self.reader = reader
+        self.shuffle_seed = shuffle_seed
+        shape = reader.patch.target.shape
+        self._tiles = [
+            BlockGrid(shape=reader.lattice(crop).shape, block_shape=shape) for crop in range(len(reader.crops))
+        ]
+        self._ends = np.cumsum([len(tiles) for tiles in self._tiles])
+        self._order = None
+        if shuffle_seed is not None:
+            self._order = np.random.default_rng(shuffle_seed).permutation(len(self))
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(f"tile {index} of {len(self)}")
+        number = int(self._order[index]) if self._order is not None else index
+        crop = int(np.searchsorted(self._ends, number, side="right"))
+        tile = self._tiles[crop][number - (int(self._ends[crop - 1]) if crop else 0)]
+        target = self.reader.lattice(crop).window(tile.begin, self.reader.patch.target.shape)
+        return self.reader.read(crop, target)
+
+    def read_batch(self, indices: Sequence[int], batch: Sample) -> None:
+        """Fill a batch in place; see `shapes` for its arrays."""
+        for number, index in enumerate(indices):
+            for name, values in self[index].items():
+                batch[name][number] = values.reshape(batch[name].shape[1:])
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each array of a sample, with its channels first and z also where flat."""
+        return self.reader.shapes()
+
+    def squeezed(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Return a batch, of arrays or tensors, with flat patches less their z axis."""
+        return self.reader.squeezed(batch)
