@@ -206,7 +206,11 @@ def _check(folder: Path, kind: _Kind, text: str) -> int:
 class _OnlySafe(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
         """Follow a redirection, but not away from https."""
-        _check_address(newurl)
+        try:
+            _check_address(newurl)
+        except InvalidArgumentError:
+            fp.close()
+            raise
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
