@@ -238,7 +238,10 @@ def measure_cold(folder: Path, work: Work, datasplit: str = "datasplit.csv") -> 
 
 def empty_caches(loader: Any) -> None:
     """Make the loader of this process forget what it has decoded."""
+    from csc_data.chunk_cache import shared_cache
+
     loader.patches.reader.regions.clear()
+    shared_cache().clear()
 
 
 def measure_workers(folder: Path, work: Work, workers: str) -> Result:
@@ -339,12 +342,15 @@ def report_workers(folder: Path, names: list[str]) -> None:
 
 def report_first(folder: Path, names: list[str]) -> None:
     """Print how long the first batch takes, with compiled loops in numba's cache and without."""
-    print(f"\n{'s to the first batch, imports included':38}{'wall':>9}  {'bar':14}{'compiled anew':>14}")
+    print(
+        f"\n{'s to the first batch, imports included':38}{'wall':>9}  {'bar':14}{'CPU':>8}{'compiled anew':>14}{'CPU':>8}"
+    )
     for name in names:
-        known = run(folder, "first", name).wall
+        known = run(folder, "first", name)
         with tempfile.TemporaryDirectory() as cache:
-            anew = run(folder, "first", name, repeats=1, NUMBA_CACHE_DIR=cache).wall
-        print(f"{name:38}{known:9.2f}  {verdict(known, 5, at_most=True):14}{anew:14.2f}", flush=True)
+            anew = run(folder, "first", name, repeats=1, NUMBA_CACHE_DIR=cache)
+        row = f"{name:38}{known.wall:9.2f}  {verdict(known.wall, 5, at_most=True):14}{known.cpu:8.2f}"
+        print(f"{row}{anew.wall:14.2f}{anew.cpu:8.2f}", flush=True)
 
 
 def report_streaming(folder: Path, names: list[str]) -> None:
