@@ -342,9 +342,8 @@ def report_workers(folder: Path, names: list[str]) -> None:
 
 def report_first(folder: Path, names: list[str]) -> None:
     """Print how long the first batch takes, with compiled loops in numba's cache and without."""
-    print(
-        f"\n{'s to the first batch, imports included':38}{'wall':>9}  {'bar':14}{'CPU':>8}{'compiled anew':>14}{'CPU':>8}"
-    )
+    title = "s to the first batch, imports included"
+    print(f"\n{title:38}{'wall':>9}  {'bar':14}{'CPU':>8}{'compiled anew':>14}{'CPU':>8}")
     for name in names:
         known = run(folder, "first", name)
         with tempfile.TemporaryDirectory() as cache:
