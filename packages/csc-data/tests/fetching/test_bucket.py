@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+import http.server
 import threading
 
 import pytest
@@ -95,6 +97,30 @@ def test_nobody_waits_once_it_is_stopped(small, s3_server):
         bucket.read("z")
     with pytest.raises(FetchStopped):
         bucket.read("z")
+
+
+@pytest.fixture
+def web_server(tmp_path):
+    """The address of a server of web pages."""
+    (tmp_path / "web" / "things").mkdir(parents=True)
+    handler = functools.partial(_Quiet, directory=str(tmp_path / "web"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join(timeout=60)
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_a_server_that_is_no_s3_is_told_as_such(web_server):
+    bucket = Bucket("things", endpoint=web_server, retries=FAST)
+    with pytest.raises(UnreadableDataError, match="does not answer as S3 does"):
+        bucket.children("a")
 
 
 @pytest.mark.parametrize(

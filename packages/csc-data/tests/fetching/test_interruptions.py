@@ -53,9 +53,13 @@ def staging_folders(settings):
 
 
 def check_what_stands(settings, files_in, expected):
-    """Every file that has its name is whole; return how many there are."""
+    """Every file that has its name is whole, and no label array reads as empty; return how many files there are."""
     there = {name: body for name, body in files_in(settings.root).items() if FOLDER not in name}
     assert all(expected.get(name) == body for name, body in there.items())
+    for name in there:
+        if "/labels/" in name and name.endswith("/.zarray"):
+            array = name.removesuffix(".zarray")
+            assert {one for one in expected if one.startswith(array) and "/.z" not in one} <= there.keys()
     return len(there)
 
 

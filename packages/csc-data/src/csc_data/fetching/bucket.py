@@ -201,7 +201,8 @@ class Bucket:
                 raise MissingDataError(f"{self.url(key)} does not exist") from error
             except (obstore.exceptions.BaseError, OSError) as error:
                 wait = next(waits, None) if _may_pass(error) else None
-                if wait is None or (not self._answered and _is_unreachable(error) and tried >= _FIRST_CONTACT):
+                hopeless = _is_no_s3(error) or (not self._answered and _is_unreachable(error))
+                if wait is None or (hopeless and tried >= _FIRST_CONTACT):
                     raise self._translated(key, error, tried) from error
             else:
                 self._answered = True
@@ -224,6 +225,10 @@ class Bucket:
             return UnreadableDataError(
                 f"no connection to {self.address}{times}: {_cause(text)}; is the network up, and are the endpoint "
                 "and the proxy (HTTPS_PROXY, NO_PROXY) right?"
+            )
+        if _is_no_s3(error):
+            return UnreadableDataError(
+                f"{self.address} does not answer as S3 does; is the endpoint right, and does no proxy ask to sign in?"
             )
         if "status code: 301" in text or "PermanentRedirect" in text:
             return UnreadableDataError(f"{self.url()} lies in another region; name it with AWS_REGION")
@@ -282,6 +287,10 @@ def _may_pass(error: Exception) -> bool:
 
 def _is_unreachable(error: Exception) -> bool:
     return "kind: Connect" in str(error)
+
+
+def _is_no_s3(error: Exception) -> bool:
+    return "InvalidListResponse" in str(error)
 
 
 def _first_line(error: Exception) -> str:
