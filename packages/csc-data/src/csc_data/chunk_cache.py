@@ -11,6 +11,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,7 @@ class ChunkCache:
             Position in ``wanted``.
         chunk : ndarray or None
         """
+        keep = keep and not getattr(_passing, "through", False)
         held, mine, others = self._sort_out(wanted)
         yield from held
         if mine:
@@ -241,6 +243,18 @@ def set_cache_bytes(max_bytes: int) -> None:
     shared_cache().resize(max_bytes)
 
 
+@contextmanager
+def passing_through() -> Iterator[None]:
+    """Hold no chunk that this thread loads meanwhile: for who holds what was read in a form of their own."""
+    before = getattr(_passing, "through", False)
+    _passing.through = True
+    try:
+        yield
+    finally:
+        _passing.through = before
+
+
+_passing = threading.local()
 _shared: dict[str, ChunkCache] = {}
 
 

@@ -121,7 +121,7 @@ def make_loaders(options: TrainSettings, settings: Settings | None, fabric: Fabr
         use_mutual_exclusion=options.use_mutual_exclusion,
         raw_range=options.raw_range,
         validation_batch_limit=options.validation_batch_limit,
-        shuffle_validation=options.validation_time_limit is not None,
+        random_validation=options.validation_time_limit is not None,
         random_seed=options.random_seed,
         rank=fabric.global_rank,
         world_size=fabric.world_size,

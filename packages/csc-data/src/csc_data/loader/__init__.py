@@ -10,7 +10,9 @@ from csc_data.loader.annotations import AnnotatedCrop, open_crop
 from csc_data.loader.array_info import ArrayInfo
 from csc_data.loader.cache import VolumeCache
 from csc_data.loader.counts import ClassCounts, count_classes
-from csc_data.loader.dataloader import Dataloaders, PatchLoader, get_dataloader
+from csc_data.loader.dataloader import Dataloaders, get_dataloader
+from csc_data.loader.intensity import IntensityTransforms
+from csc_data.loader.patch_loader import PatchLoader
 from csc_data.loader.placement import PatchShape
 from csc_data.loader.raw import read_raw, scale_raw
 from csc_data.loader.regions import RegionCache
@@ -26,6 +28,7 @@ __all__ = [
     "ArrayInfo",
     "ClassCounts",
     "Dataloaders",
+    "IntensityTransforms",
     "PatchLoader",
     "PatchShape",
     "RegionCache",

@@ -1,139 +1,31 @@
-"""Batches for a training loop."""
+"""The loaders of a datasplit, from what an experiment says."""
 
 from __future__ import annotations
 
-import math
+import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from csc_data.challenge import label_classes
 from csc_data.datasplit import SplitRow, Usage, read_datasplit
-from csc_data.errors import InvalidArgumentError, MissingDataError
+from csc_data.errors import InvalidArgumentError, MissingDataError, Problem, ProblemsError
 from csc_data.loader.annotations import AnnotatedCrop, open_crop
 from csc_data.loader.array_info import ArrayInfo
-from csc_data.loader.cache import DEFAULT_BYTES, VolumeCache
+from csc_data.loader.cache import VolumeCache
+from csc_data.loader.intensity import IntensityTransform, IntensityTransforms
+from csc_data.loader.patch_loader import PatchLoader
 from csc_data.loader.patch_reader import PatchReader
 from csc_data.loader.placement import PatchShape
 from csc_data.loader.raw import DEFAULT_RANGE
-from csc_data.loader.regions import RegionCache
+from csc_data.loader.regions import DEFAULT_BYTES, RegionCache
 from csc_data.loader.spatial import SpatialTransforms
+from csc_data.loader.target_kinds import BinaryTarget, TargetKind, parse_targets
 from csc_data.loader.training_patches import TrainingPatches
 from csc_data.loader.validation_patches import ValidationPatches
+from csc_data.loader.value_transforms import ValueTransform, ValueTransforms, find_unstored_change
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Batch = dict[str, "Tensor"]
-
-
-class PatchLoader:
-    """Batches of samples, the same ones whatever the number of workers.
-
-    Each time it is iterated over it gives the batches of its epoch, and moves on to the next; `set_epoch` goes to a
-    certain one. Of several processes that train together each gets samples of its own.
-
-    Attributes
-    ----------
-    patches : TrainingPatches or ValidationPatches
-        Where samples come from.
-    batch_size : int
-    epoch : int
-        The epoch that comes next, from 0.
-    """
-
-    def __init__(
-        self,
-        patches: TrainingPatches | ValidationPatches,
-        *,
-        batch_size: int,
-        batches: int,
-        rank: int = 0,
-        world_size: int = 1,
-        num_workers: int = 0,
-    ) -> None:
-        import torch
-        from torch.utils.data import DataLoader
-
-        self.patches = patches
-        self.batch_size = batch_size
-        self.epoch = 0
-        self._batches = batches
-        self._rank, self._world_size = rank, world_size
-        self._loader: DataLoader[Any] = DataLoader(
-            _WholeBatches(patches),  # type: ignore[arg-type]  # torch asks it for all samples of a batch together
-            batch_sampler=_Indices(self),
-            collate_fn=_as_it_is,
-            num_workers=num_workers,
-            persistent_workers=num_workers > 0,
-            pin_memory=torch.cuda.is_available(),
-            # Its own generator: the global one belongs to the model, and must not depend on the loader.
-            generator=torch.Generator(),
-        )
-
-    def __len__(self) -> int:
-        """Batches of an epoch."""
-        return self._batches
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration gives."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[Batch]:
-        yield from self._loader
-        self.epoch += 1
-
-    def indices(self) -> Iterator[list[int]]:
-        """Yield the numbers of the samples of each batch of this epoch."""
-        if isinstance(self.patches, ValidationPatches):
-            numbers = range(self._rank, len(self.patches), self._world_size)
-            for start in range(self._batches):
-                yield list(numbers[start * self.batch_size : (start + 1) * self.batch_size])
-            return
-        share = self._batches * self.batch_size
-        first = (self.epoch * self._world_size + self._rank) * share
-        for start in range(first, first + share, self.batch_size):
-            yield list(range(start, start + self.batch_size))
-
-
-class _WholeBatches:
-    """Samples, a batch at a time: written where the batch needs them, in memory that processes share."""
-
-    def __init__(self, patches: TrainingPatches | ValidationPatches) -> None:
-        self.patches = patches
-
-    def __getitems__(self, indices: Sequence[int]) -> Batch:
-        import torch
-        from torch.utils.data import get_worker_info
-
-        batch: Batch = {}
-        for name, shape in self.patches.shapes().items():
-            whole = (len(indices), *shape)
-            if get_worker_info() is None:
-                batch[name] = torch.empty(whole)
-            else:  # memory that needs no copy on its way to the process that trains
-                count = math.prod(whole)
-                storage = torch.UntypedStorage._new_shared(4 * count)
-                batch[name] = torch.empty(0).set_(storage, 0, whole)  # type: ignore[call-overload]
-        self.patches.read_batch(indices, {name: tensor.numpy() for name, tensor in batch.items()})
-        return self.patches.squeezed(batch)
-
-
-def _as_it_is(batch: Batch) -> Batch:
-    return batch
-
-
-class _Indices:
-    """The batch sampler of a `PatchLoader`: asks it anew for each epoch."""
-
-    def __init__(self, owner: PatchLoader) -> None:
-        self.owner = owner
-
-    def __iter__(self) -> Iterator[list[int]]:
-        return self.owner.indices()
-
-    def __len__(self) -> int:
-        return len(self.owner)
+_log = logging.getLogger(__name__)
 
 
 class Dataloaders(NamedTuple):
@@ -150,14 +42,21 @@ def get_dataloader(
     batch_size: int,
     input_array_info: ArrayInfo | Mapping[str, Any],
     target_array_info: ArrayInfo | Mapping[str, Any] | None = None,
+    targets: TargetKind | Mapping[str, Any] | str | None = None,
     spatial_transforms: SpatialTransforms | Mapping[str, Any] | None = None,
+    intensity_transforms: IntensityTransforms | Mapping[str, Any] | Sequence[IntensityTransform] | None = None,
+    train_raw_value_transforms: ValueTransform | None = None,
+    val_raw_value_transforms: ValueTransform | None = None,
+    target_value_transforms: ValueTransform | Mapping[str, ValueTransform] | None = None,
     iterations_per_epoch: int = 1000,
     weighted_sampler: bool = True,
+    foreground_share: float | None = None,
     use_mutual_exclusion: bool = False,
     raw_range: tuple[float, float] = DEFAULT_RANGE,
     validation_batch_limit: int | None = None,
-    shuffle_validation: bool = False,
+    random_validation: bool = False,
     random_seed: int = 0,
+    device: str | None = None,
     rank: int = 0,
     world_size: int = 1,
     num_workers: int = 0,
@@ -179,23 +78,39 @@ def get_dataloader(
         Samples of a batch, in each process.
     input_array_info, target_array_info : ArrayInfo or mapping
         ``{"shape": (z, y, x), "scale": (z, y, x)}`` in voxels and nm; both patches have the same centre. The target is
-        like the input by default.
+        like the input by default. Or a mapping of names to such: several arrays around one centre, of which the first
+        is ``input`` in batches, and ``output``, whatever its name; the others have their own names.
+    targets : TargetKind, str or mapping, optional
+        What targets say: see `csc_data.loader.target_kinds.parse_targets`. Binary by default.
     spatial_transforms : SpatialTransforms or mapping, optional
-        Mirror and transpose for training, see `SpatialTransforms.parse`; validation is never transformed.
+        Mirror, transposition, rotation, scale and elastic displacement for training, see `SpatialTransforms.parse`;
+        validation is never transformed.
+    intensity_transforms : IntensityTransforms or mapping, optional
+        Changes of raw for training, see `csc_data.loader.intensity`.
+    train_raw_value_transforms, val_raw_value_transforms : callable, optional
+        Your own on raw, see `csc_data.loader.value_transforms`. One that changes raw in a way that prediction would
+        have to repeat is warned of.
+    target_value_transforms : callable or mapping, optional
+        Your own on binary targets: one for all classes, or one each.
     iterations_per_epoch : int
         Training batches of an epoch, in each process.
     weighted_sampler : bool
         Draw each class equally often; otherwise each position.
+    foreground_share : float, optional
+        Share of the samples that hold a voxel of a class, each class as often; overrides ``weighted_sampler``, which
+        is C / (C + 1) for C classes, or 0.
     use_mutual_exclusion : bool
         An annotated voxel of a class is a known 0 of every class that excludes it.
     raw_range : pair of float
         What the ends of the raw type's range become, see `scale_raw`.
     validation_batch_limit : int, optional
         Validate on this many batches only; always the same ones, spread over all crops.
-    shuffle_validation : bool
+    random_validation : bool
         Bring validation tiles into a random order (fixed by the seed), as for a limit.
     random_seed : int
         Decides all samples, whatever the number of workers.
+    device : str, optional
+        Where batches are put; they stay in the memory of the CPU by default.
     rank, world_size : int
         This process and the number of processes; each gets other samples.
     num_workers : int
@@ -217,8 +132,14 @@ def get_dataloader(
     _check(classes, batch_size=batch_size, iterations_per_epoch=iterations_per_epoch, world_size=world_size)
     rows = datasplit_path if isinstance(datasplit_path, Sequence) and not isinstance(datasplit_path, str) else None
     rows = read_datasplit(datasplit_path) if rows is None else rows  # type: ignore[arg-type]
-    given = ArrayInfo.parse(input_array_info, "input_array_info")
-    target = given if target_array_info is None else ArrayInfo.parse(target_array_info, "target_array_info")
+    patch = _parse_arrays(input_array_info, target_array_info)
+    kinds = _name_kinds(parse_targets(targets), patch)
+    transforms = SpatialTransforms.parse(spatial_transforms)
+    intensity = IntensityTransforms.parse(intensity_transforms)
+    train_values = ValueTransforms.create(train_raw_value_transforms, target_value_transforms, classes)
+    validation_values = ValueTransforms.create(val_raw_value_transforms, target_value_transforms, classes)
+    _warn_of_unstored(train_values, raw_range, "train_raw_value_transforms")
+    _warn_of_unstored(validation_values, raw_range, "val_raw_value_transforms")
     cache, regions = VolumeCache(cache_bytes), RegionCache(cache_bytes)
 
     def reader(usage: Usage, crops: Sequence[AnnotatedCrop]) -> PatchReader:
@@ -228,31 +149,71 @@ def get_dataloader(
         return PatchReader.create(
             crops,
             classes,
-            PatchShape(input=given, target=target),
+            patch,
             raw_range=raw_range,
             use_mutual_exclusion=use_mutual_exclusion,
             cache=cache,
             regions=regions,
+            kinds=kinds,
         )
 
-    parallel: dict[str, Any] = {"rank": rank, "world_size": world_size, "num_workers": num_workers}
-    transforms = SpatialTransforms.parse(spatial_transforms)
+    parallel: dict[str, Any] = {"rank": rank, "world_size": world_size, "num_workers": num_workers, "device": device}
     train = TrainingPatches(
         reader("train", _open(rows, "train", classes, use_mutual_exclusion)),
         transforms,
         seed=random_seed,
-        foreground_share=None if weighted_sampler else 0.0,
+        foreground_share=0.0 if foreground_share is None and not weighted_sampler else foreground_share,
+        intensity=intensity,
+        values=train_values,
     )
     loader = PatchLoader(train, batch_size=batch_size, batches=iterations_per_epoch, **parallel)
     crops = _open(rows, "validate", classes, use_mutual_exclusion)
     if not crops:
         return Dataloaders(loader, None)
-    shuffle = shuffle_validation or validation_batch_limit is not None
-    tiles = ValidationPatches(reader("validate", crops), shuffle_seed=random_seed if shuffle else None)
+    shuffle = random_validation or validation_batch_limit is not None
+    tiles = ValidationPatches(
+        reader("validate", crops), shuffle_seed=random_seed if shuffle else None, values=validation_values
+    )
     batches = -(-len(range(rank, len(tiles), world_size)) // batch_size)
     if validation_batch_limit is not None:
         batches = min(batches, validation_batch_limit)
     return Dataloaders(loader, PatchLoader(tiles, batch_size=batch_size, batches=batches, **parallel))
+
+
+def _parse_arrays(inputs: ArrayInfo | Mapping[str, Any], targets: ArrayInfo | Mapping[str, Any] | None) -> PatchShape:
+    given = _named_arrays(inputs, "input_array_info")
+    wanted = _named_arrays(targets, "target_array_info") if targets is not None else dict([next(iter(given.items()))])
+    (_, first), *others = given.items()
+    (_, target), *further = wanted.items()
+    problems = [
+        Problem(where=where, what=f"{name!r} cannot name a further array", remedy="the first ones are input and output")
+        for where, names in (("input_array_info", others), ("target_array_info", further))
+        for name, _ in names
+        if name in ("input", "output") or (where == "target_array_info" and name in dict(others))
+    ]
+    if problems:
+        raise ProblemsError("arrays", problems)
+    return PatchShape(input=first, target=target, further_inputs=dict(others), further_targets=dict(further))
+
+
+def _named_arrays(value: ArrayInfo | Mapping[str, Any], where: str) -> dict[str, ArrayInfo]:
+    """Return arrays by their names; a single one needs none."""
+    if isinstance(value, Mapping) and value and all(isinstance(e, Mapping | ArrayInfo) for e in value.values()):
+        return {str(name): ArrayInfo.parse(entry, f"{where}[{name!r}]") for name, entry in value.items()}
+    return {"": ArrayInfo.parse(value, where)}
+
+
+def _name_kinds(kinds: Mapping[str, TargetKind], patch: PatchShape) -> dict[str, TargetKind]:
+    """Give each further array that no kind is named for a binary target of its own."""
+    return {**kinds, **{name: BinaryTarget() for name in patch.further_targets if name not in kinds}}
+
+
+def _warn_of_unstored(values: ValueTransforms, raw_range: tuple[float, float], where: str) -> None:
+    if values.raw is None:
+        return
+    problem = find_unstored_change(values.raw, raw_range, where=where, may_be_random=where.startswith("train"))
+    if problem is not None:
+        _log.warning("%s", problem)
 
 
 def _check(classes: Sequence[str], **counts: int) -> None:

@@ -78,6 +78,11 @@ class PatchMap:
         z, y, x = np.where(np.abs(self.linear) > _ALONG, lengths, np.inf).min(axis=1).tolist()
         return z, y, x
 
+    def voxel_size(self, array: ArrayInfo) -> Triple:
+        """Return the size in nm of an array's voxels along the patch's axes, scaled as the patch is."""
+        z, y, x = (np.asarray(array.scale) * np.sqrt((self.linear**2).sum(axis=0))).tolist()
+        return z, y, x
+
     def displacement_in(self, array: ArrayInfo, source: Grid) -> tuple[npt.NDArray[np.float32], Matrix] | None:
         """Return the displacement in voxels of a volume, and factor and offset from voxels of the array to its grid."""
         field_ = self.displacement

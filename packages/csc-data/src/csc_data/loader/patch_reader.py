@@ -13,18 +13,25 @@ from csc_data.encoding import Codes
 from csc_data.errors import MissingDataError
 from csc_data.geometry import Grid
 from csc_data.loader.annotations import AnnotatedCrop
+from csc_data.loader.array_info import ArrayInfo
 from csc_data.loader.cache import VolumeCache
+from csc_data.loader.intensity import DrawnIntensity
 from csc_data.loader.patch_map import PatchMap
 from csc_data.loader.placement import PatchShape
 from csc_data.loader.raw import DEFAULT_RANGE, lookup_table, read_raw, scale_raw
 from csc_data.loader.regions import RegionCache
 from csc_data.loader.sources import LabelSource, RawSource
 from csc_data.loader.spatial import Orientation
+from csc_data.loader.target_kinds import BinaryTarget, TargetKind, common_margin, compute_targets, parse_targets
 from csc_data.loader.targets import as_target, exclusions, read_codes
+from csc_data.loader.value_transforms import ValueTransforms
 from csc_data.volumes import Volume
 
 Sample = dict[str, npt.NDArray[np.float32]]
 """``{"input": (1, z, y, x), "output": (C, z, y, x)}``, float32; flat patches without their z axis."""
+
+INPUT = "input"
+"""Name of the first array of raw in batches."""
 
 UPRIGHT = Orientation()
 
@@ -47,6 +54,9 @@ class PatchReader:
         Holds what tiles of validation are read from.
     regions : RegionCache
         Holds what turned patches are gathered from.
+    kinds : mapping
+        The kind of each target by its name in batches; the first is that of ``patch.target``, as are those that
+        ``patch.further_targets`` does not name.
     """
 
     crops: tuple[AnnotatedCrop, ...]
@@ -56,6 +66,7 @@ class PatchReader:
     excludes: Mapping[str, tuple[int, ...]]
     cache: VolumeCache
     regions: RegionCache
+    kinds: Mapping[str, TargetKind] = field(default_factory=lambda: parse_targets(None))
     _sources: dict[int, tuple[RawSource, LabelSource]] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
@@ -69,6 +80,7 @@ class PatchReader:
         use_mutual_exclusion: bool = False,
         cache: VolumeCache | None = None,
         regions: RegionCache | None = None,
+        kinds: Mapping[str, TargetKind] | None = None,
     ) -> PatchReader:
         """Make a reader.
 
@@ -90,10 +102,11 @@ class PatchReader:
             excludes=exclusions(classes, witnesses) if use_mutual_exclusion else {},
             cache=VolumeCache() if cache is None else cache,
             regions=RegionCache() if regions is None else regions,
+            kinds=parse_targets(None) if kinds is None else kinds,
         )
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        options = (self.crops, self.classes, self.patch, self.raw_range, self.excludes, self.cache, self.regions)
+        options = tuple(getattr(self, name) for name in _OPTIONS)
         return _rebuild, options  # type: ignore[return-value]  # sources belong to a process
 
     def lattice(self, crop: int, orientation: Orientation = UPRIGHT) -> Grid:
@@ -120,21 +133,46 @@ class PatchReader:
             if reach.contains(given.bounds):
                 raw = self.cache.hold(source.raw, reach, given.voxel_size)
                 break
-        intensities = scale_raw(read_raw(raw, given), self.raw_range)[np.newaxis]
-        targets = as_target(self.codes(crop, target))
-        return {
-            "input": np.ascontiguousarray(intensities[:, 0] if self.patch.input.flat else intensities),
-            "output": np.ascontiguousarray(targets[:, 0] if self.patch.target.flat else targets),
-        }
+        first = next(iter(self.kinds))
+        names = [INPUT, *((first,) if isinstance(self.kinds[first], BinaryTarget) else ())]
+        sample = {name: np.empty(shape, dtype=np.float32) for name, shape in self.shapes().items()}
+        sample[INPUT][0] = scale_raw(read_raw(raw, given), self.raw_range)
+        if first in names:
+            sample[first][...] = as_target(self.codes(crop, target))
+        others = {name: array for name, array in sample.items() if name not in names}
+        if others:
+            centre = (np.asarray(target.bounds.begin) + np.asarray(target.bounds.end)) / 2
+            self._gather(crop, PatchMap(centre=centre), others, None)
+        return self._squeezed(sample)
+
+    @property
+    def inputs(self) -> dict[str, ArrayInfo]:
+        """The arrays of raw by their names in batches."""
+        return {INPUT: self.patch.input, **self.patch.further_inputs}
+
+    @property
+    def targets(self) -> dict[str, ArrayInfo]:
+        """The arrays of targets by their names in batches."""
+        return {name: self.patch.further_targets.get(name, self.patch.target) for name in self.kinds}
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of each array of a sample, with its channels first and z also where flat."""
-        return {"input": (1, *self.patch.input.shape), "output": (len(self.classes), *self.patch.target.shape)}
+        channels = {name: len(kind.channel_names(self.classes)) for name, kind in self.kinds.items()}
+        return {name: (channels.get(name, 1), *array.shape) for name, array in {**self.inputs, **self.targets}.items()}
 
     def squeezed(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Return a batch, of arrays or tensors, with flat patches less their z axis."""
-        flat = {"input": self.patch.input.flat, "output": self.patch.target.flat}
-        return {name: array[:, :, 0] if flat[name] else array for name, array in batch.items()}
+        arrays = {**self.inputs, **self.targets}
+        return {name: array[:, :, 0] if arrays[name].flat else array for name, array in batch.items()}
+
+    def apply(self, values: ValueTransforms, sample: Sample, rng: np.random.Generator) -> None:
+        """Apply value transforms to a sample of the shapes that `shapes` tells, in place."""
+        squeezed = self._squeezed(sample)
+        binary = [name for name, kind in self.kinds.items() if isinstance(kind, BinaryTarget)]
+        values.apply([squeezed[name] for name in self.inputs], [squeezed[name] for name in binary], self.classes, rng)
+
+    def _squeezed(self, sample: Sample) -> Sample:
+        return {name: a[0] for name, a in self.squeezed({name: a[np.newaxis] for name, a in sample.items()}).items()}
 
     def sources(self, crop: int) -> tuple[RawSource, LabelSource]:
         """Return what turned patches of a crop are gathered from."""
@@ -149,7 +187,7 @@ class PatchReader:
             self._sources[crop] = found
         return found
 
-    def gather(self, crop: int, where: PatchMap, sample: Sample) -> None:
+    def gather(self, crop: int, where: PatchMap, sample: Sample, intensity: DrawnIntensity | None = None) -> None:
         """Fill a sample in place, at any pose.
 
         Parameters
@@ -158,26 +196,74 @@ class PatchReader:
         where : PatchMap
         sample : dict
             Arrays of the shapes that `shapes` tells.
+        intensity : DrawnIntensity, optional
+            What happens to raw before it is scaled.
 
         Raises
         ------
         UnreadableDataError
             If a chunk cannot be read.
         """
-        raw, labels = self.sources(crop)
-        lookup = lookup_table(raw.dtype, self.raw_range)
-        raw.gather(where, self.patch.input, lookup, sample["input"][0])
-        if not len(lookup):
-            sample["input"][...] = scale_raw(sample["input"], self.raw_range, stored=raw.dtype)
-        labels.gather(where, self.patch.target, sample["output"])
+        self._gather(crop, where, sample, intensity)
 
-    def sample(self, crop: int, where: PatchMap) -> Sample:
+    def _gather(self, crop: int, where: PatchMap, sample: Sample, intensity: DrawnIntensity | None) -> None:
+        raw, labels = self.sources(crop)
+        for name, array in self.inputs.items():
+            if name in sample:
+                self._gather_raw(raw, where, array, sample[name][0], intensity)
+        wanted = {name: array for name, array in self.targets.items() if name in sample}
+        for array in dict.fromkeys(wanted.values()):
+            names = [name for name, own in wanted.items() if own == array]
+            if len(names) == 1 and isinstance(self.kinds[names[0]], BinaryTarget):
+                labels.gather(where, array, sample[names[0]])
+            else:
+                self._gather_kinds(labels, where, array, {name: sample[name] for name in names})
+
+    def _gather_raw(
+        self,
+        source: RawSource,
+        where: PatchMap,
+        array: ArrayInfo,
+        out: npt.NDArray[np.float32],
+        intensity: DrawnIntensity | None,
+    ) -> None:
+        if intensity is None:
+            lookup = lookup_table(source.dtype, self.raw_range)
+            source.gather(where, array, lookup, out)
+            if not len(lookup):
+                out[...] = scale_raw(out, self.raw_range, stored=source.dtype)
+            return
+        lookup = lookup_table(source.dtype, DEFAULT_RANGE)
+        source.gather(where, array, lookup, out)
+        if not len(lookup):
+            out[...] = scale_raw(out, stored=source.dtype)
+        changed = intensity.apply(out, where.voxel_size(array))
+        low, high = self.raw_range
+        np.multiply(changed, np.float32(high - low), out=out)
+        if low:
+            out += np.float32(low)
+
+    def _gather_kinds(self, labels: LabelSource, where: PatchMap, array: ArrayInfo, out: Sample) -> None:
+        """Fill targets that are computed from what lies around the patch, too."""
+        kinds = {name: self.kinds[name] for name in out}
+        voxel_size = where.voxel_size(array)
+        margin = common_margin(kinds, voxel_size)
+        z, y, x = (n + 2 * m for n, m in zip(array.shape, margin, strict=True))
+        around = ArrayInfo(shape=(z, y, x), scale=array.scale)
+        codes = np.empty((len(self.classes), z, y, x), dtype=np.uint8)
+        labels.gather(where, around, codes)
+        ids = labels.gather_ids(where, around) if any(kind.needs_ids for kind in kinds.values()) else None
+        compute_targets(kinds, codes, ids, voxel_size, out=out)
+
+    def sample(self, crop: int, where: PatchMap, intensity: DrawnIntensity | None = None) -> Sample:
         """Return the sample at any pose; see `gather`."""
         sample = {name: np.empty(shape, dtype=np.float32) for name, shape in self.shapes().items()}
-        self.gather(crop, where, sample)
-        return {name: array[0] for name, array in self.squeezed({n: a[np.newaxis] for n, a in sample.items()}).items()}
+        self.gather(crop, where, sample, intensity)
+        return self._squeezed(sample)
 
 
-def _rebuild(*options: object) -> PatchReader:
-    names = ("crops", "classes", "patch", "raw_range", "excludes", "cache", "regions")
-    return PatchReader(**dict(zip(names, options, strict=True)))  # type: ignore[arg-type]
+_OPTIONS = ("crops", "classes", "patch", "raw_range", "excludes", "cache", "regions", "kinds")
+
+
+def _rebuild(*options: Any) -> PatchReader:
+    return PatchReader(**dict(zip(_OPTIONS, options, strict=True)))

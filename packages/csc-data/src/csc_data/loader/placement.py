@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,10 +17,20 @@ Position = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchShape:
-    """Input and target of a network; both patches have the same centre."""
+    """Input and target of a network; both patches have the same centre.
+
+    Attributes
+    ----------
+    input, target : ArrayInfo
+        The target decides where patches lie.
+    further_inputs, further_targets : mapping
+        More arrays around the same centre, by their names in batches; such as more of the surroundings, coarser.
+    """
 
     input: ArrayInfo
     target: ArrayInfo
+    further_inputs: Mapping[str, ArrayInfo] = field(default_factory=dict)
+    further_targets: Mapping[str, ArrayInfo] = field(default_factory=dict)
 
     def target_lattice(self, bounds: Roi, orientation: Orientation) -> Grid:
         """Return the lattice of a whole crop for targets that lie in it in this orientation."""
@@ -48,7 +58,8 @@ class PatchShape:
         """
         target, given = max(self.target.extent), max(self.input.extent)
         if turned:
-            given = max(given, math.hypot(*self.input.extent))
+            inputs = (self.input, *self.further_inputs.values())
+            given = max(math.hypot(*array.extent) for array in inputs)
         voxel = max(*self.target.scale, *self.input.scale)
         over = [target if overhang else max(0.0, target - extent) for extent in bounds.extent]
         margin = [beyond + max(0.0, given - target) / 2 + 2 * voxel for beyond in over]

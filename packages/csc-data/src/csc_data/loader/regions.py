@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from csc_data.chunk_cache import passing_through
+
 Index = npt.NDArray[np.int64]
 """Three voxel indices, z, y, x."""
 
-_LARGEST_SHARE = 4
+_LARGEST_SHARE = 2
 _READS_BEFORE = 6
 _COST_SHARE = 8
 
@@ -29,7 +31,7 @@ class RegionCache:
     Parameters
     ----------
     max_bytes : int
-        Most bytes held; a region larger than a quarter of it is always read in parts.
+        Most bytes held; a region larger than half of it is always read in parts.
     """
 
     def __init__(self, max_bytes: int = DEFAULT_BYTES) -> None:
@@ -58,6 +60,10 @@ class RegionCache:
             self._held.move_to_end(key)
             return entry[0]
 
+    def can_hold(self, size: int) -> bool:
+        """Tell whether a region of so many bytes may be held."""
+        return size <= self.max_bytes // _LARGEST_SHARE
+
     def is_due(self, key: Hashable, part: int, whole: int) -> bool:
         """Tell whether a region is now to be read whole.
 
@@ -67,8 +73,6 @@ class RegionCache:
         part, whole : int
             Bytes of the part that is wanted now, and of the region.
         """
-        if whole > self.max_bytes // _LARGEST_SHARE:
-            return False
         with self._lock:
             reads, read = self._partly.get(key, (0, 0))
             self._partly[key] = (reads + 1, read + part)
@@ -117,8 +121,11 @@ class Region:
         wanted = int(np.prod(end - begin)) * self.itemsize
         whole = int(np.prod(self.end - self.begin)) * self.itemsize
         inside = np.all(begin >= self.begin) and np.all(end <= self.end)
-        if inside and self.cache.is_due(self, wanted, whole):
+        if not inside or not self.cache.can_hold(whole):
+            return self._read(begin, end), begin  # the chunks are held, for neighbours and other visits
+        with passing_through():  # the region is held, or will soon be, so its chunks need not be
+            if not self.cache.is_due(self, wanted, whole):
+                return self._read(begin, end), begin
             value = self._read(self.begin, self.end)
-            self.cache.keep(self, value, whole)
-            return value, self.begin
-        return self._read(begin, end), begin
+        self.cache.keep(self, value, whole)
+        return value, self.begin

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from csc_data.challenge import get_instance_classes
 from csc_data.encoding import UNKNOWN, Codes
 from csc_data.geometry import TOLERANCE, Grid, Roi, Triple, as_shape
-from csc_data.loader.annotations import AnnotatedCrop
+from csc_data.loader.annotations import AnnotatedCrop, EncodedArray
 from csc_data.loader.array_info import ArrayInfo
 from csc_data.loader.packing import VALUES, PackedLabels, pack_labels
 from csc_data.loader.patch_map import PatchMap, voxel_range
@@ -212,6 +213,27 @@ class LabelSource:
 
         codes = combine_codes(self.crop, self.classes, array.shape, gather_one, self.excludes)
         out[...] = VALUES[codes] if as_targets else codes
+
+    def gather_ids(self, where: PatchMap, array: ArrayInfo) -> npt.NDArray[np.int64]:
+        """Return the instance ids of a patch, shape (C, *array.shape); 0 where a class has none.
+
+        Only classes that are scored as instances, and have an array of their own, have ids.
+        """
+        from csc_data.loader.kernels import gather_stored
+
+        ids = np.zeros((len(self.classes), *array.shape), dtype=np.int64)
+        levels = self._levels_for(where.steps(array)).levels
+        for channel, name in enumerate(self.classes):
+            volumes = self.crop.labels.get(name, ())
+            if name not in get_instance_classes() or len(volumes) != 1:
+                continue
+            level = levels[volumes[0].path]
+            on = _Lattice(where, array, level.grid)
+            begin, end = _box(on, level.grid)
+            if isinstance(level.array, EncodedArray) and np.all(begin < end):
+                stored = replace(level, array=level.array.array)
+                gather_stored(_read_box(stored, begin, end), begin, on.m, on.t, on.displacement, on.place, ids[channel])
+        return ids
 
     def read(self, grid: Grid) -> Codes:
         """Return the codes at the voxels of a lattice, shape (C, z, y, x)."""

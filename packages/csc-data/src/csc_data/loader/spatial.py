@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from csc_data.geometry import Shape, Triple
 from csc_data.loader.patch_map import Displacement, Matrix
@@ -235,6 +234,8 @@ def draw_displacement(rng: np.random.Generator, elastic: Elastic, shape: Shape, 
 
     An axis of a single voxel is not displaced along, and the field does not vary along it.
     """
+    from scipy import ndimage  # here, as half a second of import is for those who want it
+
     counts = [
         1 if n == 1 else int(np.ceil(extent / elastic.spacing_nm)) + 4
         for n, extent in zip(shape, extent_nm, strict=True)

@@ -10,11 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from csc_data.errors import InvalidArgumentError
+from csc_data.geometry import Triple
 from csc_data.loader.counts import ClassCounts, CropCounts, count_classes, count_crop, find_voxel
+from csc_data.loader.intensity import IntensityTransforms
 from csc_data.loader.patch_map import PatchMap
 from csc_data.loader.patch_reader import PatchReader, Sample
 from csc_data.loader.placement import draw_begin
 from csc_data.loader.spatial import Pose, SpatialTransforms
+from csc_data.loader.value_transforms import ValueTransforms
 
 _TRIES = 8
 
@@ -49,6 +52,15 @@ class TrainingPatches:
         Share of the samples that are to hold a voxel of a class, each class as often as the others and crops of a
         class alike; the others lie anywhere, all positions equally likely. By default that many as there are classes,
         and one for anywhere.
+    intensity : IntensityTransforms, optional
+        What happens to raw.
+    values : ValueTransforms, optional
+        What is done to each sample, last of all.
+
+    Attributes
+    ----------
+    transforms, values
+        May be set anew; they are read at each sample.
     """
 
     def __init__(
@@ -58,31 +70,44 @@ class TrainingPatches:
         *,
         seed: int = 0,
         foreground_share: float | None = None,
+        intensity: IntensityTransforms | None = None,
+        values: ValueTransforms | None = None,
     ) -> None:
         if foreground_share is not None and not 0 <= foreground_share <= 1:
             raise InvalidArgumentError(f"foreground_share must be from 0 to 1, got {foreground_share}")
         self.reader = reader
         self.transforms = transforms.for_shape(reader.patch.input.shape)
+        self.intensity = intensity or IntensityTransforms()
+        self.values = values or ValueTransforms()
         self.seed = seed
         channels = len(reader.classes)
         self.foreground_share = channels / (channels + 1) if foreground_share is None else foreground_share
         self._counts: dict[int, CropCounts] = {}
         sizes = np.array([reader.lattice(crop).size for crop in range(len(reader.crops))], dtype=np.float64)
         self._ends = np.cumsum(sizes / sizes.sum())
-        self._extent = tuple(map(max, reader.patch.input.extent, reader.patch.target.extent))
+        extents = [array.extent for array in (*reader.inputs.values(), *reader.targets.values())]
+        self._extent: Triple = (max(e[0] for e in extents), max(e[1] for e in extents), max(e[2] for e in extents))
         self._annotating = [
             [crop for crop, source in enumerate(reader.crops) if name in source.labels] for name in reader.classes
         ]
 
     def __getitem__(self, index: int) -> Sample:
-        placed = self.place(index)
-        return self.reader.sample(placed.crop, placed.where)
+        return self._sample(np.random.default_rng([self.seed, index]), None)
+
+    def draw_from(self, crop: int, number: int) -> Sample:
+        """Return the sample of a number among those of one crop."""
+        return self._sample(np.random.default_rng([self.seed, crop, number]), crop)
+
+    def _sample(self, rng: np.random.Generator, crop: int | None) -> Sample:
+        sample = {name: np.empty(shape, dtype=np.float32) for name, shape in self.shapes().items()}
+        self._fill(rng, sample, crop)
+        return {name: a[0] for name, a in self.squeezed({name: a[np.newaxis] for name, a in sample.items()}).items()}
 
     def read_batch(self, indices: Sequence[int], batch: Sample) -> None:
         """Fill a batch in place; see `shapes` for its arrays."""
         for number, index in enumerate(indices):
-            placed = self.place(index)
-            self.reader.gather(placed.crop, placed.where, {name: array[number] for name, array in batch.items()})
+            rng = np.random.default_rng([self.seed, index])
+            self._fill(rng, {name: array[number] for name, array in batch.items()}, None)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of each array of a sample, with its channels first and z also where flat."""
@@ -92,11 +117,19 @@ class TrainingPatches:
         """Return a batch, of arrays or tensors, with flat patches less their z axis."""
         return self.reader.squeezed(batch)
 
+    def _fill(self, rng: np.random.Generator, sample: Sample, crop: int | None) -> None:
+        placed = self._place(rng, crop)
+        self.reader.gather(placed.crop, placed.where, sample, self.intensity.draw(rng) if self.intensity else None)
+        if self.values:
+            self.reader.apply(self.values, sample, rng)
+
     def place(self, index: int) -> Placed:
-        """Draw where the sample of an index comes from, and how it lies there."""
-        rng = np.random.default_rng([self.seed, index])
-        pose = self.transforms.draw(rng, self.reader.patch.input.shape, self._extent)  # type: ignore[arg-type]
-        channel, crop, anchor = self._draw_anchor(rng)
+        """Return where the sample of an index comes from, and how it lies there."""
+        return self._place(np.random.default_rng([self.seed, index]), None)
+
+    def _place(self, rng: np.random.Generator, crop: int | None) -> Placed:
+        pose = self.transforms.draw(rng, self.reader.patch.input.shape, self._extent)
+        channel, crop, anchor = self._draw_anchor(rng, crop)
         if pose.linear is None:
             where = self._along_axes(rng, crop, pose, anchor)
         else:
@@ -144,11 +177,14 @@ class TrainingPatches:
         offset = rng.uniform(-0.5, 0.5, 3) * target.extent
         return PatchMap(centre=anchor - pose.matrix @ offset, linear=pose.matrix, displacement=pose.displacement)
 
-    def _draw_anchor(self, rng: np.random.Generator) -> tuple[int | None, int, npt.NDArray[np.float64] | None]:
+    def _draw_anchor(
+        self, rng: np.random.Generator, only: int | None
+    ) -> tuple[int | None, int, npt.NDArray[np.float64] | None]:
         """Draw a class, a crop, and the nm position of a voxel that the patch must hold; None for any."""
         if rng.random() < self.foreground_share:
-            channel = int(rng.integers(len(self.reader.classes)))
-            candidates = self._annotating[channel]
+            classes = [c for c, crops in enumerate(self._annotating) if only is None or only in crops]
+            channel = classes[int(rng.integers(len(classes)))] if classes else 0
+            candidates = [only] if only is not None else self._annotating[channel]
             for number in rng.permutation(len(candidates)).tolist():
                 crop = candidates[number]
                 counts = self.counts(crop)
@@ -158,6 +194,8 @@ class TrainingPatches:
                     lattice = counts.lattice
                     position = np.asarray(lattice.translation) + np.asarray(voxel) * np.asarray(lattice.voxel_size)
                     return channel, crop, position
+        if only is not None:
+            return None, only, None
         return None, int(np.searchsorted(self._ends, rng.random() * self._ends[-1], side="right")), None
 
     def counts(self, crop: int) -> CropCounts:

@@ -9,6 +9,7 @@ import numpy as np
 
 from csc_data.blocks import BlockGrid
 from csc_data.loader.patch_reader import PatchReader, Sample
+from csc_data.loader.value_transforms import ValueTransforms
 
 
 class ValidationPatches:
@@ -21,10 +22,15 @@ class ValidationPatches:
     reader : PatchReader
     shuffle_seed : int, optional
         Bring the tiles into a random, but fixed order, so that the first of them are a fair sample of all.
+    values : ValueTransforms, optional
+        What is done to each sample, last of all; in the same way each time.
     """
 
-    def __init__(self, reader: PatchReader, *, shuffle_seed: int | None = None) -> None:
+    def __init__(
+        self, reader: PatchReader, *, shuffle_seed: int | None = None, values: ValueTransforms | None = None
+    ) -> None:
         self.reader = reader
+        self.values = values or ValueTransforms()
         self.shuffle_seed = shuffle_seed
         shape = reader.patch.target.shape
         self._tiles = [
@@ -41,11 +47,24 @@ class ValidationPatches:
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(f"tile {index} of {len(self)}")
-        number = int(self._order[index]) if self._order is not None else index
+        return self.tile(int(self._order[index]) if self._order is not None else index)
+
+    @property
+    def tile_counts(self) -> tuple[int, ...]:
+        """Number of tiles of each crop."""
+        return tuple(map(len, self._tiles))
+
+    def tile(self, number: int) -> Sample:
+        """Return a tile by its number, crop after crop, whatever the order."""
         crop = int(np.searchsorted(self._ends, number, side="right"))
         tile = self._tiles[crop][number - (int(self._ends[crop - 1]) if crop else 0)]
         target = self.reader.lattice(crop).window(tile.begin, self.reader.patch.target.shape)
-        return self.reader.read(crop, target)
+        sample = self.reader.read(crop, target)
+        if self.values:
+            shapes = self.shapes()
+            whole = {name: values.reshape(shapes[name]) for name, values in sample.items()}
+            self.reader.apply(self.values, whole, np.random.default_rng(number))
+        return sample
 
     def read_batch(self, indices: Sequence[int], batch: Sample) -> None:
         """Fill a batch in place; see `shapes` for its arrays."""

@@ -9,7 +9,8 @@ import torch
 from cellmap_data import CellMapDataLoader
 
 from csc_data.loader.cellmap.datasets import as_cellmap_dataset
-from csc_data.loader.dataloader import Batch, Dataloaders, PatchLoader
+from csc_data.loader.dataloader import Dataloaders
+from csc_data.loader.patch_loader import Batch, PatchLoader
 from csc_data.loader.training_patches import TrainingPatches
 
 if TYPE_CHECKING:
