@@ -238,6 +238,29 @@ def test_our_loader_gives_the_batches_of_the_loader_that_it_was_made_of(rows):
     assert all(torch.equal(batch["input"], other) for batch, other in zip(loader, plain, strict=True))
 
 
+def test_several_arrays_keep_their_names(rows):
+    coarse = {"shape": (4, 4, 4), "scale": (16, 16, 16)}
+    loaders = load(rows, {"input": PATCH, "around": coarse}, target_array_info={"output": PATCH})
+    combined = as_cellmap_split(loaders).train_datasets_combined
+    assert combined.input_arrays["around"] == {"shape": (4, 4, 4), "scale": (16.0, 16.0, 16.0)}
+    for loader in (CellMapDataLoader(combined, batch_size=2), as_cellmap_loader(loaders.train)):
+        batch = next(iter(loader))
+        assert [batch[name].shape[2:] for name in combined.input_arrays] == [(8, 8, 8), (4, 4, 4)]
+        assert all(batch[name].shape[:2] == (2, 2) for name in combined.target_arrays)
+
+
+def test_batches_go_where_the_loader_is_sent(rows):
+    loader = as_cellmap_loader(load(rows).train)
+    assert loader.device == "cpu"
+    batch = next(iter(loader.to("meta")))
+    assert {tensor.device.type for tensor in batch.values()} == {"meta"}
+
+
+def test_batches_can_be_kept(rows):
+    kept = list(as_cellmap_loader(load(rows).train))
+    assert len({batch["input"].numpy().tobytes() for batch in kept}) == 4
+
+
 def test_transforms_are_set_for_a_crop_or_for_all(rows):
     split = as_cellmap_split(load(rows))
     first, second = split.train_datasets

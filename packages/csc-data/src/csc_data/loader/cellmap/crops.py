@@ -73,8 +73,8 @@ class CropDataset(CellMapDataset):  # type: ignore[misc]
         self.patches: Any = copy.copy(patches)
         self.crop = crop
         self.classes = list(reader.classes)
-        self.input_arrays = {"input": _spec(reader.patch.input)}
-        self.target_arrays = {"output": _spec(reader.patch.target)}
+        self.input_arrays = {name: _spec(array) for name, array in reader.inputs.items()}
+        self.target_arrays = {name: _spec(array) for name, array in reader.targets.items()}
         self.pad = True
         self.spatial_transforms_config: Any = None
         self.raw_value_transforms: Any = self.patches.values.raw
@@ -89,8 +89,11 @@ class CropDataset(CellMapDataset):  # type: ignore[misc]
         folder = posixpath.dirname(next(iter(source.labels.values()))[0].path)
         self.raw_path = source.raw.path
         self.target_path = f"{folder}/[{','.join(annotated)}]"
-        given, target = reader.patch.input, reader.patch.target
-        self.input_sources = {"input": CellMapImage(source.raw.path, "input", given.scale, given.shape, pad=True)}
+        self.input_sources = {
+            name: CellMapImage(source.raw.path, name, array.scale, array.shape, pad=True)
+            for name, array in reader.inputs.items()
+        }
+        target = reader.patch.target
         self.target_sources = {
             name: Annotation(source.labels[name][0].path, name, target, self)
             if name in source.labels

@@ -42,7 +42,11 @@ class CropsLoader(CellMapDataLoader):  # type: ignore[misc]
         self.num_workers = patches.num_workers
         self.is_train = isinstance(patches.patches, TrainingPatches)
         self.iterations_per_epoch = len(patches)
-        self.device = "cpu"
+
+    @property
+    def device(self) -> str:
+        """Where batches are put."""
+        return self.patches.device or "cpu"
 
     @property
     def loader(self) -> Self:
@@ -59,8 +63,8 @@ class CropsLoader(CellMapDataLoader):  # type: ignore[misc]
         """Do nothing: each iteration draws anew. Loops for older cellmap-data call it before an epoch."""
 
     def to(self, device: str | torch.device) -> Self:
-        """Note the device; batches stay where they are made, as cellmap-data's do."""
-        self.device = str(device)
+        """Put batches on a device from now on."""
+        self.patches.device = str(device)
         return self
 
 
