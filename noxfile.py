@@ -19,7 +19,8 @@ PACKAGES = ("csc-data", "csc-models", "csc-eval", "csc-train", "csc-submit", "cs
 TORCH_FREE = ("csc-data", "csc-eval", "csc-submit")
 # Two workers on the small machines of CI; more would fight over torch's threads.
 PYTEST = ("-q", "-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+# onnxruntime tells its maker of its use unless it is told not to.
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "ORT_DISABLE_TELEMETRY": "1"}
 # The platforms that hatch_build.py of csc-eval compiles for.
 WHEEL_TARGETS = (
     "manylinux_2_17_x86_64",
@@ -127,7 +128,7 @@ def typecheck(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests of all packages together, and those that cross packages."""
-    install(session, *workspace(), *group("test"))
+    install(session, *workspace(), *group("test"), *group("validators"), *group("peers"))
     session.run("pytest", *PYTEST, *session.posargs, env=ENVIRONMENT)
 
 
@@ -148,7 +149,7 @@ def isolated(session: nox.Session, package: str) -> None:
 @nox.session
 def zarr3(session: nox.Session) -> None:
     """Run the tests of the torch-free packages with the newest zarr."""
-    install_freely(session, TORCH_FREE, *group("test"), "zarr>=3")
+    install_freely(session, TORCH_FREE, *group("test"), *group("validators"), "zarr>=3")
     for name in TORCH_FREE:
         run_own_tests(session, name)
 
@@ -217,7 +218,7 @@ def release_check(session: nox.Session) -> None:
 
 def other_python(session: nox.Session) -> None:
     """Run everything with another Python."""
-    install(session, *workspace(), *group("test"))
+    install(session, *workspace(), *group("test"), *group("validators"), *group("peers"))
     session.run("pytest", *PYTEST, *session.posargs, env=ENVIRONMENT)
 
 
