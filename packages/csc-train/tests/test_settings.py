@@ -57,7 +57,8 @@ def test_all_mistakes_are_reported_together_with_the_right_names(tmp_path):
         raw_range = [1, 0]
         model_save_path = "x.pth"
         [spatial_transforms.rotate.axes]
-        z = [-180, 180]
+        z = [180, -180]
+        [intensity_transforms.gama]
         """
     )
     with pytest.raises(ProblemsError) as caught:
@@ -74,7 +75,9 @@ def test_all_mistakes_are_reported_together_with_the_right_names(tmp_path):
         "raw_range",
         "{epoch}",
         "{model_name}",
-        "spatial_transforms.rotate: is not available yet",
+        "spatial_transforms.rotate.axes.z: must be two numbers, the smaller first",
+        "intensity_transforms.gama",
+        "did you mean gamma?",
     ):
         assert words in text
 

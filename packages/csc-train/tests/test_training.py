@@ -307,6 +307,40 @@ def test_an_experiment_file_runs_as_a_script(data_folder, tmp_path):
     assert (tmp_path / "tensorboard" / "3d_unet_s").is_dir()
 
 
+def test_everything_that_may_be_done_to_samples_goes_through_training(options):
+    everything = dataclasses.replace(
+        options,
+        epochs=1,
+        spatial_transforms={
+            "mirror": True,
+            "transpose": True,
+            "rotate": {"axes": {"z": [-180, 180], "y": 30}},
+            "scale": {"axes": {"x": [0.8, 1.25]}},
+            "elastic": {"amplitude_nm": 8, "spacing_nm": 60},
+        },
+        intensity_transforms={"gamma": {"probability": 1.0}, "blur": {}, "missing_sections": {"probability": 1.0}},
+        train_raw_value_transforms=lambda raw: raw + 0.1 * torch.rand(()),
+        target_value_transforms={"mito": lambda target: target},
+        foreground_share=0.5,
+        random_validation=True,
+    )
+    result = train(everything)
+    assert math.isfinite(result.records[0].loss)
+    assert load_checkpoint(result.latest_checkpoint).description.raw_range == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "transform", "remedy"),
+    [
+        ("train_raw_value_transforms", lambda raw: raw * 2 - 1, r"raw_range = \(-1, 1\)"),
+        ("val_raw_value_transforms", lambda raw: raw + torch.rand(()), "at random"),
+    ],
+)
+def test_what_prediction_could_not_repeat_is_refused(options, name, transform, remedy):
+    with pytest.raises(ProblemsError, match=remedy):
+        train(dataclasses.replace(options, **{name: transform}))
+
+
 @pytest.mark.slow
 def test_two_processes_train_one_network(data_folder, tmp_path):
     """Started plainly: each gets samples of its own, both end with the same numbers, and one writes."""

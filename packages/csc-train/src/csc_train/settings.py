@@ -6,7 +6,7 @@ be a name or an object of torch, a Python experiment file gives the object.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
@@ -16,7 +16,9 @@ from csc_data.challenge import label_classes, nearest_class
 from csc_data.errors import Problem, ProblemsError
 from csc_data.experiment import build_settings, read_experiment, setting
 from csc_data.loader.array_info import ArrayInfo
+from csc_data.loader.intensity import IntensityTransforms
 from csc_data.loader.spatial import SpatialTransforms
+from csc_data.loader.value_transforms import ValueTransforms
 from csc_data.typed import build_dataclass
 
 OPTIMIZERS = ("adamw", "adam", "radam", "sgd")
@@ -89,12 +91,32 @@ class TrainSettings:
     max_positive_weight: float = setting(10.0, doc="the largest such weight", minimum=1)
 
     spatial_transforms: Mapping[str, Any] | None = setting(
-        factory=_default_transforms, doc="mirror and transpose of training patches about named axes"
+        factory=_default_transforms,
+        doc="mirror, transpose, rotate, scale and elastic: how training patches are turned, scaled and bent",
+    )
+    intensity_transforms: Any = setting(
+        None, doc="gamma, contrast, brightness, noise, blur, sections, low_resolution: how raw is changed in training"
+    )
+    train_raw_value_transforms: Any = setting(
+        None, doc="your own random changes of raw in training: a callable on tensors (Python files only)"
+    )
+    val_raw_value_transforms: Any = setting(
+        None, doc="a callable on raw in validation; it must leave raw what prediction gives"
+    )
+    target_value_transforms: Any = setting(
+        None, doc="a callable on the targets, or class names to callables (Python files only)"
     )
     weighted_sampler: bool = setting(True, doc="draw every class equally often; otherwise every position")
+    foreground_share: float | None = setting(
+        None,
+        doc="share of the samples that hold a class, each as often; overrides weighted_sampler",
+        minimum=0,
+        maximum=1,
+    )
     use_mutual_exclusion: bool = setting(
         False, doc="an annotated voxel of a class is a known 0 of every class that excludes it"
     )
+    random_validation: bool = setting(False, doc="validate in a random order, fixed by the seed")
     validation_batch_limit: int | None = setting(None, doc="validate on this many batches, always the same", minimum=1)
     validation_time_limit: float | None = setting(
         None, doc="seconds the first validation may take; later ones take the same batches", above=0
@@ -132,11 +154,11 @@ class TrainSettings:
         yield from _choice("optimizer", self.optimizer, OPTIMIZERS, instance="step")
         yield from _choice("scheduler", self.scheduler, SCHEDULERS)
         yield from _choice("criterion", self.criterion, CRITERIA)
-        try:
-            SpatialTransforms.parse(self.spatial_transforms)
-        except ProblemsError as error:
-            for problem in error.problems:
-                yield Problem(where=f"spatial_transforms.{problem.where}", what=problem.what, remedy=problem.remedy)
+        yield from _problems_of("spatial_transforms", lambda: SpatialTransforms.parse(self.spatial_transforms))
+        yield from _problems_of("intensity_transforms", lambda: IntensityTransforms.parse(self.intensity_transforms))
+        raw, target = self.train_raw_value_transforms, self.target_value_transforms
+        yield from _problems_of("", lambda: ValueTransforms.create(raw, target, self.classes))
+        yield from _problems_of("", lambda: ValueTransforms.create(self.val_raw_value_transforms, None, self.classes))
         for name in ("model_name", "epoch"):
             if f"{{{name}}}" not in self.model_save_path:
                 yield Problem(where="model_save_path", what=f"{self.model_save_path!r} must hold {{{name}}}")
@@ -166,6 +188,16 @@ class TrainSettings:
                 where="raw_range", what=f"{card.name} was trained with raw in {list(card.raw_range)}, not "
                 f"{list(self.raw_range)}", remedy=f"raw_range = {list(card.raw_range)}",
             )  # fmt: skip
+
+
+def _problems_of(where: str, parse: Callable[[], object]) -> Iterator[Problem]:
+    """Yield what a parser of csc-data finds wrong, at the place of its setting."""
+    try:
+        parse()
+    except ProblemsError as error:
+        for problem in error.problems:
+            place = f"{where}.{problem.where}" if where else problem.where
+            yield Problem(where=place, what=problem.what, remedy=problem.remedy)
 
 
 def _class_hint(name: str) -> str:
