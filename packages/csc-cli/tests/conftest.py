@@ -10,6 +10,7 @@ from csc_cli.main import csc
 def own_settings(tmp_path, monkeypatch):
     """Give each test a settings folder and a working folder of its own."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.delenv("CSC_DATA", raising=False)
     monkeypatch.chdir(tmp_path)

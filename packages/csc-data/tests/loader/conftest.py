@@ -50,6 +50,14 @@ class World:
         return SplitRow(usage=usage, raw=raw, labels=labels, classes=tuple(classes))
 
 
+@pytest.fixture(autouse=True)
+def counts_folder(tmp_path, monkeypatch):
+    """A cache of each test's own, where the user's would be."""
+    folder = tmp_path / "user_cache"
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: folder)
+    return folder / "counts"
+
+
 @pytest.fixture
 def world(tmp_path) -> World:
     return World(tmp_path)

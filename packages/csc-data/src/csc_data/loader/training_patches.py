@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy.typing as npt
 
 from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Triple
+from csc_data.loader.count_cache import counts_key, find_counts, keep_counts
 from csc_data.loader.counts import ClassCounts, CropCounts, count_classes, count_crop, find_voxel
 from csc_data.loader.intensity import IntensityTransforms
 from csc_data.loader.patch_map import PatchMap
@@ -199,11 +202,24 @@ class TrainingPatches:
         return None, int(np.searchsorted(self._ends, rng.random() * self._ends[-1], side="right")), None
 
     def counts(self, crop: int) -> CropCounts:
-        """Return the counts of a crop; it is read the first time."""
+        """Return the counts of a crop; it is read the first time, unless the user's cache knows them."""
         if crop not in self._counts:
-            self._counts[crop] = count_crop(self.reader.sources(crop)[1].read, self.reader.lattice(crop))
+            source, lattice = self.reader.crops[crop], self.reader.lattice(crop)
+            key = counts_key(source, self.reader.classes, self.reader.excludes, lattice)
+            counts = find_counts(key, lattice)
+            if counts is None:
+                counts = count_crop(self.reader.sources(crop)[1].read, lattice)
+                keep_counts(key, counts)
+            self._counts[crop] = counts
         return self._counts[crop]
 
     def class_counts(self) -> ClassCounts:
-        """Return the counts of all crops together; those not counted yet are read."""
-        return count_classes([self.counts(crop) for crop in range(len(self.reader.crops))], self.reader.classes)
+        """Return the counts of all crops together; those not counted yet are read, several at once."""
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            counts = list(pool.map(self.counts, range(len(self.reader.crops))))
+        return count_classes(counts, self.reader.classes)
+
+    def class_weights(self) -> dict[str, float]:
+        """Return for each class how many voxels are known for each one that is present; 1 where none is."""
+        counts = self.class_counts()
+        return {name: counts.known[name] / present if present else 1.0 for name, present in counts.present.items()}
