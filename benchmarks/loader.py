@@ -333,11 +333,12 @@ def report_works(folder: Path, names: list[str]) -> None:
 
 
 def report_workers(folder: Path, names: list[str]) -> None:
-    """Print what a second worker brings."""
-    print(f"\n{'wall ms a patch':38}{'1 worker':>9}{'2':>9}{'times':>8}  bar")
+    """Print what a second worker brings, and the CPU time that it cannot share: that of the process that trains."""
+    print(f"\n{'wall ms a patch':38}{'1 worker':>9}{'2':>9}{'times':>8}  {'bar':16}own CPU ms")
     for name in names:
-        one, two = (run(folder, "workers", name, str(count)).wall for count in (1, 2))
-        print(f"{name:38}{one * 1e3:9.2f}{two * 1e3:9.2f}{one / two:8.2f}  {verdict(one / two, 1.7)}", flush=True)
+        one, two = (run(folder, "workers", name, str(count)) for count in (1, 2))
+        row = f"{name:38}{one.wall * 1e3:9.2f}{two.wall * 1e3:9.2f}{one.wall / two.wall:8.2f}"
+        print(f"{row}  {verdict(one.wall / two.wall, 1.7):16}{two.cpu * 1e3:.2f}", flush=True)
 
 
 def report_first(folder: Path, names: list[str]) -> None:
