@@ -54,7 +54,10 @@ class RunningServer:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(f"{self.endpoint}/-/stats", timeout=60) as answer:
             counts: dict[str, int] = json.load(answer)
-        return {name: counts.get(name, 0) for name in (*counts, "get", "head", "list", "errors", "cuts", "stalled")}
+        return {
+            name: counts.get(name, 0)
+            for name in (*counts, "requests", "get", "head", "list", "errors", "cuts", "stalled")
+        }
 
     def stop(self) -> None:
         """End the process and close its pipes."""

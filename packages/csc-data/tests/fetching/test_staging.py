@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from csc_data.errors import UnreadableDataError
+from csc_data.fetching.bucket import FetchStopped
 from csc_data.fetching.staging import (
     FOLDER,
     DiskFullError,
@@ -68,6 +69,15 @@ def test_a_folder_that_is_removed_meanwhile_is_made_again(tmp_path):
         (tmp_path / "a").rmdir()
         staging.place(tmp_path / "a" / "two", b"2")
     assert (tmp_path / "a" / "two").read_bytes() == b"2"
+
+
+def test_nothing_is_placed_after_the_end(tmp_path):
+    staging = Staging(tmp_path)
+    staging.place(tmp_path / "a", b"1")
+    staging.close()
+    with pytest.raises(FetchStopped):
+        staging.place(tmp_path / "b", b"2")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")

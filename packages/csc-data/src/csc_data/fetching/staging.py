@@ -14,15 +14,18 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from csc_data.errors import CscError, UnreadableDataError
+from csc_data.fetching.bucket import FetchStopped
 
 FOLDER = ".csc-fetch"
 _LOCK = "lock"
 _TRIES = 20
+_CLOSING_SECONDS = 10
 _OLD_SECONDS = 7 * 24 * 3600  # where locks do not work, what is older than this is nobody's
 
 
@@ -69,6 +72,8 @@ class Staging:
             raise explain_os_error(error, root) from error
         self._numbers = itertools.count()
         self._made: set[str] = set()
+        self._changed = threading.Condition()
+        self._busy, self._closed = 0, False
 
     def place(self, path: Path, body: memoryview | bytes) -> None:
         """Write a file whole, replacing what is there.
@@ -77,11 +82,26 @@ class Staging:
         ------
         DiskFullError, UnwritableFolderError, UnreadableDataError
             If it cannot be; nothing of it is left then.
+        FetchStopped
+            If this was closed before, as a run does that stops.
         """
-        temporary = os.path.join(self.folder, str(next(self._numbers)))  # noqa: PTH118 (three times as fast)
-        final = os.fspath(path)
+        with self._changed:
+            if self._closed:
+                raise FetchStopped("stopped")
+            self._busy += 1
         try:
-            folder = os.path.dirname(final)  # noqa: PTH120
+            self._place(os.fspath(path), body)
+        except OSError as error:
+            raise explain_os_error(error, path) from error
+        finally:
+            with self._changed:
+                self._busy -= 1
+                self._changed.notify_all()
+
+    def _place(self, final: str, body: memoryview | bytes) -> None:
+        temporary = os.path.join(self.folder, str(next(self._numbers)))  # noqa: PTH118 (three times as fast)
+        folder = os.path.dirname(final)  # noqa: PTH120
+        try:
             if folder not in self._made:
                 os.makedirs(folder, exist_ok=True)  # noqa: PTH103
                 self._made.add(folder)
@@ -91,13 +111,17 @@ class Staging:
             except FileNotFoundError:  # somebody removed the folder meanwhile
                 os.makedirs(folder, exist_ok=True)  # noqa: PTH103
                 os.replace(temporary, final)  # noqa: PTH105
-        except OSError as error:
+        except OSError:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)  # noqa: PTH108
-            raise explain_os_error(error, path) from error
+            raise
 
     def close(self) -> None:
-        """Remove the folder and what is unfinished in it."""
+        """Let what is being written end, write nothing more, and remove the folder and what is unfinished in it."""
+        with self._changed:
+            self._closed = True
+            # A disk that does not answer must not keep the user waiting; the next run would clean up.
+            self._changed.wait_for(lambda: not self._busy, timeout=_CLOSING_SECONDS)
         self._lock.close()
         shutil.rmtree(self.folder, ignore_errors=True)
         with contextlib.suppress(OSError):  # another run may be there
@@ -188,7 +212,7 @@ def remove_stale(root: Path) -> None:
                 stale = take_lock(file) or time.time() - lock.stat().st_mtime > _OLD_SECONDS
         except FileNotFoundError:
             # Being made at this moment, or killed while it was.
-            stale = time.time() - _changed(folder) > _OLD_SECONDS
+            stale = time.time() - _modified(folder) > _OLD_SECONDS
         except OSError:
             continue
         if stale:
@@ -197,7 +221,7 @@ def remove_stale(root: Path) -> None:
         above.rmdir()
 
 
-def _changed(folder: Path) -> float:
+def _modified(folder: Path) -> float:
     try:
         return folder.stat().st_mtime
     except OSError:
