@@ -17,7 +17,8 @@ Index = npt.NDArray[np.int64]
 
 _LARGEST_SHARE = 2
 _READS_BEFORE = 6
-_COST_SHARE = 8
+_COST_SHARE = 2
+_SMALL = 1 << 14
 
 DEFAULT_BYTES = 1 << 28
 
@@ -25,7 +26,7 @@ DEFAULT_BYTES = 1 << 28
 class RegionCache:
     """Holds whole regions that patches are cut from, least recently used ones leave first.
 
-    A region is read whole when it has been read from in parts some times, or the parts add up to an eighth of it: a
+    A region is read whole when it has been read from in parts some times, or the parts add up to half of it: a
     crop that is visited once costs no more than its patch, and one that is visited often is read once.
 
     Parameters
@@ -121,8 +122,9 @@ class Region:
         wanted = int(np.prod(end - begin)) * self.itemsize
         whole = int(np.prod(self.end - self.begin)) * self.itemsize
         inside = np.all(begin >= self.begin) and np.all(end <= self.end)
-        if not inside or not self.cache.can_hold(whole):
-            return self._read(begin, end), begin  # the chunks are held, for neighbours and other visits
+        if not inside or not self.cache.can_hold(whole) or wanted < _SMALL:
+            # Chunks are held: for neighbours, for other visits, and a look at one row is followed by one at a patch.
+            return self._read(begin, end), begin
         with passing_through():  # the region is held, or will soon be, so its chunks need not be
             if not self.cache.is_due(self, wanted, whole):
                 return self._read(begin, end), begin
