@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 
 from csc_data.blocks import BlockGrid
+from csc_data.geometry import Grid
+from csc_data.loader.patch_map import PatchMap
 from csc_data.loader.patch_reader import PatchReader, Sample
+from csc_data.loader.training_patches import Placed
 from csc_data.loader.value_transforms import ValueTransforms
 
 
@@ -45,9 +48,23 @@ class ValidationPatches:
         return int(self._ends[-1])
 
     def __getitem__(self, index: int) -> Sample:
+        return self.tile(self._number(index))
+
+    def place(self, index: int) -> Placed:
+        """Return where the sample of an index comes from."""
+        crop, target = self._target(self._number(index))
+        centre = (np.asarray(target.bounds.begin) + np.asarray(target.bounds.end)) / 2
+        return Placed(crop=crop, where=PatchMap(centre=centre), class_name=None)
+
+    def _number(self, index: int) -> int:
         if not 0 <= index < len(self):
             raise IndexError(f"tile {index} of {len(self)}")
-        return self.tile(int(self._order[index]) if self._order is not None else index)
+        return int(self._order[index]) if self._order is not None else index
+
+    def _target(self, number: int) -> tuple[int, Grid]:
+        crop = int(np.searchsorted(self._ends, number, side="right"))
+        tile = self._tiles[crop][number - (int(self._ends[crop - 1]) if crop else 0)]
+        return crop, self.reader.lattice(crop).window(tile.begin, self.reader.patch.target.shape)
 
     @property
     def tile_counts(self) -> tuple[int, ...]:
@@ -56,9 +73,7 @@ class ValidationPatches:
 
     def tile(self, number: int) -> Sample:
         """Return a tile by its number, crop after crop, whatever the order."""
-        crop = int(np.searchsorted(self._ends, number, side="right"))
-        tile = self._tiles[crop][number - (int(self._ends[crop - 1]) if crop else 0)]
-        target = self.reader.lattice(crop).window(tile.begin, self.reader.patch.target.shape)
+        crop, target = self._target(number)
         sample = self.reader.read(crop, target)
         if self.values:
             shapes = self.shapes()
