@@ -8,19 +8,16 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from lightning_fabric import Fabric
-
-from csc_data.errors import ProblemsError
 from csc_data.experiment import is_being_read
-from csc_data.loader import Dataloaders, TrainingPatches, get_dataloader
-from csc_data.loader.value_transforms import find_unstored_change
-from csc_data.settings import Settings, load_settings
+from csc_data.loader import Dataloaders, TrainingPatches
+from csc_data.settings import Settings
 from csc_train.checkpoints import checkpoint_path, list_checkpoints
 from csc_train.devices import make_fabric
 from csc_train.epochs import EpochLoop
+from csc_train.loaders import make_loaders
 from csc_train.logbook import Logbook
 from csc_train.losses import KnownVoxelLoss, positive_weights
-from csc_train.network import WeightAverage, build_network, target_array_info
+from csc_train.network import WeightAverage, build_network
 from csc_train.optimisation import StepSizes, build_optimizer
 from csc_train.randomness import seed_generators
 from csc_train.results import EpochRecord, TrainCallback, TrainProgress, TrainResult
@@ -78,7 +75,7 @@ def train(
     )
     seed_generators(options.random_seed)  # before the network is built: its weights are drawn
     network = build_network(options)
-    loaders = make_loaders(options, settings, fabric)
+    loaders = make_loaders(options, settings, rank=fabric.global_rank, world_size=fabric.world_size)
     average = WeightAverage(network, options.ema) if options.ema else None
     optimizer = build_optimizer(options, network)
     state = RunState(network=network, optimizer=optimizer, step_sizes=StepSizes(options, optimizer), average=average)
@@ -106,51 +103,6 @@ def train(
     finally:
         logbook.close()
     return _result(options, state, records, written, resumed_from, time.perf_counter() - started)
-
-
-def make_loaders(options: TrainSettings, settings: Settings | None, fabric: Fabric) -> Dataloaders:
-    """Return the loaders of an experiment, for this process."""
-    _check_that_prediction_can_repeat(options)
-    datasplit = options.datasplit_path or (settings or load_settings()).path("datasplit")
-    return get_dataloader(
-        datasplit,
-        options.classes,
-        batch_size=options.batch_size,
-        input_array_info=options.input_array_info,
-        target_array_info=target_array_info(options),
-        spatial_transforms=options.spatial_transforms,
-        intensity_transforms=options.intensity_transforms,
-        train_raw_value_transforms=options.train_raw_value_transforms,
-        val_raw_value_transforms=options.val_raw_value_transforms,
-        target_value_transforms=options.target_value_transforms,
-        iterations_per_epoch=options.iterations_per_epoch,
-        weighted_sampler=options.weighted_sampler,
-        foreground_share=options.foreground_share,
-        use_mutual_exclusion=options.use_mutual_exclusion,
-        raw_range=options.raw_range,
-        validation_batch_limit=options.validation_batch_limit,
-        random_validation=options.random_validation or options.validation_time_limit is not None,
-        random_seed=options.random_seed,
-        rank=fabric.global_rank,
-        world_size=fabric.world_size,
-        num_workers=options.num_workers,
-        cache_bytes=options.cache_bytes,
-    )
-
-
-def _check_that_prediction_can_repeat(options: TrainSettings) -> None:
-    """Refuse value transforms of raw that prediction, which applies ``raw_range`` alone, would leave out."""
-    problems = [
-        find_unstored_change(transform, options.raw_range, where=where, may_be_random=may_be_random)
-        for where, transform, may_be_random in (
-            ("train_raw_value_transforms", options.train_raw_value_transforms, True),
-            ("val_raw_value_transforms", options.val_raw_value_transforms, False),
-        )
-        if transform is not None
-    ]
-    found = [problem for problem in problems if problem is not None]
-    if found:
-        raise ProblemsError("experiment", found)
 
 
 def _make_criterion(options: TrainSettings, loaders: Dataloaders) -> KnownVoxelLoss:
