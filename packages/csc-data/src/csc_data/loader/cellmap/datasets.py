@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,8 @@ class CropsDataset(CellMapMultiDataset):  # type: ignore[misc]
     @property
     def class_counts(self) -> dict[str, dict[str, int]]:
         """Voxels of each class over all crops, see `CropDataset.class_counts`."""
-        of_crops = [crop.class_counts for crop in self.datasets]
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            of_crops = list(pool.map(lambda crop: crop.class_counts, self.datasets))
         return {
             kind: {name: sum(counts[kind][name] for counts in of_crops) for name in self.classes}
             for kind in ("totals", "totals_total")
