@@ -300,8 +300,12 @@ def run(folder: Path, part: str, work: str, *arguments: str, repeats: int = 2, *
         # The server of the tests must not be asked for through a proxy; threads would blur whose time it is.
         threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "NO_PROXY": "127.0.0.1"}
         command = [sys.executable, "-W", "ignore", __file__, "--data", str(folder), "--part", part, work, *arguments]
-        variables = {**os.environ, **threads, **environment, "BENCHMARK_STARTED": str(time.time())}
-        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+        with (
+            tempfile.TemporaryDirectory() as cache
+        ):  # counts of classes are kept in the user's cache: not from run to run
+            own = {"XDG_CACHE_HOME": cache, "BENCHMARK_STARTED": str(time.time())}
+            variables = {**os.environ, **threads, **own, **environment}
+            done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"{part} {work} failed:\n{done.stderr}")
         results.append(Result(**json.loads(done.stdout.splitlines()[-1])))
