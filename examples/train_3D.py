@@ -22,6 +22,19 @@ precision = "bf16-mixed"
 num_workers = 8
 use_mutual_exclusion = True
 
+# What is done to samples: turned in every direction, a little larger or smaller, brighter or darker
+spatial_transforms = {
+    "mirror": {"axes": {"x": 0.5, "y": 0.5, "z": 0.5}},
+    "transpose": {"axes": ["x", "y", "z"]},
+    "rotate": {"axes": {"x": [-180, 180], "y": [-180, 180], "z": [-180, 180]}},
+    "scale": {"axes": {"x": [0.9, 1.1], "y": [0.9, 1.1], "z": [0.9, 1.1]}},
+}
+intensity_transforms = {
+    "gamma": {"probability": 0.3},
+    "brightness": {"probability": 0.3},
+    "gaussian_noise": {"probability": 0.2},
+}
+
 # From probabilities to masks and instances
 threshold = {"nuc": 0.5, "mito": 0.6}
 min_size_nm3 = {"mito": 1e6, "ld": 1e5}
