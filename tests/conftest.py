@@ -47,7 +47,7 @@ def csc_environment(tmp_path_factory) -> dict[str, str]:
         "PATH": scripts + os.pathsep + environment.get("PATH", ""),
         "HOME": str(home),
         "XDG_CONFIG_HOME": str(home / "config"),
-        "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
+        "XDG_CACHE_HOME": str(home / "cache"),
     }
 
 
