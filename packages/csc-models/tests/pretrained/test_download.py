@@ -146,7 +146,13 @@ class TestAnswers:
             with pytest.raises(DownloadError, match=f"{address}.*without a connection.*weights.pth"):
                 download(url=address, attempts=2)
 
-    def test_unknown_host_is_said_at_once(self, download):
+    def test_unknown_host_is_said_at_once(self, download, monkeypatch):
+        def find_nobody(*_arguments, **_options):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr(socket, "getaddrinfo", find_nobody)
         with pytest.raises(DownloadError, match=r"no-such-host\.invalid/w: its host is not found"):
             download(url="https://no-such-host.invalid/w", pause_s=60.0)
 
