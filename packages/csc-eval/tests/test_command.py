@@ -83,10 +83,10 @@ def test_wrong_use_exits_with_2(run):
 
 
 def test_wrong_values_are_one_line(case, run, monkeypatch):
-    for arguments in (["--rules", "leader"], ["--memory", "lots"], ["--metrics", "jaccard"]):
-        result = run(evaluate, "-s", case[0], "-t", case[1], *arguments)
-        assert result.exit_code == 1
-        assert result.stderr.count("\n") == 1
+    result = run(evaluate, "-s", case[0], "-t", case[1], "--memory", "lots")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
     monkeypatch.setenv("FINAL_INSTANCE_RATIO_CUTOFF", "few")
     assert "FINAL_INSTANCE_RATIO_CUTOFF" in run(evaluate, "-s", case[0], "-t", case[1]).stderr
 
@@ -165,3 +165,19 @@ def test_a_bad_csv_is_one_line(text, run, tmp_path):
     (tmp_path / "batch.csv").write_text(text)
     result = run(batch_eval, "-c", tmp_path / "batch.csv", "-t", tmp_path)
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--rules", "nope"], 2, "there are no rules 'nope'"),
+        (["--rules", "pq", "--rules", "leaderboard"], 2, "did you mean 'leaderboard-2026-06'"),
+        (["--metrics", "ap,nope"], 2, "there are no metrics nope"),
+        (["-ic", "cel"], 1, "did you mean 'cell'"),
+    ],
+)
+def test_names_that_do_not_exist_are_refused_before_anything_is_scored(case, run, arguments, code, words):
+    result = run(evaluate, "-s", case[0], "-t", case[1], *arguments)
+    assert result.exit_code == code, result.output
+    assert words in result.output
+    assert "score" not in result.stdout

@@ -28,14 +28,49 @@ def _dashed(argument: str) -> str:
     return name.replace("_", "-") + equals + value
 
 
+def _check_rules(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse rules that do not exist as wrong use."""
+    from csc_data.errors import CscError
+    from csc_eval.rules import get_rules
+
+    for name in ",".join(value).split(","):
+        try:
+            _ = get_rules(name.strip()) if name.strip() else None
+        except CscError as error:
+            raise click.BadParameter(str(error), ctx, param) from error
+    return value
+
+
+def _check_metrics(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Refuse metrics that do not exist as wrong use."""
+    from csc_data.errors import CscError
+    from csc_eval.metrics import parse_metrics
+
+    names = [name.strip() for name in (value or "").split(",") if name.strip()]
+    if names and names != ["all"]:
+        try:
+            parse_metrics(names, instance=True)
+        except CscError as error:
+            raise click.BadParameter(str(error), ctx, param) from error
+    return value
+
+
 _CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 _SCORING_OPTIONS = (
     click.option("-t", "--truth-path", "truth", metavar="PATH", help="Truth  [{data}/ground_truth.zarr]"),
     click.option("-ic", "--instance-classes", metavar="A,B", help="Classes to score as instances  [the challenge's]"),
     click.option("--data", metavar="DIR", help="The data folder  [your settings]"),
-    click.option("--rules", multiple=True, metavar="NAME", help="leaderboard-2026-06, definition-2026-06, pq"),
-    click.option("--metrics", metavar="A,B", help="Further metrics, like ap,vi_split, or `all`"),
+    click.option(
+        "--rules",
+        multiple=True,
+        callback=_check_rules,
+        metavar="NAME",
+        help="leaderboard-2026-06, definition-2026-06, pq",
+    ),
+    click.option(
+        "--metrics", callback=_check_metrics, metavar="A,B", help="Further metrics, like ap,vi_split, or `all`"
+    ),
     click.option("--memory", metavar="SIZE", help="What the run may take, like 8GB  [what is free]"),
 )  # fmt: skip
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from csc_data.challenge import UnknownClassError, label_classes
 from csc_data.errors import InvalidArgumentError
 from csc_eval._version import VERSION
 from csc_eval.aggregate import combine_scores
@@ -62,7 +63,8 @@ def find_contents(
     Raises
     ------
     InvalidArgumentError
-        If the truth has no crops, or the submission none of them.
+        If the truth has no crops, or the submission none of them, or a class to score as instances is neither
+        one of the challenge nor in the truth.
     """
     truth_crops = {crop: _label_names(truth, crop) for crop in truth.folders("")}
     truth_crops = {crop: names for crop, names in truth_crops.items() if names}
@@ -73,6 +75,10 @@ def find_contents(
         )
     places = match_crops(submission, truth, truth_crops)
     instance_set = None if instance_classes is None else frozenset(instance_classes)
+    annotated = {name for names in truth_crops.values() for name in names}
+    for name in sorted(instance_set or ()):
+        if name not in annotated and name not in label_classes():
+            raise UnknownClassError(name)
     tasks: list[LabelTask] = []
     masks, ignored = {}, []
     for crop, names in truth_crops.items():
