@@ -19,13 +19,14 @@ from typing import Any
 import numpy as np
 
 from csc_data.arrays import open_array
+from csc_data.blocks import BlockGrid, align_block_shape
 from csc_data.encoding import Encoding, read_annotation, read_encoding
 from csc_data.errors import CscError, UnreadableDataError
 from csc_data.file_trees import FileTree, LocalTree
 from csc_data.geometry import Triple
 from csc_data.volumes import open_volume
 
-_SLAB_VOXELS = 1 << 24
+_BLOCK_SHAPE = (256, 256, 256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,14 +134,13 @@ def _count(
 
 
 def _count_stored(path: str, array: Any, group: Encoding | None) -> int:
-    """Count the voxels of an array, some planes at a time: annotations of 1000^3 voxels must not be loaded whole."""
+    """Count the voxels of an array, block by block: annotations of 1000^3 voxels must not be loaded whole."""
     encoding = read_encoding(dict(array.attrs)) or group or Encoding()
-    planes = math.ceil(_SLAB_VOXELS / max(1, math.prod(array.shape[1:])))
-    step = math.ceil(planes / array.chunks[0]) * array.chunks[0]
+    blocks = BlockGrid(shape=array.shape, block_shape=align_block_shape(_BLOCK_SHAPE, array.chunks))
     count = 0
-    for start in range(0, array.shape[0], step):
+    for block in blocks:
         try:
-            values = np.asarray(array[start : start + step])
+            values = np.asarray(array[block.write])
         except (RuntimeError, ValueError, OSError) as error:  # what numcodecs and stores raise for bad chunks
             raise UnreadableDataError(f"{path}: a chunk cannot be read: {error}") from error
         count += encoding.count_present(values)
