@@ -4,7 +4,9 @@ import copy
 import itertools
 import re
 import shutil
+import sysconfig
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -221,6 +223,7 @@ class TestCompilers:
 
     @pytest.mark.slow
     @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="there is no C++ compiler")
+    @pytest.mark.skipif(not Path(sysconfig.get_path("include"), "Python.h").exists(), reason="there are no headers")
     def test_compile_with_inductor(self, tmp_path, monkeypatch):
         """One network, since each takes long."""
         monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
