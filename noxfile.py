@@ -18,7 +18,8 @@ ROOT = Path(__file__).parent
 PACKAGES = ("csc-data", "csc-models", "csc-eval", "csc-train", "csc-submit", "csc-cli")
 TORCH_FREE = ("csc-data", "csc-eval", "csc-submit")
 # Two workers on the small machines of CI; more would fight over torch's threads.
-PYTEST = ("-q", "-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
+# Hypothesis' own profile for CI: a busy machine misses no deadline, and a failure is there again the next time.
+PYTEST = ("-q", "-n", "auto", "--maxprocesses", "4", "--dist", "worksteal", "--hypothesis-profile", "ci")
 # onnxruntime tells its maker of its use unless it is told not to.
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "ORT_DISABLE_TELEMETRY": "1"}
 # The platforms that hatch_build.py of csc-eval compiles for.
