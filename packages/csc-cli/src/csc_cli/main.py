@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, str] = {
     "fetch-data": "csc_cli.commands.fetch_data:fetch_data",
     "make-datasplit": "csc_cli.commands.make_datasplit:make_datasplit",
     "get-counts": "csc_cli.commands.get_counts:get_counts",
+    "data-preview": "csc_cli.commands.data_preview:data_preview",
     "train": "csc_cli.commands.train:train",
     "predict": "csc_cli.commands.predict:predict",
     "process": "csc_cli.commands.process:process",

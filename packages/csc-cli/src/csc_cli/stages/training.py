@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ def train_model(config: str, settings: Settings, **overrides: Any) -> TrainResul
     """Train as an experiment file says; options that are None leave the file's value."""
     from csc_train import train
 
-    with epoch_reporter() as report:
+    with first_batches(), epoch_reporter() as report:
         result = train(config, settings=settings, progress=report, **overrides)
     if result.resumed_from and not result.records:
         say(f"nothing to do: {result.resumed_from} is of the last epoch")
@@ -29,6 +30,25 @@ def train_model(config: str, settings: Settings, **overrides: Any) -> TrainResul
         say(f"trained {count} in {result.seconds:.0f} s; checkpoint {result.latest_checkpoint}{best}")
         say(f"next: csc predict {config}")
     return result
+
+
+@contextmanager
+def first_batches() -> Iterator[None]:
+    """Print what the loader logs of its first batches: how much of each class is known and present in them."""
+    logger = logging.getLogger("csc_data.loader.patch_loader")
+    handler, level = _SayingHandler(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+class _SayingHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())
 
 
 @contextmanager

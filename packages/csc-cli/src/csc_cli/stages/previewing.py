@@ -1,0 +1,80 @@
+"""Drawing samples, and telling where they lie."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from csc_cli.console import plural, say, table
+
+if TYPE_CHECKING:
+    from csc_data.loader import TrainingPatches, ValidationPatches
+    from csc_data.loader.preview import PreviewSample
+    from csc_data.settings import Settings
+
+_MOST_CLASSES = 6
+
+
+def preview_samples(
+    config: str, settings: Settings, *, output: str, count: int, seed: int | None, validation: bool
+) -> None:
+    """Draw samples of an experiment, and say where each lies and what is in it."""
+    from csc_data.errors import MissingDataError
+    from csc_data.loader.preview import draw_preview
+    from csc_train.loaders import make_loaders
+    from csc_train.settings import read_train_settings
+
+    # In a random order, fixed by the seed, a few tiles are of all crops.
+    options = read_train_settings(config, random_seed=seed, random_validation=validation or None, num_workers=0)
+    loaders = make_loaders(options, settings)
+    loader = loaders.validation if validation else loaders.train
+    if loader is None:
+        raise MissingDataError("the datasplit has no validation crop with any of the classes; leave --validation out")
+    samples = draw_preview(loader.patches, output, count=count)
+    headers = ("sample", "crop", "z (nm)", "y", "x", "for", "present", "unknown")
+    say(table(headers, [_row(sample) for sample in samples], indent=""))
+    links = [_link(sample, loader.patches, settings) for sample in samples]
+    for sample, link in zip(samples, links, strict=True):
+        if link:
+            say(f"sample {sample.number}: {link}")
+    if None in links:
+        say("links to a viewer need data that a browser can reach, of a bucket or a web server; this is on disk")
+    crops = len({sample.crop_index for sample in samples})
+    say(f"wrote {output}: {plural(len(samples), 'sample')} of {plural(crops, 'crop')}")
+    say(f"next: look at it, then csc train {config}")
+
+
+def _row(sample: PreviewSample) -> tuple[object, ...]:
+    z, y, x = (f"{p:.0f}" for p in sample.shown_nm)
+    return sample.number, sample.crop, z, y, x, sample.class_name or "-", _present(sample), _unknown(sample)
+
+
+def _present(sample: PreviewSample) -> str:
+    """Say how much of each class is there, the most first."""
+    found = sorted(((share, name) for name, share in sample.present.items() if share > 0), reverse=True)
+    words = [f"{name} {share:.1%}" for share, name in found[:_MOST_CLASSES]]
+    if len(found) > _MOST_CLASSES:
+        words.append(f"and {len(found) - _MOST_CLASSES} more")
+    return ", ".join(words) or "nothing"
+
+
+def _unknown(sample: PreviewSample) -> str:
+    """Say how much nobody knows; classes of which it is as much together."""
+    shares = {name: f"{1 - share:.1%}" for name, share in sample.known.items()}
+    (common, _), *others = Counter(shares.values()).most_common()
+    words = [f"{', '.join(n for n, s in shares.items() if s == share)} {share}" for share, _ in others]
+    return "; ".join([*words, f"others {common}" if words else common])
+
+
+def _link(sample: PreviewSample, patches: TrainingPatches | ValidationPatches, settings: Settings) -> str | None:
+    from csc_cli.stages.viewer_links import viewer_link
+
+    crop = patches.reader.crops[sample.crop_index]
+    labels = {}
+    for name in patches.reader.classes:
+        volumes = crop.labels.get(name, ())
+        for volume in volumes:
+            part = volume.path.rstrip("/").rpartition("/")[2]
+            labels[name if len(volumes) == 1 else f"{name}: {part}"] = volume.path
+    extent = patches.reader.patch.input.extent
+    return viewer_link(crop.raw.path, labels, sample.shown_nm, extent, endpoint=settings.endpoint)

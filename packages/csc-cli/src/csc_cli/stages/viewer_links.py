@@ -1,0 +1,79 @@
+"""Links that open a place of remote volumes in Neuroglancer.
+
+The state of the viewer stands in the link, as JSON: https://neuroglancer-docs.web.app/json/api/index.html
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+VIEWER = "https://neuroglancer-demo.appspot.com"
+
+_WINDOW_PIXELS = 400  # width of one of the four views on a common screen
+_SAFE = "~@#$&()*!+=:;,.?/'"  # what Neuroglancer itself leaves unquoted
+
+
+def viewer_link(
+    raw: str,
+    labels: Mapping[str, str],
+    position_nm: Sequence[float],
+    extent_nm: Sequence[float],
+    *,
+    endpoint: str | None = None,
+) -> str | None:
+    """Return the link to a place, or None where a browser cannot reach raw.
+
+    Parameters
+    ----------
+    raw : str
+        Path or URL of the volume.
+    labels : mapping
+        Name of a layer to path or URL; those that a browser cannot reach are left out.
+    position_nm, extent_nm : sequence of float
+        What is to be in the middle, and how much around it is to be seen; z, y, x.
+    endpoint : str, optional
+        Address of the S3 service, where it is not Amazon's.
+    """
+    source = viewer_source(raw, endpoint=endpoint)
+    if source is None:
+        return None
+    layers: list[dict[str, Any]] = [{"type": "image", "source": source, "name": "raw"}]
+    for name, path in labels.items():
+        label_source = viewer_source(path, endpoint=endpoint)
+        if label_source is not None:
+            layers.append({"type": "segmentation", "source": label_source, "name": name})
+    z, y, x = (round(p, 1) for p in position_nm)
+    state = {
+        "dimensions": {axis: [1e-9, "m"] for axis in "xyz"},
+        "position": [x, y, z],
+        "crossSectionScale": round(max(extent_nm) / _WINDOW_PIXELS, 3),
+        "layers": layers,
+        "layout": "4panel",
+    }
+    return f"{VIEWER}/#!{quote(json.dumps(state, separators=(',', ':')), safe=_SAFE)}"
+
+
+def viewer_source(path: str, *, endpoint: str | None = None) -> str | None:
+    """Return what Neuroglancer calls a volume, or None where a browser cannot reach it.
+
+    >>> viewer_source("s3://bucket/x.zarr/recon-1/em/raw")
+    'zarr://s3://bucket/x.zarr/recon-1/em/raw'
+    >>> viewer_source("data/x.zarr/recon-1/em/raw") is None
+    True
+    """
+    protocol, found, rest = path.partition("://")
+    if not found or "::" in path:
+        return None
+    rest = rest.rstrip("/")
+    if protocol in ("s3", "s3a"):
+        place = f"{endpoint.rstrip('/')}/{rest}" if endpoint else f"s3://{rest}"
+    elif protocol in ("gs", "gcs"):
+        place = f"gs://{rest}"
+    elif protocol in ("http", "https"):
+        place = f"{protocol}://{rest}"
+    else:
+        return None
+    return f"{'n5' if '.n5' in rest and '.zarr' not in rest else 'zarr'}://{place}"
