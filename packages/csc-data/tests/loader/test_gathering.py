@@ -274,6 +274,25 @@ def test_what_is_held_stays_below_its_bound():
     assert small.held_bytes == 0
 
 
+@pytest.mark.parametrize("seed", range(12))
+def test_what_is_held_changes_no_bit(seed):
+    """Read in parts or from the whole, at any pose, also at the faces of the volume."""
+    rng = np.random.default_rng(seed)
+    grid, raw = ramp((40, 44, 36))
+    labels = rng.integers(0, 2, raw.shape, dtype=np.uint8)
+    linear = Rotation.from_euler("zyx", rng.uniform(-180, 180, 3), degrees=True).as_matrix() * rng.uniform(0.8, 1.2)
+    centre = rng.uniform(0, 1, 3) * np.asarray(grid.bounds.end)
+    held = reader_of(grid, raw, labels, shape=(16, 20, 24), regions=RegionCache(1 << 28))
+    for _ in range(12):
+        held.sample(0, PatchMap(centre=centre))
+    assert held.regions.held_bytes > 0
+    parts = reader_of(grid, raw, labels, shape=(16, 20, 24), regions=RegionCache(0))
+    where = PatchMap(centre=centre, linear=linear)
+    one, other = held.sample(0, where), parts.sample(0, where)
+    np.testing.assert_array_equal(one["input"], other["input"])
+    np.testing.assert_array_equal(one["output"], other["output"])
+
+
 def test_codes_of_a_lattice_are_unknown_outside():
     grid, raw = ramp()
     labels = reader_of(grid, raw).sources(0)[1]

@@ -23,6 +23,9 @@ _MOST_ROWS = 1 << 22
 ReadCodes = Callable[[Grid], Codes]
 """Gives the codes, shape (C, z, y, x), of a lattice."""
 
+ReadClass = Callable[[int, Grid], Codes]
+"""Gives where one class is present, shape (z, y, x), on a lattice."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassCounts:
@@ -81,16 +84,16 @@ def count_crop(read: ReadCodes, lattice: Grid) -> CropCounts:
     )
 
 
-def find_voxel(read: ReadCodes, counts: CropCounts, channel: int, number: int) -> Position:
+def find_voxel(read: ReadClass, counts: CropCounts, channel: int, number: int) -> Position:
     """Return the position of the k-th present voxel of a class in the crop's lattice, z slowest."""
     z, number = _find_in(counts.present[channel], number)
     _, height, width = counts.lattice.shape
     if counts.rows is None:
-        codes = read(counts.lattice.window((z, 0, 0), (1, height, width)))[channel, 0]
+        codes = read(channel, counts.lattice.window((z, 0, 0), (1, height, width)))[0]
         y, x = divmod(int(np.flatnonzero(codes == PRESENT)[number]), width)
         return z, y, x
     y, number = _find_in(counts.rows[channel, z], number)
-    codes = read(counts.lattice.window((z, y, 0), (1, 1, width)))[channel, 0, 0]
+    codes = read(channel, counts.lattice.window((z, y, 0), (1, 1, width)))[0, 0]
     return z, y, int(np.flatnonzero(codes == PRESENT)[number])
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from csc_data.challenge import label_classes
+from csc_data.chunk_cache import set_cache_bytes, shared_cache
 from csc_data.datasplit import SplitRow, Usage, read_datasplit
 from csc_data.errors import InvalidArgumentError, MissingDataError, Problem, ProblemsError
 from csc_data.loader.annotations import AnnotatedCrop, open_crop
@@ -141,6 +142,8 @@ def get_dataloader(
     _warn_of_unstored(train_values, raw_range, "train_raw_value_transforms")
     _warn_of_unstored(validation_values, raw_range, "val_raw_value_transforms")
     cache, regions = VolumeCache(cache_bytes), RegionCache(cache_bytes)
+    # What is held as regions is not held as chunks, too; those serve what is too large, and first looks.
+    set_cache_bytes(min(shared_cache().max_bytes, cache_bytes // 4))
 
     def reader(usage: Usage, crops: Sequence[AnnotatedCrop]) -> PatchReader:
         if not crops:

@@ -18,9 +18,10 @@ from csc_data.loader.compilation import FAST, compiled
 _TO_CUT_OFF = 0.5 + TOLERANCE
 
 # Voxels that are kept away from the ends of a box, so that no rounding leads beyond them.
-_MARGIN = 1e-6
+_MARGIN = 1e-5
 
-# Within rows coordinates are whole numbers of 2^-32 voxels: exact steps, and whole and fraction by shifting.
+# Within rows coordinates are whole numbers of 2^-32 voxels: exact steps, whole and fraction by shifting, the same to
+# the last bit whichever box of the volume is at hand. What happens to be held in memory must not change a sample.
 _ONE = 4294967296.0
 _FRACTION = np.float32(1 / 65536)
 
@@ -120,21 +121,21 @@ def gather_linear(
     s0, s1, s2 = np.int64(m[0, 2] * _ONE), np.int64(m[1, 2] * _ONE), np.int64(m[2, 2] * _ONE)
     for z in range(out.shape[0]):
         for y in range(out.shape[1]):
-            c0 = m[0, 0] * z + m[0, 1] * y + t[0] - begin[0]
-            c1 = m[1, 0] * z + m[1, 1] * y + t[1] - begin[1]
-            c2 = m[2, 0] * z + m[2, 1] * y + t[2] - begin[2]
+            c0 = m[0, 0] * z + m[0, 1] * y + t[0]
+            c1 = m[1, 0] * z + m[1, 1] * y + t[1]
+            c2 = m[2, 0] * z + m[2, 1] * y + t[2]
             first, last = 0.0, float(out.shape[2])
             if displaced:
                 _displace_row(displacement, place, z, y, row)
                 last = 0.0
-            first, last = _clip_to_interior(first, last, c0, m[0, 2], source.shape[0] - 1.0)
-            first, last = _clip_to_interior(first, last, c1, m[1, 2], source.shape[1] - 1.0)
-            first, last = _clip_to_interior(first, last, c2, m[2, 2], source.shape[2] - 1.0)
+            first, last = _clip_to_interior(first, last, c0 - begin[0], m[0, 2], source.shape[0] - 1.0)
+            first, last = _clip_to_interior(first, last, c1 - begin[1], m[1, 2], source.shape[1] - 1.0)
+            first, last = _clip_to_interior(first, last, c2 - begin[2], m[2, 2], source.shape[2] - 1.0)
             inner = min(int(np.ceil(first)), out.shape[2])
             end = max(inner, min(int(np.floor(last)), out.shape[2]))
-            u0 = np.int64((c0 + m[0, 2] * inner) * _ONE)
-            u1 = np.int64((c1 + m[1, 2] * inner) * _ONE)
-            u2 = np.int64((c2 + m[2, 2] * inner) * _ONE)
+            u0 = np.int64(c0 * _ONE) + inner * s0 - (begin[0] << 32)
+            u1 = np.int64(c1 * _ONE) + inner * s1 - (begin[1] << 32)
+            u2 = np.int64(c2 * _ONE) + inner * s2 - (begin[2] << 32)
             for x in range(inner, end):
                 # Unsigned, as numba would ask of each signed index whether it counts from the end.
                 k = np.uintp((u0 >> 32) * plane + (u1 >> 32) * line + (u2 >> 32))
@@ -154,18 +155,19 @@ def gather_linear(
             for x in range(out.shape[2]):
                 if inner <= x < end:
                     continue
-                e0, e1, e2 = c0 + m[0, 2] * x + begin[0], c1 + m[1, 2] * x + begin[1], c2 + m[2, 2] * x + begin[2]
+                e0, e1, e2 = c0 + m[0, 2] * x, c1 + m[1, 2] * x, c2 + m[2, 2] * x
                 if displaced:
                     e0, e1, e2 = e0 + row[0, x], e1 + row[1, x], e2 + row[2, x]
-                # Clipped as well, for rounding at the ends of the box.
-                e0 = min(max(_reflect(e0, size[0]) - begin[0], 0.0), source.shape[0] - 1.0)
-                e1 = min(max(_reflect(e1, size[1]) - begin[1], 0.0), source.shape[1] - 1.0)
-                e2 = min(max(_reflect(e2, size[2]) - begin[2], 0.0), source.shape[2] - 1.0)
-                l0, l1, l2 = int(e0), int(e1), int(e2)
+                e0, e1, e2 = _reflect(e0, size[0]), _reflect(e1, size[1]), _reflect(e2, size[2])
+                i0, i1, i2 = int(e0), int(e1), int(e2)
+                w0, w1, w2 = np.float32(e0 - i0), np.float32(e1 - i1), np.float32(e2 - i2)
+                # Clipped, for rounding at the ends of the box.
+                l0 = min(max(i0 - begin[0], 0), source.shape[0] - 1)
+                l1 = min(max(i1 - begin[1], 0), source.shape[1] - 1)
+                l2 = min(max(i2 - begin[2], 0), source.shape[2] - 1)
                 h0 = min(l0 + 1, source.shape[0] - 1)
                 h1 = min(l1 + 1, source.shape[1] - 1)
                 h2 = min(l2 + 1, source.shape[2] - 1)
-                w0, w1, w2 = np.float32(e0 - l0), np.float32(e1 - l1), np.float32(e2 - l2)
                 a, b = np.float32(source[l0, l1, l2]), np.float32(source[l0, h1, l2])
                 near = a + (np.float32(source[l0, l1, h2]) - a) * w2
                 near += (b + (np.float32(source[l0, h1, h2]) - b) * w2 - near) * w1
@@ -209,22 +211,22 @@ def gather_nearest(
     s0, s1, s2 = np.int64(m[0, 2] * _ONE), np.int64(m[1, 2] * _ONE), np.int64(m[2, 2] * _ONE)
     for z in range(out.shape[1]):
         for y in range(out.shape[2]):
-            c0 = m[0, 0] * z + m[0, 1] * y + t[0] - begin[0] + _TO_CUT_OFF
-            c1 = m[1, 0] * z + m[1, 1] * y + t[1] - begin[1] + _TO_CUT_OFF
-            c2 = m[2, 0] * z + m[2, 1] * y + t[2] - begin[2] + _TO_CUT_OFF
+            c0 = m[0, 0] * z + m[0, 1] * y + t[0] + _TO_CUT_OFF
+            c1 = m[1, 0] * z + m[1, 1] * y + t[1] + _TO_CUT_OFF
+            c2 = m[2, 0] * z + m[2, 1] * y + t[2] + _TO_CUT_OFF
             if displaced:
                 _displace_row(displacement, place, z, y, moved)
                 inner = end = 0
             else:
                 first, last = 0.0, float(out.shape[3])
-                first, last = _clip_to_interior(first, last, c0, m[0, 2], n0)
-                first, last = _clip_to_interior(first, last, c1, m[1, 2], n1)
-                first, last = _clip_to_interior(first, last, c2, m[2, 2], n2)
+                first, last = _clip_to_interior(first, last, c0 - begin[0], m[0, 2], n0)
+                first, last = _clip_to_interior(first, last, c1 - begin[1], m[1, 2], n1)
+                first, last = _clip_to_interior(first, last, c2 - begin[2], m[2, 2], n2)
                 inner = min(int(np.ceil(first)), out.shape[3])
-                end = max(inner, min(int(np.floor(last)), out.shape[2]))
-            u0 = np.int64((c0 + m[0, 2] * inner) * _ONE)
-            u1 = np.int64((c1 + m[1, 2] * inner) * _ONE)
-            u2 = np.int64((c2 + m[2, 2] * inner) * _ONE)
+                end = max(inner, min(int(np.floor(last)), out.shape[3]))
+            u0 = np.int64(c0 * _ONE) + inner * s0 - (begin[0] << 32)
+            u1 = np.int64(c1 * _ONE) + inner * s1 - (begin[1] << 32)
+            u2 = np.int64(c2 * _ONE) + inner * s2 - (begin[2] << 32)
             for x in range(inner, end):
                 row[x] = flat[np.uintp(((u0 >> 32) * n1 + (u1 >> 32)) * n2 + (u2 >> 32))]
                 u0, u1, u2 = u0 + s0, u1 + s1, u2 + s2
@@ -234,8 +236,11 @@ def gather_nearest(
                 e0, e1, e2 = c0 + m[0, 2] * x, c1 + m[1, 2] * x, c2 + m[2, 2] * x
                 if displaced:
                     e0, e1, e2 = e0 + moved[0, x], e1 + moved[1, x], e2 + moved[2, x]
-                if e0 >= 0 and e1 >= 0 and e2 >= 0 and e0 < n0 and e1 < n1 and e2 < n2:
-                    row[x] = flat[np.uintp((int(e0) * n1 + int(e1)) * n2 + int(e2))]
+                i0 = int(np.floor(e0)) - begin[0]
+                i1 = int(np.floor(e1)) - begin[1]
+                i2 = int(np.floor(e2)) - begin[2]
+                if 0 <= i0 < n0 and 0 <= i1 < n1 and 0 <= i2 < n2:
+                    row[x] = flat[np.uintp((i0 * n1 + i1) * n2 + i2)]
                 else:
                     row[x] = unknown
             for channel in range(out.shape[0]):
@@ -259,18 +264,20 @@ def gather_stored(
     moved = np.zeros((3, out.shape[2]), dtype=np.float32)
     for z in range(out.shape[0]):
         for y in range(out.shape[1]):
-            c0 = m[0, 0] * z + m[0, 1] * y + t[0] - begin[0] + _TO_CUT_OFF
-            c1 = m[1, 0] * z + m[1, 1] * y + t[1] - begin[1] + _TO_CUT_OFF
-            c2 = m[2, 0] * z + m[2, 1] * y + t[2] - begin[2] + _TO_CUT_OFF
+            c0 = m[0, 0] * z + m[0, 1] * y + t[0] + _TO_CUT_OFF
+            c1 = m[1, 0] * z + m[1, 1] * y + t[1] + _TO_CUT_OFF
+            c2 = m[2, 0] * z + m[2, 1] * y + t[2] + _TO_CUT_OFF
             if displaced:
                 _displace_row(displacement, place, z, y, moved)
             for x in range(out.shape[2]):
                 e0, e1, e2 = c0 + m[0, 2] * x, c1 + m[1, 2] * x, c2 + m[2, 2] * x
                 if displaced:
                     e0, e1, e2 = e0 + moved[0, x], e1 + moved[1, x], e2 + moved[2, x]
-                inside = e0 >= 0 and e1 >= 0 and e2 >= 0
-                if inside and e0 < source.shape[0] and e1 < source.shape[1] and e2 < source.shape[2]:
-                    out[z, y, x] = source[int(e0), int(e1), int(e2)]
+                i0 = int(np.floor(e0)) - begin[0]
+                i1 = int(np.floor(e1)) - begin[1]
+                i2 = int(np.floor(e2)) - begin[2]
+                if 0 <= i0 < source.shape[0] and 0 <= i1 < source.shape[1] and 0 <= i2 < source.shape[2]:
+                    out[z, y, x] = source[i0, i1, i2]
                 else:
                     out[z, y, x] = 0
 
@@ -346,7 +353,7 @@ def merge_codes(
     """
     for index in range(packed.size):
         code = codes[index]
-        key = packed[index] * 3 + (2 if code > 1 else code)
+        key = np.uintp(packed[index]) * np.uintp(3) + np.uintp(2 if code > 1 else code)
         number = known[key]
         if number < 0:
             if found > 65534:

@@ -18,9 +18,8 @@ Index = npt.NDArray[np.int64]
 _LARGEST_SHARE = 2
 _READS_BEFORE = 6
 _COST_SHARE = 2
-_SMALL = 1 << 14
 
-DEFAULT_BYTES = 1 << 28
+DEFAULT_BYTES = 200_000_000
 
 
 class RegionCache:
@@ -114,20 +113,29 @@ class Region:
         self.itemsize = itemsize
         self._read = read
 
+    @property
+    def is_held(self) -> bool:
+        """Whether it is in memory."""
+        return self.cache.find(self) is not None
+
+    def whole(self, begin: Index, end: Index) -> Any:
+        """Return the whole region, if it is held or is now to be, for who needs a box of it; else None."""
+        if np.any(begin < self.begin) or np.any(end > self.end):
+            return None
+        held = self.cache.find(self)
+        if held is not None:
+            return held
+        size = int(np.prod(self.end - self.begin)) * self.itemsize
+        if not self.cache.can_hold(size):
+            return None
+        if not self.cache.is_due(self, int(np.prod(end - begin)) * self.itemsize, size):
+            return None
+        with passing_through():  # the region is held, so its chunks need not be
+            value = self._read(self.begin, self.end)
+        self.cache.keep(self, value, size)
+        return value
+
     def part(self, begin: Index, end: Index) -> tuple[Any, Index]:
         """Return what holds a box of the array, and where it begins."""
-        held = self.cache.find(self)
-        if held is not None and np.all(begin >= self.begin) and np.all(end <= self.end):
-            return held, self.begin
-        wanted = int(np.prod(end - begin)) * self.itemsize
-        whole = int(np.prod(self.end - self.begin)) * self.itemsize
-        inside = np.all(begin >= self.begin) and np.all(end <= self.end)
-        if not inside or not self.cache.can_hold(whole) or wanted < _SMALL:
-            # Chunks are held: for neighbours, for other visits, and a look at one row is followed by one at a patch.
-            return self._read(begin, end), begin
-        with passing_through():  # the region is held, or will soon be, so its chunks need not be
-            if not self.cache.is_due(self, wanted, whole):
-                return self._read(begin, end), begin
-            value = self._read(self.begin, self.end)
-        self.cache.keep(self, value, whole)
-        return value, self.begin
+        whole = self.whole(begin, end)
+        return (self._read(begin, end), begin) if whole is None else (whole, self.begin)

@@ -198,14 +198,15 @@ class LabelSource:
             if np.any(begin >= end):
                 out[...] = VALUES[UNKNOWN] if as_targets else UNKNOWN
                 return
-            packed, start = at.region.part(begin, end)
+            packed = at.region.whole(begin, end)
             if packed is not None:
+                start = at.region.begin
                 table = packed.values if as_targets else packed.codes
                 exact = on.steps_within(packed.numbers, start, rounded=True)
                 if exact is not None:
                     copy_labels(packed.numbers.reshape(-1), *exact, table, out)
-                    return
-                gather_nearest(packed.numbers, start, on.m, on.t, on.displacement, on.place, table, out)
+                else:
+                    gather_nearest(packed.numbers, start, on.m, on.t, on.displacement, on.place, table, out)
                 return
 
         def gather_one(volume: Volume) -> Codes:
@@ -237,11 +238,25 @@ class LabelSource:
 
     def read(self, grid: Grid) -> Codes:
         """Return the codes at the voxels of a lattice, shape (C, z, y, x)."""
-        array = ArrayInfo(shape=grid.shape, scale=grid.voxel_size)
-        bounds = grid.bounds
+        where, array = _upright(grid)
         codes = np.empty((len(self.classes), *grid.shape), dtype=np.uint8)
-        self.gather(PatchMap(centre=(np.asarray(bounds.begin) + np.asarray(bounds.end)) / 2), array, codes)
+        self.gather(where, array, codes)
         return codes
+
+    def read_class(self, channel: int, grid: Grid) -> Codes:
+        """Return where one class is present at the voxels of a lattice; for a look at some, shape (z, y, x)."""
+        where, array = _upright(grid)
+        at = self._levels_for(where.steps(array))
+        if at.region is not None and at.region.is_held:
+            codes: Codes = self.read(grid)[channel]
+            return codes
+        only = (self.classes[channel],)
+
+        def gather_one(volume: Volume) -> Codes:
+            return _gather_codes(at.levels[volume.path], where, array)
+
+        present: Codes = combine_codes(self.crop, only, grid.shape, gather_one, {})[0]
+        return present
 
     def _levels_for(self, step: Triple) -> _LabelLevels:
         levels = {volume.path: volume.level_for(step) for volume in self._volumes}
@@ -265,6 +280,12 @@ class LabelSource:
             return _read_box(levels[volume.path], begin, end)
 
         return pack_labels(combine_codes(self.crop, self.classes, shape, read, self.excludes), shape)
+
+
+def _upright(grid: Grid) -> tuple[PatchMap, ArrayInfo]:
+    bounds = grid.bounds
+    centre = (np.asarray(bounds.begin) + np.asarray(bounds.end)) / 2
+    return PatchMap(centre=centre), ArrayInfo(shape=grid.shape, scale=grid.voxel_size)
 
 
 def _gather_codes(level: Level, where: PatchMap, array: ArrayInfo) -> Codes:

@@ -193,7 +193,9 @@ class TrainingPatches:
                 counts = self.counts(crop)
                 total = int(counts.present[channel].sum())
                 if total:
-                    voxel = find_voxel(self.reader.sources(crop)[1].read, counts, channel, int(rng.integers(total)))
+                    voxel = find_voxel(
+                        self.reader.sources(crop)[1].read_class, counts, channel, int(rng.integers(total))
+                    )
                     lattice = counts.lattice
                     position = np.asarray(lattice.translation) + np.asarray(voxel) * np.asarray(lattice.voxel_size)
                     return channel, crop, position
