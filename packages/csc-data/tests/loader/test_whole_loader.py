@@ -188,6 +188,13 @@ def test_foreground_is_shown_as_often_as_asked(rows, share):
         load(rows, foreground_share=1.5)
 
 
+def test_classes_that_no_crop_has_take_nothing_from_the_share(rows):
+    patches = get_dataloader(
+        rows, ["mito", "ld", "nuc"], batch_size=1, input_array_info=PATCH, foreground_share=1.0
+    ).train.patches
+    assert {patches.place(index).class_name for index in range(30)} == {"mito"}
+
+
 def test_value_transforms_that_prediction_would_miss_are_warned_of(rows, caplog):
     load(rows, train_raw_value_transforms=lambda raw: raw * 2 - 1)
     assert "raw_range = (-1, 1)" in caplog.text

@@ -185,20 +185,20 @@ class TrainingPatches:
     ) -> tuple[int | None, int, npt.NDArray[np.float64] | None]:
         """Draw a class, a crop, and the nm position of a voxel that the patch must hold; None for any."""
         if rng.random() < self.foreground_share:
-            classes = [c for c, crops in enumerate(self._annotating) if only is None or only in crops]
-            channel = classes[int(rng.integers(len(classes)))] if classes else 0
-            candidates = [only] if only is not None else self._annotating[channel]
-            for number in rng.permutation(len(candidates)).tolist():
-                crop = candidates[number]
-                counts = self.counts(crop)
-                total = int(counts.present[channel].sum())
-                if total:
-                    voxel = find_voxel(
-                        self.reader.sources(crop)[1].read_class, counts, channel, int(rng.integers(total))
-                    )
-                    lattice = counts.lattice
-                    position = np.asarray(lattice.translation) + np.asarray(voxel) * np.asarray(lattice.voxel_size)
-                    return channel, crop, position
+            # In random order, until one is there: a class that no crop has must not take from the share.
+            for channel in rng.permutation(len(self._annotating)).tolist():
+                annotating = self._annotating[channel]
+                candidates = annotating if only is None else [only] * (only in annotating)
+                for number in rng.permutation(len(candidates)).tolist():
+                    crop = candidates[number]
+                    counts = self.counts(crop)
+                    total = int(counts.present[channel].sum())
+                    if total:
+                        look = self.reader.sources(crop)[1].read_class
+                        voxel = find_voxel(look, counts, channel, int(rng.integers(total)))
+                        lattice = counts.lattice
+                        position = np.asarray(lattice.translation) + np.asarray(voxel) * np.asarray(lattice.voxel_size)
+                        return channel, crop, position
         if only is not None:
             return None, only, None
         return None, int(np.searchsorted(self._ends, rng.random() * self._ends[-1], side="right")), None
