@@ -51,9 +51,9 @@ class World:
 
 
 @pytest.fixture(autouse=True)
-def counts_folder(tmp_path, monkeypatch):
+def counts_folder(tmp_path_factory, monkeypatch):
     """A cache of each test's own, where the user's would be."""
-    folder = tmp_path / "user_cache"
+    folder = tmp_path_factory.mktemp("user_cache")
     monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: folder)
     return folder / "counts"
 
