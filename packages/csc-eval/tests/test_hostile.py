@@ -370,7 +370,7 @@ def test_fuzz(tmp_path, write_array, truth):
         rules = list(csc_eval.RULE_SETS) if label == "mito" else ["definition-2026-06"]
         start, refusal = time.monotonic(), ""
         try:
-            classes = ["mito"] if label == "mito" else ["other"]
+            classes = ["mito"] if label == "mito" else ["ves"]
             result = csc_eval.score_submission(
                 source, truth[0], rules=rules, instance_classes=classes, memory=2**29, metrics=("ap", "dice")
             )
