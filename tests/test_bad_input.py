@@ -36,11 +36,23 @@ def test_a_data_folder_without_crops(refused, tmp_path):
 def test_a_data_set_whose_crops_are_empty(refused, tmp_path):
     (tmp_path / "data/d/d.zarr/recon-1/labels/groundtruth/crop1").mkdir(parents=True)
     (tmp_path / "data/d/d.zarr/recon-1/em/fibsem-uint8").mkdir(parents=True)
-    assert "crop1" in refused("make-datasplit")
+    said = refused("make-datasplit")
+    assert "holds no annotated crop" in said
+    assert "groundtruth" in said  # where it looked
 
 
-def test_a_class_that_the_challenge_does_not_have(refused):
-    assert "did you mean 'mito'?" in refused("make-datasplit", "-c", "er,mitto")
+def test_a_class_that_the_challenge_does_not_have(refused, tmp_path):
+    write_zarr(tmp_path / "data/d/d.zarr/recon-1/labels/groundtruth", "crop1", "er")
+    create_array(
+        tmp_path / "data/d/d.zarr/recon-1/em/fibsem-uint8",
+        shape=(8, 8, 8),
+        dtype="uint8",
+        chunks=(8, 8, 8),
+        attributes={"voxel_size": [8.0] * 3, "translation": [4.0] * 3},
+    )
+    said = refused("make-datasplit", "-c", "er,mitto")
+    assert "mitto" in said
+    assert "did you mean" in said
 
 
 def test_an_experiment_file_that_is_not_there(refused):
