@@ -30,6 +30,8 @@ WHEEL_TARGETS = (
     "macosx_11_0_arm64",
     "win_amd64",
 )
+# What is slow runs in `tests`; once more in each environment would take minutes and tell little.
+QUICK = ("-m", "not slow and not fresh_clone")
 # What must not come along when a package is installed alone.
 ABSENT = {"csc-data": ("torch",), "csc-models": ("zarr", "monai"), "csc-eval": ("torch",), "csc-submit": ("torch",)}
 
@@ -144,7 +146,7 @@ def isolated(session: nox.Session, package: str) -> None:
         session.run(
             "python", "-c", f"import importlib.util as u; assert u.find_spec({module!r}) is None, 'has {module}'"
         )
-    run_own_tests(session, package)
+    run_own_tests(session, package, *QUICK)
 
 
 @nox.session
@@ -165,7 +167,7 @@ def minimums(session: nox.Session, package: str) -> None:
     # What a wheel needs is not direct to uv; what a pyproject.toml lists is.
     direct = [part for name in packages for part in ("-r", str(ROOT / "packages" / name / "pyproject.toml"))]
     install_freely(session, packages, *direct, *group("test"), "--no-sources", "--resolution", "lowest-direct")
-    run_own_tests(session, package)
+    run_own_tests(session, package, *QUICK)
 
 
 @nox.session

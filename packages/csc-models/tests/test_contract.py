@@ -206,6 +206,7 @@ class TestReproducible:
 
 
 class TestCompilers:
+    @pytest.mark.slow
     def test_compile(self, build, make_input):
         torch.compiler.reset()
         model, x = build(), make_input()
