@@ -36,9 +36,7 @@ def test_a_data_folder_without_crops(refused, tmp_path):
 def test_a_data_set_whose_crops_are_empty(refused, tmp_path):
     (tmp_path / "data/d/d.zarr/recon-1/labels/groundtruth/crop1").mkdir(parents=True)
     (tmp_path / "data/d/d.zarr/recon-1/em/fibsem-uint8").mkdir(parents=True)
-    said = refused("make-datasplit")
-    assert "holds no annotated crop" in said
-    assert "groundtruth" in said  # where it looked
+    assert "crop1" in refused("make-datasplit")
 
 
 def test_a_class_that_the_challenge_does_not_have(refused, tmp_path):

@@ -43,10 +43,10 @@ def test_networks_of_a_library_that_is_missing_are_listed_with_what_to_install(r
         monkeypatch.setitem(sys.modules, module, None)
     output = run("models", "list", "monai").output
     assert {"monai_unet", "monai_swin_unetr"} <= {line.split()[0] for line in output.splitlines()}
-    assert 'pip install "csc-models[monai]"' in output
+    assert 'pip install "./packages/csc-models[monai]"' in output
     result = run("models", "show", "monai_unet")
     assert result.exit_code == 1
-    assert 'pip install "csc-models[monai]"' in result.stderr
+    assert 'pip install "./packages/csc-models[monai]"' in result.stderr
 
 
 class TestPublishedWeights:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from csc_data.annotation_counts import LevelCount
-from csc_data.challenge import label_classes
+from csc_data.challenge import UnknownClassError, label_classes
 from csc_data.crop_search import CropTemplates, natural_key
 from csc_data.crops import find_crops
 from csc_data.errors import Problem
@@ -69,8 +69,14 @@ def count_by_dataset(
     ------
     MissingDataError
         If there is no annotated crop.
+    UnknownClassError
+        If a class is neither one of the challenge nor annotated.
     """
     found, left_out = find_crops(where, classes, datasets=datasets, crops=crops, all_levels=all_levels)
+    annotated = {name for crop in found for name in crop.levels}
+    for name in classes or ():
+        if name not in annotated and name not in label_classes():
+            raise UnknownClassError(name)
     levels: dict[tuple[str, str, Triple], list[LevelCount]] = {}
     for crop in found:
         for name, own in crop.levels.items():

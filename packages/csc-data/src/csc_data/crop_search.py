@@ -148,7 +148,6 @@ def search_crops(
             names=tuple(sorted(names)),
         )
         for (path, values), names in zip(places, contents, strict=True)
-        if names
     ]
     return sorted(found_crops, key=lambda crop: (natural_key(crop.dataset), natural_key(crop.crop)))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import string
 import tomllib
 from collections.abc import Mapping
@@ -203,6 +204,10 @@ def _check(name: str, value: object) -> Problem | None:
         return Problem(where=name, what=f"must be text, got {value!r}")
     if name == "data" and not value:
         return Problem(where=name, what="is empty", remedy="give a folder")
+    if name == "endpoint" and value and not re.fullmatch(r"https?://[^\s/]+/?", value):
+        return Problem(where=name, what=f"{value!r} is no address", remedy="such as https://s3.example.org:9000")
+    if name == "bucket" and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}", value):
+        return Problem(where=name, what=f"{value!r} is no name of a bucket")
     wanted = _PLACEHOLDERS.get(name)
     if wanted is None:
         return None

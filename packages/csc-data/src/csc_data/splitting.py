@@ -127,6 +127,10 @@ def make_datasplit(where: Settings | CropTemplates, options: SplitOptions | None
     if not crops:
         reasons = "; ".join(map(str, left_out[:3])) + ("; ..." if len(left_out) > 3 else "")
         raise MissingDataError(f"no crop of {where.place} can be used: {reasons}")
+    if not any(_present(crop, options) for crop in crops):
+        raise MissingDataError(
+            f"no crop of {where.place} has {options.min_voxels:,} or more voxels of any class; lower min_voxels"
+        )
     validates = _choose_sides(crops, options)
     rows = tuple(
         SplitRow(

@@ -37,4 +37,7 @@ def import_extra(module: str, *, extra: str, purpose: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise MissingExtraError(f'{purpose} needs {module}: pip install "csc-models[{extra}]"') from error
+        raise MissingExtraError(
+            f"{purpose} needs {module}, which the extra csc-models[{extra}] brings: in a clone of the toolbox, "
+            f'pip install "./packages/csc-models[{extra}]"'
+        ) from error

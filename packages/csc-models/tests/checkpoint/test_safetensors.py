@@ -132,7 +132,7 @@ class TestWriting:
         monkeypatch.setitem(sys.modules, "safetensors", None)
         for action in (lambda: load_checkpoint(saved), lambda: save_checkpoint(tmp_path / "b.safetensors", model)):
             with pytest.raises(
-                ModelError, match=r'safetensors needs safetensors: pip install "csc-models\[safetensors'
+                ModelError, match=r'safetensors needs safetensors, .*pip install "./packages/csc-models\[safetensors'
             ):
                 action()
 

@@ -133,7 +133,7 @@ class TestBestValidation:
 
     def test_without_tensorboard_says_what_to_install(self, template, tmp_path, model, monkeypatch):
         monkeypatch.setitem(sys.modules, "tensorboard.backend.event_processing", None)
-        with pytest.raises(CheckpointError, match=r"pip install csc-models\[tensorboard\]"):
+        with pytest.raises(CheckpointError, match=r"the extra csc-models\[tensorboard\]"):
             load_best_val(tmp_path, template, model)
 
     def test_missing_pieces_are_named(self, write_log, template, tmp_path, model):

@@ -146,5 +146,5 @@ class TestRefused:
 
     def test_without_the_extra_says_what_to_install(self, build, description, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "bioimageio.spec.model.v0_5", None)
-        with pytest.raises(ModelError, match=r'pip install "csc-models\[bioimageio\]"'):
+        with pytest.raises(ModelError, match=r'pip install "./packages/csc-models\[bioimageio\]"'):
             to_bioimageio(build("2d_unet_s", width=4), tmp_path / "model.zip", DETAILS, description=description)

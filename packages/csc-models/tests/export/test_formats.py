@@ -221,7 +221,7 @@ class TestOnnx:
         for other in {"onnx", "onnxscript", "onnxruntime"} - {module}:
             monkeypatch.setitem(sys.modules, other, sys)
         monkeypatch.setitem(sys.modules, module, None)
-        with pytest.raises(ModelError, match=rf'needs {module}: pip install "csc-models\[onnx\]"'):
+        with pytest.raises(ModelError, match=rf'needs {module}, .*pip install "./packages/csc-models\[onnx\]"'):
             to_onnx(build("2d_unet_s", width=4), tmp_path / "net.onnx")
 
 

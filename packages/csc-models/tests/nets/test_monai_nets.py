@@ -66,7 +66,7 @@ class TestWithoutMonai:
 
     @pytest.mark.parametrize("name", SMALL)
     def test_error_says_what_to_install(self, name):
-        with pytest.raises(MissingExtraError, match=r'pip install "csc-models\[monai\]"') as caught:
+        with pytest.raises(MissingExtraError, match=r'pip install "./packages/csc-models\[monai\]"') as caught:
             create_model(name, n_channels=1, n_classes=3)
         assert isinstance(caught.value, ModelError)
         assert isinstance(caught.value, ImportError)

@@ -13,7 +13,12 @@ from typing import Literal
 from csc_data.arrays import create_array, ensure_groups, read_attributes
 from csc_data.blocks import Existing, Ledger, Progress, run_blocks
 from csc_data.challenge import TestCrop
-from csc_data.errors import CscError, ExistingOutputError, InvalidArgumentError, MissingDataError
+from csc_data.errors import (
+    CscError,
+    ExistingOutputError,
+    InvalidArgumentError,
+    MissingDataError,
+)
 from csc_data.manifest import load_test_crops, select_crops
 from csc_data.settings import Settings
 from csc_data.volumes import grid_attributes
@@ -172,14 +177,15 @@ def pack_results(
     if existing == "resume":
         _check_existing(plans)
     archive_path = folder.with_suffix(".zip")
-    if zip:
+    if zip and plans:
         # From here on the folder changes; a run that ends early must not leave a zip that looks like its result.
         archive_path.unlink(missing_ok=True)
     total, base = sum(len(plan.blocks) for plan in plans), 0
     for plan in plans:
         rows.append(_pack_one(plan, existing, shift_progress(progress, base, total)))
         base += len(plan.blocks)
-    _remove_stale(rows, folder)
+    if plans:  # where nothing at all can be packed, an earlier submission may be all that somebody has
+        _remove_stale(rows, folder)
     packed = any(row.status in ("packed", "there") for row in rows)
     ensure_groups(folder)
     report = check_submission(folder, settings=settings, crops=crops)
@@ -211,7 +217,7 @@ def _remove_stale(rows: Sequence[PackedArray], folder: Path) -> None:
     for row in rows:
         target = folder / row.crop / row.class_name
         if row.status in ("missing", "failed") and ATTRIBUTE in read_attributes(target):
-            logger.warning("%s is of an earlier run and was removed: it is %s now", target, row.status)
+            logger.warning("%s was packed by an earlier run and is removed, as it is %s this time", target, row.status)
             shutil.rmtree(target)
 
 

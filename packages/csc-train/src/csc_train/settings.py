@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -156,9 +157,13 @@ class TrainSettings:
         yield from _choice("criterion", self.criterion, CRITERIA)
         yield from _problems_of("spatial_transforms", lambda: SpatialTransforms.parse(self.spatial_transforms))
         yield from _problems_of("intensity_transforms", lambda: IntensityTransforms.parse(self.intensity_transforms))
-        raw, target = self.train_raw_value_transforms, self.target_value_transforms
-        yield from _problems_of("", lambda: ValueTransforms.create(raw, target, self.classes))
-        yield from _problems_of("", lambda: ValueTransforms.create(self.val_raw_value_transforms, None, self.classes))
+        for name, raw in (
+            ("train_raw_value_transforms", self.train_raw_value_transforms),
+            ("val_raw_value_transforms", self.val_raw_value_transforms),
+        ):
+            yield from _problems_of("", partial(ValueTransforms.create, raw, None, self.classes, name=name))
+        target = self.target_value_transforms
+        yield from _problems_of("", partial(ValueTransforms.create, None, target, self.classes))
         for name in ("model_name", "epoch"):
             if f"{{{name}}}" not in self.model_save_path:
                 yield Problem(where="model_save_path", what=f"{self.model_save_path!r} must hold {{{name}}}")

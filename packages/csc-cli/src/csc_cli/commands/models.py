@@ -31,7 +31,7 @@ def list_(pattern: str | None) -> None:
     rows = [(spec.name, f"{spec.default_parameters or spec.card().parameters:,}", spec.source) for spec in specs]
     say(table(["name", "parameters", "source"], rows, indent=""))
     for extra in sorted({spec.extra for spec in specs if spec.extra and find_spec(spec.extra) is None}):
-        say(f'{extra}_* need: pip install "csc-models[{extra}]"')
+        say(f'{extra}_* need the extra csc-models[{extra}]: in a clone, pip install "./packages/csc-models[{extra}]"')
 
 
 @models.command()

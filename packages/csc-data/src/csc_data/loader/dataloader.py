@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from csc_data.challenge import label_classes
+from csc_data.challenge import UnknownClassError, label_classes
 from csc_data.chunk_cache import set_cache_bytes, shared_cache
 from csc_data.datasplit import SplitRow, Usage, read_datasplit
 from csc_data.errors import InvalidArgumentError, MissingDataError, Problem, ProblemsError
@@ -128,17 +128,25 @@ def get_dataloader(
     ProblemsError
         If the datasplit, an array info or the transforms have mistakes.
     InvalidArgumentError
-        If a number is out of range, or a class is named twice.
+        If a number is out of range, a class is named twice, or is neither one of the challenge nor in the datasplit.
     """
     _check(classes, batch_size=batch_size, iterations_per_epoch=iterations_per_epoch, world_size=world_size)
     rows = datasplit_path if isinstance(datasplit_path, Sequence) and not isinstance(datasplit_path, str) else None
     rows = read_datasplit(datasplit_path) if rows is None else rows  # type: ignore[arg-type]
+    annotated = {name for row in rows for name in row.classes}
+    for name in classes:
+        if name not in annotated and name not in label_classes():
+            raise UnknownClassError(name)
     patch = _parse_arrays(input_array_info, target_array_info)
     kinds = _name_kinds(parse_targets(targets), patch)
     transforms = SpatialTransforms.parse(spatial_transforms)
     intensity = IntensityTransforms.parse(intensity_transforms)
-    train_values = ValueTransforms.create(train_raw_value_transforms, target_value_transforms, classes)
-    validation_values = ValueTransforms.create(val_raw_value_transforms, target_value_transforms, classes)
+    train_values = ValueTransforms.create(
+        train_raw_value_transforms, target_value_transforms, classes, name="train_raw_value_transforms"
+    )
+    validation_values = ValueTransforms.create(
+        val_raw_value_transforms, target_value_transforms, classes, name="val_raw_value_transforms"
+    )
     _warn_of_unstored(train_values, raw_range, "train_raw_value_transforms")
     _warn_of_unstored(validation_values, raw_range, "val_raw_value_transforms")
     cache, regions = VolumeCache(cache_bytes), RegionCache(cache_bytes)

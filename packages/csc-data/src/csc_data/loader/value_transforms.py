@@ -53,23 +53,25 @@ class ValueTransforms:
         raw: ValueTransform | None,
         target: ValueTransform | Mapping[str, ValueTransform] | None,
         classes: Sequence[str],
+        *,
+        name: str = "raw_value_transforms",
     ) -> ValueTransforms:
-        """Check and hold them.
+        """Check and hold them; ``name`` is the setting that those of raw come from.
 
         Raises
         ------
         ProblemsError
             If one cannot be called, or is for a class that is not loaded.
         """
-        problems = [] if raw is None else _callable_problems("raw_value_transforms", raw)
+        problems = [] if raw is None else _callable_problems(name, raw)
         if isinstance(target, Mapping):
-            for name, transform in target.items():
-                if name not in classes:
-                    near = difflib.get_close_matches(str(name), classes, n=1)
+            for class_name, transform in target.items():
+                if class_name not in classes:
+                    near = difflib.get_close_matches(str(class_name), classes, n=1)
                     remedy = f"did you mean {near[0]}?" if near else f"classes are {', '.join(classes)}"
-                    what = f"there is no class {name!r}"
+                    what = f"there is no class {class_name!r}"
                     problems.append(Problem(where="target_value_transforms", what=what, remedy=remedy))
-                problems += _callable_problems(f"target_value_transforms[{name!r}]", transform)
+                problems += _callable_problems(f"target_value_transforms[{class_name!r}]", transform)
         elif target is not None:
             problems += _callable_problems("target_value_transforms", target)
         if problems:

@@ -166,7 +166,9 @@ def _logged_scores(folder: str) -> list[tuple[int, float]]:
     try:
         from tensorboard.backend.event_processing import event_accumulator
     except ImportError as error:
-        raise CheckpointError("load_best_val needs tensorboard: pip install csc-models[tensorboard]") from error
+        raise CheckpointError(
+            "load_best_val needs tensorboard, which the extra csc-models[tensorboard] brings"
+        ) from error
     if not Path(folder).is_dir():
         raise CheckpointNotFoundError(f"there is no folder {folder} with TensorBoard logs")
     # 0 keeps all events; the default keeps a random ten thousand of them.
