@@ -112,7 +112,16 @@ def test_what_is_no_longer_there_is_no_longer_packed(quick_demo, run_csc, tmp_pa
     assert not (data / "submission.zarr/crop501/mito").exists()
     with zipfile.ZipFile(data / "submission.zip") as archive:
         assert not [name for name in archive.namelist() if name.startswith("crop501/mito/")]
+
+
+def test_a_submission_stays_where_nothing_could_take_its_place(quick_demo, run_csc, tmp_path):
+    data = tmp_path / "csc-demo"
+    shutil.copytree(quick_demo[0] / "csc-demo", data)
+    before = (data / "submission.zip").read_bytes()
+    arrays = sorted((data / "submission.zarr").glob("crop*/*/.zarray"))
     failed = run_csc("pack-results", "predictions", "--data", "csc-demo", "--overwrite", cwd=tmp_path)
     assert failed.returncode == 1
-    assert not (data / "submission.zip").exists()
-    assert not list((data / "submission.zarr").glob("crop*/*/.zarray"))
+    assert "nothing could be packed" in failed.stderr
+    assert (data / "submission.zip").read_bytes() == before
+    assert sorted((data / "submission.zarr").glob("crop*/*/.zarray")) == arrays
+    assert arrays

@@ -61,6 +61,10 @@ def pack_crops(
     if result.archive:
         where = f"{result.archive} ({format_bytes(result.archive.stat().st_size)}) and {where}"
     say(f"packed {plural(len(result.packed), 'volume')} ({found}): {where}")
+    if not result.packed:
+        raise click.ClickException(
+            f"nothing could be packed, see above; {result.destination} and its zip are as they were"
+        )
     if result.failed or result.report.errors:
         raise click.ClickException("the submission is not whole, see above")
     say("next: csc evaluate, where there is a truth to score against; else upload the zip")
