@@ -142,8 +142,8 @@ class PatchReader:
         others = {name: array for name, array in sample.items() if name not in names}
         if others:
             centre = (np.asarray(target.bounds.begin) + np.asarray(target.bounds.end)) / 2
-            self._gather(crop, PatchMap(centre=centre), others, None)
-        return self._squeezed(sample)
+            self.gather(crop, PatchMap(centre=centre), others)
+        return self.squeezed_sample(sample)
 
     @property
     def inputs(self) -> dict[str, ArrayInfo]:
@@ -167,11 +167,12 @@ class PatchReader:
 
     def apply(self, values: ValueTransforms, sample: Sample, rng: np.random.Generator) -> None:
         """Apply value transforms to a sample of the shapes that `shapes` tells, in place."""
-        squeezed = self._squeezed(sample)
+        squeezed = self.squeezed_sample(sample)
         binary = [name for name, kind in self.kinds.items() if isinstance(kind, BinaryTarget)]
         values.apply([squeezed[name] for name in self.inputs], [squeezed[name] for name in binary], self.classes, rng)
 
-    def _squeezed(self, sample: Sample) -> Sample:
+    def squeezed_sample(self, sample: Sample) -> Sample:
+        """Return a sample with flat patches less their z axis."""
         return {name: a[0] for name, a in self.squeezed({name: a[np.newaxis] for name, a in sample.items()}).items()}
 
     def sources(self, crop: int) -> tuple[RawSource, LabelSource]:
@@ -195,7 +196,7 @@ class PatchReader:
         crop : int
         where : PatchMap
         sample : dict
-            Arrays of the shapes that `shapes` tells.
+            Arrays of the shapes that `shapes` tells; those of some names are enough.
         intensity : DrawnIntensity, optional
             What happens to raw before it is scaled.
 
@@ -204,9 +205,6 @@ class PatchReader:
         UnreadableDataError
             If a chunk cannot be read.
         """
-        self._gather(crop, where, sample, intensity)
-
-    def _gather(self, crop: int, where: PatchMap, sample: Sample, intensity: DrawnIntensity | None) -> None:
         raw, labels = self.sources(crop)
         for name, array in self.inputs.items():
             if name in sample:
@@ -259,7 +257,7 @@ class PatchReader:
         """Return the sample at any pose; see `gather`."""
         sample = {name: np.empty(shape, dtype=np.float32) for name, shape in self.shapes().items()}
         self.gather(crop, where, sample, intensity)
-        return self._squeezed(sample)
+        return self.squeezed_sample(sample)
 
 
 _OPTIONS = ("crops", "classes", "patch", "raw_range", "excludes", "cache", "regions", "kinds")

@@ -104,7 +104,7 @@ class TrainingPatches:
     def _sample(self, rng: np.random.Generator, crop: int | None) -> Sample:
         sample = {name: np.empty(shape, dtype=np.float32) for name, shape in self.shapes().items()}
         self._fill(rng, sample, crop)
-        return {name: a[0] for name, a in self.squeezed({name: a[np.newaxis] for name, a in sample.items()}).items()}
+        return self.reader.squeezed_sample(sample)
 
     def read_batch(self, indices: Sequence[int], batch: Sample) -> None:
         """Fill a batch in place; see `shapes` for its arrays."""

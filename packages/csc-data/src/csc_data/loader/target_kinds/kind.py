@@ -11,17 +11,15 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.encoding import ABSENT, PRESENT, UNKNOWN, Codes
+from csc_data.encoding import PRESENT, UNKNOWN, Codes
 from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Shape
 from csc_data.loader.checked import check_fields
+from csc_data.loader.packing import VALUES
 from csc_data.loader.target_kinds.distances import Labels, crop
 
 Ids = npt.NDArray[Any]
 Target = npt.NDArray[np.float32]
-
-_VALUES = np.full(256, np.nan, dtype=np.float32)
-_VALUES[ABSENT], _VALUES[PRESENT] = 0.0, 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,4 +154,4 @@ class BinaryTarget(TargetKind):
 
     def _fill(self, codes: Codes, ids: Ids | None, voxel_size: Sequence[float], out: Target) -> None:
         # mode="clip" spares numpy a buffer; codes cannot be out of range.
-        np.take(_VALUES, crop(codes, self.margin(voxel_size)), out=out, mode="clip")
+        np.take(VALUES, crop(codes, self.margin(voxel_size)), out=out, mode="clip")
