@@ -30,10 +30,10 @@ GRID = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(32, 32, 32))
 SERVER = Path(__file__).parents[1] / "packages" / "csc-data" / "tests" / "s3_server.py"
 SPLIT = """
 import sys
-from csc_data import SplitOptions, load_settings, make_datasplit
-from csc_data.crop_search import CropTemplates
-settings = load_settings(data=sys.argv[1])
-split = make_datasplit(CropTemplates.in_bucket(settings) if sys.argv[2:] else settings, SplitOptions())
+from csc_data import SplitOptions, load_config, make_datasplit
+from csc_data.splits.search import CropTemplates
+config = load_config(data=sys.argv[1])
+split = make_datasplit(CropTemplates.in_bucket(config) if sys.argv[2:] else config, SplitOptions())
 print(len(split.rows), len(split.crops), sum(sum(sides.values()) for sides in split.voxels.values()))
 """
 REFERENCE = """

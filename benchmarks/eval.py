@@ -24,7 +24,7 @@ import numpy as np
 from eval_cases import BARS, CASES, OFFICIAL
 from scipy import ndimage
 
-COMMAND = [sys.executable, "-c", "from csc_eval.command import main; main()"]
+COMMAND = [sys.executable, "-c", "from csc_eval.command.options import main; main()"]
 KILOBYTE = 1024
 
 

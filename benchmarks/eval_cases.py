@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy.ndimage import gaussian_filter
 from scipy.spatial import cKDTree
 
-from csc_data.arrays import create_array
+from csc_data.formats.writing import create_array
 
 Array = npt.NDArray[Any]
 Blob = tuple[int, Array, Array]

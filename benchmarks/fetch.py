@@ -37,9 +37,9 @@ CLASSES = ("mito", "er", "nuc", "ld", "pm", "ves", "endo", "lyso")
 OURS = """
 import sys
 from csc_data.fetching import FetchOptions, fetch_data
-from csc_data.settings import Settings
+from csc_data.config.user_config import Config
 options = FetchOptions(workers=int(sys.argv[3]), all_resolutions=True)
-result = fetch_data(Settings(data=sys.argv[1], endpoint=sys.argv[2]), options)
+result = fetch_data(Config(data=sys.argv[1], endpoint=sys.argv[2]), options)
 print(result.fetched_files, result.seconds)
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 sys.exit(not result.complete)

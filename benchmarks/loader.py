@@ -81,8 +81,8 @@ WORKS = {
 
 def write_data(folder: Path) -> None:
     """Write raw and annotations of all crops, and a datasplit of them."""
-    from csc_data.datasplit import SplitRow, write_datasplit
     from csc_data.geometry import Grid
+    from csc_data.splits.split_file import SplitRow, write_datasplit
     from csc_data.volumes import downsampled_grid, write_multiscale
 
     rng = np.random.default_rng(0)
@@ -238,7 +238,7 @@ def measure_cold(folder: Path, work: Work, datasplit: str = "datasplit.csv") -> 
 
 def empty_caches(loader: Any) -> None:
     """Make the loader of this process forget what it has decoded."""
-    from csc_data.chunk_cache import shared_cache
+    from csc_data.formats.cache import shared_cache
 
     loader.patches.reader.regions.clear()
     shared_cache().clear()

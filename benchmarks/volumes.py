@@ -72,7 +72,7 @@ def measure(folder: Path, case: str, offset: int, repeats: int, endpoint: str) -
     import numpy as np
     import zarr
 
-    from csc_data.chunk_cache import shared_cache
+    from csc_data.formats.cache import shared_cache
     from csc_data.volumes import open_volume
 
     place = folder / "root" / "b" / "x.zarr"
@@ -100,7 +100,7 @@ def measure_remote(case: str, box: tuple[slice, ...], repeats: int, endpoint: st
     """Read over a network, with nothing in the cache."""
     import zarr
 
-    from csc_data.chunk_cache import shared_cache
+    from csc_data.formats.cache import shared_cache
     from csc_data.volumes import open_volume
 
     if case == "remote zarr":
@@ -118,7 +118,7 @@ def measure_remote(case: str, box: tuple[slice, ...], repeats: int, endpoint: st
 
 def measure_huge(path: Path, case: str) -> dict[str, float]:
     """Read all of a volume of 2000^3 in blocks with halo, or one slab that is larger than the cache."""
-    from csc_data.chunk_cache import set_cache_bytes, shared_cache
+    from csc_data.formats.cache import set_cache_bytes, shared_cache
     from csc_data.volumes import open_volume
 
     set_cache_bytes(64 << 20)

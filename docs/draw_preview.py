@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from csc_data import SplitOptions, load_settings, make_datasplit
+from csc_data import SplitOptions, load_config, make_datasplit
 from csc_data.loader import get_dataloader
-from csc_data.loader.preview import draw_preview
+from csc_data.loader.preview.drawing import draw_preview
 from csc_data.synthetic import write_challenge
 
 CLASSES = ["mito", "er", "nuc", "pm", "ves"]
@@ -21,7 +21,7 @@ CLASSES = ["mito", "er", "nuc", "pm", "ves"]
 def main(path: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_challenge(folder)
-        split = make_datasplit(load_settings(data=folder), SplitOptions(classes=CLASSES))
+        split = make_datasplit(load_config(data=folder), SplitOptions(classes=CLASSES))
         loaders = get_dataloader(
             split.rows,
             CLASSES,

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from csc_data.arrays import create_array
+from csc_data.formats.writing import create_array
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import zipfile
 
 import pytest
 
-from csc_data.datasplit import read_datasplit
-from csc_data.manifest import read_manifest
+from csc_data.challenge.test_crops import read_manifest
+from csc_data.splits.split_file import read_datasplit
 from csc_data.volumes import open_volume
 
 STAGES = ["synthetic challenge", "make-datasplit", "train", "predict", "process", "pack-results", "evaluate"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from csc_data.experiment import build_settings, read_experiment
+from csc_data.config.experiment import build_settings, read_experiment
 from csc_models import create_model
 from csc_submit.settings import ProcessSettings
 from csc_train.settings import PredictSettings, TrainSettings

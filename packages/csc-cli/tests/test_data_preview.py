@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from csc_cli.stages.viewer_links import viewer_link, viewer_source
-from csc_data.datasplit import SplitRow, write_datasplit
 from csc_data.geometry import Grid
+from csc_data.splits.split_file import SplitRow, write_datasplit
 from csc_data.volumes import write_multiscale
 
 GRID = Grid(voxel_size=(8, 8, 8), translation=(1004, 2004, 3004), shape=(24, 24, 24))

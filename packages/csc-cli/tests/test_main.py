@@ -18,7 +18,7 @@ def test_classes_lists_the_tested_ones(run):
 
 
 def test_version_is_that_of_the_package(run):
-    assert run("--version").output.strip() == "csc, version 0.1.0"
+    assert run("--version").output.strip() == "csc, version 0.2.0"
 
 
 def test_a_missing_data_folder_is_one_line_that_says_what_to_do(run):

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from csc_cli.main import csc
-from csc_data.datasplit import read_datasplit
+from csc_data.splits.split_file import read_datasplit
 from csc_data.synthetic import write_challenge
 
 

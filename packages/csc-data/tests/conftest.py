@@ -17,7 +17,7 @@ collect_ignore_glob = [] if importlib.util.find_spec("torch") else ["loader/*"]
 
 @pytest.fixture(scope="session", autouse=True)
 def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the user's settings and refreshed manifests out of the tests, and proxies away from loopback."""
+    """Keep the user's configuration and refreshed manifests out of the tests, and proxies away from loopback."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
             patch.setenv(name, str(tmp_path_factory.mktemp(name)))
@@ -90,7 +90,7 @@ def s3_server() -> Iterator[Any]:
 @pytest.fixture
 def fresh_cache() -> Iterator[Any]:
     """The cache of chunks of this process, empty, and as large as before when the test is over."""
-    from csc_data.chunk_cache import shared_cache
+    from csc_data.formats.cache import shared_cache
 
     cache = shared_cache()
     before = cache.max_bytes
@@ -102,7 +102,7 @@ def fresh_cache() -> Iterator[Any]:
 
 @pytest.fixture
 def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run code in a Python process that knows nothing of the user's settings; keywords are environment variables."""
+    """Run code in a Python process that knows no configuration of the user; keywords are environment variables."""
     home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path), "FSSPEC_CONFIG_DIR": str(tmp_path)}
 
     def run(code: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -54,7 +54,7 @@ def test_a_covering_window_covers_and_has_no_voxel_to_spare(grid, begin, extent)
 
 
 @given(grids, st.tuples(*[st.integers(-50, 50)] * 3), shapes)
-def test_a_window_is_the_same_lattice_elsewhere(grid, begin, shape):
+def test_a_window_is_the_same_grid_elsewhere(grid, begin, shape):
     window = grid.window(begin, shape)
     assert window.is_aligned_with(grid)
     for axis in range(3):
@@ -90,7 +90,7 @@ def test_the_bounds_of_a_window_are_covered_by_that_very_window(grid, begin, sha
 
 
 @given(positions, sizes, shapes)
-def test_the_bounds_of_a_lattice_are_covered_by_as_many_voxels(translation, voxel_size, shape):
+def test_the_bounds_of_a_grid_are_covered_by_as_many_voxels(translation, voxel_size, shape):
     grid = Grid(voxel_size=voxel_size, translation=translation, shape=shape)
     assert Grid.covering(grid.bounds, voxel_size).shape == shape
 

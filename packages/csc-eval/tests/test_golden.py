@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import csc_eval
-from csc_eval.arrays import MemoryArray
-from csc_eval.instances import find_overlaps, label_components, label_ids
-from csc_eval.matching import COST_SCALE, match_overlaps, pair_costs
-from csc_eval.runs import encode_runs
+from csc_eval.instances.components import find_overlaps, label_components, label_ids
+from csc_eval.instances.matching import COST_SCALE, match_overlaps, pair_costs
+from csc_eval.voxels.arrays import MemoryArray
+from csc_eval.voxels.runs import encode_runs
 
 # Matchings with equal costs: any optimum is right, see test_ties_reach_the_official_optimum.
 TIES = {"e18", "e26", "e27", "e28", "e33", "e45"}

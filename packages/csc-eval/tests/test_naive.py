@@ -5,11 +5,11 @@ import pytest
 
 import csc_eval
 from csc_data.errors import CscError
-from csc_eval.arrays import MemoryArray
-from csc_eval.instances import find_overlaps, label_components, label_ids
-from csc_eval.matching import match_overlaps, pair_costs
-from csc_eval.pairs import InstancePair, score_instance_pair
-from csc_eval.runs import encode_runs
+from csc_eval.instances.components import find_overlaps, label_components, label_ids
+from csc_eval.instances.matching import match_overlaps, pair_costs
+from csc_eval.scoring.pairs import InstancePair, score_instance_pair
+from csc_eval.voxels.arrays import MemoryArray
+from csc_eval.voxels.runs import encode_runs
 
 CHUNKS_OF_SEEDS = range(20)
 SEEDS_PER_CHUNK = 25

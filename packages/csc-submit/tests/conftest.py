@@ -8,23 +8,23 @@ import numpy as np
 import pytest
 
 from csc_data.challenge import TestCrop
+from csc_data.challenge.test_crops import write_manifest
+from csc_data.config.user_config import Config
 from csc_data.geometry import Grid
-from csc_data.manifest import write_manifest
-from csc_data.settings import Settings
-from csc_data.stored_values import Kind, StoredValues
 from csc_data.volumes import write_multiscale
+from csc_data.volumes.stored_values import Kind, StoredValues
 
 VOXEL_SIZE = (8.0, 8.0, 8.0)
 TRANSLATION = (104.0, 204.0, 304.0)
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    return Settings(data=str(tmp_path / "data"))
+def settings(tmp_path: Path) -> Config:
+    return Config(data=str(tmp_path / "data"))
 
 
 @pytest.fixture
-def write_prediction(settings: Settings) -> Callable[..., Path]:
+def write_prediction(config: Config) -> Callable[..., Path]:
     """Write a prediction (or, by ``template``, a processed array) of data set x and return its folder."""
 
     def write(
@@ -38,7 +38,7 @@ def write_prediction(settings: Settings) -> Callable[..., Path]:
         voxel_size: tuple[float, float, float] = VOXEL_SIZE,
         translation: tuple[float, float, float] = TRANSLATION,
     ) -> Path:
-        folder = settings.path(template, dataset="x", crop=crop, class_name=class_name)
+        folder = config.path(template, dataset="x", crop=crop, class_name=class_name)
         write_multiscale(
             folder,
             [data],
@@ -52,7 +52,7 @@ def write_prediction(settings: Settings) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def write_test_crop(settings: Settings) -> Callable[..., TestCrop]:
+def write_test_crop(config: Config) -> Callable[..., TestCrop]:
     """Write the manifest of a data folder with one test crop, crop7 of data set x."""
 
     def write(
@@ -63,8 +63,8 @@ def write_test_crop(settings: Settings) -> Callable[..., TestCrop]:
         translation: tuple[float, float, float] = TRANSLATION,
     ) -> TestCrop:
         crop = TestCrop(id=7, dataset="x", voxel_size=voxel_size, translation=translation, shape=shape, classes=classes)
-        settings.root.mkdir(parents=True, exist_ok=True)
-        write_manifest(settings.root / "test_crop_manifest.csv", [crop])
+        config.root.mkdir(parents=True, exist_ok=True)
+        write_manifest(config.root / "test_crop_manifest.csv", [crop])
         return crop
 
     return write

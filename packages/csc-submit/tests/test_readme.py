@@ -10,7 +10,7 @@ import numpy as np
 README = Path(__file__).parents[1] / "README.md"
 
 
-def test_the_python_of_the_readme_runs(tmp_path, settings, write_prediction, write_test_crop, make_blobs):
+def test_the_python_of_the_readme_runs(tmp_path, config, write_prediction, write_test_crop, make_blobs):
     probabilities = make_blobs((40, 40, 40), sigma=4.0)
     write_prediction((probabilities * 255).astype("u1"), kind="probability", one=255)
     write_test_crop(probabilities.shape)
@@ -26,8 +26,8 @@ def test_the_python_of_the_readme_runs(tmp_path, settings, write_prediction, wri
 
     (tmp_path / "process.py").write_text(experiment, encoding="utf-8")
     code = (
-        "from csc_data.settings import Settings; from csc_submit import process; "
-        "print(process('process.py', settings=Settings(data='data'), existing='overwrite').rows[-1].status)"
+        "from csc_data.config.user_config import Settings; from csc_submit import process; "
+        "print(process('process.py', config=Config(data='data'), existing='overwrite').rows[-1].status)"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert run.stdout.strip() == "done", run.stderr

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csc_data.stored_values import StoredValues
 from csc_data.volumes import open_volume
+from csc_data.volumes.stored_values import StoredValues
 from csc_submit.values import (
     MeaningUnknownError,
     above_threshold,

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from csc_data.challenge import TestCrop
-from csc_data.datasplit import SplitRow, write_datasplit
+from csc_data.challenge.test_crops import FILE_NAME, write_manifest
+from csc_data.config.user_config import Config
 from csc_data.geometry import Grid
-from csc_data.manifest import FILE_NAME, write_manifest
-from csc_data.settings import Settings
+from csc_data.splits.split_file import SplitRow, write_datasplit
 from csc_data.volumes import write_multiscale
 
 DATASET = "jrc_test-1"
@@ -23,13 +23,13 @@ CLASSES = ("mito", "ld")
 
 @dataclass(frozen=True)
 class DataFolder:
-    settings: Settings
+    config: Config
     raw: np.ndarray
     grid: Grid
 
     @property
     def root(self) -> Path:
-        return self.settings.root
+        return self.config.root
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def _own_cache(tmp_path_factory):
 @pytest.fixture(scope="session")
 def data_folder(tmp_path_factory) -> DataFolder:
     root = tmp_path_factory.mktemp("data")
-    settings = Settings(data=str(root))
+    config = Config(data=str(root))
     rng = np.random.default_rng(0)
     z, y, x = np.indices(RAW.shape)
     labels = {name: np.zeros(RAW.shape, dtype=np.uint8) for name in CLASSES}
@@ -62,18 +62,18 @@ def data_folder(tmp_path_factory) -> DataFolder:
             labels[other][ball] = other == name
         raw[ball] = grey
     raw = np.clip(raw + rng.normal(0, 12, RAW.shape), 0, 255).astype(np.uint8)
-    write_multiscale(settings.path("raw", dataset=DATASET), [raw], [RAW], chunks=(32, 32, 32))
+    write_multiscale(config.path("raw", dataset=DATASET), [raw], [RAW], chunks=(32, 32, 32))
     rows = []
     for number, begin in enumerate([(0, 0, 0), (32, 0, 0), (0, 32, 32)], start=1):
         box = tuple(slice(b, b + 32) for b in begin)
-        folder = settings.path("labels", dataset=DATASET, crop=f"crop{number}", class_name="x").parent
+        folder = config.path("labels", dataset=DATASET, crop=f"crop{number}", class_name="x").parent
         for name in CLASSES:
             data = labels[name][box]
             write_multiscale(folder / name, [data], [RAW.window(begin, data.shape)], chunks=(32, 32, 32))
-        raw_path = str(settings.path("raw", dataset=DATASET))
+        raw_path = str(config.path("raw", dataset=DATASET))
         usage = "validate" if number == 3 else "train"
         rows.append(SplitRow(usage=usage, raw=raw_path, labels=str(folder), classes=CLASSES))
-    write_datasplit(settings.path("datasplit"), rows)
+    write_datasplit(config.path("datasplit"), rows)
     tests = []
     for number, begin, shape in [(901, (32, 32, 0), (32, 32, 30)), (902, (33, 32, 34), (21, 24, 28))]:
         grid = RAW.window(begin, shape)
@@ -88,4 +88,4 @@ def data_folder(tmp_path_factory) -> DataFolder:
             )
         )
     write_manifest(root / FILE_NAME, tests)
-    return DataFolder(settings=settings, raw=raw, grid=RAW)
+    return DataFolder(config=config, raw=raw, grid=RAW)

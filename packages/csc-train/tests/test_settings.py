@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
+from csc_data.config.experiment import build_settings, describe_settings, read_experiment
 from csc_data.errors import ProblemsError
-from csc_data.experiment import build_settings, describe_settings, read_experiment
 from csc_train.settings import PredictSettings, TrainSettings
 
 EXPERIMENT = """

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
+from csc_data.challenge.test_crops import crop_grid, load_test_crops
 from csc_data.errors import InvalidArgumentError, ProblemsError
 from csc_data.loader import ArrayInfo, read_raw, scale_raw
-from csc_data.loader.placement import centred_grid
-from csc_data.manifest import crop_grid, load_test_crops
-from csc_data.stored_values import StoredValues
+from csc_data.loader.poses.placement import centred_grid
 from csc_data.volumes import open_volume
+from csc_data.volumes.stored_values import StoredValues
 from csc_models import InputShapeError, create_model, model_card
 from csc_models.checkpoint import load_checkpoint, save_checkpoint
 from csc_models.errors import DownloadError
@@ -35,7 +35,7 @@ def info(edge, scale=8.0):
 def options(data_folder, tmp_path):
     return TrainSettings(
         classes=("mito", "ld"),
-        datasplit_path=data_folder.settings.path("datasplit"),
+        datasplit_path=data_folder.config.path("datasplit"),
         input_array_info=info(EDGE),
         raw_range=(-1.0, 1.0),
         model_name="mine",
@@ -103,33 +103,33 @@ class TestPrediction:
             if weights.ndim > 1:
                 nn.init.kaiming_normal_(weights)
         experiment = dataclasses.replace(options, model=network, architecture=None, model_kwargs={})
-        place = data_folder.settings
+        place = data_folder.config
         predict(
-            experiment, settings=place, crops=["901"], checkpoint="untrained", output="logit", output_dtype="float32",
+            experiment, config=place, crops=["901"], checkpoint="untrained", output="logit", output_dtype="float32",
             existing="overwrite", device="cpu",
         )  # fmt: skip
         crop = next(crop for crop in load_test_crops(place).values() if crop.id == 901)
         volume = open_volume(place.path("predictions", dataset=crop.dataset, crop="crop901", class_name="ld"))
-        lattice = volume.levels[0].grid
-        assert lattice.voxel_size == (4.0, 4.0, 4.0)
-        assert lattice.shape == tuple(2 * n for n in crop_grid(crop).shape)
+        grid = volume.levels[0].grid
+        assert grid.voxel_size == (4.0, 4.0, 4.0)
+        assert grid.shape == tuple(2 * n for n in crop_grid(crop).shape)
         # The whole crop in one patch, with the context that the network loses.
-        edge = CARD.sizes.fit(-(-(max(lattice.shape) + CARD.output.lost) // 2))
-        given = centred_grid(lattice.window((0, 0, 0), CARD.output_shape((edge,) * 3)), (edge,) * 3, (8.0,) * 3)
+        edge = CARD.sizes.fit(-(-(max(grid.shape) + CARD.output.lost) // 2))
+        given = centred_grid(grid.window((0, 0, 0), CARD.output_shape((edge,) * 3)), (edge,) * 3, (8.0,) * 3)
         raw = scale_raw(read_raw(open_volume(place.path("raw", dataset=crop.dataset)), given), (-1.0, 1.0))
         with torch.no_grad():
             whole = network(torch.from_numpy(raw)[None, None])[0, 1].numpy()
-        z, y, x = lattice.shape
+        z, y, x = grid.shape
         assert whole.std() > 0.01
         np.testing.assert_allclose(volume.levels[0].array[...], whole[:z, :y, :x], atol=1e-4)
 
     def test_larger_patches_give_the_same(self, options, data_folder):
         train(options)
-        place = data_folder.settings
+        place = data_folder.config
         stored = {}
         for patch in (None, (EDGE + 2, EDGE + 4, EDGE)):
             predict(
-                options, settings=place, crops=["902"], patch_shape=patch, output="logit", output_dtype="float32",
+                options, config=place, crops=["902"], patch_shape=patch, output="logit", output_dtype="float32",
                 existing="overwrite", device="cpu",
             )  # fmt: skip
             folder = place.path("predictions", dataset="jrc_test-1", crop="crop902", class_name="mito")
@@ -140,7 +140,7 @@ class TestPrediction:
         train(options)
         with pytest.raises((InputShapeError, InvalidArgumentError), match=r"pad to|too small"):
             predict(
-                options, settings=data_folder.settings, crops=["902"], patch_shape=(EDGE + 1,) * 3,
+                options, config=data_folder.config, crops=["902"], patch_shape=(EDGE + 1,) * 3,
                 existing="overwrite", device="cpu",
             )  # fmt: skip
 
@@ -151,7 +151,7 @@ class TestTraining:
         description = load_checkpoint(result.latest_checkpoint).description
         assert description.target_arrays["labels"]["scale"] == [4.0, 4.0, 4.0]
         predicted = predict(
-            result.latest_checkpoint, settings=data_folder.settings, crops=["902"], existing="overwrite", device="cpu"
+            result.latest_checkpoint, config=data_folder.config, crops=["902"], existing="overwrite", device="cpu"
         )
         assert predicted.crops[0].shape == (42, 48, 56)
 
@@ -169,7 +169,7 @@ class TestTraining:
 
     def test_same_classes_keep_the_head(self, options, published, caplog, monkeypatch):
         card = dataclasses.replace(pretrained_card(NAME), classes=options.classes)
-        monkeypatch.setattr("csc_train.run_state.pretrained_card", lambda name: card)
+        monkeypatch.setattr("csc_train.training.run_state.pretrained_card", lambda name: card)
         experiment = dataclasses.replace(options, architecture=None, pretrained=NAME, learning_rate=1e-12)
         with caplog.at_level(logging.INFO):
             result = train(experiment)
@@ -210,8 +210,8 @@ class TestDistances:
         return tmp_path / "distances.pth"
 
     def stored(self, data_folder, source, **more):
-        place = data_folder.settings
-        predict(source, settings=place, crops=["902"], existing="overwrite", device="cpu", **more)
+        place = data_folder.config
+        predict(source, config=place, crops=["902"], existing="overwrite", device="cpu", **more)
         return open_volume(place.path("predictions", dataset="jrc_test-1", crop="crop902", class_name="er_mem"))
 
     def test_are_stored_as_such_or_as_probabilities(self, data_folder, distances):

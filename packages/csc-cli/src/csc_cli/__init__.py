@@ -4,6 +4,6 @@ Command modules import click at the top and their library inside the call, so th
 """
 
 __all__ = ["main"]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 from csc_cli.main import main

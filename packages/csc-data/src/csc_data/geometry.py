@@ -1,6 +1,6 @@
-"""Boxes and lattices in nanometres: where a voxel is, and which voxels a box needs.
+"""Boxes and grids in nanometres: where a voxel is, and which voxels a box needs.
 
-Everything is ordered z, y, x. A lattice (`Grid`) is given by the nm position of the **centre** of its voxel 0, as
+Everything is ordered z, y, x. A grid (`Grid`) is given by the nm position of the **centre** of its voxel 0, as
 OME-NGFF 0.4 has it; its bounds reach half a voxel further. All conversions between nm and voxel indices of the toolbox
 go through this module, so that reading and writing cannot disagree by a voxel.
 """
@@ -122,7 +122,7 @@ def _triple(values: Iterable[float]) -> Triple:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """The lattice of voxels of an array.
+    """The grid of voxels of an array.
 
     Attributes
     ----------
@@ -153,7 +153,7 @@ class Grid:
 
     @classmethod
     def covering(cls, roi: Roi, voxel_size: Sequence[float]) -> Grid:
-        """Return the lattice of that voxel size that starts at the box's first corner and covers it.
+        """Return the grid of that voxel size that starts at the box's first corner and covers it.
 
         Its last voxels reach beyond the box where the extent is no multiple of the voxel size.
         """
@@ -178,7 +178,7 @@ class Grid:
         return math.prod(self.shape)
 
     def window(self, begin: Sequence[int], shape: Sequence[int]) -> Grid:
-        """Return the lattice of a box of voxels; it may reach beyond this one.
+        """Return the grid of a box of voxels; it may reach beyond this one.
 
         Parameters
         ----------
@@ -191,14 +191,14 @@ class Grid:
         return Grid(voxel_size=self.voxel_size, translation=translation, shape=as_shape(shape))
 
     def window_covering(self, roi: Roi) -> tuple[tuple[int, int, int], Grid]:
-        """Return the smallest box of voxels, not clipped to this lattice, that covers a box in nm.
+        """Return the smallest box of voxels, not clipped to this grid, that covers a box in nm.
 
         Returns
         -------
         begin : tuple of int
             Index of the first voxel.
         grid : Grid
-            The lattice of the window.
+            The grid of the window.
         """
         first, count = [], []
         for b, e, low, v in zip(roi.begin, roi.end, self.bounds.begin, self.voxel_size, strict=True):
@@ -210,17 +210,17 @@ class Grid:
     def centres(self, axis: int) -> npt.NDArray[np.float64]:
         """Return the nm positions of the voxel centres along an axis, to 1e-6 nm, shape (n,).
 
-        A window has the very positions of its part of the whole lattice, although it sums them up in another order.
+        A window has the very positions of its part of the whole grid, although it sums them up in another order.
         """
         centres = self.translation[axis] + np.arange(self.shape[axis], dtype=np.float64) * self.voxel_size[axis]
         # Sizes and places are decimals, so this takes away what binary arithmetic added.
         return np.round(centres, _DECIMALS)
 
     def coordinates_in(self, other: Grid, axis: int) -> npt.NDArray[np.float64]:
-        """Return where this lattice's voxel centres lie in another one, as fractional indices of it, shape (n,).
+        """Return where this grid's voxel centres lie in another one, as fractional indices of it, shape (n,).
 
         Values within `TOLERANCE` of a centre or of a border between voxels are that: translations are stored as
-        rounded decimals, a lattice read through itself must give back its very voxels, and positions on borders must
+        rounded decimals, a grid read through itself must give back its very voxels, and positions on borders must
         all fall to the same side.
         """
         index = (self.centres(axis) - other.translation[axis]) / other.voxel_size[axis]
@@ -228,7 +228,7 @@ class Grid:
         return np.where(np.abs(index - half) < TOLERANCE, half, index)
 
     def is_aligned_with(self, other: Grid) -> bool:
-        """Tell whether both lattices have the same voxel size and centres that coincide, however they overlap."""
+        """Tell whether both grids have the same voxel size and centres that coincide, however they overlap."""
         for axis in range(3):
             if abs(self.voxel_size[axis] / other.voxel_size[axis] - 1) * max(self.shape[axis], 1) > TOLERANCE:
                 return False

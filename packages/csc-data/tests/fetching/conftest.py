@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from csc_data.config.user_config import Config
 from csc_data.fetching import FetchOptions
 from csc_data.geometry import Grid
-from csc_data.remote import Retries
-from csc_data.settings import Settings
+from csc_data.storage.remote import Retries
 from csc_data.synthetic import CropPlan, DatasetPlan, write_challenge
 
 BUCKET = "janelia-cosem-datasets"
@@ -73,10 +73,10 @@ def write_manifest(bucket):
 
 
 @pytest.fixture
-def settings(tmp_path, server, write_manifest) -> Settings:
+def config(tmp_path, server, write_manifest) -> Config:
     """A data folder that knows the crops, and the server without faults."""
     write_manifest(tmp_path / "data")
-    return Settings(data=str(tmp_path / "data"), endpoint=server.endpoint)
+    return Config(data=str(tmp_path / "data"), endpoint=server.endpoint)
 
 
 @pytest.fixture

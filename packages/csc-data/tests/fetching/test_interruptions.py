@@ -17,10 +17,10 @@ from csc_data.fetching.staging import FOLDER
 RUN = """
 import json, signal, sys
 from csc_data.fetching import FetchInterrupted, FetchOptions, fetch_data
-from csc_data.settings import Settings
+from csc_data.config.user_config import Config
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the parent made of it
 try:
-    result = fetch_data(Settings(data=sys.argv[1], endpoint=sys.argv[2]), FetchOptions(workers=6))
+    result = fetch_data(Config(data=sys.argv[1], endpoint=sys.argv[2]), FetchOptions(workers=6))
     print(json.dumps({"complete": result.complete, "fetched": result.fetched_files}))
 except FetchInterrupted as interrupted:
     result = interrupted.result
@@ -29,9 +29,9 @@ except FetchInterrupted as interrupted:
 PATIENCE = 60
 
 
-def start(settings):
+def start(config):
     return subprocess.Popen(
-        [sys.executable, "-c", RUN, settings.data, settings.endpoint], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", RUN, config.data, config.endpoint], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
 
 
@@ -48,13 +48,13 @@ def wait_for(condition):
         time.sleep(0.02)
 
 
-def staging_folders(settings):
-    return list(settings.root.rglob(f"{FOLDER}/run-*"))
+def staging_folders(config):
+    return list(config.root.rglob(f"{FOLDER}/run-*"))
 
 
-def check_what_stands(settings, files_in, expected):
+def check_what_stands(config, files_in, expected):
     """Every file that has its name is whole, and no label array reads as empty; return how many files there are."""
-    there = {name: body for name, body in files_in(settings.root).items() if FOLDER not in name}
+    there = {name: body for name, body in files_in(config.root).items() if FOLDER not in name}
     assert all(expected.get(name) == body for name, body in there.items())
     for name in there:
         if "/labels/" in name and name.endswith("/.zarray"):
@@ -65,44 +65,44 @@ def check_what_stands(settings, files_in, expected):
 
 @pytest.mark.parametrize("after", [90, 250, 400])
 def test_after_a_kill_the_next_run_fetches_what_is_missing_and_only_that(
-    settings, options, bucket_root, s3_server, files_in, expected, after
+    config, options, bucket_root, s3_server, files_in, expected, after
 ):
     server = s3_server(bucket_root, stall_after=after)
-    process = start(replace(settings, endpoint=server.endpoint))
+    process = start(replace(config, endpoint=server.endpoint))
     wait_for(lambda: server.stats()["stalled"] or process.poll() is not None)
     process.kill()
     process.communicate(timeout=PATIENCE)
-    there = check_what_stands(settings, files_in, expected)
+    there = check_what_stands(config, files_in, expected)
     assert there <= after
     healthy = s3_server(bucket_root)
-    result = fetch_data(replace(settings, endpoint=healthy.endpoint), options())
+    result = fetch_data(replace(config, endpoint=healthy.endpoint), options())
     assert result.complete
     assert healthy.stats()["get"] == len(expected) - there
-    assert files_in(settings.root) == expected
-    assert not list(settings.root.rglob(FOLDER))
+    assert files_in(config.root) == expected
+    assert not list(config.root.rglob(FOLDER))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGINT reaches a process alone on POSIX only")
 def test_ctrl_c_ends_at_once_says_what_stands_and_leaves_no_rubbish(
-    settings, options, bucket_root, s3_server, files_in, expected
+    config, options, bucket_root, s3_server, files_in, expected
 ):
     server = s3_server(bucket_root, stall_after=200)
-    process = start(replace(settings, endpoint=server.endpoint))
+    process = start(replace(config, endpoint=server.endpoint))
     wait_for(lambda: server.stats()["stalled"] or process.poll() is not None)
     process.send_signal(signal.SIGINT)
     said = end(process)  # requests stand still for longer than anybody would wait
     assert said["stopped"] == "interrupted"
     assert 0 < said["fetched"] < len(expected)
-    assert not staging_folders(settings)
-    assert check_what_stands(settings, files_in, expected) >= said["fetched"]
-    assert fetch_data(settings, options()).complete
-    assert files_in(settings.root) == expected
+    assert not staging_folders(config)
+    assert check_what_stands(config, files_in, expected) >= said["fetched"]
+    assert fetch_data(config, options()).complete
+    assert files_in(config.root) == expected
 
 
-def test_two_runs_side_by_side_leave_the_same_as_one(settings, bucket_root, s3_server, files_in, expected):
+def test_two_runs_side_by_side_leave_the_same_as_one(config, bucket_root, s3_server, files_in, expected):
     server = s3_server(bucket_root, latency=0.02)
-    own = replace(settings, endpoint=server.endpoint)
+    own = replace(config, endpoint=server.endpoint)
     processes = [start(own), start(own)]
     assert [end(process)["complete"] for process in processes] == [True, True]
-    assert files_in(settings.root) == expected
-    assert not list(settings.root.rglob(FOLDER))
+    assert files_in(config.root) == expected
+    assert not list(config.root.rglob(FOLDER))

@@ -91,7 +91,7 @@ def test_the_box_covers_the_crop_and_its_padding_at_every_level_and_no_chunk_mor
             assert must <= set(box[axis]) <= may
 
 
-def test_a_crop_on_the_lattice_gets_its_own_voxels_half_open():
+def test_a_crop_on_the_grid_gets_its_own_voxels_half_open():
     level = levels_of((8, 8, 8))[0]
     crop = level.grid.window((8, 16, 24), (8, 4, 4))
     assert level_box(level, region(crop), 0) == (range(2, 4), range(4, 5), range(6, 7))

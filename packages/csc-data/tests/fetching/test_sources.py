@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 
 from csc_data.challenge import UnknownCropError, get_test_crops
+from csc_data.config.user_config import Config
 from csc_data.errors import InvalidArgumentError, ProblemsError
 from csc_data.fetching.sources import check_classes, known_crops, select_sources
-from csc_data.settings import Settings
 
 
 @pytest.fixture
 def known(tmp_path):
-    return known_crops(Settings(data=str(tmp_path)))
+    return known_crops(Config(data=str(tmp_path)))
 
 
 def ids(sources):
@@ -31,13 +31,13 @@ def test_without_manifests_the_crops_of_the_challenge_are_known(known):
 
 def test_a_data_folder_with_manifests_has_its_own_crops(tmp_path, write_manifest):
     write_manifest(tmp_path)
-    own = known_crops(Settings(data=str(tmp_path)))
+    own = known_crops(Config(data=str(tmp_path)))
     assert ids(own.crops) == [1, 2, 11, 501]
     assert own.origin == str(tmp_path / "manifest.csv")
 
 
 def test_a_bucket_of_ones_own_is_asked_instead(tmp_path):
-    own = known_crops(replace(Settings(data=str(tmp_path)), bucket="mirror"))
+    own = known_crops(replace(Config(data=str(tmp_path)), bucket="mirror"))
     assert {source.bucket for source in own.crops} == {"mirror"}
     assert {source.labels_bucket for source in own.crops if not source.test} == {"mirror"}
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from csc_data.errors import UnreadableDataError
-from csc_data.fetching.bucket import FetchStopped
 from csc_data.fetching.staging import (
     FOLDER,
     DiskFullError,
@@ -18,6 +17,7 @@ from csc_data.fetching.staging import (
     check_writable,
     explain_os_error,
 )
+from csc_data.storage.bucket import FetchStopped
 
 HOLD = """
 import sys

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from csc_data.datasplit import SplitRow
 from csc_data.geometry import Grid
+from csc_data.splits.split_file import SplitRow
 from csc_data.volumes import write_multiscale
 
 SLOPE = np.array([0.0011, 0.0017, 0.0023])

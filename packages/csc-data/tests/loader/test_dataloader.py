@@ -5,11 +5,11 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from csc_data.arrays import create_array
-from csc_data.datasplit import write_datasplit
 from csc_data.errors import InvalidArgumentError, MissingDataError, ProblemsError
+from csc_data.formats.writing import create_array
 from csc_data.geometry import Grid
 from csc_data.loader import get_dataloader
+from csc_data.splits.split_file import write_datasplit
 from csc_data.volumes import create_multiscale, grid_attributes
 
 torch = pytest.importorskip("torch")  # the base of csc-data brings none

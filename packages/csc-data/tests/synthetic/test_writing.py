@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from csc_data.arrays import child_names, open_array, read_attributes
 from csc_data.challenge import UnknownClassError, get_class, label_classes
+from csc_data.challenge.test_crops import read_manifest
 from csc_data.errors import ExistingOutputError, InvalidArgumentError, ProblemsError
+from csc_data.formats.writing import child_names, open_array, read_attributes
 from csc_data.geometry import Grid
-from csc_data.manifest import read_manifest
 from csc_data.synthetic import (
     CropPlan,
     DatasetPlan,
@@ -70,7 +70,7 @@ def test_raw_lies_where_the_plan_says_and_has_three_levels(written, plans):
         assert np.abs(coarse - means).max() <= 0.5
 
 
-def test_crops_lie_inside_raw_on_its_lattice(written, plans):
+def test_crops_lie_inside_raw_on_its_grid(written, plans):
     for plan in plans:
         raw = open_volume(raw_path(written.root, plan.name)).levels[0].grid
         for crop in plan.crops:

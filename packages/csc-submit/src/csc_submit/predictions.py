@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csc_data.blocks import unfinished_work
+from csc_data.config.user_config import Config
 from csc_data.errors import MissingDataError
-from csc_data.settings import Settings
 
 _ZARR_METADATA = (".zgroup", ".zarray", "zarr.json")
 
@@ -25,12 +25,12 @@ class Prediction:
     path: Path
 
 
-def find_predictions(settings: Settings, crops: Sequence[str] | None = None) -> tuple[Prediction, ...]:
+def find_predictions(config: Config, crops: Sequence[str] | None = None) -> tuple[Prediction, ...]:
     """Look for predictions where the path template says.
 
     Parameters
     ----------
-    settings : Settings
+    config : Config
         Their ``predictions`` template tells where.
     crops : sequence of str, optional
         Names, ids or patterns of the crops wanted: ``crop234``, ``234``, ``crop2*``; all by default.
@@ -45,17 +45,17 @@ def find_predictions(settings: Settings, crops: Sequence[str] | None = None) -> 
     MissingDataError
         If there is none, or none of a crop that was asked for.
     """
-    pattern = settings.predictions.format(dataset="*", crop="*", class_name="*")
+    pattern = config.predictions.format(dataset="*", crop="*", class_name="*")
     found = []
-    for path in settings.root.glob(pattern):
-        match = settings.placeholders("predictions", path)
+    for path in config.root.glob(pattern):
+        match = config.placeholders("predictions", path)
         if match and not path.name.startswith(".") and any((path / name).exists() for name in _ZARR_METADATA):
             found.append(
                 Prediction(dataset=match["dataset"], crop=match["crop"], class_name=match["class_name"], path=path)
             )
     if not found:
         raise MissingDataError(
-            f"{settings.root} holds no predictions (looked for {pattern}); `csc predict` makes them, --data names "
+            f"{config.root} holds no predictions (looked for {pattern}); `csc predict` makes them, --data names "
             "another folder"
         )
     found.sort(key=lambda p: (p.dataset, _natural(p.crop), p.class_name))

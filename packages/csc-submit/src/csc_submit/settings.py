@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
+from csc_data.config.experiment import setting
 from csc_data.errors import Problem
-from csc_data.experiment import setting
 
 ValueT = TypeVar("ValueT", bound=float | bool)
 

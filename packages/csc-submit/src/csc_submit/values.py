@@ -10,8 +10,8 @@ import numpy.typing as npt
 from scipy.special import expit
 
 from csc_data.errors import InvalidArgumentError, UnreadableDataError
-from csc_data.stored_values import StoredValues
 from csc_data.volumes import Volume
+from csc_data.volumes.stored_values import StoredValues
 from csc_submit.settings import Kind
 
 

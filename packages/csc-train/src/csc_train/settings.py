@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from csc_data.challenge import label_classes, nearest_class
+from csc_data.config.experiment import build_settings, read_experiment, setting
+from csc_data.config.typed import build_dataclass
 from csc_data.errors import Problem, ProblemsError
-from csc_data.experiment import build_settings, read_experiment, setting
-from csc_data.loader.array_info import ArrayInfo
 from csc_data.loader.intensity import IntensityTransforms
-from csc_data.loader.spatial import SpatialTransforms
-from csc_data.loader.value_transforms import ValueTransforms
-from csc_data.typed import build_dataclass
+from csc_data.loader.patches.value_transforms import ValueTransforms
+from csc_data.loader.poses.array_info import ArrayInfo
+from csc_data.loader.poses.spatial import SpatialTransforms
 
 OPTIMIZERS = ("adamw", "adam", "radam", "sgd")
 SCHEDULERS = ("constant", "cosine")

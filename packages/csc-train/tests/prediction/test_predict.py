@@ -17,13 +17,13 @@ from torch import nn
 
 from csc_data.blocks import Ledger
 from csc_data.challenge import TestCrop
+from csc_data.challenge.test_crops import FILE_NAME, crop_grid, load_test_crops, write_manifest
+from csc_data.config.user_config import Config
 from csc_data.errors import InvalidArgumentError, MissingDataError, ProblemsError, UnreadableDataError
 from csc_data.geometry import Grid
 from csc_data.loader import ArrayInfo
-from csc_data.manifest import FILE_NAME, crop_grid, load_test_crops, write_manifest
-from csc_data.settings import Settings
-from csc_data.stored_values import StoredValues
 from csc_data.volumes import open_volume, write_multiscale
+from csc_data.volumes.stored_values import StoredValues
 from csc_models import CheckpointNotFoundError
 from csc_models.checkpoint import CheckpointDescription, save_checkpoint
 from csc_train import IncompletePredictionError, NoCheckpointError, TrainSettings, predict, train
@@ -53,20 +53,20 @@ def info(shape, scale=(8, 8, 8)):
 
 def make_folder(root, crops, raw=None, grid=RAW):
     """A data folder with raw and test crops (begin and shape in voxels of raw)."""
-    place = Settings(data=str(root))
+    place = Config(data=str(root))
     if raw is None:
         raw = np.random.default_rng(0).integers(0, 256, grid.shape).astype(np.uint8)
     write_multiscale(place.path("raw", dataset="a"), [raw], [grid], chunks=(16, 16, 16))
     tests = []
     for number, (begin, shape) in enumerate(crops, start=1):
-        lattice = grid.window(begin, shape)
+        window = grid.window(begin, shape)
         tests.append(
             TestCrop(
                 id=number,
                 dataset="a",
-                voxel_size=lattice.voxel_size,
-                translation=lattice.translation,
-                shape=lattice.shape,
+                voxel_size=window.voxel_size,
+                translation=window.translation,
+                shape=window.shape,
                 classes=("mito",),
             )
         )
@@ -130,7 +130,7 @@ def test_an_identity_network_gives_back_its_input(shared_folder, begin, shape, k
             input_array_info=info([n + 2 * margin for n in target]),
             target_array_info=info(target),
         ),
-        settings=place,
+        config=place,
         halo=halo,
         output_chunks=chunks,
         batch_size=batch,
@@ -155,7 +155,7 @@ def test_flat_networks_predict_the_planes_of_all_axes(tmp_path, patch):
 
     place, raw = make_folder(tmp_path, [((4, 5, 6), (11, 12, 13))])
     options = experiment(model=Neighbour(), input_array_info=info(patch))
-    predict(options, settings=place, halo=(0, 1, 1), **AS_IS)
+    predict(options, config=place, halo=(0, 1, 1), **AS_IS)
 
     def shifted(dz, dy, dx):
         return raw[4 + dz : 15 + dz, 5 + dy : 17 + dy, 6 + dx : 19 + dx].astype(np.float64)
@@ -169,7 +169,7 @@ def test_flat_networks_predict_the_planes_of_all_axes(tmp_path, patch):
 
 def test_probabilities_fill_a_byte_and_say_so(tmp_path):
     place, raw = make_folder(tmp_path, [((0, 0, 0), (9, 9, 9))])
-    predict(experiment(raw_range=(-4.0, 4.0)), settings=place, checkpoint="untrained", device="cpu")
+    predict(experiment(raw_range=(-4.0, 4.0)), config=place, checkpoint="untrained", device="cpu")
     logit = raw[:9, :9, :9] * (8 / 255) - 4
     volume = read(place, "crop1")
     stored = volume.levels[0].array[...]
@@ -184,9 +184,7 @@ def test_probabilities_fill_a_byte_and_say_so(tmp_path):
 @pytest.mark.parametrize(("output", "dtype"), [("logit", "float16"), ("probability", "float32")])
 def test_other_outputs(tmp_path, output, dtype):
     place, raw = make_folder(tmp_path, [((0, 0, 0), (9, 9, 9))])
-    predict(
-        experiment(raw_range=(-4.0, 4.0)), settings=place, checkpoint="untrained", output=output, output_dtype=dtype
-    )
+    predict(experiment(raw_range=(-4.0, 4.0)), config=place, checkpoint="untrained", output=output, output_dtype=dtype)
     volume = read(place, "crop1")
     assert volume.levels[0].dtype == dtype
     assert StoredValues.from_attributes(volume.attributes) == StoredValues(kind=output, one=1)
@@ -209,7 +207,7 @@ def test_the_output_lies_where_the_raw_was(tmp_path, stored):
     """Whatever the voxel size of the data: on a linear function of nm the identity gives the function back."""
     grid = Grid(voxel_size=stored, translation=RAW.translation, shape=(60, 50, 55))
     place, _ = make_folder(tmp_path, [((8, 9, 10), (30, 31, 33))], raw=linear(grid), grid=grid)
-    predict(experiment(raw_range=(0.0, 1.0), input_array_info=info((10, 12, 14))), settings=place, **AS_IS)
+    predict(experiment(raw_range=(0.0, 1.0), input_array_info=info((10, 12, 14))), config=place, **AS_IS)
     level = read(place, "crop1").levels[0]
     bounds = crop_grid(load_test_crops(place)[1]).bounds
     assert level.grid == Grid.covering(bounds, (8, 8, 8))
@@ -228,7 +226,7 @@ def test_inputs_may_be_coarser_than_targets(tmp_path):
         input_array_info=info((6, 6, 6), (16, 16, 16)),
         target_array_info=info((12, 12, 12)),
     )
-    predict(options, settings=place, halo=(2, 2, 2), **AS_IS)
+    predict(options, config=place, halo=(2, 2, 2), **AS_IS)
     level = read(place, "crop1").levels[0]
     np.testing.assert_allclose(level.array[...], linear(level.grid), atol=4 * SLOPE.sum() + 1e-4)
 
@@ -241,7 +239,7 @@ def test_a_crop_at_the_edge_of_the_raw_sees_a_mirror(tmp_path):
             return torch.cat([torch.roll(x, 1, 2)] * 2, dim=1)
 
     place, raw = make_folder(tmp_path, [((0, 0, 0), (9, 9, 9))])
-    predict(experiment(model=Before()), settings=place, halo=(2, 0, 0), **AS_IS)
+    predict(experiment(model=Before()), config=place, halo=(2, 0, 0), **AS_IS)
     expected = np.concatenate([raw[:1, :9, :9], raw[:8, :9, :9]])
     np.testing.assert_array_equal(read(place, "crop1").levels[0].array[...], expected)
 
@@ -249,7 +247,7 @@ def test_a_crop_at_the_edge_of_the_raw_sees_a_mirror(tmp_path):
 def test_a_checkpoint_alone_predicts_as_its_experiment_does(data_folder, tmp_path):
     options = TrainSettings(
         classes=("mito", "ld"),
-        datasplit_path=data_folder.settings.path("datasplit"),
+        datasplit_path=data_folder.config.path("datasplit"),
         input_array_info=info((16, 16, 16)),
         architecture="3d_unet_s",
         model_name="run",
@@ -264,16 +262,16 @@ def test_a_checkpoint_alone_predicts_as_its_experiment_does(data_folder, tmp_pat
         device="cpu",
     )
     with pytest.raises(NoCheckpointError, match="run_"):
-        predict(options, settings=data_folder.settings)
+        predict(options, config=data_folder.config)
     trained = train(options)
-    place = dataclasses.replace(data_folder.settings, predictions="p1/{dataset}.zarr/{crop}/{class_name}")
-    first = predict(options, settings=place)
+    place = dataclasses.replace(data_folder.config, predictions="p1/{dataset}.zarr/{crop}/{class_name}")
+    first = predict(options, config=place)
     assert first.checkpoint == trained.best_checkpoint
     other = dataclasses.replace(place, predictions="p2/{dataset}.zarr/{crop}/{class_name}")
-    second = predict(trained.best_checkpoint, settings=other)
+    second = predict(trained.best_checkpoint, config=other)
     assert second.classes == ("mito", "ld")
     assert digest(data_folder.root / "p1") == digest(data_folder.root / "p2")
-    latest = predict(options, settings=place, checkpoint="latest", existing="overwrite", crops=["901"])
+    latest = predict(options, config=place, checkpoint="latest", existing="overwrite", crops=["901"])
     assert latest.checkpoint == trained.latest_checkpoint
     assert [crop.crop for crop in latest.crops] == ["crop901"]
 
@@ -283,9 +281,9 @@ def test_a_checkpoint_that_stores_no_rule_needs_one(tmp_path):
     torch.save(Identity().state_dict(), tmp_path / "foreign.pth")
     options = experiment()
     with pytest.raises(InvalidArgumentError, match="raw_range"):
-        predict(options, settings=place, checkpoint=tmp_path / "foreign.pth")
+        predict(options, config=place, checkpoint=tmp_path / "foreign.pth")
     plain = {**AS_IS, "checkpoint": tmp_path / "foreign.pth"}
-    predict(options, settings=place, raw_range=(0, 255), **plain)
+    predict(options, config=place, raw_range=(0, 255), **plain)
     np.testing.assert_array_equal(read(place, "crop1").levels[0].array[...], raw[:9, :9, :9])
 
 
@@ -296,12 +294,12 @@ def test_a_checkpoint_of_other_classes_is_an_error(tmp_path):
     )
     save_checkpoint(tmp_path / "x.pth", Identity(), description=description)
     with pytest.raises(InvalidArgumentError, match="ld, mito"):
-        predict(experiment(), settings=place, checkpoint=tmp_path / "x.pth")
+        predict(experiment(), config=place, checkpoint=tmp_path / "x.pth")
 
 
 def test_existing_output_is_resumed_refused_or_overwritten(tmp_path):
     place, raw = make_folder(tmp_path, [((0, 0, 0), (20, 20, 20))])
-    arguments = {"settings": place, **AS_IS}
+    arguments = {"config": place, **AS_IS}
     first = predict(experiment(), **arguments)
     again = predict(experiment(), **arguments)
     assert again.crops[0].resumed_blocks == again.crops[0].blocks == first.crops[0].blocks > 1
@@ -328,9 +326,9 @@ def test_a_run_that_died_before_its_first_block_is_begun_anew(tmp_path, monkeypa
     start = Ledger.start
     monkeypatch.setattr(Ledger, "start", die)
     with pytest.raises(KeyboardInterrupt):
-        predict(experiment(), settings=place, **AS_IS)
+        predict(experiment(), config=place, **AS_IS)
     monkeypatch.undo()
-    predict(experiment(), settings=place, **AS_IS)
+    predict(experiment(), config=place, **AS_IS)
     np.testing.assert_array_equal(read(place, "crop1").levels[0].array[...], raw[:9, :9, :9])
 
 
@@ -341,7 +339,7 @@ def test_crops_without_raw_are_named_and_the_others_done(tmp_path):
     write_manifest(tmp_path / FILE_NAME, crops)
     events = []
     with pytest.raises(IncompletePredictionError, match="elsewhere/crop1: there is no raw data") as caught:
-        predict(experiment(), settings=place, progress=events.append, **AS_IS)
+        predict(experiment(), config=place, progress=events.append, **AS_IS)
     assert [crop.crop for crop in caught.value.result.crops] == ["crop2"]
     np.testing.assert_array_equal(read(place, "crop2").levels[0].array[...], raw[1:10, 1:10, 1:10])
     assert {(event.crop, event.number, event.crops) for event in events} == {("crop2", 2, 2)}
@@ -354,9 +352,9 @@ def test_a_damaged_chunk_is_named_and_the_crop_can_be_done_later(tmp_path):
     whole = chunk.read_bytes()
     chunk.write_bytes(whole[:40])
     with pytest.raises(IncompletePredictionError, match=r"blocks are not finished.*cannot be read"):
-        predict(experiment(), settings=place, **AS_IS)
+        predict(experiment(), config=place, **AS_IS)
     chunk.write_bytes(whole)
-    result = predict(experiment(), settings=place, **AS_IS)
+    result = predict(experiment(), config=place, **AS_IS)
     assert result.crops[0].resumed_blocks > 0
     np.testing.assert_array_equal(read(place, "crop1").levels[0].array[...], raw[:30, :30, :30])
 
@@ -382,7 +380,7 @@ def test_a_block_that_fails_for_a_while_is_done_again(tmp_path, monkeypatch, fai
 
     monkeypatch.setattr(reading, "read_raw", failing_read)
     monkeypatch.setattr(BlockPredictor, "__call__", failing_write)
-    predict(experiment(), settings=place, batch_size=3, **AS_IS)
+    predict(experiment(), config=place, batch_size=3, **AS_IS)
     np.testing.assert_array_equal(read(place, "crop1").levels[0].array[...], raw[:30, :30, :30])
     assert len(write_calls) > len(set(write_calls))
 
@@ -401,12 +399,12 @@ def test_mistakes_are_told(tmp_path, changes, error, words):
     place, _ = make_folder(tmp_path, [((0, 0, 0), (9, 9, 9))])
     given_settings = {"checkpoint": "untrained", **changes}
     with pytest.raises(error, match=words):
-        predict(experiment(), settings=place, **given_settings)
+        predict(experiment(), config=place, **given_settings)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(MissingDataError, match=r"gone\.pth"):
-        predict(tmp_path / "gone.pth", settings=Settings(data=str(tmp_path)))
+        predict(tmp_path / "gone.pth", config=Config(data=str(tmp_path)))
 
 
 SLOW = """
@@ -436,8 +434,8 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path):
     file = tmp_path / "experiment.py"
     file.write_text(textwrap.dedent(SLOW.format(delay=0.1)))
     code = (
-        "from csc_train import predict; from csc_data.settings import Settings; "
-        f"predict({str(file)!r}, settings=Settings(data={str(tmp_path)!r}))"
+        "from csc_train import predict; from csc_data.config.user_config import Settings; "
+        f"predict({str(file)!r}, config=Config(data={str(tmp_path)!r}))"
     )
     process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code])
     ledger = tmp_path / "predictions" / "a.zarr" / "crop1" / ".a-crop1.ledger"
@@ -450,10 +448,10 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path):
     done = finished(ledger)
     assert 3 <= done < 27
     file.write_text(textwrap.dedent(SLOW.format(delay=0)))
-    result = predict(file, settings=place)
+    result = predict(file, config=place)
     assert result.crops[0].resumed_blocks == done
     unbroken = dataclasses.replace(place, predictions="unbroken/{dataset}.zarr/{crop}/{class_name}")
-    predict(file, settings=unbroken)
+    predict(file, config=unbroken)
     assert digest(tmp_path / "predictions") == digest(tmp_path / "unbroken")
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from csc_data.challenge import TestCrop
+from csc_data.challenge.test_crops import FILE_NAME, write_manifest
+from csc_data.config.user_config import Config
 from csc_data.geometry import Grid
 from csc_data.loader import ArrayInfo
-from csc_data.manifest import FILE_NAME, write_manifest
-from csc_data.settings import Settings
 from csc_data.volumes import open_volume, write_multiscale
 from csc_models import create_model
 from csc_models.checkpoint import (
@@ -29,16 +29,16 @@ CLASSES = ("mito", "ld")
 @pytest.fixture
 def place(tmp_path):
     """A data folder with one test crop in the middle of its raw data."""
-    settings = Settings(data=str(tmp_path / "data"))
+    config = Config(data=str(tmp_path / "data"))
     raw = np.random.default_rng(0).integers(0, 256, RAW.shape).astype(np.uint8)
-    write_multiscale(settings.path("raw", dataset="a"), [raw], [RAW], chunks=(16, 16, 16))
-    lattice = RAW.window((2, 3, 4), (13, 14, 15))
+    write_multiscale(config.path("raw", dataset="a"), [raw], [RAW], chunks=(16, 16, 16))
+    grid = RAW.window((2, 3, 4), (13, 14, 15))
     crop = TestCrop(
-        id=1, dataset="a", voxel_size=lattice.voxel_size, translation=lattice.translation, shape=lattice.shape,
+        id=1, dataset="a", voxel_size=grid.voxel_size, translation=grid.translation, shape=grid.shape,
         classes=CLASSES,
     )  # fmt: skip
     write_manifest(tmp_path / "data" / FILE_NAME, [crop])
-    return settings
+    return config
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def predicted(place):
 
     def probabilities(checkpoint):
         own = dataclasses.replace(place, predictions=f"{checkpoint.stem}/{{dataset}}.zarr/{{crop}}/{{class_name}}")
-        result = predict(checkpoint, settings=own, output="probability", output_dtype="float32", device="cpu")
+        result = predict(checkpoint, config=own, output="probability", output_dtype="float32", device="cpu")
         assert result.classes == CLASSES
         volumes = [open_volume(own.path("predictions", dataset="a", crop="crop1", class_name=name)) for name in CLASSES]
         return np.stack([volume.levels[0].array[...] for volume in volumes])

@@ -1,4 +1,4 @@
-"""``csc config``: the user's settings."""
+"""``csc config``: the user's configuration."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from csc_cli.options import data_option
 
 @click.group()
 def config() -> None:
-    """Show or change your settings: data folder, path templates, bucket and endpoint."""
+    """Show or change your configuration: data folder, path templates, bucket and endpoint."""
 
 
 @config.command()
@@ -17,11 +17,11 @@ def config() -> None:
 def show(data: str | None) -> None:
     """Show every setting and where its value comes from."""
     from csc_cli.console import say, table
-    from csc_data.settings import setting_origins, settings_path
+    from csc_data.config.user_config import config_origins, config_path
 
-    rows = [(name, value or "-", origin) for name, (value, origin) in setting_origins(data=data).items()]
+    rows = [(name, value or "-", origin) for name, (value, origin) in config_origins(data=data).items()]
     say(table(["setting", "value", "from"], rows, indent=""))
-    say(f"\nSettings file: {settings_path()}{'' if settings_path().exists() else ' (not there yet)'}")
+    say(f"\nSettings file: {config_path()}{'' if config_path().exists() else ' (not there yet)'}")
 
 
 @config.command("set")
@@ -30,16 +30,16 @@ def show(data: str | None) -> None:
 def set_(name: str, value: str) -> None:
     """Store a setting, for example `csc config set data /big/disk/cellmap`."""
     from csc_cli.console import say
-    from csc_data.settings import read_settings_file, store_setting
+    from csc_data.config.user_config import read_config_file, store_choice
 
-    file = store_setting(name, value)
-    say(f"{name} is now {read_settings_file(file)[name]} (in {file})")
+    file = store_choice(name, value)
+    say(f"{name} is now {read_config_file(file)[name]} (in {file})")
 
 
 @config.command()
 def path() -> None:
-    """Print where the settings file is, or would be."""
+    """Print where the configuration file is, or would be."""
     from csc_cli.console import say
-    from csc_data.settings import settings_path
+    from csc_data.config.user_config import config_path
 
-    say(str(settings_path()))
+    say(str(config_path()))

@@ -100,14 +100,14 @@ def fetch_data(
     from typing import cast
 
     from csc_cli.stages.fetching import fetch_crops, fetch_zip, refresh_lists
+    from csc_data.config.user_config import load_config
     from csc_data.fetching import FetchOptions
     from csc_data.fetching.plan import AccessMode
-    from csc_data.settings import load_settings
 
     if remove_zip and not use_zip:
         raise click.UsageError("--remove-zip goes with --zip")
-    settings = load_settings(data=dest)
-    settings = replace(settings, bucket=bucket or settings.bucket, endpoint=endpoint or settings.endpoint)
+    config = load_config(data=dest)
+    config = replace(config, bucket=bucket or config.bucket, endpoint=endpoint or config.endpoint)
     options = FetchOptions(
         crops=split_names(crops) or [],
         datasets=split_names(datasets),
@@ -122,6 +122,6 @@ def fetch_data(
     if refresh:
         refresh_lists()
     if use_zip:
-        fetch_zip(settings, options, remove=remove_zip, dry_run=dry_run)
+        fetch_zip(config, options, remove=remove_zip, dry_run=dry_run)
     else:
-        fetch_crops(settings, options, dry_run=dry_run)
+        fetch_crops(config, options, dry_run=dry_run)

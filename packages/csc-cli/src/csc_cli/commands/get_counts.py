@@ -34,9 +34,9 @@ def get_counts(
     """
     from csc_cli.stages.counting import count_classes
     from csc_cli.stages.crop_places import choose_templates
-    from csc_data.settings import load_settings
+    from csc_data.config.user_config import load_config
 
-    where = choose_templates(load_settings(data=data), search_path, raw_name, crop_name, use_s3=use_s3)
+    where = choose_templates(load_config(data=data), search_path, raw_name, crop_name, use_s3=use_s3)
     count_classes(
         where,
         split_names(classes),

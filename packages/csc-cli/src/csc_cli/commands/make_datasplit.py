@@ -72,10 +72,10 @@ def make_datasplit(
     """Split the annotated crops into training and validation, every class on both sides where it can be."""
     from csc_cli.stages import split_crops
     from csc_cli.stages.crop_places import choose_templates
-    from csc_data.settings import load_settings
-    from csc_data.splitting import SplitOptions
+    from csc_data.config.user_config import load_config
+    from csc_data.splits.splitting import SplitOptions
 
-    settings = load_settings(data=data)
+    config = load_config(data=data)
     force: bool | str = force_all_classes or (force_all_classes_train and force_all_classes_validate)
     if not force:
         force = "train" if force_all_classes_train else "validate" if force_all_classes_validate else False
@@ -90,5 +90,5 @@ def make_datasplit(
         datasets=split_names(datasets) or ("*",),
         crops=split_names(crops) or ("*",),
     )
-    where = choose_templates(settings, search_path, raw_name, crop_name, use_s3=use_s3)
-    split_crops(settings, options, where=where, csv_path=csv_path, dry_run=dry_run)
+    where = choose_templates(config, search_path, raw_name, crop_name, use_s3=use_s3)
+    split_crops(config, options, where=where, csv_path=csv_path, dry_run=dry_run)

@@ -37,10 +37,10 @@ def pack_results(
     DESTINATION is submission.zarr in the data folder unless given.
     """
     from csc_cli.stages import pack_crops
-    from csc_data.settings import load_settings
+    from csc_data.config.user_config import load_config
 
     pack_crops(
-        load_settings(data=data),
+        load_config(data=data),
         source=source,
         destination=destination,
         crops=split_names(crops),

@@ -8,7 +8,7 @@ from csc_cli.options import data_option, existing_option, overwrite_option, spli
 
 
 @click.command()
-@click.argument("config", type=click.Path())
+@click.argument("experiment", metavar="CONFIG", type=click.Path())
 @click.option(
     "-c",
     "--crops",
@@ -21,7 +21,7 @@ from csc_cli.options import data_option, existing_option, overwrite_option, spli
 @overwrite_option
 @data_option
 def predict(
-    config: str,
+    experiment: str,
     crops: str | None,
     checkpoint: str | None,
     device: str | None,
@@ -36,11 +36,11 @@ def predict(
     scored by `csc evaluate --datasplit`.
     """
     from csc_cli.stages import predict_crops
-    from csc_data.settings import load_settings
+    from csc_data.config.user_config import load_config
 
     predict_crops(
-        load_settings(data=data),
-        config,
+        load_config(data=data),
+        experiment,
         crops=split_names(crops),
         existing="overwrite" if overwrite else existing,
         checkpoint=checkpoint,

@@ -18,7 +18,7 @@ def settings(stage: str) -> None:
     import importlib
 
     from csc_cli.console import say
-    from csc_data.experiment import describe_settings
+    from csc_data.config.experiment import describe_settings
 
     module, _, name = STAGES[stage].partition(":")
     for row in describe_settings(getattr(importlib.import_module(module), name)):

@@ -8,16 +8,16 @@ from csc_cli.options import data_option
 
 
 @click.command()
-@click.argument("config", type=click.Path())
+@click.argument("experiment", metavar="CONFIG", type=click.Path())
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs in all, instead of the file's.")
 @click.option("--device", help="cuda, mps or cpu [default: the first of them that is there].")
 @data_option
-def train(config: str, epochs: int | None, device: str | None, data: str | None) -> None:
+def train(experiment: str, epochs: int | None, device: str | None, data: str | None) -> None:
     """Train the network of the experiment file CONFIG (.py or .toml).
 
     A run that was stopped goes on from its latest checkpoint. `csc settings train` lists what CONFIG may say.
     """
     from csc_cli.stages import train_model
-    from csc_data.settings import load_settings
+    from csc_data.config.user_config import load_config
 
-    train_model(config, load_settings(data=data), epochs=epochs, device=device)
+    train_model(experiment, load_config(data=data), epochs=epochs, device=device)

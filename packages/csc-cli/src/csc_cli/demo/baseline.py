@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from csc_data.challenge import TestCrop, get_instance_classes
-from csc_data.manifest import crop_grid, load_test_crops
+from csc_data.challenge.test_crops import crop_grid, load_test_crops
 from csc_data.synthetic.baseline import SIGMAS_NM, AnnotatedImage, Band, blur, choose_bands
 from csc_data.volumes import open_volume
 from csc_eval import combine_scores, connected_components, score_instances, score_semantic
 
 if TYPE_CHECKING:
-    from csc_data.settings import Settings
+    from csc_data.config.user_config import Config
     from csc_eval import CombinedScores, LabelScore
 
 MIN_VOXELS = (0, 20, 100, 500)
@@ -32,16 +32,16 @@ Choice: TypeAlias = "dict[str, LabelScore]"
 """The score of one way to predict a class, by crop."""
 
 
-def score_baseline(settings: Settings) -> CombinedScores:
+def score_baseline(config: Config) -> CombinedScores:
     """Score the best bands on the test crops of a data folder.
 
     Parameters
     ----------
-    settings : Settings
+    config : Config
         Its folder holds raw, truth and, unless the crops are the challenge's, a manifest.
     """
-    crops = tuple(load_test_crops(settings).values())
-    images = [_load(crop, settings) for crop in crops]
+    crops = tuple(load_test_crops(config).values())
+    images = [_load(crop, config) for crop in crops]
     names = sorted({name for crop in crops for name in crop.classes})
     choices: dict[str, list[Choice]] = {name: [] for name in names}
     for sigma in SIGMAS_NM:
@@ -55,13 +55,13 @@ def score_baseline(settings: Settings) -> CombinedScores:
     )
 
 
-def _load(crop: TestCrop, settings: Settings) -> AnnotatedImage:
+def _load(crop: TestCrop, config: Config) -> AnnotatedImage:
     grid = crop_grid(crop)
-    truth = settings.path("ground_truth") / f"crop{crop.id}"
+    truth = config.path("ground_truth") / f"crop{crop.id}"
     labels: Mapping[str, Mask] = {
         name: np.asarray(open_volume(truth / name).levels[0].array[...]) for name in crop.classes
     }
-    raw = open_volume(settings.path("raw", dataset=crop.dataset)).read(grid, order=1)
+    raw = open_volume(config.path("raw", dataset=crop.dataset)).read(grid, order=1)
     return AnnotatedImage(raw=raw, voxel_size=grid.voxel_size, labels=labels)
 
 

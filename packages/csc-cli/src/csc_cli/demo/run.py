@@ -19,7 +19,7 @@ from csc_cli.stages.prediction import block_reporter, describe_prediction
 from csc_cli.stages.training import epoch_reporter
 
 if TYPE_CHECKING:
-    from csc_data.settings import Settings
+    from csc_data.config.user_config import Config
     from csc_eval import SubmissionScore
 
 MARKER = "csc-demo.json"
@@ -71,28 +71,28 @@ def run_demo(options: DemoOptions) -> SubmissionScore:
     ExistingOutputError
         If the folder holds something else.
     """
-    from csc_data.settings import load_settings
+    from csc_data.config.user_config import load_config
 
     began = time.perf_counter()
-    settings = load_settings(data=options.out)
-    config = _prepare(options, settings)
-    _split(settings, options)
-    _train(settings, config)
-    _predict(settings, config)
-    _process(settings, config)
-    _pack(settings)
-    score = _evaluate(settings)
+    config = load_config(data=options.out)
+    experiment = _prepare(options, config)
+    _split(config, options)
+    _train(config, experiment)
+    _predict(config, experiment)
+    _process(config, experiment)
+    _pack(config)
+    score = _evaluate(config)
     say("")
-    say(score_table(score.combined, score_baseline(settings)))
+    say(score_table(score.combined, score_baseline(config)))
     say("")
-    _say_what_is_where(options.out, config, time.perf_counter() - began)
+    _say_what_is_where(options.out, experiment, time.perf_counter() - began)
     return score
 
 
-def _prepare(options: DemoOptions, settings: Settings) -> Path:
+def _prepare(options: DemoOptions, config: Config) -> Path:
     """Write the challenge and the experiment file, or recognise those of an earlier run."""
-    from csc_data.arrays import read_json, write_json
     from csc_data.errors import ExistingOutputError
+    from csc_data.formats.writing import read_json, write_json
     from csc_data.synthetic import write_challenge
 
     marker = options.out / MARKER
@@ -113,77 +113,77 @@ def _prepare(options: DemoOptions, settings: Settings) -> Path:
             write_json(marker, wanted)
             report.text = (
                 f"{plural(len(made.datasets), 'data set')}, {plural(len(made.annotated), 'annotated crop')}, "
-                f"{plural(len(made.test_crops), 'test crop')}, {format_bytes(made.n_bytes)} in {settings.root}"
+                f"{plural(len(made.test_crops), 'test crop')}, {format_bytes(made.n_bytes)} in {config.root}"
             )
     return write_experiment(options.out, quick=options.quick, seed=options.seed)
 
 
-def _split(settings: Settings, options: DemoOptions) -> None:
-    from csc_data.datasplit import read_datasplit, write_datasplit
-    from csc_data.splitting import SplitOptions, make_datasplit
+def _split(config: Config, options: DemoOptions) -> None:
+    from csc_data.splits.split_file import read_datasplit, write_datasplit
+    from csc_data.splits.splitting import SplitOptions, make_datasplit
 
     with stage(2, "make-datasplit") as report:
-        file = settings.path("datasplit")
+        file = config.path("datasplit")
         if not file.exists():  # an earlier run wrote it, and somebody may have edited it since
-            write_datasplit(file, make_datasplit(settings, SplitOptions(classes=CLASSES, seed=options.seed)).rows)
+            write_datasplit(file, make_datasplit(config, SplitOptions(classes=CLASSES, seed=options.seed)).rows)
         rows = read_datasplit(file)
         validating = sum(row.usage == "validate" for row in rows)
         report.text = f"{plural(len(rows) - validating, 'crop')} to train, {validating} to validate"
 
 
-def _train(settings: Settings, config: Path) -> None:
+def _train(config: Config, experiment: Path) -> None:
     from csc_train import train
 
     with stage(3, "train") as report, epoch_reporter() as epochs:
-        result = train(config, settings=settings, progress=epochs)
+        result = train(experiment, config=config, progress=epochs)
         if result.records:
             report.text = f"{plural(len(result.records), 'epoch')}, checkpoint {result.latest_checkpoint}"
         else:
             report.text = f"was finished before, checkpoint {result.latest_checkpoint}"
 
 
-def _predict(settings: Settings, config: Path) -> None:
+def _predict(config: Config, experiment: Path) -> None:
     from csc_train import predict
 
     with stage(4, "predict") as report, block_reporter() as blocks:
-        result = predict(config, settings=settings, existing="resume", progress=blocks)
+        result = predict(experiment, config=config, existing="resume", progress=blocks)
         report.text = describe_prediction(result)
 
 
-def _process(settings: Settings, config: Path) -> None:
+def _process(config: Config, experiment: Path) -> None:
     from csc_submit import process
 
     with stage(5, "process") as report, progress_bar("blocks") as bar:
-        result = process(config, settings=settings, progress=bar)
+        result = process(experiment, config=config, progress=bar)
         objects = sum(row.instances or 0 for row in result.rows)
         report.text = f"{plural(len(result.rows), 'volume')}, {plural(objects, 'object')}"
 
 
-def _pack(settings: Settings) -> None:
+def _pack(config: Config) -> None:
     from csc_submit import pack_results
 
     with stage(6, "pack-results") as report, progress_bar("blocks") as bar:
-        result = pack_results(settings=settings, progress=bar)
+        result = pack_results(config=config, progress=bar)
         size = format_bytes(result.archive.stat().st_size) if result.archive else ""
         report.text = (
             f"{plural(len(result.packed), 'volume')}, {len(result.missing)} missing: {result.archive} ({size})"
         )
 
 
-def _evaluate(settings: Settings) -> SubmissionScore:
+def _evaluate(config: Config) -> SubmissionScore:
     from csc_eval import score_submission, write_results
 
     with stage(7, "evaluate") as report:
-        score = score_submission(settings.path("submission").with_suffix(".zip"), settings.path("ground_truth"))
-        write_results(score, settings.root / "result.json")
+        score = score_submission(config.path("submission").with_suffix(".zip"), config.path("ground_truth"))
+        write_results(score, config.root / "result.json")
         report.text = f"{plural(score.num_evals_done, 'label')} by the rules {score.rules}, result.json"
     return score
 
 
-def _say_what_is_where(out: Path, config: Path, seconds: float) -> None:
+def _say_what_is_where(out: Path, experiment: Path, seconds: float) -> None:
     say(f"Done in {seconds:.0f} s{_peak_memory()}. Everything is in {out}:")
     for name, what in (
-        (config.name, "the experiment; change it"),
+        (experiment.name, "the experiment; change it"),
         ("datasplit.csv", "which crop trains, which validates"),
         ("checkpoints, tensorboard", "what training left"),
         ("predictions, processed", "what the network says, and what became of it"),
@@ -194,9 +194,9 @@ def _say_what_is_where(out: Path, config: Path, seconds: float) -> None:
     say("Go on by hand, stage by stage:")
     for command in (
         f"csc make-datasplit --data {out} --classes {','.join(CLASSES)}",
-        f"csc train {config}",
-        f"csc predict {config} --data {out} --overwrite",
-        f"csc process {config} --data {out} --overwrite",
+        f"csc train {experiment}",
+        f"csc predict {experiment} --data {out} --overwrite",
+        f"csc process {experiment} --data {out} --overwrite",
         f"csc pack-results --data {out} --overwrite",
         f"csc evaluate --data {out}",
     ):

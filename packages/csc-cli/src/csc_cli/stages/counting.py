@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from csc_cli.console import say, table
 
 if TYPE_CHECKING:
-    from csc_data.crop_search import CropTemplates
+    from csc_data.splits.search import CropTemplates
 
 
 def count_classes(
@@ -24,8 +24,8 @@ def count_classes(
     csv_path: str | None,
 ) -> None:
     """Count crops and voxels by data set, class and scale; say them, and write them where asked."""
-    from csc_data.class_counts import count_by_dataset
-    from csc_data.files import replace_text
+    from csc_data.splits.class_counts import count_by_dataset
+    from csc_data.storage.atomic import replace_text
 
     counts, left_out = count_by_dataset(where, classes, datasets=datasets, crops=crops, all_levels=all_levels)
     headers = ("data set", "class", "voxel size (nm)", "crops", "with the class", "voxels present", "voxels annotated")

@@ -13,9 +13,9 @@ import click
 from csc_cli.console import format_bytes, plural, say, table
 
 if TYPE_CHECKING:
+    from csc_data.config.user_config import Config
     from csc_data.errors import Problem
     from csc_data.fetching import FetchOptions, FetchPlan, FetchProgress, FetchResult
-    from csc_data.settings import Settings
 
 MOST_LINES = 20
 """Files that are named one by one when they could not be had; all of them stand in a file then."""
@@ -29,9 +29,9 @@ _LINE_SECONDS = 30
 def refresh_lists() -> None:
     """Read the organisers' manifests again and tell what changed."""
     from csc_data.challenge import get_test_crops, get_training_crops
-    from csc_data.crop_manifest import read_crop_manifest
-    from csc_data.manifest import read_manifest
-    from csc_data.refresh import refresh_manifests
+    from csc_data.challenge.refreshing import refresh_manifests
+    from csc_data.challenge.test_crops import read_manifest
+    from csc_data.challenge.training_crops import read_crop_manifest
 
     manifests = {manifest.name: manifest for manifest in refresh_manifests()}
     for name, noun in (("crops", "annotated crop"), ("test_crops", "test crop"), ("zips", "archive")):
@@ -47,7 +47,7 @@ def refresh_lists() -> None:
     say(f"lists are now in {manifests['crops'].path.parent}; delete that folder to go back to those of this package")
 
 
-def fetch_crops(settings: Settings, options: FetchOptions, *, dry_run: bool = False) -> None:
+def fetch_crops(config: Config, options: FetchOptions, *, dry_run: bool = False) -> None:
     """Plan, fetch, and tell what stands.
 
     Raises
@@ -61,10 +61,10 @@ def fetch_crops(settings: Settings, options: FetchOptions, *, dry_run: bool = Fa
     from csc_data.fetching.staging import check_writable
 
     if not dry_run:
-        check_writable(settings.root)
+        check_writable(config.root)
     try:
         with transfer_bar() as progress:
-            plan = plan_fetch(settings, options, progress=progress)
+            plan = plan_fetch(config, options, progress=progress)
     except KeyboardInterrupt:
         say("stopped while listing; nothing was fetched")
         raise SystemExit(INTERRUPTED) from None
@@ -75,7 +75,7 @@ def fetch_crops(settings: Settings, options: FetchOptions, *, dry_run: bool = Fa
         return
     try:
         with transfer_bar() as progress:
-            result = fetch_data(settings, options, plan=plan, progress=progress)
+            result = fetch_data(config, options, plan=plan, progress=progress)
     except FetchInterrupted as interrupted:
         _describe_result(interrupted.result)
         left = plan.todo_files - interrupted.result.fetched_files
@@ -117,28 +117,28 @@ def describe_plan(plan: FetchPlan, *, every_crop: bool) -> None:
     )
 
 
-def fetch_zip(settings: Settings, options: FetchOptions, *, remove: bool, dry_run: bool) -> None:
+def fetch_zip(config: Config, options: FetchOptions, *, remove: bool, dry_run: bool) -> None:
     """Fetch an archive, unpack it, and tell what was done."""
     from csc_data.fetching import fetch_archive, plan_archive
 
-    plan = plan_archive(settings, options)
+    plan = plan_archive(config, options)
     say(
         f"{plan.url}: {format_bytes(plan.n_bytes)}, {format_bytes(plan.there_bytes)} of it there; "
-        f"about as much again when it is unpacked, in {settings.root}"
+        f"about as much again when it is unpacked, in {config.root}"
     )
     if dry_run:
         say("nothing was fetched (--dry-run)")
         return
     try:
         with transfer_bar() as progress:
-            result = fetch_archive(settings, options, plan=plan, remove=remove, progress=progress)
+            result = fetch_archive(config, options, plan=plan, remove=remove, progress=progress)
     except KeyboardInterrupt:
         say("stopped; run the same again to go on")
         raise SystemExit(INTERRUPTED) from None
     done = result.unpacked
     say(f"fetched {format_bytes(result.fetched_bytes)} of {plan.url}")
     say(
-        f"unpacked {plural(done.unpacked, 'file')} ({format_bytes(done.unpacked_bytes)}) into {settings.root}; "
+        f"unpacked {plural(done.unpacked, 'file')} ({format_bytes(done.unpacked_bytes)}) into {config.root}; "
         f"{done.there:,} were there"
     )
     if done.kept:

@@ -11,13 +11,13 @@ from csc_cli.console import format_bytes, plural, progress_bar, say, table
 
 if TYPE_CHECKING:
     from csc_data.blocks import Existing
-    from csc_data.settings import Settings
+    from csc_data.config.user_config import Config
     from csc_submit import PackResult
-    from csc_submit.fitting import AsProbabilities
+    from csc_submit.packing.fitting import AsProbabilities
 
 
 def pack_crops(
-    settings: Settings,
+    config: Config,
     *,
     source: str = "processed",
     destination: str | None = None,
@@ -37,7 +37,7 @@ def pack_crops(
 
     with progress_bar("blocks") as bar:
         result = pack_results(
-            settings=settings,
+            config=config,
             source=source,
             destination=destination,
             crops=crops,

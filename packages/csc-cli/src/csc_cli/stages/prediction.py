@@ -11,23 +11,23 @@ from csc_cli.console import plural, progress_bar, say, table
 
 if TYPE_CHECKING:
     from csc_data.blocks import Existing
-    from csc_data.settings import Settings
+    from csc_data.config.user_config import Config
     from csc_train.prediction.results import PredictCallback, PredictProgress, PredictResult
 
 
 def predict_crops(
-    settings: Settings, config: str, *, crops: Sequence[str] | None = None, existing: str = "resume", **overrides: Any
+    config: Config, experiment: str, *, crops: Sequence[str] | None = None, existing: str = "resume", **overrides: Any
 ) -> PredictResult:
     """Predict test crops as an experiment file (or a checkpoint) says, and tell what was written."""
     from csc_cli.stages.weights import fetch_weights, is_published
     from csc_train import predict
 
-    if is_published(config):
-        fetch_weights(config)
+    if is_published(experiment):
+        fetch_weights(experiment)
     with block_reporter() as report:
         result = predict(
-            config,
-            settings=settings,
+            experiment,
+            config=config,
             crops=crops,
             existing=cast("Existing", existing),
             progress=report,
@@ -45,7 +45,7 @@ def predict_crops(
     ]
     say(table(["crop", "voxels", "blocks", "of them before", "seconds"], rows))
     source = f"with {result.checkpoint}" if result.checkpoint else "with random weights"
-    say(f"predicted {describe_prediction(result)} {source}: in {settings.root / 'predictions'}")
+    say(f"predicted {describe_prediction(result)} {source}: in {config.root / 'predictions'}")
     say("next: csc process CONFIG")
     return result
 

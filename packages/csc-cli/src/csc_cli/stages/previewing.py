@@ -8,32 +8,32 @@ from typing import TYPE_CHECKING
 from csc_cli.console import plural, say, table
 
 if TYPE_CHECKING:
+    from csc_data.config.user_config import Config
     from csc_data.loader import TrainingPatches, ValidationPatches
-    from csc_data.loader.preview import PreviewSample
-    from csc_data.settings import Settings
+    from csc_data.loader.preview.drawing import PreviewSample
 
 _MOST_CLASSES = 6
 
 
 def preview_samples(
-    config: str, settings: Settings, *, output: str, count: int, seed: int | None, validation: bool
+    experiment: str, config: Config, *, output: str, count: int, seed: int | None, validation: bool
 ) -> None:
     """Draw samples of an experiment, and say where each lies and what is in it."""
     from csc_data.errors import MissingDataError
-    from csc_data.loader.preview import draw_preview
-    from csc_train.loaders import make_loaders
+    from csc_data.loader.preview.drawing import draw_preview
     from csc_train.settings import read_train_settings
+    from csc_train.training.loaders import make_loaders
 
     # In a random order, fixed by the seed, a few tiles are of all crops.
-    options = read_train_settings(config, random_seed=seed, random_validation=validation or None, num_workers=0)
-    loaders = make_loaders(options, settings)
+    options = read_train_settings(experiment, random_seed=seed, random_validation=validation or None, num_workers=0)
+    loaders = make_loaders(options, config)
     loader = loaders.validation if validation else loaders.train
     if loader is None:
         raise MissingDataError("the datasplit has no validation crop with any of the classes; leave --validation out")
     samples = draw_preview(loader.patches, output, count=count)
     headers = ("sample", "crop", "z (nm)", "y", "x", "for", "present", "unknown")
     say(table(headers, [_row(sample) for sample in samples], indent=""))
-    links = [_link(sample, loader.patches, settings) for sample in samples]
+    links = [_link(sample, loader.patches, config) for sample in samples]
     for sample, link in zip(samples, links, strict=True):
         if link:
             say(f"sample {sample.number}: {link}")
@@ -41,7 +41,7 @@ def preview_samples(
         say("links to a viewer need data that a browser can reach, of a bucket or a web server; this is on disk")
     crops = len({sample.crop_index for sample in samples})
     say(f"wrote {output}: {plural(len(samples), 'sample')} of {plural(crops, 'crop')}")
-    say(f"next: look at it, then csc train {config}")
+    say(f"next: look at it, then csc train {experiment}")
 
 
 def _row(sample: PreviewSample) -> tuple[object, ...]:
@@ -66,7 +66,7 @@ def _unknown(sample: PreviewSample) -> str:
     return "; ".join([*words, f"others {common}" if words else common])
 
 
-def _link(sample: PreviewSample, patches: TrainingPatches | ValidationPatches, settings: Settings) -> str | None:
+def _link(sample: PreviewSample, patches: TrainingPatches | ValidationPatches, config: Config) -> str | None:
     from csc_cli.stages.viewer_links import viewer_link
 
     crop = patches.reader.crops[sample.crop_index]
@@ -77,4 +77,4 @@ def _link(sample: PreviewSample, patches: TrainingPatches | ValidationPatches, s
             part = volume.path.rstrip("/").rpartition("/")[2]
             labels[name if len(volumes) == 1 else f"{name}: {part}"] = volume.path
     extent = patches.reader.patch.input.extent
-    return viewer_link(crop.raw.path, labels, sample.shown_nm, extent, endpoint=settings.endpoint)
+    return viewer_link(crop.raw.path, labels, sample.shown_nm, extent, endpoint=config.endpoint)

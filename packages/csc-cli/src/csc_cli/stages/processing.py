@@ -11,12 +11,12 @@ from csc_cli.console import plural, progress_bar, say, table
 
 if TYPE_CHECKING:
     from csc_data.blocks import Existing
-    from csc_data.settings import Settings
+    from csc_data.config.user_config import Config
     from csc_submit import ProcessResult
 
 
 def process_crops(
-    settings: Settings, config: str, *, crops: Sequence[str] | None = None, existing: str | None = None
+    config: Config, experiment: str, *, crops: Sequence[str] | None = None, existing: str | None = None
 ) -> ProcessResult:
     """Post-process predictions and tell what was found.
 
@@ -28,7 +28,7 @@ def process_crops(
     from csc_submit import process
 
     with progress_bar("blocks") as bar:
-        result = process(config, settings=settings, crops=crops, existing=cast("Existing", existing), progress=bar)
+        result = process(experiment, config=config, crops=crops, existing=cast("Existing", existing), progress=bar)
     rows = [
         (
             f"{row.dataset}/{row.crop}",
@@ -46,7 +46,7 @@ def process_crops(
     there = sum(row.status == "there" for row in result.rows)
     done = sum(row.status == "done" for row in result.rows)
     before = f", {there} were there already (--overwrite does them anew)" if there else ""
-    say(f"processed {plural(done, 'volume')}{before}: in {settings.root / 'processed'}")
+    say(f"processed {plural(done, 'volume')}{before}: in {config.root / 'processed'}")
     if result.failed:
         raise click.ClickException(
             f"{plural(len(result.failed), 'volume')} failed, see above; run again to do the rest"

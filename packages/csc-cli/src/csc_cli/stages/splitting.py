@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from csc_cli.console import plural, say, table
 
 if TYPE_CHECKING:
-    from csc_data.crop_search import CropTemplates
-    from csc_data.settings import Settings
-    from csc_data.splitting import Datasplit, SplitOptions
+    from csc_data.config.user_config import Config
+    from csc_data.splits.search import CropTemplates
+    from csc_data.splits.splitting import Datasplit, SplitOptions
 
 
 def split_crops(
-    settings: Settings,
+    config: Config,
     options: SplitOptions,
     *,
     where: CropTemplates | None = None,
@@ -22,16 +22,16 @@ def split_crops(
     dry_run: bool = False,
 ) -> Datasplit:
     """Make a datasplit, write it, and tell what is on which side."""
-    from csc_data.splitting import make_datasplit
+    from csc_data.splits.splitting import make_datasplit
 
-    split = make_datasplit(where or settings, options)
+    split = make_datasplit(where or config, options)
     _tell(split)
     usages = [row.usage for row in split.rows]
     summary = f"{plural(usages.count('train'), 'crop')} to train, {usages.count('validate')} to validate"
     if dry_run:
         say(f"{summary}; nothing was written (--dry-run)")
         return split
-    _write(split, Path(csv_path) if csv_path else settings.path("datasplit"), summary)
+    _write(split, Path(csv_path) if csv_path else config.path("datasplit"), summary)
     say("next: csc train CONFIG")
     return split
 
@@ -57,7 +57,7 @@ def _tell(split: Datasplit) -> None:
 
 
 def _write(split: Datasplit, file: Path, summary: str) -> None:
-    from csc_data.datasplit import write_datasplit
+    from csc_data.splits.split_file import write_datasplit
 
     before = file.read_bytes() if file.exists() else None
     write_datasplit(file, split.rows)

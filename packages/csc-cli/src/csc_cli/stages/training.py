@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 from csc_cli.console import plural, progress_bar, say
 
 if TYPE_CHECKING:
-    from csc_data.settings import Settings
-    from csc_train.results import TrainCallback, TrainProgress, TrainResult
+    from csc_data.config.user_config import Config
+    from csc_train.training.results import TrainCallback, TrainProgress, TrainResult
 
 
-def train_model(config: str, settings: Settings, **overrides: Any) -> TrainResult:
+def train_model(experiment: str, config: Config, **overrides: Any) -> TrainResult:
     """Train as an experiment file says; options that are None leave the file's value."""
     from csc_train import train
 
     with first_batches(), epoch_reporter() as report:
-        result = train(config, settings=settings, progress=report, **overrides)
+        result = train(experiment, config=config, progress=report, **overrides)
     if result.resumed_from and not result.records:
         say(f"nothing to do: {result.resumed_from} is of the last epoch")
         say("next: raise `epochs` to go on, or choose another `model_name` to train anew")
@@ -28,14 +28,14 @@ def train_model(config: str, settings: Settings, **overrides: Any) -> TrainResul
         best = f", the best of epoch {result.best_epoch}" if known else ""
         count = plural(len(result.records), "epoch")
         say(f"trained {count} in {result.seconds:.0f} s; checkpoint {result.latest_checkpoint}{best}")
-        say(f"next: csc predict {config}")
+        say(f"next: csc predict {experiment}")
     return result
 
 
 @contextmanager
 def first_batches() -> Iterator[None]:
     """Print what the loader logs of its first batches: how much of each class is known and present in them."""
-    logger = logging.getLogger("csc_data.loader.patch_loader")
+    logger = logging.getLogger("csc_data.loader.batches")
     handler, level = _SayingHandler(), logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

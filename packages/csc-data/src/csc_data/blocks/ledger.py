@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 from csc_data.errors import ExistingOutputError, UnreadableDataError
-from csc_data.files import replace_text
+from csc_data.storage.atomic import replace_text
 
 Existing = Literal["resume", "refuse", "overwrite"]
 """What to do with output that is there: go on with it, leave it and stop, or start anew."""

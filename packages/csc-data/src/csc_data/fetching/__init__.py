@@ -5,14 +5,13 @@ Every file appears whole or not at all, so a run can be stopped at any point, by
 fetches what is missing and nothing else. `fetch_archive` fetches one of the organisers' zips instead.
 """
 
-from csc_data.fetching.archives import ArchivePlan, ArchiveResult, fetch_archive, plan_archive
-from csc_data.fetching.bucket import FetchStopped
+from csc_data.fetching.archives.download import ArchivePlan, ArchiveResult, fetch_archive, plan_archive
+from csc_data.fetching.archives.unpacking import UnpackResult, UnsafeArchiveError
 from csc_data.fetching.fetch import fetch_data
-from csc_data.fetching.outcome import FetchInterrupted, FetchResult
-from csc_data.fetching.plan import CropPlan, FetchOptions, FetchPlan, FetchProgress
+from csc_data.fetching.plan import CropPlan, FetchInterrupted, FetchOptions, FetchPlan, FetchProgress, FetchResult
 from csc_data.fetching.planning import plan_fetch
 from csc_data.fetching.staging import DiskFullError, UnwritableFolderError
-from csc_data.fetching.unpacking import UnpackResult, UnsafeArchiveError
+from csc_data.storage.bucket import FetchStopped
 
 __all__ = [
     "ArchivePlan",

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import threading
 
-from csc_data.fetching.outcome import FetchResult
-from csc_data.fetching.plan import FetchOptions, FetchPlan, Progress
+from csc_data.config.user_config import Config
+from csc_data.fetching.plan import FetchOptions, FetchPlan, FetchResult, Progress
 from csc_data.fetching.planning import plan_fetch
 from csc_data.fetching.staging import check_writable
 from csc_data.fetching.transfer import run_plan
-from csc_data.settings import Settings
 
 
 def fetch_data(
-    settings: Settings,
+    config: Config,
     options: FetchOptions | None = None,
     *,
     plan: FetchPlan | None = None,
@@ -23,12 +22,12 @@ def fetch_data(
 
     Parameters
     ----------
-    settings : Settings
+    config : Config
         Data folder, path templates, bucket and endpoint.
     options : FetchOptions, optional
         Everything, with the raw that matches the annotations, by default.
     plan : FetchPlan, optional
-        What `plan_fetch` returned for the same settings and options; made here by default.
+        What `plan_fetch` returned for the same configuration and options; made here by default.
     progress : callable, optional
         Called with a `FetchProgress`, in this thread.
 
@@ -51,8 +50,8 @@ def fetch_data(
     options = options or FetchOptions()
     stop = threading.Event()
     try:
-        check_writable(settings.root)
-        plan = plan or plan_fetch(settings, options, progress=progress, stop=stop)
+        check_writable(config.root)
+        plan = plan or plan_fetch(config, options, progress=progress, stop=stop)
         _same_stop(plan, stop)
         return run_plan(plan, options, stop, progress)
     finally:

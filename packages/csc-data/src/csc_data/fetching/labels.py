@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from csc_data.challenge.test_crops import crop_grid
 from csc_data.errors import Problem, UnreadableDataError
-from csc_data.fetching.bucket import RemoteFile
 from csc_data.fetching.listing import ChunkLayout
 from csc_data.fetching.plan import FileGroup
 from csc_data.fetching.sources import CropSource
 from csc_data.fetching.survey import Survey
+from csc_data.formats.ngff import parse_multiscale
 from csc_data.geometry import Grid, Roi, Triple
-from csc_data.manifest import crop_grid
-from csc_data.ngff import parse_multiscale
+from csc_data.storage.bucket import RemoteFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +74,7 @@ def find_labels(survey: Survey, sources: Sequence[CropSource]) -> LabelsFound:
             crops.append(CropLabels(source=source, region=region, groups=(), classes=()))
             continue
         found = _describe(source, children[source], wanted[source])
-        placed = [lattice for name in wanted[source] if (lattice := grids[source, name]) is not None]
+        placed = [place for name in wanted[source] if (place := grids[source, name]) is not None]
         if found is None and not placed:
             found = Problem(where=_where(source), what="none of its label arrays says where it is, so raw has no place")
         if found is not None:
@@ -93,7 +93,7 @@ def find_labels(survey: Survey, sources: Sequence[CropSource]) -> LabelsFound:
 
 def class_folder(survey: Survey, source: CropSource, name: str) -> Path:
     """Return where a label array goes."""
-    return survey.settings.path("labels", dataset=source.dataset, crop=source.name, class_name=name)
+    return survey.config.path("labels", dataset=source.dataset, crop=source.name, class_name=name)
 
 
 def without_folders(files: Sequence[RemoteFile]) -> list[RemoteFile]:
@@ -119,7 +119,7 @@ def _describe(source: CropSource, names: Sequence[str], wanted: Sequence[str]) -
 
 
 def _finest_grid(survey: Survey, group: FileGroup) -> Grid | None:
-    """Return the lattice of the finest level of a label array; None where it does not say."""
+    """Return the grid of the finest level of a label array; None where it does not say."""
     attributes = survey.read_json(group, ".zattrs")
     if not attributes:
         return None

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from csc_data.errors import UnreadableDataError
-from csc_data.fetching.bucket import RemoteFile
 from csc_data.geometry import Shape, as_shape
+from csc_data.storage.bucket import RemoteFile
 
 Box = tuple[range, range, range]
 """Chunk indices of a box, z, y, x."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path, PurePosixPath
 
+from csc_data.config.user_config import Config
 from csc_data.errors import MissingDataError, Problem
 from csc_data.fetching.labels import CropLabels, LabelsFound, find_labels
 from csc_data.fetching.plan import CropPlan, FetchOptions, FetchPlan, FileGroup, Progress
@@ -12,11 +13,10 @@ from csc_data.fetching.presence import compare_group
 from csc_data.fetching.raw import RawVolume, open_raw, raw_files
 from csc_data.fetching.sources import known_crops, select_sources
 from csc_data.fetching.survey import GROUP_METADATA, Survey
-from csc_data.settings import Settings
 
 
 def plan_fetch(
-    settings: Settings,
+    config: Config,
     options: FetchOptions,
     *,
     progress: Progress | None = None,
@@ -26,7 +26,7 @@ def plan_fetch(
 
     Parameters
     ----------
-    settings : Settings
+    config : Config
         Data folder, path templates, bucket and endpoint.
     options : FetchOptions
     progress : callable, optional
@@ -50,9 +50,9 @@ def plan_fetch(
     FetchStopped
         If ``stop`` was set.
     """
-    known = known_crops(settings)
+    known = known_crops(config)
     sources = select_sources(known.crops, options.crops, options.datasets)
-    survey = Survey(settings, options, progress, stop or threading.Event())
+    survey = Survey(config, options, progress, stop or threading.Event())
     found = find_labels(survey, sources)
     needs, missing = _find_raw(survey, found.crops)
     crops = _crop_plans(survey, found, needs)
@@ -64,7 +64,7 @@ def plan_fetch(
     groups = [group for crop in crops for group in crop.groups]
     survey.ask(lambda n: compare_group(groups[n], overwrite=overwrite, checksums=options.checksums), range(len(groups)))
     return FetchPlan(
-        root=settings.root,
+        root=config.root,
         crops=crops,
         missing=tuple(missing),
         left_out=found.left_out,

@@ -7,8 +7,8 @@ import os
 import re
 from pathlib import Path
 
-from csc_data.fetching.bucket import RemoteFile
 from csc_data.fetching.plan import FileGroup
+from csc_data.storage.bucket import RemoteFile
 
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
 

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from csc_data.errors import Problem, UnreadableDataError
-from csc_data.fetching.bucket import RemoteFile
 from csc_data.fetching.labels import CropLabels, Region
 from csc_data.fetching.listing import Box, ChunkLayout, Listing, chunks_in, listings_for
 from csc_data.fetching.plan import FileGroup
 from csc_data.fetching.survey import GROUP_METADATA, Survey
+from csc_data.formats.ngff import parse_multiscale
 from csc_data.geometry import Grid
-from csc_data.ngff import parse_multiscale
-from csc_data.volumes import LEVEL_TOLERANCE
+from csc_data.storage.bucket import RemoteFile
+from csc_data.volumes.volume import LEVEL_TOLERANCE
 
 MATCHING = 0.9
 """A level matches an annotation if its voxels have, along each axis, more than this share of its size (the official
@@ -24,7 +24,7 @@ rule); all levels coarser than the annotation match."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RawLevel:
-    """One scale level of a raw volume in a bucket: its lattice and its chunks."""
+    """One scale level of a raw volume in a bucket: its grid and its chunks."""
 
     grid: Grid
     array: ChunkLayout
@@ -45,7 +45,7 @@ def open_raw(survey: Survey, bucket: str, key: str, dataset: str) -> RawVolume |
     group = FileGroup(
         bucket=store,
         prefix=key,
-        folder=survey.settings.path("raw", dataset=dataset),
+        folder=survey.config.path("raw", dataset=dataset),
         files=[file for file in files if file.name in GROUP_METADATA],
     )
     if any(file.name == "zarr.json" for file in files):

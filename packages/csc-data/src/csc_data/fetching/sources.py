@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from csc_data.challenge import TestCrop, UnknownCropError, get_storage, get_training_crops, label_classes, nearest_class
-from csc_data.crop_manifest import FILE_NAME, CropPlace, read_crop_manifest, split_url
+from csc_data.challenge.cached_lists import cached_manifest
+from csc_data.challenge.test_crops import load_test_crops
+from csc_data.challenge.training_crops import FILE_NAME, CropPlace, read_crop_manifest, split_url
+from csc_data.config.user_config import Config
 from csc_data.errors import InvalidArgumentError, Problem, ProblemsError
-from csc_data.manifest import load_test_crops
-from csc_data.refresh import cached_manifest
-from csc_data.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class KnownCrops:
     origin: str
 
 
-def known_crops(settings: Settings) -> KnownCrops:
+def known_crops(config: Config) -> KnownCrops:
     """Return the crops of the data folder's own manifests, else of refreshed ones, else of the package's facts.
 
     Raises
@@ -63,17 +63,17 @@ def known_crops(settings: Settings) -> KnownCrops:
     ProblemsError
         If a manifest is damaged.
     """
-    places, origin = _annotated(settings)
+    places, origin = _annotated(config)
     raw_of = {place.dataset: place.raw for place in places}
-    crops = [_annotated_source(place, settings) for place in places]
-    for test in load_test_crops(settings).values():
+    crops = [_annotated_source(place, config) for place in places]
+    for test in load_test_crops(config).values():
         bucket, key = split_url(raw_of.get(test.dataset) or _default_raw(test.dataset))
-        crops.append(CropSource(id=test.id, dataset=test.dataset, bucket=_own(bucket, settings), raw=key, test=test))
+        crops.append(CropSource(id=test.id, dataset=test.dataset, bucket=_own(bucket, config), raw=key, test=test))
     return KnownCrops(crops=tuple(crops), origin=origin)
 
 
-def _annotated(settings: Settings) -> tuple[list[CropPlace], str]:
-    own = settings.root / FILE_NAME
+def _annotated(config: Config) -> tuple[list[CropPlace], str]:
+    own = config.root / FILE_NAME
     if own.is_file():
         return list(read_crop_manifest(own).values()), str(own)
     cached = cached_manifest("crops")
@@ -100,22 +100,22 @@ def _default_raw(dataset: str) -> str:
     return f"s3://{storage['bucket']}/" + storage["raw"].format(dataset=dataset)
 
 
-def _annotated_source(place: CropPlace, settings: Settings) -> CropSource:
+def _annotated_source(place: CropPlace, config: Config) -> CropSource:
     bucket, raw = split_url(place.raw)
     labels_bucket, labels = split_url(place.labels)
     return CropSource(
         id=place.id,
         dataset=place.dataset,
-        bucket=_own(bucket, settings),
+        bucket=_own(bucket, config),
         raw=raw,
-        labels_bucket=_own(labels_bucket, settings),
+        labels_bucket=_own(labels_bucket, config),
         labels=labels,
     )
 
 
-def _own(bucket: str, settings: Settings) -> str:
+def _own(bucket: str, config: Config) -> str:
     """Return the bucket to ask: the user's, where it is not the challenge's."""
-    return bucket if settings.bucket in {"", get_storage()["bucket"]} else settings.bucket
+    return bucket if config.bucket in {"", get_storage()["bucket"]} else config.bucket
 
 
 def select_sources(

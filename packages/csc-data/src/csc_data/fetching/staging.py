@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from csc_data.errors import CscError, UnreadableDataError
-from csc_data.fetching.bucket import FetchStopped
+from csc_data.storage.bucket import FetchStopped
 
 FOLDER = ".csc-fetch"
 _LOCK = "lock"

@@ -7,12 +7,12 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from csc_data.config.user_config import Config
 from csc_data.errors import MissingDataError, UnreadableDataError
-from csc_data.fetching.bucket import Bucket, FetchStopped, RemoteFile
-from csc_data.fetching.concurrency import map_unordered
 from csc_data.fetching.plan import FetchOptions, FetchProgress, FileGroup, Progress
 from csc_data.fetching.presence import is_present, md5_of, md5_of_etag
-from csc_data.settings import Settings
+from csc_data.storage.bucket import Bucket, FetchStopped, RemoteFile
+from csc_data.storage.concurrency import map_unordered
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -31,10 +31,8 @@ class Survey:
         How many of these had the MD5 sum that their ETag names, and how many had not.
     """
 
-    def __init__(
-        self, settings: Settings, options: FetchOptions, progress: Progress | None, stop: threading.Event
-    ) -> None:
-        self.settings, self.options, self.stop = settings, options, stop
+    def __init__(self, config: Config, options: FetchOptions, progress: Progress | None, stop: threading.Event) -> None:
+        self.config, self.options, self.stop = config, options, stop
         self.contents: dict[str, bytes] = {}
         self.md5_matches = self.md5_differs = 0
         self._progress = progress
@@ -45,7 +43,7 @@ class Survey:
         """Return a bucket by its name."""
         if name not in self._buckets:
             self._buckets[name] = Bucket(
-                name, endpoint=self.settings.endpoint, retries=self.options.retries, stop=self.stop
+                name, endpoint=self.config.endpoint, retries=self.options.retries, stop=self.stop
             )
         return self._buckets[name]
 

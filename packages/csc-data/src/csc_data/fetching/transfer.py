@@ -12,14 +12,22 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from csc_data.arrays import ensure_groups
 from csc_data.errors import CscError, MissingDataError, Problem
-from csc_data.fetching.bucket import RemoteFile
-from csc_data.fetching.concurrency import map_unordered
-from csc_data.fetching.outcome import FetchInterrupted, FetchResult
-from csc_data.fetching.plan import CropPlan, FetchOptions, FetchPlan, FetchProgress, FileGroup, Progress
+from csc_data.fetching.plan import (
+    CropPlan,
+    FetchInterrupted,
+    FetchOptions,
+    FetchPlan,
+    FetchProgress,
+    FetchResult,
+    FileGroup,
+    Progress,
+)
 from csc_data.fetching.presence import is_present, md5_of, md5_of_etag
 from csc_data.fetching.staging import DiskFullError, Staging, UnwritableFolderError, remove_stale
+from csc_data.formats.writing import ensure_groups
+from csc_data.storage.bucket import RemoteFile
+from csc_data.storage.concurrency import map_unordered
 
 _BLOCK = 4096  # what a file takes on most disks is a multiple of it
 _RESERVE_BYTES = 50_000_000

@@ -5,20 +5,20 @@ the rule that scales raw, patches and how they are turned) are used by predictio
 ``csc-data[torch]``; torch is imported when a loader is made, not before.
 """
 
-from csc_data.encoding import ABSENT, PRESENT, UNKNOWN
-from csc_data.loader.annotations import AnnotatedCrop, open_crop
-from csc_data.loader.array_info import ArrayInfo
-from csc_data.loader.cache import VolumeCache
-from csc_data.loader.counts import ClassCounts, count_classes
+from csc_data.loader.batches import PatchLoader
 from csc_data.loader.dataloader import Dataloaders, get_dataloader
 from csc_data.loader.intensity import IntensityTransforms
-from csc_data.loader.patch_loader import PatchLoader
-from csc_data.loader.placement import PatchShape
-from csc_data.loader.raw import read_raw, scale_raw
-from csc_data.loader.regions import RegionCache
-from csc_data.loader.spatial import SpatialTransforms
-from csc_data.loader.training_patches import TrainingPatches
-from csc_data.loader.validation_patches import ValidationPatches
+from csc_data.loader.patches.training import TrainingPatches
+from csc_data.loader.patches.validation import ValidationPatches
+from csc_data.loader.poses.array_info import ArrayInfo
+from csc_data.loader.poses.placement import PatchShape
+from csc_data.loader.poses.spatial import SpatialTransforms
+from csc_data.loader.sampling.counts import ClassCounts, count_classes
+from csc_data.loader.sources.annotations import AnnotatedCrop, open_crop
+from csc_data.loader.sources.raw import read_raw, scale_raw
+from csc_data.loader.sources.regions import RegionCache
+from csc_data.loader.sources.volume_cache import VolumeCache
+from csc_data.volumes.encoding import ABSENT, PRESENT, UNKNOWN
 
 __all__ = [
     "ABSENT",

@@ -8,23 +8,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from csc_data.challenge import UnknownClassError, label_classes
-from csc_data.chunk_cache import set_cache_bytes, shared_cache
-from csc_data.datasplit import SplitRow, Usage, read_datasplit
 from csc_data.errors import InvalidArgumentError, MissingDataError, Problem, ProblemsError
-from csc_data.loader.annotations import AnnotatedCrop, open_crop
-from csc_data.loader.array_info import ArrayInfo
-from csc_data.loader.cache import VolumeCache
+from csc_data.formats.cache import set_cache_bytes, shared_cache
+from csc_data.loader.batches import PatchLoader
 from csc_data.loader.intensity import IntensityTransform, IntensityTransforms
-from csc_data.loader.patch_loader import PatchLoader
-from csc_data.loader.patch_reader import PatchReader
-from csc_data.loader.placement import PatchShape
-from csc_data.loader.raw import DEFAULT_RANGE
-from csc_data.loader.regions import DEFAULT_BYTES, RegionCache
-from csc_data.loader.spatial import SpatialTransforms
-from csc_data.loader.target_kinds import BinaryTarget, TargetKind, parse_targets
-from csc_data.loader.training_patches import TrainingPatches
-from csc_data.loader.validation_patches import ValidationPatches
-from csc_data.loader.value_transforms import ValueTransform, ValueTransforms, find_unstored_change
+from csc_data.loader.patches.reader import PatchReader
+from csc_data.loader.patches.training import TrainingPatches
+from csc_data.loader.patches.validation import ValidationPatches
+from csc_data.loader.patches.value_transforms import ValueTransform, ValueTransforms, find_unstored_change
+from csc_data.loader.poses.array_info import ArrayInfo
+from csc_data.loader.poses.placement import PatchShape
+from csc_data.loader.poses.spatial import SpatialTransforms
+from csc_data.loader.sources.annotations import AnnotatedCrop, open_crop
+from csc_data.loader.sources.raw import DEFAULT_RANGE
+from csc_data.loader.sources.regions import DEFAULT_BYTES, RegionCache
+from csc_data.loader.sources.volume_cache import VolumeCache
+from csc_data.loader.targets import BinaryTarget, TargetKind, parse_targets
+from csc_data.splits.split_file import SplitRow, Usage, read_datasplit
 
 _log = logging.getLogger(__name__)
 
@@ -82,15 +82,15 @@ def get_dataloader(
         like the input by default. Or a mapping of names to such: several arrays around one centre, of which the first
         is ``input`` in batches, and ``output``, whatever its name; the others have their own names.
     targets : TargetKind, str or mapping, optional
-        What targets say: see `csc_data.loader.target_kinds.parse_targets`. Binary by default.
+        What targets say: see `csc_data.loader.targets.parse_targets`. Binary by default.
     spatial_transforms : SpatialTransforms or mapping, optional
         Mirror, transposition, rotation, scale and elastic displacement for training, see `SpatialTransforms.parse`;
         validation is never transformed.
     intensity_transforms : IntensityTransforms or mapping, optional
         Changes of raw for training, see `csc_data.loader.intensity`.
     train_raw_value_transforms, val_raw_value_transforms : callable, optional
-        Your own on raw, see `csc_data.loader.value_transforms`. One that changes raw in a way that prediction would
-        have to repeat is warned of.
+        Your own on raw, see `csc_data.loader.patches.value_transforms`. One that changes raw in a way that prediction
+        would have to repeat is warned of.
     target_value_transforms : callable or mapping, optional
         Your own on binary targets: one for all classes, or one each.
     iterations_per_epoch : int

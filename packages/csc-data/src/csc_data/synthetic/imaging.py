@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from csc_data.challenge import label_classes
 from csc_data.geometry import Triple
-from csc_data.synthetic.canvas import Canvas, Field
+from csc_data.synthetic.tissue.canvas import Canvas, Field
 
 MEMBRANE = 76.0
 

@@ -56,7 +56,7 @@ class DatasetPlan:
     name : str
         Name of the folder and of the zarr in it.
     grid : Grid
-        Lattice of the raw volume's finest level, in nm.
+        Grid of the raw volume's finest level, in nm.
     crops : tuple of CropPlan
         Inside the volume.
     """

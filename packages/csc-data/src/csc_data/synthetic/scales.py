@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.synthetic.tissue import Tissue
+from csc_data.synthetic.tissue.growing import Tissue
 
 FACTOR = 2
 

@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from csc_data.arrays import create_array, ensure_groups, join, read_json, write_json
 from csc_data.challenge import TestCrop, get_class
+from csc_data.challenge.test_crops import FILE_NAME, write_manifest
 from csc_data.errors import ExistingOutputError, InvalidArgumentError
-from csc_data.manifest import FILE_NAME, write_manifest
+from csc_data.formats.writing import create_array, ensure_groups, join, read_json, write_json
 from csc_data.synthetic.annotation import array_attributes, class_attributes, crop_attributes
 from csc_data.synthetic.plan import TESTED_CLASSES, CropPlan, DatasetPlan, check_plans, default_plans
 from csc_data.synthetic.scales import FACTOR, halve_image, halve_tissue
-from csc_data.synthetic.tissue import Tissue, generate_tissue
+from csc_data.synthetic.tissue.growing import Tissue, generate_tissue
 from csc_data.volumes import downsampled_grid, grid_attributes, write_multiscale
 
 RAW_LEVELS = 3

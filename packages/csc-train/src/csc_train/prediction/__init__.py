@@ -1,4 +1,4 @@
-"""Prediction of test crops, block by block, on the lattice of the targets."""
+"""Prediction of test crops, block by block, on the grid of the targets."""
 
 from csc_train.prediction.predict import predict
 from csc_train.prediction.results import CropPrediction, IncompletePredictionError, PredictProgress, PredictResult

@@ -15,7 +15,7 @@ from torch import Tensor
 from csc_data.blocks import Block
 from csc_data.errors import InvalidArgumentError
 from csc_data.loader import VolumeCache
-from csc_data.stored_values import StoredValues
+from csc_data.volumes.stored_values import StoredValues
 from csc_train.network import crop_centre
 from csc_train.prediction.reading import BlockReader, PatchBatch, UnreadBlock
 from csc_train.prediction.source import Predictor
@@ -122,7 +122,7 @@ class BlockPredictor:
             logits = logits.unsqueeze(2)
         values = crop_centre(logits, target).float()
         if self.predictor.options.output == "probability":
-            # Distances from -1 to 1 are read as `csc_data.stored_values` does: 0, the surface, is a half.
+            # Distances from -1 to 1 are read as `csc_data.volumes.stored_values` does: 0, the surface, is a half.
             distances = self.predictor.values == "distance"
             values = ((values + 1) / 2).clamp_(0, 1) if distances else torch.sigmoid(values)
         result: npt.NDArray[Any] = (self._as_stored(values) if finish else values).cpu().numpy()

@@ -9,14 +9,14 @@ from typing import Any
 
 from lightning_fabric import Fabric
 
-from csc_data.arrays import open_array_for_writing
 from csc_data.blocks import BlockGrid, Existing, Ledger, prepare_output, run_blocks
 from csc_data.challenge import TestCrop
+from csc_data.challenge.test_crops import crop_grid
+from csc_data.config.user_config import Config
 from csc_data.errors import ExistingOutputError, MissingDataError
+from csc_data.formats.writing import open_array_for_writing
 from csc_data.geometry import Grid
 from csc_data.loader import VolumeCache
-from csc_data.manifest import crop_grid
-from csc_data.settings import Settings
 from csc_data.volumes import Volume, create_multiscale, open_volume
 from csc_train.prediction.blocks import BlockPredictor, stored_values
 from csc_train.prediction.reading import Ahead, BlockReader
@@ -31,13 +31,13 @@ def predict_crop(
     tiling: Tiling,
     fabric: Fabric,
     *,
-    settings: Settings,
+    config: Config,
     existing: Existing,
     progress: Callable[[int, int], None] | None,
 ) -> CropPrediction:
     """Predict all classes of a crop.
 
-    The output lies on the lattice of the targets that covers the crop from its first corner.
+    The output lies on the grid of the targets that covers the crop from its first corner.
 
     Raises
     ------
@@ -49,45 +49,45 @@ def predict_crop(
         If a block could not be done.
     """
     started = time.perf_counter()
-    raw = _open_raw(crop, settings)
-    lattice = Grid.covering(crop_grid(crop).bounds, tiling.patch.target.scale)
+    raw = _open_raw(crop, config)
+    grid = Grid.covering(crop_grid(crop).bounds, tiling.patch.target.scale)
     name = f"crop{crop.id}"
     folders = [
-        settings.path("predictions", dataset=crop.dataset, crop=name, class_name=class_name)
+        config.path("predictions", dataset=crop.dataset, crop=name, class_name=class_name)
         for class_name in predictor.classes
     ]
-    fingerprint = _fingerprint(predictor, tiling, lattice, raw)
+    fingerprint = _fingerprint(predictor, tiling, grid, raw)
     ledger = Ledger(folders[0].parent / f".{crop.dataset}-{name}.ledger", fingerprint)
-    arrays = _prepare(folders, ledger, existing, lattice, tiling, predictor)
-    grid = BlockGrid(shape=lattice.shape, block_shape=tiling.block_shape)
+    arrays = _prepare(folders, ledger, existing, grid, tiling, predictor)
+    blocks = BlockGrid(shape=grid.shape, block_shape=tiling.block_shape)
     resumed = len(ledger.finished)
     reader = BlockReader(
         raw=raw,
-        lattice=lattice,
+        grid=grid,
         tiling=tiling,
         raw_range=predictor.raw_range,
         batch_size=predictor.options.batch_size,
         cache=VolumeCache(),
     )
-    todo = [block for block in grid if block.index not in ledger.finished]
+    todo = [block for block in blocks if block.index not in ledger.finished]
     with Ahead(reader.batches_or_failures(todo)) as ahead:
         work = BlockPredictor(
             predictor=predictor, tiling=tiling, fabric=fabric, ahead=iter(ahead), reader=reader, arrays=arrays
         )
-        run_blocks(work, grid, ledger=ledger, progress=progress)
+        run_blocks(work, blocks, ledger=ledger, progress=progress)
     return CropPrediction(
         crop=name,
         dataset=crop.dataset,
         folder=folders[0].parent,
-        shape=lattice.shape,
-        blocks=len(grid),
+        shape=grid.shape,
+        blocks=len(blocks),
         resumed_blocks=resumed,
         seconds=time.perf_counter() - started,
     )
 
 
-def _open_raw(crop: TestCrop, settings: Settings) -> Volume:
-    path = settings.path("raw", dataset=crop.dataset)
+def _open_raw(crop: TestCrop, config: Config) -> Volume:
+    path = config.path("raw", dataset=crop.dataset)
     try:
         return open_volume(path)
     except MissingDataError as error:
@@ -98,7 +98,7 @@ def _prepare(
     folders: list[Path],
     ledger: Ledger,
     existing: Existing,
-    lattice: Grid,
+    grid: Grid,
     tiling: Tiling,
     predictor: Predictor,
 ) -> list[Any]:
@@ -116,7 +116,7 @@ def _prepare(
     return [
         create_multiscale(
             folder,
-            lattice,
+            grid,
             dtype=predictor.options.stored_dtype,
             chunks=tiling.chunks,
             attributes=stored_values(predictor).to_attributes(),
@@ -126,7 +126,7 @@ def _prepare(
     ]
 
 
-def _fingerprint(predictor: Predictor, tiling: Tiling, lattice: Grid, raw: Volume) -> dict[str, Any]:
+def _fingerprint(predictor: Predictor, tiling: Tiling, grid: Grid, raw: Volume) -> dict[str, Any]:
     """Return everything that the bytes of the output depend on."""
     return {
         "checkpoint": predictor.identity,
@@ -136,7 +136,7 @@ def _fingerprint(predictor: Predictor, tiling: Tiling, lattice: Grid, raw: Volum
         "precision": predictor.options.precision,
         "raw": [list(level.grid.shape) for level in raw.levels],
         "raw_range": list(predictor.raw_range),
-        "lattice": [list(lattice.voxel_size), list(lattice.translation), list(lattice.shape)],
+        "grid": [list(grid.voxel_size), list(grid.translation), list(grid.shape)],
         "input": tiling.patch.input.to_plain(),
         "target": tiling.patch.target.to_plain(),
         "halo": list(tiling.halo),

@@ -10,12 +10,12 @@ from typing import Any
 
 from csc_data.blocks import Existing
 from csc_data.challenge import TestCrop
-from csc_data.crops import validation_crops
-from csc_data.datasplit import read_datasplit
+from csc_data.challenge.test_crops import load_test_crops, select_crops
+from csc_data.config.experiment import is_being_read
+from csc_data.config.user_config import Config, load_config
 from csc_data.errors import CscError, Problem
-from csc_data.experiment import is_being_read
-from csc_data.manifest import load_test_crops, select_crops
-from csc_data.settings import Settings, load_settings
+from csc_data.splits.crops import validation_crops
+from csc_data.splits.split_file import read_datasplit
 from csc_train.devices import make_fabric
 from csc_train.prediction.crops import predict_crop
 from csc_train.prediction.results import (
@@ -36,7 +36,7 @@ VALIDATION = "validation"
 def predict(
     experiment_or_checkpoint: str | PathLike[str] | TrainSettings,
     *,
-    settings: Settings | None = None,
+    config: Config | None = None,
     crops: Sequence[str] | None = None,
     existing: Existing = "resume",
     progress: PredictCallback | None = None,
@@ -54,7 +54,7 @@ def predict(
     experiment_or_checkpoint : path-like or TrainSettings
         An experiment (.py, .toml, or settings), whose best checkpoint predicts unless it says otherwise; or a
         checkpoint file, which knows all that is needed.
-    settings : csc_data.settings.Settings, optional
+    config : csc_data.config.user_config.Settings, optional
         Where data lies; the user's by default.
     crops : sequence of str, optional
         Which test crops, such as ``crop557`` or ``557``; ``validation`` stands for the validation crops of the
@@ -82,7 +82,7 @@ def predict(
     if isinstance(experiment_or_checkpoint, str | PathLike) and is_being_read(Path(experiment_or_checkpoint)):
         return PredictResult(checkpoint=None, classes=(), crops=(), problems=(), seconds=0.0)
     started = time.perf_counter()
-    folder = settings or load_settings()
+    folder = config or load_config()
     predictor = load_predictor(experiment_or_checkpoint, **overrides)
     options = predictor.options
     tiling = plan_tiling(
@@ -97,7 +97,7 @@ def predict(
         report = _reporter(progress, crop, number, len(chosen))
         try:
             done.append(
-                predict_crop(crop, predictor, tiling, fabric, settings=folder, existing=existing, progress=report)
+                predict_crop(crop, predictor, tiling, fabric, config=folder, existing=existing, progress=report)
             )
         except CscError as error:
             problems.append(Problem(where=f"{crop.dataset}/crop{crop.id}", what=str(error)))
@@ -113,13 +113,13 @@ def predict(
     return result
 
 
-def _choose_crops(wanted: Sequence[str] | None, predictor: Predictor, settings: Settings) -> tuple[TestCrop, ...]:
+def _choose_crops(wanted: Sequence[str] | None, predictor: Predictor, config: Config) -> tuple[TestCrop, ...]:
     """Return the test crops that are named, and those that validate where ``validation`` is among the names."""
     if wanted is None or VALIDATION not in wanted:
-        return select_crops(load_test_crops(settings), wanted)
-    validating = validation_crops(read_datasplit(predictor.datasplit or settings.path("datasplit")))
+        return select_crops(load_test_crops(config), wanted)
+    validating = validation_crops(read_datasplit(predictor.datasplit or config.path("datasplit")))
     others = [name for name in wanted if name != VALIDATION]
-    return (*validating, *select_crops(load_test_crops(settings), others))
+    return (*validating, *select_crops(load_test_crops(config), others))
 
 
 def _reporter(progress: PredictCallback | None, crop: TestCrop, number: int, crops: int) -> Any:

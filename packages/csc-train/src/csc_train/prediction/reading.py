@@ -66,7 +66,7 @@ class BlockReader:
     Attributes
     ----------
     raw : Volume
-    lattice : Grid
+    grid : Grid
         Of the output.
     tiling : Tiling
     raw_range : pair of float
@@ -76,7 +76,7 @@ class BlockReader:
     """
 
     raw: Volume
-    lattice: Grid
+    grid: Grid
     tiling: Tiling
     raw_range: tuple[float, float]
     batch_size: int
@@ -85,7 +85,7 @@ class BlockReader:
     def batches(self, blocks: Iterable[Block]) -> Iterator[PatchBatch]:
         """Yield the batches of blocks, block after block; none holds patches of two blocks."""
         for block in blocks:
-            tiles = list(self.tiling.tiles(self.lattice, block))
+            tiles = list(self.tiling.tiles(self.grid, block))
             raw = self.cache.hold(self.raw, _around(tiles), tiles[0].input.voxel_size)
             for start in range(0, len(tiles), self.batch_size):
                 group = tuple(tiles[start : start + self.batch_size])

@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import nn
 
+from csc_data.config.experiment import Experiment, build_settings, read_experiment
 from csc_data.errors import InvalidArgumentError, MissingDataError
-from csc_data.experiment import Experiment, build_settings, read_experiment
 from csc_data.loader import ArrayInfo, PatchShape
 from csc_models import list_pretrained, load_pretrained
 from csc_models.checkpoint import CheckpointDescription, load_checkpoint
@@ -145,7 +145,7 @@ def _published(name: str, options: PredictSettings) -> Predictor:
 
 def _predict_settings(experiment: Experiment | None, overrides: Mapping[str, Any]) -> PredictSettings:
     given = {name: value for name, value in overrides.items() if value is not None}
-    # Settings without a file are read as if they stood in one, so that they are checked and converted alike.
+    # Config without a file are read as if they stood in one, so that they are checked and converted alike.
     base = experiment or Experiment(path=Path("settings"), names={}, exact=True)
     known = {field.name for field in dataclasses.fields(PredictSettings)}
     unknown = {name: value for name, value in given.items() if name not in known}

@@ -9,8 +9,8 @@ from csc_data.blocks import Block, BlockGrid, align_block_shape
 from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Grid, Shape, as_shape
 from csc_data.loader import ArrayInfo, PatchShape
-from csc_data.loader.placement import centred_grid
-from csc_data.loader.spatial import Orientation
+from csc_data.loader.poses.placement import centred_grid
+from csc_data.loader.poses.spatial import Orientation
 
 _BLOCK_TILES = 2  # tiles per block and axis: 8 tiles keep a batch full, and a block is soon done
 
@@ -28,7 +28,7 @@ class Tile:
     Attributes
     ----------
     input : Grid
-        Lattice of what the network takes, along the volume's axes.
+        Grid of what the network takes, along the volume's axes.
     orientation : Orientation
         How the patch lies.
     keep : tuple of slice
@@ -74,7 +74,7 @@ class Tiling:
         """Voxels that are kept of a patch, along its axes."""
         return as_shape([n - 2 * h for n, h in zip(self.patch.target.shape, self.halo, strict=True)])
 
-    def tiles(self, lattice: Grid, block: Block) -> Iterator[Tile]:
+    def tiles(self, grid: Grid, block: Block) -> Iterator[Tile]:
         """Yield the patches of a block; with each orientation they cover it once."""
         for orientation in self.orientations:
             window = as_shape(orientation.to_world(self.patch.target.shape))
@@ -82,7 +82,7 @@ class Tiling:
             stride = as_shape(orientation.to_world(self.stride))
             for tile in BlockGrid(shape=block.shape, block_shape=stride, halo=halo):
                 begin = [b + r for b, r in zip(block.begin, tile.read_begin, strict=True)]
-                target = lattice.window(begin, window)
+                target = grid.window(begin, window)
                 z, y, x = (slice(h, h + n) for h, n in zip(halo, tile.shape, strict=True))
                 yield Tile(
                     input=self._input_grid(target, orientation),
@@ -93,8 +93,8 @@ class Tiling:
 
     def _input_grid(self, target: Grid, orientation: Orientation) -> Grid:
         if self.patch.input == self.patch.target:
-            return target  # the very lattice: no arithmetic that could shift it
-        # Planes of all directions lie on the lattice of the volume, whatever its voxel size along each axis.
+            return target  # the very grid: no arithmetic that could shift it
+        # Planes of all directions lie on the grid of the volume, whatever its voxel size along each axis.
         return centred_grid(target, orientation.to_world(self.patch.input.shape), self.patch.input.scale)
 
 

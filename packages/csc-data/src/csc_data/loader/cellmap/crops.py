@@ -12,13 +12,13 @@ import torch
 from cellmap_data import CellMapDataset, CellMapImage, EmptyImage
 
 from csc_data.errors import InvalidArgumentError
-from csc_data.loader.array_info import ArrayInfo
-from csc_data.loader.counts import CropCounts
-from csc_data.loader.patch_reader import Sample
-from csc_data.loader.spatial import SpatialTransforms
-from csc_data.loader.training_patches import TrainingPatches
-from csc_data.loader.validation_patches import ValidationPatches
-from csc_data.loader.value_transforms import ValueTransforms
+from csc_data.loader.patches.reader import Sample
+from csc_data.loader.patches.training import TrainingPatches
+from csc_data.loader.patches.validation import ValidationPatches
+from csc_data.loader.patches.value_transforms import ValueTransforms
+from csc_data.loader.poses.array_info import ArrayInfo
+from csc_data.loader.poses.spatial import SpatialTransforms
+from csc_data.loader.sampling.counts import CropCounts
 
 if TYPE_CHECKING:
     from typing import Self
@@ -146,7 +146,7 @@ class CropDataset(CellMapDataset):  # type: ignore[misc]
         return np.array([[name in labels for name in self.classes]])
 
     def set_raw_value_transforms(self, transforms: Callable[..., Any] | None) -> None:
-        """Set what is applied to raw, see `csc_data.loader.value_transforms`."""
+        """Set what is applied to raw, see `csc_data.loader.patches.value_transforms`."""
         self._set_values(transforms, self.target_value_transforms)
 
     def set_target_value_transforms(

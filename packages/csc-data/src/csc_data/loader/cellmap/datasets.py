@@ -11,9 +11,9 @@ import numpy as np
 from cellmap_data import CellMapMultiDataset
 
 from csc_data.loader.cellmap.crops import CropDataset, DrawnCrop, TiledCrop
-from csc_data.loader.spatial import SpatialTransforms
-from csc_data.loader.training_patches import TrainingPatches
-from csc_data.loader.validation_patches import ValidationPatches
+from csc_data.loader.patches.training import TrainingPatches
+from csc_data.loader.patches.validation import ValidationPatches
+from csc_data.loader.poses.spatial import SpatialTransforms
 
 # cellmap-data's loader shuffles by listing all indices: as many as positions, 10^9, would not fit into memory.
 MOST_INDICES = 1 << 20
@@ -61,7 +61,7 @@ def as_cellmap_dataset(patches: TrainingPatches | ValidationPatches) -> CropsDat
             [TiledCrop(patches, crop, first=first, length=length, count=count) for crop, (first, length) in tiles]
         )
     reader = patches.reader
-    positions = [_positions(reader.lattice(crop).shape, reader.patch.target.shape) for crop in range(len(reader.crops))]
+    positions = [_positions(reader.grid(crop).shape, reader.patch.target.shape) for crop in range(len(reader.crops))]
     share = min(1.0, MOST_INDICES / sum(positions))
     lengths = [max(1, int(count * share)) for count in positions]
     return CropsDataset(

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.experiment import setting
+from csc_data.config.experiment import setting
 from csc_data.loader.intensity.transform import IntensityTransform, Raw, draw
 
 Axis = Literal["z", "y", "x"]
@@ -47,7 +47,7 @@ class Bands:
 
     def along(self, raw: Raw, axis: int) -> Raw:
         """Apply along one axis and return a new array."""
-        from csc_data.loader.intensity.kernels import combine, combine_rows
+        from csc_data.loader.intensity.compiled import combine, combine_rows
 
         shape = (*raw.shape[:axis], len(self.first), *raw.shape[axis + 1 :])
         out = np.empty(shape, dtype=np.float32)

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.experiment import setting
+from csc_data.config.experiment import setting
 from csc_data.loader.intensity.transform import IntensityTransform, Raw, draw
 
 _QUANTILES = 65536
@@ -48,7 +48,7 @@ class GaussianNoise(IntensityTransform):
 
     def change(self, raw: Raw, rng: np.random.Generator, voxel_size: Sequence[float]) -> Raw:
         """Change raw for certain; in place."""
-        from csc_data.loader.intensity.kernels import add_noise
+        from csc_data.loader.intensity.compiled import add_noise
 
         deviation = draw(rng, self.deviation)
         bits = _random_bits(rng, raw.size)
@@ -71,7 +71,7 @@ class PoissonNoise(IntensityTransform):
 
     def change(self, raw: Raw, rng: np.random.Generator, voxel_size: Sequence[float]) -> Raw:
         """Change raw for certain; in place. Counts are drawn so that deviations are even on a logarithmic scale."""
-        from csc_data.loader.intensity.kernels import add_noise
+        from csc_data.loader.intensity.compiled import add_noise
 
         low, high = np.log(self.counts)
         counts = float(np.exp(draw(rng, (low, high))))

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.experiment import setting
+from csc_data.config.experiment import setting
 from csc_data.loader.intensity.transform import IntensityTransform, Raw, draw
 
 LEVELS = 256

@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from csc_data.config.experiment import setting
 from csc_data.errors import Problem, ProblemsError
-from csc_data.experiment import setting
 from csc_data.loader.intensity.filters import AXES, Axis
 from csc_data.loader.intensity.transform import IntensityTransform, Raw, draw
 

@@ -10,8 +10,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.experiment import setting
-from csc_data.loader.checked import check_fields
+from csc_data.config.checked import check_fields
+from csc_data.config.experiment import setting
 
 Raw = npt.NDArray[np.float32]
 

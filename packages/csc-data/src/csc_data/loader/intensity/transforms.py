@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from csc_data.config.checked import build, nearest
 from csc_data.errors import Problem, ProblemsError
-from csc_data.loader.checked import build, nearest
 from csc_data.loader.intensity.filters import Blur, LowResolution
 from csc_data.loader.intensity.noise import GaussianNoise, PoissonNoise
 from csc_data.loader.intensity.pointwise import Brightness, Contrast, Curve, Gamma

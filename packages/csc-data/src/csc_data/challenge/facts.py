@@ -1,0 +1,39 @@
+"""The facts that the organisers published, as they lie in this package: classes, crops, and where the data is.
+
+They are tables in ``challenge.toml``, so nothing here needs a network.
+"""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
+from types import MappingProxyType
+from typing import Any
+
+
+@functools.cache
+def facts() -> Mapping[str, Any]:
+    """Return the tables of the facts by name."""
+    text = resources.files("csc_data.challenge").joinpath("challenge.toml").read_text(encoding="utf-8")
+    return MappingProxyType(tomllib.loads(text))
+
+
+@functools.cache
+def get_training_crops() -> Mapping[str, tuple[int, ...]]:
+    """Return the ids of the annotated crops by data set."""
+    return MappingProxyType({dataset: tuple(ids) for dataset, ids in facts()["training_crops"].items()})
+
+
+@functools.cache
+def get_storage() -> Mapping[str, str]:
+    """Return where the organisers keep the data.
+
+    Returns
+    -------
+    mapping
+        ``bucket`` (public, on S3), in it ``raw`` with ``{dataset}``, ``groundtruth`` with ``{dataset}``, ``{id}`` and
+        ``{label}``, ``zips``; and ``manifest_base``, the address that names of manifests are appended to.
+    """
+    return MappingProxyType(dict(facts()["storage"]))

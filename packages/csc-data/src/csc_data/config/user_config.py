@@ -1,0 +1,227 @@
+"""The user's configuration: where data lies, how paths are made, which bucket is asked.
+
+A setting is taken from the call (or the command's option), else from the environment (``CSC_DATA`` for ``data``), else
+from a TOML file in the user's configuration folder, else its default holds. Nothing is read at import.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import string
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import platformdirs
+import tomli_w
+
+from csc_data.config.templates import anchor, fill, match, placeholder_names
+from csc_data.errors import InvalidArgumentError, Problem, ProblemsError
+from csc_data.storage.atomic import replace_text
+from csc_data.storage.paths import is_remote
+
+ENVIRONMENT = {"data": "CSC_DATA"}
+"""Settings that an environment variable overrides."""
+
+_PLACEHOLDERS = {
+    "raw": {"dataset"},
+    "labels": {"dataset", "crop", "class_name"},
+    "predictions": {"dataset", "crop", "class_name"},
+    "processed": {"dataset", "crop", "class_name"},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The configuration in force.
+
+    Path templates are relative to ``data``, or absolute; ``{dataset}`` is a name like ``jrc_hela-2``, ``{crop}`` one
+    like ``crop234``, ``{class_name}`` one like ``mito``. Forward slashes work on every system.
+    """
+
+    data: str = "data"
+    raw: str = "{dataset}/{dataset}.zarr/recon-1/em/fibsem-uint8"
+    labels: str = "{dataset}/{dataset}.zarr/recon-1/labels/groundtruth/{crop}/{class_name}"
+    predictions: str = "predictions/{dataset}.zarr/{crop}/{class_name}"
+    processed: str = "processed/{dataset}.zarr/{crop}/{class_name}"
+    submission: str = "submission.zarr"
+    ground_truth: str = "ground_truth.zarr"
+    datasplit: str = "datasplit.csv"
+    bucket: str = "janelia-cosem-datasets"
+    endpoint: str = ""
+
+    @property
+    def root(self) -> Path:
+        """The data folder as a path, `~` expanded."""
+        return Path(self.data).expanduser()
+
+    def path(self, name: str, **values: str) -> Path:
+        """Fill a path template and return the path, below the data folder unless it is absolute.
+
+        Parameters
+        ----------
+        name : str
+            Which template: ``raw``, ``labels``, ``predictions``, ``processed``, ``submission``, ``ground_truth`` or
+            ``datasplit``.
+        **values : str
+            Its placeholders.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If a placeholder has no value.
+
+        Examples
+        --------
+        >>> Config(data="d").path("predictions", dataset="x", crop="crop1", class_name="er").as_posix()
+        'd/predictions/x.zarr/crop1/er'
+        """
+        template: str = getattr(self, name)
+        missing = placeholder_names(template) - values.keys()
+        if missing:
+            raise InvalidArgumentError(f"the path of {name} needs {', '.join(sorted(missing))}")
+        return Path(anchor(self.root.as_posix(), fill(template, values)))
+
+    def placeholders(self, name: str, path: Path) -> dict[str, str] | None:
+        """Find the placeholders of a path template again in a path.
+
+        Returns
+        -------
+        dict or None
+            None if the path does not follow the template.
+
+        Examples
+        --------
+        >>> Config(data="d").placeholders("raw", Path("d/x/x.zarr/recon-1/em/fibsem-uint8"))
+        {'dataset': 'x'}
+        >>> Config(data="d").placeholders("raw", Path("d/x/y.zarr/recon-1/em/fibsem-uint8"))
+        """
+        template: str = getattr(self, name)
+        place = path.relative_to(self.root) if path.is_relative_to(self.root) else path
+        return match(template, place.as_posix())
+
+
+def config_path() -> Path:
+    """Return where the user's configuration file is, or would be."""
+    return Path(platformdirs.user_config_path("csc", appauthor=False)) / "config.toml"
+
+
+def load_config(
+    *, data: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None, file: Path | None = None
+) -> Config:
+    """Return the configuration in force.
+
+    Parameters
+    ----------
+    data : path-like, optional
+        The data folder, when the caller knows it.
+    environ : mapping, optional
+        The environment; that of the process by default.
+    file : Path, optional
+        The configuration file; the user's by default.
+
+    Raises
+    ------
+    ProblemsError
+        If the configuration file is damaged or holds settings that do not exist.
+    """
+    values = read_config_file(file or config_path())
+    env = os.environ if environ is None else environ
+    values.update({name: env[variable] for name, variable in ENVIRONMENT.items() if env.get(variable)})
+    if data is not None:
+        values["data"] = os.fspath(data)
+    return Config(**values)
+
+
+def choose_endpoint(path: str | os.PathLike[str], endpoint: str | None = None) -> str | None:
+    """Return the address of the S3 service for a path: the one given, else the configured one; None for local paths."""
+    return endpoint or (load_config().endpoint or None if is_remote(path) else None)
+
+
+def config_origins(*, data: str | None = None, environ: Mapping[str, str] | None = None) -> dict[str, tuple[str, str]]:
+    """Return each setting's value and where it comes from, for people to read."""
+    env = os.environ if environ is None else environ
+    stored = read_config_file(config_path())
+    config = load_config(data=data, environ=env)
+    origins = {}
+    for field in fields(Config):
+        name = field.name
+        if name == "data" and data is not None:
+            origin = "--data"
+        elif name in ENVIRONMENT and env.get(ENVIRONMENT[name]):
+            origin = ENVIRONMENT[name]
+        else:
+            origin = "config file" if name in stored else "default"
+        origins[name] = (str(getattr(config, name)), origin)
+    return origins
+
+
+def read_config_file(file: Path) -> dict[str, str]:
+    """Return what a configuration file holds; an absent file holds nothing.
+
+    Raises
+    ------
+    ProblemsError
+        If it is no TOML, or has names or values that do not fit.
+    """
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ProblemsError(
+            str(file), [Problem(where="file", what=f"is no valid TOML: {error}", remedy="edit or delete it")]
+        ) from error
+    problems = [problem for name, value in values.items() if (problem := _check(name, value))]
+    if problems:
+        raise ProblemsError(f"{file} (edit or delete it)", problems)
+    return values
+
+
+def store_choice(name: str, value: str, file: Path | None = None) -> Path:
+    """Store a setting in the user's configuration file and return that file.
+
+    Raises
+    ------
+    ProblemsError
+        If there is no such setting, or the value does not fit it.
+    """
+    place = file or config_path()
+    problem = _check(name, value)
+    if problem:
+        raise ProblemsError("settings", [problem])
+    values = read_config_file(place)
+    # A relative folder would mean another place in each working directory.
+    values[name] = str(Path(value).expanduser().absolute()) if name == "data" else value
+    replace_text(place, tomli_w.dumps(values))
+    return place
+
+
+def _check(name: str, value: object) -> Problem | None:
+    names = [field.name for field in fields(Config)]
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        remedy = f"did you mean {near[0]}?" if near else f"settings are {', '.join(names)}"
+        return Problem(where=name, what="there is no such setting", remedy=remedy)
+    if not isinstance(value, str):
+        return Problem(where=name, what=f"must be text, got {value!r}")
+    if name == "data" and not value:
+        return Problem(where=name, what="is empty", remedy="give a folder")
+    if name == "endpoint" and value and not re.fullmatch(r"https?://[^\s/]+/?", value):
+        return Problem(where=name, what=f"{value!r} is no address", remedy="such as https://s3.example.org:9000")
+    if name == "bucket" and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}", value):
+        return Problem(where=name, what=f"{value!r} is no name of a bucket")
+    wanted = _PLACEHOLDERS.get(name)
+    if wanted is None:
+        return None
+    try:
+        found = {field for _, field, _, _ in string.Formatter().parse(value) if field is not None}
+    except ValueError as error:
+        return Problem(where=name, what=f"{value!r} is no path template: {error}")
+    if found != wanted:
+        expected = " ".join(f"{{{field}}}" for field in sorted(wanted))
+        return Problem(where=name, what=f"{value!r} must hold {expected}", remedy="and no other placeholder")
+    return None

@@ -1,0 +1,1 @@
+"""The organisers' zips of everything: fetched by ranges, and unpacked without being trusted."""

@@ -1,0 +1,267 @@
+"""Reads the raw and the targets of patches, at any place and pose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from csc_data.errors import MissingDataError
+from csc_data.geometry import Grid
+from csc_data.loader.intensity import DrawnIntensity
+from csc_data.loader.patches.value_transforms import ValueTransforms
+from csc_data.loader.poses.array_info import ArrayInfo
+from csc_data.loader.poses.patch_map import PatchMap
+from csc_data.loader.poses.placement import PatchShape
+from csc_data.loader.poses.spatial import Orientation
+from csc_data.loader.sources.annotations import AnnotatedCrop
+from csc_data.loader.sources.codes import as_target, exclusions, read_codes
+from csc_data.loader.sources.crop_sources import LabelSource, RawSource
+from csc_data.loader.sources.raw import DEFAULT_RANGE, lookup_table, read_raw, scale_raw
+from csc_data.loader.sources.regions import RegionCache
+from csc_data.loader.sources.volume_cache import VolumeCache
+from csc_data.loader.targets import BinaryTarget, TargetKind, common_margin, compute_targets, parse_targets
+from csc_data.volumes import Volume
+from csc_data.volumes.encoding import Codes
+
+Sample = dict[str, npt.NDArray[np.float32]]
+"""``{"input": (1, z, y, x), "output": (C, z, y, x)}``, float32; flat patches without their z axis."""
+
+INPUT = "input"
+"""Name of the first array of raw in batches."""
+
+UPRIGHT = Orientation()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchReader:
+    """Reads the raw and the targets of patches.
+
+    Attributes
+    ----------
+    crops : tuple of AnnotatedCrop
+    classes : tuple of str
+        The channels of the targets.
+    patch : PatchShape
+    raw_range : pair of float
+        See `scale_raw`.
+    excludes : mapping
+        See `read_codes`; empty to leave unknown what other classes exclude.
+    cache : VolumeCache
+        Holds what tiles of validation are read from.
+    regions : RegionCache
+        Holds what turned patches are gathered from.
+    kinds : mapping
+        The kind of each target by its name in batches; the first is that of ``patch.target``, as are those that
+        ``patch.further_targets`` does not name.
+    """
+
+    crops: tuple[AnnotatedCrop, ...]
+    classes: tuple[str, ...]
+    patch: PatchShape
+    raw_range: tuple[float, float] = DEFAULT_RANGE
+    excludes: Mapping[str, tuple[int, ...]]
+    cache: VolumeCache
+    regions: RegionCache
+    kinds: Mapping[str, TargetKind] = field(default_factory=lambda: parse_targets(None))
+    _sources: dict[int, tuple[RawSource, LabelSource]] = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    def create(
+        cls,
+        crops: Sequence[AnnotatedCrop],
+        classes: Sequence[str],
+        patch: PatchShape,
+        *,
+        raw_range: tuple[float, float] = DEFAULT_RANGE,
+        use_mutual_exclusion: bool = False,
+        cache: VolumeCache | None = None,
+        regions: RegionCache | None = None,
+        kinds: Mapping[str, TargetKind] | None = None,
+    ) -> PatchReader:
+        """Make a reader.
+
+        Raises
+        ------
+        MissingDataError
+            If there are no crops.
+        UnknownClassError
+            If mutual exclusion is asked for a class that is not one of the challenge.
+        """
+        if not crops:
+            raise MissingDataError(f"no crop has any of the classes {', '.join(classes)}")
+        witnesses = list(dict.fromkeys(name for crop in crops for name in crop.labels))
+        return cls(
+            crops=tuple(crops),
+            classes=tuple(classes),
+            patch=patch,
+            raw_range=raw_range,
+            excludes=exclusions(classes, witnesses) if use_mutual_exclusion else {},
+            cache=VolumeCache() if cache is None else cache,
+            regions=RegionCache() if regions is None else regions,
+            kinds=parse_targets(None) if kinds is None else kinds,
+        )
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        options = tuple(getattr(self, name) for name in _OPTIONS)
+        return _rebuild, options  # type: ignore[return-value]  # sources belong to a process
+
+    def grid(self, crop: int, orientation: Orientation = UPRIGHT) -> Grid:
+        """Return the grid of a whole crop at the voxel size of the targets."""
+        return self.patch.target_grid(self.crops[crop].bounds, orientation)
+
+    def codes(self, crop: int, grid: Grid) -> Codes:
+        """Return what is known of each class at the voxels of a grid, shape (C, z, y, x)."""
+        source = self.crops[crop]
+
+        def hold(volume: Volume) -> Volume:
+            return self.cache.hold(volume, source.bounds, grid.voxel_size)
+
+        return read_codes(source, self.classes, grid, excludes=self.excludes, hold=hold)
+
+    def read(self, crop: int, target: Grid) -> Sample:
+        """Return the sample whose target lies on a grid, upright: bit for bit what prediction reads there."""
+        source = self.crops[crop]
+        given = self.patch.input_grid(target, UPRIGHT)
+        raw = source.raw
+        # Drawn patches stay in the first box, tiles of validation in the second; anything else is read as it is.
+        for overhang in (False, True):
+            reach = self.patch.reach(source.bounds, overhang=overhang)
+            if reach.contains(given.bounds):
+                raw = self.cache.hold(source.raw, reach, given.voxel_size)
+                break
+        first = next(iter(self.kinds))
+        names = [INPUT, *((first,) if isinstance(self.kinds[first], BinaryTarget) else ())]
+        sample = {name: np.empty(shape, dtype=np.float32) for name, shape in self.shapes().items()}
+        sample[INPUT][0] = scale_raw(read_raw(raw, given), self.raw_range)
+        if first in names:
+            sample[first][...] = as_target(self.codes(crop, target))
+        others = {name: array for name, array in sample.items() if name not in names}
+        if others:
+            centre = (np.asarray(target.bounds.begin) + np.asarray(target.bounds.end)) / 2
+            self.gather(crop, PatchMap(centre=centre), others)
+        return self.squeezed_sample(sample)
+
+    @property
+    def inputs(self) -> dict[str, ArrayInfo]:
+        """The arrays of raw by their names in batches."""
+        return {INPUT: self.patch.input, **self.patch.further_inputs}
+
+    @property
+    def targets(self) -> dict[str, ArrayInfo]:
+        """The arrays of targets by their names in batches."""
+        return {name: self.patch.further_targets.get(name, self.patch.target) for name in self.kinds}
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each array of a sample, with its channels first and z also where flat."""
+        channels = {name: len(kind.channel_names(self.classes)) for name, kind in self.kinds.items()}
+        return {name: (channels.get(name, 1), *array.shape) for name, array in {**self.inputs, **self.targets}.items()}
+
+    def squeezed(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Return a batch, of arrays or tensors, with flat patches less their z axis."""
+        arrays = {**self.inputs, **self.targets}
+        return {name: array[:, :, 0] if arrays[name].flat else array for name, array in batch.items()}
+
+    def apply(self, values: ValueTransforms, sample: Sample, rng: np.random.Generator) -> None:
+        """Apply value transforms to a sample of the shapes that `shapes` tells, in place."""
+        squeezed = self.squeezed_sample(sample)
+        binary = [name for name, kind in self.kinds.items() if isinstance(kind, BinaryTarget)]
+        values.apply([squeezed[name] for name in self.inputs], [squeezed[name] for name in binary], self.classes, rng)
+
+    def squeezed_sample(self, sample: Sample) -> Sample:
+        """Return a sample with flat patches less their z axis."""
+        return {name: a[0] for name, a in self.squeezed({name: a[np.newaxis] for name, a in sample.items()}).items()}
+
+    def sources(self, crop: int) -> tuple[RawSource, LabelSource]:
+        """Return what turned patches of a crop are gathered from."""
+        found = self._sources.get(crop)
+        if found is None:
+            source = self.crops[crop]
+            reach = self.patch.reach(source.bounds, turned=True)
+            found = (
+                RawSource(source.raw, reach, self.regions),
+                LabelSource(source, self.classes, self.excludes, self.regions),
+            )
+            self._sources[crop] = found
+        return found
+
+    def gather(self, crop: int, where: PatchMap, sample: Sample, intensity: DrawnIntensity | None = None) -> None:
+        """Fill a sample in place, at any pose.
+
+        Parameters
+        ----------
+        crop : int
+        where : PatchMap
+        sample : dict
+            Arrays of the shapes that `shapes` tells; those of some names are enough.
+        intensity : DrawnIntensity, optional
+            What happens to raw before it is scaled.
+
+        Raises
+        ------
+        UnreadableDataError
+            If a chunk cannot be read.
+        """
+        raw, labels = self.sources(crop)
+        for name, array in self.inputs.items():
+            if name in sample:
+                self._gather_raw(raw, where, array, sample[name][0], intensity)
+        wanted = {name: array for name, array in self.targets.items() if name in sample}
+        for array in dict.fromkeys(wanted.values()):
+            names = [name for name, own in wanted.items() if own == array]
+            if len(names) == 1 and isinstance(self.kinds[names[0]], BinaryTarget):
+                labels.gather(where, array, sample[names[0]])
+            else:
+                self._gather_kinds(labels, where, array, {name: sample[name] for name in names})
+
+    def _gather_raw(
+        self,
+        source: RawSource,
+        where: PatchMap,
+        array: ArrayInfo,
+        out: npt.NDArray[np.float32],
+        intensity: DrawnIntensity | None,
+    ) -> None:
+        if intensity is None:
+            lookup = lookup_table(source.dtype, self.raw_range)
+            source.gather(where, array, lookup, out)
+            if not len(lookup):
+                out[...] = scale_raw(out, self.raw_range, stored=source.dtype)
+            return
+        lookup = lookup_table(source.dtype, DEFAULT_RANGE)
+        source.gather(where, array, lookup, out)
+        if not len(lookup):
+            out[...] = scale_raw(out, stored=source.dtype)
+        changed = intensity.apply(out, where.voxel_size(array))
+        low, high = self.raw_range
+        np.multiply(changed, np.float32(high - low), out=out)
+        if low:
+            out += np.float32(low)
+
+    def _gather_kinds(self, labels: LabelSource, where: PatchMap, array: ArrayInfo, out: Sample) -> None:
+        """Fill targets that are computed from what lies around the patch, too."""
+        kinds = {name: self.kinds[name] for name in out}
+        voxel_size = where.voxel_size(array)
+        margin = common_margin(kinds, voxel_size)
+        z, y, x = (n + 2 * m for n, m in zip(array.shape, margin, strict=True))
+        around = ArrayInfo(shape=(z, y, x), scale=array.scale)
+        codes = np.empty((len(self.classes), z, y, x), dtype=np.uint8)
+        labels.gather(where, around, codes)
+        ids = labels.gather_ids(where, around) if any(kind.needs_ids for kind in kinds.values()) else None
+        compute_targets(kinds, codes, ids, voxel_size, out=out)
+
+    def sample(self, crop: int, where: PatchMap, intensity: DrawnIntensity | None = None) -> Sample:
+        """Return the sample at any pose; see `gather`."""
+        sample = {name: np.empty(shape, dtype=np.float32) for name, shape in self.shapes().items()}
+        self.gather(crop, where, sample, intensity)
+        return self.squeezed_sample(sample)
+
+
+_OPTIONS = ("crops", "classes", "patch", "raw_range", "excludes", "cache", "regions", "kinds")
+
+
+def _rebuild(*options: Any) -> PatchReader:
+    return PatchReader(**dict(zip(_OPTIONS, options, strict=True)))

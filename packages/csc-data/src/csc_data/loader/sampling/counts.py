@@ -1,0 +1,114 @@
+"""How much of each class is known and present in a crop, and where its k-th voxel is.
+
+Only counts per plane are kept, never lists of positions, so memory does not grow with the number of voxels. Nothing
+is written beside the annotations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from csc_data.geometry import Grid
+from csc_data.loader.poses.placement import Position
+from csc_data.volumes.encoding import PRESENT, UNKNOWN, Codes
+
+_SLAB_VOXELS = 1 << 24
+_MOST_ROWS = 1 << 22
+
+ReadCodes = Callable[[Grid], Codes]
+"""Gives the codes, shape (C, z, y, x), of a grid."""
+
+ReadClass = Callable[[int, Grid], Codes]
+"""Gives where one class is present, shape (z, y, x), on a grid."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassCounts:
+    """Voxels of each class, at the voxel size of the targets.
+
+    Attributes
+    ----------
+    present, known : mapping
+        Class name to number of voxels.
+    """
+
+    present: Mapping[str, int]
+    known: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CropCounts:
+    """Counts of one crop.
+
+    Attributes
+    ----------
+    grid : Grid
+        The crop's own grid, at the voxel size of the targets.
+    present : ndarray
+        Voxels present per class and plane, shape (C, z).
+    known : ndarray
+        Voxels known per class, shape (C,).
+    rows : ndarray, optional
+        Voxels present per class and row along x, shape (C, z, y), where that is not too much to hold.
+    """
+
+    grid: Grid
+    present: npt.NDArray[np.int64]
+    known: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int32] | None = None
+
+
+def count_crop(read: ReadCodes, grid: Grid) -> CropCounts:
+    """Count a crop, some planes at a time."""
+    depth, height, width = grid.shape
+    step = max(1, _SLAB_VOXELS // max(1, height * width))
+    rows, present, known = [], [], []
+    for start in range(0, depth, step):
+        planes = min(step, depth - start)
+        codes = read(grid.window((start, 0, 0), (planes, height, width)))
+        rows.append(np.count_nonzero(codes == PRESENT, axis=3).astype(np.int32))
+        present.append(rows[-1].sum(axis=2, dtype=np.int64))
+        known.append(np.count_nonzero(codes != UNKNOWN, axis=(1, 2, 3)))
+        if len(codes) * depth * height > _MOST_ROWS:
+            rows.clear()
+    return CropCounts(
+        grid=grid,
+        present=np.concatenate(present, axis=1),
+        known=np.sum(known, axis=0),
+        rows=np.concatenate(rows, axis=1) if rows else None,
+    )
+
+
+def find_voxel(read: ReadClass, counts: CropCounts, channel: int, number: int) -> Position:
+    """Return the position of the k-th present voxel of a class in the crop's grid, z slowest."""
+    z, number = _find_in(counts.present[channel], number)
+    _, height, width = counts.grid.shape
+    if counts.rows is None:
+        codes = read(channel, counts.grid.window((z, 0, 0), (1, height, width)))[0]
+        y, x = divmod(int(np.flatnonzero(codes == PRESENT)[number]), width)
+        return z, y, x
+    y, number = _find_in(counts.rows[channel, z], number)
+    codes = read(channel, counts.grid.window((z, y, 0), (1, 1, width)))[0, 0]
+    return z, y, int(np.flatnonzero(codes == PRESENT)[number])
+
+
+def _find_in(counts: npt.NDArray[Any], number: int) -> tuple[int, int]:
+    """Return which of the counts the k-th of all belongs to, and which one of it it is."""
+    cumulative = np.cumsum(counts)
+    index = int(np.searchsorted(cumulative, number, side="right"))
+    return index, number - (int(cumulative[index - 1]) if index else 0)
+
+
+def count_classes(crops: Sequence[CropCounts], classes: Sequence[str]) -> ClassCounts:
+    """Add up the counts of crops."""
+    present = sum((c.present.sum(axis=1) for c in crops), np.zeros(len(classes), dtype=np.int64))
+    known = sum((c.known for c in crops), np.zeros(len(classes), dtype=np.int64))
+    return ClassCounts(
+        present={name: int(n) for name, n in zip(classes, present, strict=True)},
+        known={name: int(n) for name, n in zip(classes, known, strict=True)},
+    )

@@ -1,0 +1,121 @@
+"""An annotated crop: its raw, and for every class what is known there.
+
+Voxels get one of three codes: absent (0), present (1), unknown (255). Unknown is everything outside the annotated
+box, classes that nobody annotated in the crop, and values that the annotation's own metadata calls unknown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from csc_data.challenge import label_classes
+from csc_data.errors import MissingDataError
+from csc_data.formats.writing import join
+from csc_data.geometry import Roi
+from csc_data.splits.split_file import SplitRow
+from csc_data.volumes import Level, Volume, open_volume
+from csc_data.volumes.encoding import Codes, Encoding, read_encoding
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedArray:
+    """A stored annotation that gives codes when it is sliced; nothing is read before."""
+
+    array: Any
+    encoding: Encoding
+
+    @property
+    def dtype(self) -> np.dtype[np.uint8]:
+        """Data type of the codes."""
+        return np.dtype(np.uint8)
+
+    def __getitem__(self, box: Any) -> Codes:
+        return self.encoding.encode(np.asarray(self.array[box]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotatedCrop:
+    """One crop of a datasplit, opened.
+
+    Attributes
+    ----------
+    name : str
+        Data set and crop, for messages.
+    raw : Volume
+    labels : mapping
+        Class name to the volumes of codes whose union it is: one where the class has an array of its own, one per
+        part where a group class is known through all of its parts. Classes that are not known here are not in it.
+    bounds : Roi
+        The annotated box in nm.
+    """
+
+    name: str
+    raw: Volume
+    labels: Mapping[str, tuple[Volume, ...]]
+    bounds: Roi
+
+
+def open_crop(row: SplitRow, classes: Sequence[str]) -> AnnotatedCrop | None:
+    """Open what a row of a datasplit names.
+
+    Parameters
+    ----------
+    row : SplitRow
+        Only classes that it names count as annotated; the parts of a group class are also looked for beside them.
+    classes : sequence of str
+        The classes that are wanted.
+
+    Returns
+    -------
+    AnnotatedCrop or None
+        None if none of the classes is known there.
+
+    Raises
+    ------
+    MissingDataError
+        If the raw volume or an array of a named class is not there.
+    UnreadableDataError
+        If one cannot be read.
+    """
+    labels: dict[str, tuple[Volume, ...]] = {}
+    for name in classes:
+        volumes = _open_class(row, name)
+        if volumes:
+            labels[name] = volumes
+    if not labels:
+        return None
+    boxes = [volume.levels[0].grid.bounds for volumes in labels.values() for volume in volumes]
+    bounds = Roi(
+        (min(b.begin[0] for b in boxes), min(b.begin[1] for b in boxes), min(b.begin[2] for b in boxes)),
+        (max(b.end[0] for b in boxes), max(b.end[1] for b in boxes), max(b.end[2] for b in boxes)),
+    )
+    return AnnotatedCrop(name=f"{row.dataset}/{row.crop}", raw=open_volume(row.raw), labels=labels, bounds=bounds)
+
+
+def _open_class(row: SplitRow, name: str) -> tuple[Volume, ...]:
+    if name in row.classes:
+        return (_open_codes(join(row.labels, name)),)
+    entry = label_classes().get(name)
+    if entry is None or not entry.parts:
+        return ()
+    names = [part.name for part in label_classes().values() if part.id in entry.parts]
+    volumes = []
+    for part in names:
+        try:
+            volumes.append(_open_codes(join(row.labels, part)))
+        except MissingDataError:
+            return ()
+    return tuple(volumes)
+
+
+def _open_codes(path: str) -> Volume:
+    volume = open_volume(path)
+    levels = []
+    for level in volume.levels:
+        encoding = read_encoding(dict(level.array.attrs)) or read_encoding(volume.attributes) or Encoding()
+        levels.append(Level(name=level.name, grid=level.grid, array=EncodedArray(level.array, encoding)))
+    return Volume(path=volume.path, levels=tuple(levels), attributes=volume.attributes)

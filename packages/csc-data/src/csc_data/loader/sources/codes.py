@@ -1,0 +1,103 @@
+"""Targets: what is known of each class at the voxels of a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from csc_data.challenge import get_class_relations
+from csc_data.geometry import Grid, Shape
+from csc_data.loader.sources.annotations import AnnotatedCrop
+from csc_data.loader.sources.packing import VALUES
+from csc_data.volumes import Volume
+from csc_data.volumes.encoding import ABSENT, PRESENT, UNKNOWN, Codes
+
+
+def as_target(codes: Codes) -> npt.NDArray[np.float32]:
+    """Turn codes into target values: 1 present, 0 absent, NaN unknown."""
+    return VALUES[codes]
+
+
+def exclusions(classes: Sequence[str], witnesses: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Return for each annotated class the positions in ``classes`` of those that it excludes.
+
+    Raises
+    ------
+    UnknownClassError
+        If a class is not one of the challenge: nobody knows what it excludes.
+    """
+    relations = get_class_relations(dict.fromkeys([*classes, *witnesses]))
+    return {name: tuple(i for i, other in enumerate(classes) if other in relations[name]) for name in witnesses}
+
+
+def read_codes(
+    crop: AnnotatedCrop,
+    classes: Sequence[str],
+    grid: Grid,
+    *,
+    excludes: Mapping[str, tuple[int, ...]] | None = None,
+    hold: Callable[[Volume], Volume] | None = None,
+) -> Codes:
+    """Return what is known of each class at the voxel centres of a grid.
+
+    Parameters
+    ----------
+    crop : AnnotatedCrop
+    classes : sequence of str
+    grid : Grid
+        May reach beyond the annotated box, where all is unknown.
+    excludes : mapping, optional
+        From `exclusions`: a voxel that is present in a class is made absent, where unknown, in those it excludes.
+    hold : callable, optional
+        Gives the volume to read from instead, for example one that lies in memory.
+
+    Returns
+    -------
+    ndarray
+        Codes, uint8, shape (C, z, y, x).
+    """
+
+    def read(volume: Volume) -> Codes:
+        return (hold(volume) if hold else volume).read(grid, order=0, fill=UNKNOWN)
+
+    return combine_codes(crop, classes, grid.shape, read, excludes or {})
+
+
+def combine_codes(
+    crop: AnnotatedCrop,
+    classes: Sequence[str],
+    shape: Shape,
+    read: Callable[[Volume], Codes],
+    excludes: Mapping[str, tuple[int, ...]],
+) -> Codes:
+    """Return the codes of classes, shape (C, z, y, x), from those of the volumes that ``read`` gives.
+
+    A class with parts is their union; what is present in a class is absent, where unknown, in those it excludes.
+    """
+    codes = np.full((len(classes), *shape), UNKNOWN, dtype=np.uint8)
+    for channel, name in enumerate(classes):
+        if name in crop.labels:
+            codes[channel] = _unite(crop.labels[name], read)
+    for name, channels in excludes.items():
+        if name not in crop.labels:
+            continue
+        unknown = [channel for channel in channels if (codes[channel] == UNKNOWN).any()]
+        if not unknown:
+            continue
+        present = (codes[classes.index(name)] if name in classes else _unite(crop.labels[name], read)) == PRESENT
+        for channel in unknown:
+            codes[channel][present & (codes[channel] == UNKNOWN)] = ABSENT
+    return codes
+
+
+def _unite(volumes: Sequence[Volume], read: Callable[[Volume], Codes]) -> Codes:
+    """Read a class; of parts it is the union: present where one is, else unknown where one is."""
+    merged = read(volumes[0])
+    for volume in volumes[1:]:
+        codes = read(volume)
+        present = (merged == PRESENT) | (codes == PRESENT)
+        merged = np.maximum(merged, codes)
+        merged[present] = PRESENT
+    return merged

@@ -1,0 +1,314 @@
+"""What patches of a crop are gathered from: its raw, and its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from csc_data.challenge import get_instance_classes
+from csc_data.geometry import TOLERANCE, Grid, Roi, Triple, as_shape
+from csc_data.loader.poses.array_info import ArrayInfo
+from csc_data.loader.poses.patch_map import PatchMap, voxel_range
+from csc_data.loader.sources.annotations import AnnotatedCrop, EncodedArray
+from csc_data.loader.sources.codes import combine_codes
+from csc_data.loader.sources.packing import VALUES, PackedLabels, pack_labels
+from csc_data.loader.sources.regions import Index, Region, RegionCache
+from csc_data.volumes import Level, Volume
+from csc_data.volumes.encoding import UNKNOWN, Codes
+
+_NO_PLACE = np.zeros((3, 2))
+_EXACTLY = 1e-9  # of a voxel a voxel: over a thousand of them it is still nothing
+_CODE_TABLE = np.arange(256, dtype=np.uint8)[np.newaxis].copy()
+_CODE_TABLE = np.concatenate([_CODE_TABLE, np.full((1, 1), UNKNOWN, dtype=np.uint8)], axis=1)
+
+
+class _LevelGrid:
+    """The map of a patch in voxels of one stored grid."""
+
+    __slots__ = ("displacement", "high", "low", "m", "place", "t")
+
+    def __init__(self, where: PatchMap, array: ArrayInfo, source: Grid) -> None:
+        from csc_data.loader.sources.gathering import NO_DISPLACEMENT
+
+        self.m, self.t = where.to_voxels(array, source)
+        field = where.displacement_in(array, source)
+        self.displacement, self.place = field if field is not None else (NO_DISPLACEMENT, _NO_PLACE)
+        self.low, self.high = voxel_range(self.m, self.t, array.shape, None if field is None else field[0])
+
+    def steps_within(
+        self, data: npt.NDArray[Any], start: Index, *, rounded: bool
+    ) -> tuple[int, npt.NDArray[np.int64]] | None:
+        """Return first value and strides in contiguous data, if the patch's voxels are just voxels of it.
+
+        Parameters
+        ----------
+        data : ndarray
+            A box of the source.
+        start : ndarray of int64
+            Where it begins.
+        rounded : bool
+            Whether positions between centres stand for the nearest one.
+        """
+        steps = np.rint(self.m)
+        if self.place is not _NO_PLACE or np.abs(self.m - steps).max() > _EXACTLY:
+            return None
+        origin = np.floor(self.t + (0.5 + TOLERANCE)) if rounded else np.rint(self.t)
+        if not rounded and np.abs(self.t - origin).max() > TOLERANCE:
+            return None
+        shift = origin - self.t
+        if np.any(self.low + shift < start) or np.any(self.high + shift > start + data.shape - 1):
+            return None
+        strides = np.array([data.shape[1] * data.shape[2], data.shape[2], 1])
+        return int(strides @ (origin - start)), (strides @ steps).astype(np.int64)
+
+
+class RawSource:
+    """The raw of a crop.
+
+    Parameters
+    ----------
+    volume : Volume
+    reach : Roi
+        The box in nm that most patches lie in.
+    cache : RegionCache
+    """
+
+    def __init__(self, volume: Volume, reach: Roi, cache: RegionCache) -> None:
+        self.volume, self.reach, self.cache = volume, reach, cache
+        self._regions: dict[str, Region] = {}
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of the stored voxels."""
+        return self.volume.levels[0].dtype
+
+    def gather(
+        self, where: PatchMap, array: ArrayInfo, lookup: npt.NDArray[np.float32], out: npt.NDArray[np.float32]
+    ) -> None:
+        """Fill a patch, interpolated linearly from the level that suits it.
+
+        Parameters
+        ----------
+        where : PatchMap
+        array : ArrayInfo
+            The patch's voxels.
+        lookup : ndarray of float32
+            What each stored value, rounded, becomes; empty to keep values.
+        out : ndarray of float32
+            Shape ``array.shape``.
+
+        Raises
+        ------
+        UnreadableDataError
+            If a chunk cannot be read.
+        """
+        from csc_data.loader.sources.gathering import copy_values, gather_linear
+
+        level = self.volume.level_for(where.steps(array))
+        on = _LevelGrid(where, array, level.grid)
+        size = np.array(level.grid.shape, dtype=np.int64)
+        # A voxel more at the beginning: on the first one's centre the compiled loop is at an end of the box.
+        begin, end = _reflected(np.floor(on.low).astype(np.int64) - 1, np.floor(on.high).astype(np.int64) + 2, size)
+        data, start = self._region(level, size).part(begin, end)
+        exact = on.steps_within(data, start, rounded=False)
+        if exact is not None:
+            copy_values(data.reshape(-1), *exact, lookup, out)
+            return
+        gather_linear(data, start, size, on.m, on.t, on.displacement, on.place, lookup, out)
+
+    def _region(self, level: Level, size: Index) -> Region:
+        found = self._regions.get(level.name)
+        if found is None:
+            begin, window = level.grid.window_covering(self.reach)
+            low = np.asarray(begin, dtype=np.int64)
+            low, high = _reflected(low, low + np.asarray(window.shape, dtype=np.int64), size)
+            found = Region(self.cache, low, high, level.dtype.itemsize, lambda b, e: _read_box(level, b, e))
+            self._regions[level.name] = found
+        return found
+
+
+def _reflected(low: Index, high: Index, size: Index) -> tuple[Index, Index]:
+    """Return the voxels that stand for a box where raw is mirrored beyond the volume."""
+    begin, end = np.maximum(low, 0), np.minimum(high, size)
+    if np.array_equal(begin, low) and np.array_equal(end, high):
+        return begin, end
+    end = np.where(low < 0, np.maximum(end, np.minimum(-low + 1, size)), end)
+    begin = np.where(high > size, np.minimum(begin, np.maximum(2 * size - high - 1, 0)), begin)
+    # Beyond its mirror image a volume is mirrored again: then all of it may be needed.
+    far = (low < -size) | (high > 2 * size) | (begin >= end)
+    return np.where(far, 0, begin), np.where(far, size, end)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _LabelLevels:
+    """The levels of a crop's label volumes that suit a voxel size; ``region`` where they share one grid."""
+
+    levels: Mapping[str, Level]
+    grid: Grid
+    region: Region | None
+
+
+class LabelSource:
+    """The labels of a crop.
+
+    Parameters
+    ----------
+    crop : AnnotatedCrop
+    classes : sequence of str
+        The channels.
+    excludes : mapping
+        From `csc_data.loader.sources.codes.exclusions`.
+    cache : RegionCache
+    """
+
+    def __init__(
+        self, crop: AnnotatedCrop, classes: Sequence[str], excludes: Mapping[str, tuple[int, ...]], cache: RegionCache
+    ) -> None:
+        self.crop, self.classes, self.excludes, self.cache = crop, tuple(classes), excludes, cache
+        self._volumes = list({v.path: v for volumes in crop.labels.values() for v in volumes}.values())
+        self._found: dict[tuple[str, ...], _LabelLevels] = {}
+
+    def gather(self, where: PatchMap, array: ArrayInfo, out: npt.NDArray[Any]) -> None:
+        """Fill the channels of a patch: targets where it is of float32, codes where it is of uint8.
+
+        Parameters
+        ----------
+        where : PatchMap
+        array : ArrayInfo
+            The patch's voxels.
+        out : ndarray
+            Shape (C, *array.shape).
+
+        Raises
+        ------
+        UnreadableDataError
+            If a chunk cannot be read.
+        """
+        from csc_data.loader.sources.gathering import copy_labels, gather_nearest
+
+        at = self._levels_for(where.steps(array))
+        as_targets = out.dtype == np.float32
+        if at.region is not None:
+            on = _LevelGrid(where, array, at.grid)
+            begin, end = _box(on, at.grid)
+            if np.any(begin >= end):
+                out[...] = VALUES[UNKNOWN] if as_targets else UNKNOWN
+                return
+            packed = at.region.whole(begin, end)
+            if packed is not None:
+                start = at.region.begin
+                table = packed.values if as_targets else packed.codes
+                exact = on.steps_within(packed.numbers, start, rounded=True)
+                if exact is not None:
+                    copy_labels(packed.numbers.reshape(-1), *exact, table, out)
+                else:
+                    gather_nearest(packed.numbers, start, on.m, on.t, on.displacement, on.place, table, out)
+                return
+
+        def gather_one(volume: Volume) -> Codes:
+            return _gather_codes(at.levels[volume.path], where, array)
+
+        codes = combine_codes(self.crop, self.classes, array.shape, gather_one, self.excludes)
+        out[...] = VALUES[codes] if as_targets else codes
+
+    def gather_ids(self, where: PatchMap, array: ArrayInfo) -> npt.NDArray[np.int64]:
+        """Return the instance ids of a patch, shape (C, *array.shape); 0 where a class has none.
+
+        Only classes that are scored as instances, and have an array of their own, have ids.
+        """
+        from csc_data.loader.sources.gathering import gather_stored
+
+        ids = np.zeros((len(self.classes), *array.shape), dtype=np.int64)
+        levels = self._levels_for(where.steps(array)).levels
+        for channel, name in enumerate(self.classes):
+            volumes = self.crop.labels.get(name, ())
+            if name not in get_instance_classes() or len(volumes) != 1:
+                continue
+            level = levels[volumes[0].path]
+            on = _LevelGrid(where, array, level.grid)
+            begin, end = _box(on, level.grid)
+            if isinstance(level.array, EncodedArray) and np.all(begin < end):
+                stored = replace(level, array=level.array.array)
+                gather_stored(_read_box(stored, begin, end), begin, on.m, on.t, on.displacement, on.place, ids[channel])
+        return ids
+
+    def read(self, grid: Grid) -> Codes:
+        """Return the codes at the voxels of a grid, shape (C, z, y, x)."""
+        where, array = _upright(grid)
+        codes = np.empty((len(self.classes), *grid.shape), dtype=np.uint8)
+        self.gather(where, array, codes)
+        return codes
+
+    def read_class(self, channel: int, grid: Grid) -> Codes:
+        """Return where one class is present at the voxels of a grid; for a look at some, shape (z, y, x)."""
+        where, array = _upright(grid)
+        at = self._levels_for(where.steps(array))
+        if at.region is not None and at.region.is_held:
+            codes: Codes = self.read(grid)[channel]
+            return codes
+        only = (self.classes[channel],)
+
+        def gather_one(volume: Volume) -> Codes:
+            return _gather_codes(at.levels[volume.path], where, array)
+
+        present: Codes = combine_codes(self.crop, only, grid.shape, gather_one, {})[0]
+        return present
+
+    def _levels_for(self, step: Triple) -> _LabelLevels:
+        levels = {volume.path: volume.level_for(step) for volume in self._volumes}
+        key = tuple(level.name for level in levels.values())
+        found = self._found.get(key)
+        if found is None:
+            grid = next(iter(levels.values())).grid
+            region = None
+            if all(level.grid == grid for level in levels.values()):
+                end = np.array(grid.shape, dtype=np.int64)
+                region = Region(
+                    self.cache, np.zeros(3, dtype=np.int64), end, 2, lambda b, e: self._pack(levels, grid, b, e)
+                )
+            found = self._found[key] = _LabelLevels(levels, grid, region)
+        return found
+
+    def _pack(self, levels: Mapping[str, Level], grid: Grid, begin: Index, end: Index) -> PackedLabels | None:
+        shape = as_shape((end - begin).tolist())
+
+        def read(volume: Volume) -> Codes:
+            return _read_box(levels[volume.path], begin, end)
+
+        return pack_labels(combine_codes(self.crop, self.classes, shape, read, self.excludes), shape)
+
+
+def _upright(grid: Grid) -> tuple[PatchMap, ArrayInfo]:
+    bounds = grid.bounds
+    centre = (np.asarray(bounds.begin) + np.asarray(bounds.end)) / 2
+    return PatchMap(centre=centre), ArrayInfo(shape=grid.shape, scale=grid.voxel_size)
+
+
+def _gather_codes(level: Level, where: PatchMap, array: ArrayInfo) -> Codes:
+    """Gather the codes of one volume by itself: classes of one crop may lie on different grids."""
+    from csc_data.loader.sources.gathering import gather_nearest
+
+    on = _LevelGrid(where, array, level.grid)
+    begin, end = _box(on, level.grid)
+    codes = np.full((1, *array.shape), UNKNOWN, dtype=np.uint8)
+    if np.all(begin < end):
+        values = _read_box(level, begin, end)
+        gather_nearest(values, begin, on.m, on.t, on.displacement, on.place, _CODE_TABLE, codes)
+    gathered: Codes = codes[0]
+    return gathered
+
+
+def _box(on: _LevelGrid, grid: Grid) -> tuple[Index, Index]:
+    """Return the voxels of a grid that a patch reaches."""
+    begin = np.maximum(np.floor(on.low + 0.5).astype(np.int64) - 1, 0)
+    end = np.minimum(np.floor(on.high + 0.5).astype(np.int64) + 2, np.asarray(grid.shape))
+    return begin, end
+
+
+def _read_box(level: Level, begin: Index, end: Index) -> npt.NDArray[Any]:
+    z, y, x = (slice(int(b), int(e)) for b, e in zip(begin, end, strict=True))
+    return np.ascontiguousarray(level.array[z, y, x])

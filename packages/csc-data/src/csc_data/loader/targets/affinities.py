@@ -1,0 +1,63 @@
+"""Affinities: whether two voxels belong to the same object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from csc_data.config.experiment import setting
+from csc_data.errors import Problem, ProblemsError
+from csc_data.geometry import Shape
+from csc_data.loader.targets.kind import Ids, Target, TargetKind, object_labels
+from csc_data.volumes.encoding import Codes
+
+Offset = tuple[int, int, int]
+NEAREST_NEIGHBOURS: tuple[Offset, ...] = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AffinityTarget(TargetKind):
+    """1 where a voxel and the one at an offset belong to the same object, 0 where not, NaN where one is unknown.
+
+    Both must be present: two absent voxels are 0. One channel per class and offset, all offsets of a class together.
+    Long offsets beside the nearest neighbours are those of Lee et al. (2017), https://arxiv.org/abs/1706.00120.
+    """
+
+    kind: ClassVar[str] = "affinities"
+    needs_ids: ClassVar[bool] = True
+
+    offsets: tuple[Offset, ...] = setting(NEAREST_NEIGHBOURS, doc="from a voxel to its partner, in voxels, z, y, x")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        problems = []
+        if not self.offsets:
+            problems.append(Problem(where="offsets", what="is empty", remedy="give at least one, such as (-1, 0, 0)"))
+        if (0, 0, 0) in self.offsets:
+            problems.append(Problem(where="offsets", what="(0, 0, 0) leads to the voxel itself", remedy="remove it"))
+        twice = sorted({offset for offset in self.offsets if self.offsets.count(offset) > 1})
+        problems += [
+            Problem(where="offsets", what=f"{offset} is given twice", remedy="give it once") for offset in twice
+        ]
+        if problems:
+            raise ProblemsError(self.kind, problems)
+
+    def margin(self, voxel_size: Sequence[float]) -> Shape:
+        """Return how many voxels beyond the target it depends on: the longest offset along each axis."""
+        z, y, x = (max(abs(offset[axis]) for offset in self.offsets) for axis in range(3))
+        return z, y, x
+
+    def channel_names(self, classes: Sequence[str]) -> tuple[str, ...]:
+        """Name the channels, such as ``mito_affinity_-1_0_0``."""
+        return tuple(f"{name}_affinity_{z}_{y}_{x}" for name in classes for z, y, x in self.offsets)
+
+    def _fill(self, codes: Codes, ids: Ids | None, voxel_size: Sequence[float], out: Target) -> None:
+        from csc_data.loader.targets.compiled import affinities
+
+        begin = self.margin(voxel_size)
+        count = len(self.offsets)
+        for channel, own in enumerate(codes):
+            labels, unknown = object_labels(own, None if ids is None else ids[channel])
+            for i, offset in enumerate(self.offsets):
+                affinities(labels, unknown, begin, offset, out[channel * count + i])

@@ -1,0 +1,159 @@
+"""Datasplits: which annotated crop trains and which validates.
+
+The file is a CSV without header, every field quoted: usage, zarr, raw path in it, zarr, label path in it with the
+annotated classes in brackets::
+
+    "train","d/x/x.zarr","recon-1/em/fibsem-uint8","d/x/x.zarr","recon-1/labels/groundtruth/crop234/[nuc,er]"
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from csc_data.errors import MissingDataError, Problem, ProblemsError
+from csc_data.formats.writing import is_remote, join
+from csc_data.storage.atomic import replace_text
+
+Usage = Literal["train", "validate"]
+
+_LABELS = re.compile(r"^(?P<crop>.*?)/?\[(?P<classes>[^\[\]]*)\]$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitRow:
+    """One annotated crop and what it is used for.
+
+    Attributes
+    ----------
+    usage : {"train", "validate"}
+    raw : str
+        Path or URL of the raw volume.
+    labels : str
+        Path or URL of the crop, the group that holds one volume a class.
+    classes : tuple of str
+        The classes annotated there that this split uses.
+    """
+
+    usage: Usage
+    raw: str
+    labels: str
+    classes: tuple[str, ...]
+
+    @property
+    def crop(self) -> str:
+        """Name of the crop, for example ``crop234``."""
+        return self.labels.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data set: that of the zarr without its suffix."""
+        store, _ = split_store(self.labels)
+        return store.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".zarr")
+
+
+def split_store(path: str) -> tuple[str, str]:
+    """Split a path into the zarr (or n5) folder and the path within it.
+
+    >>> split_store("d/x/x.zarr/recon-1/em")
+    ('d/x/x.zarr', 'recon-1/em')
+    """
+    for suffix in (".zarr", ".n5"):
+        match = re.match(rf"^(.*?{re.escape(suffix)})(?:[/\\](.*))?$", path)
+        if match:
+            return match[1], (match[2] or "").replace("\\", "/").strip("/")
+    return path, ""
+
+
+def read_datasplit(path: str | os.PathLike[str]) -> tuple[SplitRow, ...]:
+    """Read a datasplit file.
+
+    Understood are five columns (usage, zarr, raw path, zarr, label path), three (usage, raw, labels), and three with a
+    header that names ``raw``, ``label`` (or ``labels``, ``truth``) and ``usage``. Relative paths are taken from the
+    working folder, or from the file's own folder where only that has them.
+
+    Raises
+    ------
+    MissingDataError
+        If there is no such file.
+    ProblemsError
+        With every row that cannot be understood.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise MissingDataError(f"there is no datasplit {file}; `csc make-datasplit` writes one")
+    try:
+        text = file.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
+    except UnicodeDecodeError as error:
+        raise ProblemsError(str(file), [Problem(where="file", what=f"is no UTF-8 text: {error}")]) from error
+    table = [row for row in csv.reader(io.StringIO(text)) if any(map(str.strip, row))]
+    order = None
+    # Not by "raw": that may also be the path of a volume.
+    if table and "usage" in {cell.strip().lower() for cell in table[0]}:
+        order = [cell.strip().lower() for cell in table.pop(0)]
+    rows, problems = [], []
+    for number, cells in enumerate(table, start=1 if order is None else 2):
+        row = _parse_row([cell.strip() for cell in cells], order, file.parent)
+        if isinstance(row, SplitRow):
+            rows.append(row)
+        else:
+            problems.append(Problem(where=f"row {number}", what=row))
+    if not rows and not problems:
+        problems.append(Problem(where="file", what="holds no rows", remedy="`csc make-datasplit` writes them"))
+    if problems:
+        raise ProblemsError(str(file), problems)
+    return tuple(rows)
+
+
+def _parse_row(cells: list[str], order: list[str] | None, folder: Path) -> SplitRow | str:
+    """Return the row, or what is wrong with it."""
+    if order is not None:
+        named = dict(zip(order, cells, strict=False))
+        label = named.get("label") or named.get("labels") or named.get("truth") or ""
+        usage, raw = named.get("usage", ""), named.get("raw", "")
+    elif len(cells) == 5:
+        usage, raw, label = cells[0], join(cells[1], cells[2].strip("/")), join(cells[3], cells[4].lstrip("/"))
+    elif len(cells) == 3:
+        usage, raw, label = cells
+    else:
+        return f"has {len(cells)} columns, expected 5 or 3"
+    if usage not in ("train", "validate"):
+        return f"usage is {usage!r}, expected train or validate"
+    match = _LABELS.match(label.replace("\\", "/"))
+    if match:
+        crop, classes = match["crop"], tuple(name.strip() for name in match["classes"].split(",") if name.strip())
+    else:
+        crop, _, name = label.replace("\\", "/").rstrip("/").rpartition("/")
+        classes = (name,) if name else ()
+    if not raw or not crop or not classes:
+        return "needs a raw path and a label path that ends in [class,class,...]"
+    return SplitRow(
+        usage=usage,  # type: ignore[arg-type]  # checked above
+        raw=_resolve(raw, folder),
+        labels=_resolve(crop, folder),
+        classes=classes,
+    )
+
+
+def _resolve(path: str, folder: Path) -> str:
+    if is_remote(path) or Path(path).is_absolute() or Path(path).exists() or not (folder / path).exists():
+        return path
+    return str(folder / path)
+
+
+def write_datasplit(path: str | os.PathLike[str], rows: Iterable[SplitRow]) -> None:
+    """Write a datasplit file of five quoted columns, under a temporary name first."""
+    file = Path(path)
+    text = io.StringIO()
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    for row in rows:
+        raw_store, raw_path = split_store(row.raw)
+        label_store, label_path = split_store(row.labels)
+        writer.writerow([row.usage, raw_store, raw_path, label_store, f"{label_path}/[{','.join(row.classes)}]"])
+    replace_text(file, text.getvalue())

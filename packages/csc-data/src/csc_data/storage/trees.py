@@ -1,0 +1,134 @@
+"""Listing folders and reading many small files, on disk or in a bucket.
+
+A crop of 48 classes has some hundred files of metadata, the challenge ten thousands; over a network they are asked for
+side by side.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+from csc_data.errors import MissingDataError, UnreadableDataError
+from csc_data.storage.bucket import Bucket
+from csc_data.storage.paths import is_remote
+from csc_data.storage.remote import list_names, read_files
+
+_REQUESTS = 128
+"""Most requests under way at once: metadata is small, waiting for it is all that takes time."""
+
+
+class FileTree(Protocol):
+    """What can be listed and read."""
+
+    def children(self, folders: Sequence[str]) -> list[list[str]]:
+        """Return the names of the folders in each folder, less hidden ones; none for a folder that is not there."""
+        ...
+
+    def read(self, files: Sequence[str]) -> list[bytes | None]:
+        """Return the bytes of each file; None for one that is not there."""
+        ...
+
+
+class LocalTree:
+    """Files on disk."""
+
+    def children(self, folders: Sequence[str]) -> list[list[str]]:
+        """Return the names of the folders in each folder, less hidden ones: unfinished work lies in them."""
+        return [_folders_in(folder) for folder in folders]
+
+    def read(self, files: Sequence[str]) -> list[bytes | None]:
+        """Return the bytes of each file; None for one that is not there."""
+        return [_read(file) for file in files]
+
+
+class BucketTree:
+    """Objects behind ``s3://`` URLs.
+
+    Parameters
+    ----------
+    endpoint : str
+        Where the server answers; "" is what the configuration and the configuration of fsspec say.
+    """
+
+    def __init__(self, endpoint: str = "") -> None:
+        self.endpoint = endpoint
+        self._buckets: dict[str, Bucket] = {}
+
+    def children(self, folders: Sequence[str]) -> list[list[str]]:
+        """Return the names of the folders in each folder, less hidden ones; none for a folder that is not there."""
+        places = [self._find(folder) for folder in folders]
+        with ThreadPoolExecutor(_REQUESTS) as pool:
+            listed = pool.map(lambda place: place[0].children(place[1])[0], places)
+            return [[name for name in names if not name.startswith(".")] for names in listed]
+
+    def read(self, files: Sequence[str]) -> list[bytes | None]:
+        """Return the bytes of each file; None for one that is not there."""
+        places = [self._find(file) for file in files]
+        with ThreadPoolExecutor(_REQUESTS) as pool:
+            return list(pool.map(lambda place: _read_object(*place), places))
+
+    def _find(self, url: str) -> tuple[Bucket, str]:
+        name, _, key = url.partition("://")[2].partition("/")
+        if name not in self._buckets:
+            self._buckets[name] = Bucket(name, endpoint=self.endpoint)
+        return self._buckets[name], key.strip("/")
+
+
+class RemoteTree:
+    """Files behind any other URLs that fsspec knows."""
+
+    def children(self, folders: Sequence[str]) -> list[list[str]]:
+        """Return the names in each folder, less hidden ones and the files of metadata."""
+        with ThreadPoolExecutor(_REQUESTS) as pool:
+            return list(pool.map(_names_at, folders))
+
+    def read(self, files: Sequence[str]) -> list[bytes | None]:
+        """Return the bytes of each file; None for one that is not there."""
+        return read_files(files)
+
+
+def open_tree(path: str, endpoint: str = "") -> FileTree:
+    """Return the tree that a path or URL lies in."""
+    if not is_remote(path):
+        return LocalTree()
+    return BucketTree(endpoint) if path.startswith("s3://") else RemoteTree()
+
+
+def _read_object(bucket: Bucket, key: str) -> bytes | None:
+    try:
+        return bytes(bucket.read(key))
+    except MissingDataError as error:
+        if "has no bucket" in str(error):
+            raise
+        return None
+
+
+def _names_at(folder: str) -> list[str]:
+    try:
+        names = list_names(folder)
+    except MissingDataError:
+        return []
+    return [name for name in names if not name.startswith(".") and not name.endswith(".json")]
+
+
+def _folders_in(folder: str) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise UnreadableDataError(f"{folder} cannot be listed: {error}") from error
+
+
+def _read(file: str) -> bytes | None:
+    try:
+        with open(file, "rb") as stream:  # noqa: PTH123 (ten thousands of them: a Path costs as much as the reading)
+            return stream.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UnreadableDataError(f"{file} cannot be read: {error}") from error

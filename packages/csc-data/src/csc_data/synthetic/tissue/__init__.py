@@ -1,0 +1,1 @@
+"""Tissue made of shapes: cells with their organelles, drawn into one volume of labels."""

@@ -1,0 +1,313 @@
+"""OME-Zarr volumes: scale levels with their grids in nm, read at any grid.
+
+Read are multiscale groups of OME-NGFF 0.4 (https://ngff.openmicroscopy.org/0.4/) and plain arrays or groups of arrays
+whose attributes carry ``voxel_size`` (or ``resolution``, ``scale``) and ``translation`` (or ``offset``).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from csc_data.config.user_config import choose_endpoint
+from csc_data.errors import InvalidArgumentError, UnreadableDataError
+from csc_data.formats.chunked_array import ChunkedArray, ChunkSource
+from csc_data.formats.format2 import format2_chunks
+from csc_data.formats.format3 import format3_chunks
+from csc_data.formats.n5 import n5_chunks, n5_levels
+from csc_data.formats.ngff import (
+    grid_attributes,
+    grid_from_attributes,
+    multiscale_attributes,
+    multiscales,
+    parse_multiscale,
+)
+from csc_data.geometry import Grid, Roi
+from csc_data.storage.nodes import Node, children, read_node, read_nodes
+from csc_data.storage.paths import join
+from csc_data.volumes.resampling import Order, resample
+
+LEVEL_TOLERANCE = 1e-3
+"""Share by which a level's voxel size may exceed the one asked for and still count as equal to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """One scale level: its name in the group, its grid, and the zarr array."""
+
+    name: str
+    grid: Grid
+    array: Any
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type of the stored voxels."""
+        dtype: np.dtype[Any] = np.dtype(self.array.dtype)
+        return dtype
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A volume of one or more scale levels, finest first.
+
+    Attributes
+    ----------
+    path : str
+        Where it lies.
+    levels : tuple of Level
+        At least one, ordered by voxel volume.
+    attributes : mapping
+        The attributes of the group or array.
+    """
+
+    path: str
+    levels: tuple[Level, ...]
+    attributes: Mapping[str, Any]
+
+    def level_for(self, voxel_size: Sequence[float]) -> Level:
+        """Return the coarsest level that is not coarser than asked on any axis, else the finest one.
+
+        Parameters
+        ----------
+        voxel_size : sequence of float
+            nm, z, y, x.
+        """
+        fitting = [
+            level
+            for level in self.levels
+            if all(v <= w * (1 + LEVEL_TOLERANCE) for v, w in zip(level.grid.voxel_size, voxel_size, strict=True))
+        ]
+        return fitting[-1] if fitting else self.levels[0]
+
+    def read(self, grid: Grid, order: Order, fill: float = 0) -> npt.NDArray[Any]:
+        """Return the values at the voxel centres of a grid, from the level that fits its voxel size.
+
+        Parameters
+        ----------
+        grid : Grid
+            Where to sample; it may reach beyond the volume.
+        order : {0, 1}
+            0 is nearest, for labels; 1 is linear, for raw.
+        fill : float
+            Value outside the volume.
+
+        Returns
+        -------
+        ndarray
+            Shape ``grid.shape``, in the stored dtype.
+
+        Raises
+        ------
+        UnreadableDataError
+            If a chunk is damaged, or cannot be read; with its path. A chunk that is not stored is no error.
+        """
+        level = self.level_for(grid.voxel_size)
+        return resample(lambda box: np.asarray(level.array[box]), level.grid, grid, order, fill)
+
+    def read_roi(
+        self, roi: Roi, voxel_size: Sequence[float] | None = None, order: Order = 1, fill: float = 0
+    ) -> npt.NDArray[Any]:
+        """Return the values of a box in nm at a voxel size: those of ``Grid.covering(roi, voxel_size)``.
+
+        Parameters
+        ----------
+        roi : Roi
+            It may reach beyond the volume.
+        voxel_size : sequence of float, optional
+            nm, z, y, x; that of the finest level by default.
+        order : {0, 1}
+            0 is nearest, for labels; 1 is linear, for raw.
+        fill : float
+            Value outside the volume.
+
+        Returns
+        -------
+        ndarray
+            In the stored dtype. Voxel 0 begins at the first corner of the box; the last voxels reach beyond it where
+            its extent is no multiple of the voxel size.
+
+        Raises
+        ------
+        UnreadableDataError
+            If a chunk is damaged, or cannot be read.
+        """
+        return self.read(Grid.covering(roi, voxel_size or self.levels[0].grid.voxel_size), order, fill)
+
+
+def open_volume(path: str | os.PathLike[str], *, endpoint: str | None = None) -> Volume:
+    """Open a multiscale group, a plain group of arrays, or an array with attributes.
+
+    Parameters
+    ----------
+    path : path-like
+        Local path or fsspec URL. ``s3://`` is read anonymously unless fsspec is configured otherwise, see
+        `csc_data.storage.remote`.
+    endpoint : str, optional
+        Address of the S3 service, where it is not that of the configuration.
+
+    Raises
+    ------
+    MissingDataError
+        If there is nothing.
+    UnreadableDataError
+        If it is not three-dimensional, no voxel size can be found, its format is not supported, or it cannot be read.
+    """
+    text, endpoint = os.fspath(path), choose_endpoint(path, endpoint)
+    node = read_node(text, endpoint=endpoint)
+    if node.format == "n5":
+        levels = [
+            Level(name=name, grid=grid, array=_open_chunks(array, endpoint))
+            for name, grid, array in n5_levels(node, endpoint)
+        ]
+    elif node.is_array:
+        array = _open_chunks(node, endpoint)
+        levels = [Level(name="", grid=grid_from_attributes(text, node.attributes, array.shape), array=array)]
+    elif multiscales(node.attributes) is not None:
+        levels = _multiscale_levels(node, endpoint)
+    else:
+        levels = _plain_levels(node, endpoint)
+    if not levels:
+        raise UnreadableDataError(f"{text} is a group without arrays")
+    levels.sort(key=lambda level: float(np.prod(level.grid.voxel_size)))
+    return Volume(path=text, levels=tuple(levels), attributes=node.attributes)
+
+
+def _multiscale_levels(group: Node, endpoint: str | None) -> list[Level]:
+    places = parse_multiscale(group.path, group.attributes)
+    nodes = read_nodes([join(group.path, place.name) for place in places], endpoint=endpoint)
+    levels = []
+    for place, node in zip(places, nodes, strict=True):
+        if node is None or not node.is_array:
+            raise UnreadableDataError(f"{group.path}: its `multiscales` name {place.name!r}, where there is no array")
+        array = _open_chunks(node, endpoint)
+        try:
+            grid = place.grid(array.shape)
+        except InvalidArgumentError as error:
+            raise UnreadableDataError(f"{node.path}: {error}") from error
+        levels.append(Level(name=place.name, grid=grid, array=array))
+    return levels
+
+
+def _plain_levels(group: Node, endpoint: str | None) -> list[Level]:
+    levels = []
+    for node in children(group.path, endpoint=endpoint):
+        if node.is_array:
+            array = _open_chunks(node, endpoint)
+            name = node.path.partition("::")[0].replace("\\", "/").rstrip("/").rpartition("/")[2]
+            grid = grid_from_attributes(node.path, node.attributes, array.shape)
+            levels.append(Level(name=name, grid=grid, array=array))
+    return levels
+
+
+def _open_chunks(node: Node, endpoint: str | None) -> ChunkedArray:
+    source: ChunkSource
+    if node.format == "n5":
+        source = n5_chunks(node, endpoint)
+    elif node.format == "zarr 2":
+        source = format2_chunks(node, endpoint)
+    else:
+        source = format3_chunks(node, endpoint)
+    return ChunkedArray(source, node.attributes)
+
+
+def create_multiscale(
+    path: str | os.PathLike[str],
+    grid: Grid,
+    *,
+    dtype: npt.DTypeLike,
+    chunks: Sequence[int],
+    attributes: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Any:
+    """Create a multiscale group with one empty level ``s0`` and open that array for writing.
+
+    Raises
+    ------
+    ExistingOutputError
+        If the array exists and ``overwrite`` was not asked for.
+    """
+    from csc_data.formats.writing import create_array, ensure_groups  # brings zarr, which reading does not need
+
+    folder = Path(path)
+    array = create_array(
+        folder / "s0",
+        shape=grid.shape,
+        dtype=dtype,
+        chunks=chunks,
+        attributes=grid_attributes(grid),
+        overwrite=overwrite,
+    )
+    ensure_groups(folder, {**multiscale_attributes(folder.name, [("s0", grid)]), **(attributes or {})})
+    return array
+
+
+def write_multiscale(
+    path: str | os.PathLike[str],
+    levels: Sequence[npt.NDArray[Any]],
+    grids: Sequence[Grid],
+    *,
+    chunks: Sequence[int] = (64, 64, 64),
+    attributes: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write arrays as the levels ``s0``, ``s1``, ... of a multiscale group.
+
+    Parameters
+    ----------
+    path : path-like
+        Local folder of the group.
+    levels : sequence of ndarray
+        Finest first.
+    grids : sequence of Grid
+        The grid of each level.
+    chunks : sequence of int
+        Chunk shape in voxels.
+    attributes : mapping, optional
+        Further attributes of the group.
+    overwrite : bool
+        Whether to replace levels that are there.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If a grid does not have the shape of its array.
+    ExistingOutputError
+        If a level exists and ``overwrite`` was not asked for.
+    """
+    from csc_data.formats.writing import create_array, ensure_groups  # brings zarr, which reading does not need
+
+    folder = Path(path)
+    names = [f"s{n}" for n in range(len(levels))]
+    for name, data, grid in zip(names, levels, grids, strict=True):
+        if data.shape != grid.shape:
+            raise InvalidArgumentError(f"{folder / name}: data of shape {data.shape} on a grid of {grid.shape}")
+        array = create_array(
+            folder / name,
+            shape=data.shape,
+            dtype=data.dtype,
+            chunks=chunks,
+            attributes=grid_attributes(grid),
+            overwrite=overwrite,
+        )
+        array[...] = data
+    ensure_groups(
+        folder, {**multiscale_attributes(folder.name, list(zip(names, grids, strict=True))), **(attributes or {})}
+    )
+
+
+def downsampled_grid(grid: Grid, factors: Sequence[int]) -> Grid:
+    """Return the grid after merging blocks of voxels; its first centre is the mean of the merged centres.
+
+    >>> downsampled_grid(Grid(voxel_size=(4, 4, 4), translation=(0, 0, 0), shape=(10, 10, 10)), (2, 2, 2)).translation
+    (2.0, 2.0, 2.0)
+    """
+    z, y, x = (t + (f - 1) / 2 * v for t, v, f in zip(grid.translation, grid.voxel_size, factors, strict=True))
+    dz, dy, dx = (v * f for v, f in zip(grid.voxel_size, factors, strict=True))
+    nz, ny, nx = (n // f for n, f in zip(grid.shape, factors, strict=True))
+    return Grid(voxel_size=(dz, dy, dx), translation=(z, y, x), shape=(nz, ny, nx))

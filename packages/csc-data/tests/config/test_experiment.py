@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import sys
+import types
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from csc_data.config.experiment import (
+    MODULE_NAME,
+    Experiment,
+    build_settings,
+    describe_settings,
+    is_being_read,
+    read_experiment,
+    setting,
+)
+from csc_data.errors import InvalidArgumentError, MissingDataError, Problem, ProblemsError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demo:
+    """Settings as a package would declare them."""
+
+    classes: tuple[str, ...] = setting(doc="The classes.")
+    epochs: int = setting(10, minimum=1, doc="How long.")
+    learning_rate: float = setting(1e-3, above=0, maximum=1, doc="How fast.")
+    shape: tuple[int, int, int] = setting((8, 8, 8), minimum=1, doc="How large.")
+    names: dict[str, int] = setting(factory=dict, doc="A mapping.")
+
+    def problems(self):
+        if self.epochs == 13:
+            yield Problem(where="epochs", what="brings bad luck")
+
+
+def write(tmp_path: Path, text: str, name: str = "train.py") -> Path:
+    file = tmp_path / name
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def build(tmp_path: Path, text: str, name: str = "train.py", **overrides: object) -> Demo:
+    return build_settings(read_experiment(write(tmp_path, text, name)), Demo, **overrides)
+
+
+PYTHON = """
+import math
+from pathlib import Path
+
+classes = ["mito", "er"]
+epochs = 2 * 10
+learning_rate = 1
+_private = 3
+
+def some_helper(x):
+    return x
+
+if __name__ == "__main__":
+    raise SystemExit("it was run as a script")
+"""
+TOML = 'classes = ["mito", "er"]\nepochs = 20\nlearning_rate = 1\n'
+
+
+@pytest.mark.parametrize(("text", "name"), [(PYTHON, "train.py"), (TOML, "train.toml")])
+def test_python_and_toml_give_the_same_settings(tmp_path, text, name):
+    settings = build(tmp_path, text, name)
+    assert settings == Demo(classes=("mito", "er"), epochs=20, learning_rate=1.0)
+    assert isinstance(settings.learning_rate, float)
+
+
+def test_names_leave_out_private_ones_and_modules(tmp_path):
+    names = read_experiment(write(tmp_path, PYTHON)).names
+    assert set(names) == {"classes", "epochs", "learning_rate", "some_helper", "Path"}
+
+
+def test_the_file_runs_once_and_knows_where_it_is(tmp_path):
+    text = "with open(__file__ + '.log', 'a') as log:\n    log.write(__name__)\nclasses = ['er']\n"
+    file = write(tmp_path, text)
+    build_settings(read_experiment(file), Demo)
+    assert Path(f"{file}.log").read_text() == MODULE_NAME == "csc_experiment"
+
+
+def test_modules_beside_the_file_can_be_imported_as_in_a_script(tmp_path):
+    write(tmp_path, "classes = ['ld']\n", "shared_names_of_this_test.py")
+    file = write(tmp_path, "from shared_names_of_this_test import classes\n")
+    before = list(sys.path)
+    assert build_settings(read_experiment(file), Demo).classes == ("ld",)
+    assert sys.path == before
+    del sys.modules["shared_names_of_this_test"]
+
+
+def test_dataclasses_with_postponed_annotations_work_in_a_file(tmp_path):
+    text = """
+from __future__ import annotations
+from dataclasses import dataclass
+
+@dataclass
+class Mine:
+    size: int | None = 3
+
+classes = ["er"] * Mine().size
+"""
+    assert build(tmp_path, text).classes == ("er", "er", "er")
+
+
+def test_annotations_are_those_of_the_file_itself(tmp_path):
+    assert build(tmp_path, "def f(x: ('er',)): ...\nclasses = f.__annotations__['x']\n").classes == ("er",)
+
+
+def test_a_file_that_trains_at_its_end_is_not_trained_while_it_is_read(tmp_path, monkeypatch):
+    calls = []
+    module = types.ModuleType("trainer_of_this_test")
+    module.train = lambda path: calls.append(is_being_read(path))
+    monkeypatch.setitem(sys.modules, "trainer_of_this_test", module)
+    file = write(tmp_path, "from trainer_of_this_test import train\nclasses = ['er']\ntrain(__file__)\n")
+    monkeypatch.chdir(tmp_path)
+    read_experiment("train.py")
+    assert calls == [True]
+    assert not is_being_read(file)
+    assert not is_being_read(tmp_path / "other.py")
+
+
+def test_what_the_file_raises_is_not_hidden_and_leaves_nothing_behind(tmp_path):
+    file = write(tmp_path, "1 / 0\n")
+    with pytest.raises(ZeroDivisionError):
+        read_experiment(file)
+    assert not is_being_read(file)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("epoch = 3", "epochs"), ("learning_rates = 0.1", "learning_rate"), ("Classes = ['er']", "classes")],
+)
+@pytest.mark.parametrize("name", ["train.py", "train.toml"])
+def test_a_misspelt_name_is_an_error_with_the_right_one(tmp_path, given, meant, name):
+    with pytest.raises(ProblemsError) as caught:
+        build(tmp_path, given + "\n", name)
+    problem = caught.value.problems[0]
+    assert problem.where == given.split()[0]
+    assert problem.remedy == f"did you mean {meant}?"
+
+
+def test_toml_takes_only_settings_but_python_may_have_helpers(tmp_path):
+    assert build(tmp_path, "classes = ['er']\nhalf_width_of_something = 3\n").classes == ("er",)
+    with pytest.raises(ProblemsError, match="half_width_of_something: there is no such setting"):
+        build(tmp_path, "classes = ['er']\nhalf_width_of_something = 3\n", "train.toml")
+
+
+def test_all_problems_are_reported_together(tmp_path):
+    text = "epoch = 3\nlearning_rate = 2.0\nshape = [8, 0, 8]\nnames = 3\n"
+    with pytest.raises(ProblemsError) as caught:
+        build(tmp_path, text)
+    assert {problem.where for problem in caught.value.problems} == {
+        "epoch",
+        "classes",
+        "learning_rate",
+        "shape",
+        "names",
+    }
+    assert "5 problems" in str(caught.value)
+    assert "train.py" in str(caught.value)
+
+
+def test_problems_of_several_fields_come_from_the_dataclass(tmp_path):
+    with pytest.raises(ProblemsError, match="bad luck"):
+        build(tmp_path, "classes = ['er']\nepochs = 13\n")
+
+
+def test_options_beat_the_file_and_none_leaves_it(tmp_path):
+    settings = build(tmp_path, TOML, "train.toml", epochs=3, learning_rate=None)
+    assert (settings.epochs, settings.learning_rate) == (3, 1.0)
+    with pytest.raises(ProblemsError, match="epochs"):
+        build(tmp_path, TOML, "train.toml", epochs=0)
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    experiment = Experiment(
+        path=tmp_path, names={"classes": ("er",), "epochs": np.int64(5), "shape": np.array([1, 2, 3])}, exact=False
+    )
+    settings = build_settings(experiment, Demo)
+    assert (type(settings.epochs), settings.shape) == (int, (1, 2, 3))
+
+
+def test_files_that_are_no_experiment_are_refused(tmp_path):
+    with pytest.raises(MissingDataError, match="no experiment file"):
+        read_experiment(tmp_path / "none.py")
+    with pytest.raises(InvalidArgumentError, match=r"\.py or a \.toml"):
+        read_experiment(write(tmp_path, "", "train.yaml"))
+    with pytest.raises(ProblemsError, match="line 2"):
+        read_experiment(write(tmp_path, "a = 1\nb = (\n"))
+    with pytest.raises(ProblemsError, match="no valid TOML"):
+        read_experiment(write(tmp_path, "a = \n", "train.toml"))
+    for name in ("train.py", "train.toml"):
+        (tmp_path / name).write_bytes(b"a = '\xff'\n")
+        with pytest.raises(ProblemsError, match=r"(?i)utf-8"):
+            read_experiment(tmp_path / name)
+
+
+def test_settings_are_described_in_their_order():
+    rows = describe_settings(Demo)
+    assert [row.name for row in rows] == ["classes", "epochs", "learning_rate", "shape", "names"]
+    assert (rows[0].default, rows[1].default, rows[4].default) == ("(required)", "10", "{}")
+    assert (rows[1].type, rows[1].doc) == ("int", "How long.")

@@ -1,0 +1,1 @@
+"""The command ``csc-eval``: options in, one call, words out."""

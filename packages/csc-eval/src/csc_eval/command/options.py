@@ -1,0 +1,161 @@
+"""The ``csc-eval`` command; ``csc evaluate`` and ``csc batch-eval`` are the same functions.
+
+Only click is imported here: what a call needs is imported inside it, so that ``--help`` is instant.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+
+class DashedCommand(click.Command):
+    """A command whose long options may be written with underscores, as the official tool has them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Turn underscores of long options into dashes."""
+        return super().parse_args(ctx, [_dashed(argument) for argument in args])
+
+
+def _dashed(argument: str) -> str:
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return name.replace("_", "-") + equals + value
+
+
+def _check_rules(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse rules that do not exist as wrong use."""
+    from csc_data.errors import CscError
+    from csc_eval.rules import get_rules
+
+    for name in ",".join(value).split(","):
+        try:
+            _ = get_rules(name.strip()) if name.strip() else None
+        except CscError as error:
+            raise click.BadParameter(str(error), ctx, param) from error
+    return value
+
+
+def _check_metrics(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Refuse metrics that do not exist as wrong use."""
+    from csc_data.errors import CscError
+    from csc_eval.scoring.metrics import parse_metrics
+
+    names = [name.strip() for name in (value or "").split(",") if name.strip()]
+    if names and names != ["all"]:
+        try:
+            parse_metrics(names, instance=True)
+        except CscError as error:
+            raise click.BadParameter(str(error), ctx, param) from error
+    return value
+
+
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+_SCORING_OPTIONS = (
+    click.option("-t", "--truth-path", "truth", metavar="PATH", help="Truth  [{data}/ground_truth.zarr]"),
+    click.option("-ic", "--instance-classes", metavar="A,B", help="Classes to score as instances  [the challenge's]"),
+    click.option("--data", metavar="DIR", help="The data folder  [your configuration]"),
+    click.option(
+        "--rules",
+        multiple=True,
+        callback=_check_rules,
+        metavar="NAME",
+        help="leaderboard-2026-06, definition-2026-06, pq",
+    ),
+    click.option(
+        "--metrics", callback=_check_metrics, metavar="A,B", help="Further metrics, like ap,vi_split, or `all`"
+    ),
+    click.option("--memory", metavar="SIZE", help="What the run may take, like 8GB  [what is free]"),
+)  # fmt: skip
+
+
+def _scoring_options(function: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_SCORING_OPTIONS):
+        function = option(function)
+    return function
+
+
+@click.command(cls=DashedCommand, context_settings=_CONTEXT)
+@click.option(
+    "-s",
+    "--submission-path",
+    "submission",
+    metavar="PATH",
+    help="Zip or zarr folder to score  [{data}/submission.zip, else .zarr]",
+)
+@click.option("-r", "--result-file", metavar="FILE", help="Write result.json here, and result_extended.json beside it")
+@_scoring_options
+@click.option(
+    "--datasplit", metavar="CSV", help="Score against the annotations of its validation crops instead of a truth"
+)
+@click.option("--report", metavar="HTML", help="Write a page that shows what went wrong (csc-eval[report])")
+@click.option("--workers", type=click.IntRange(0), help="Processes; 0: as many as fit  [MAX_WORKERS, else 1]")
+@click.option("--resume", metavar="FILE", help="Keep scores here as they come, and go on from them")
+@click.option("--scheduler", metavar="ADDRESS", help="Score on this Dask cluster (csc-eval[dask])")
+def evaluate(**options: Any) -> None:
+    """Score a submission as the challenge's portal does.
+
+    Prints a table per class, and writes the portal's result files with --result-file. Exits with 1 if a label could
+    not be scored.
+    """
+    from csc_eval.command.terminal import run_evaluate
+
+    _call(run_evaluate, options)
+
+
+@click.command("batch-eval", cls=DashedCommand, context_settings=_CONTEXT)
+@click.option(
+    "-c", "--csv", "csv_file", required=True, metavar="FILE", help="CSV with the columns data_path and evaluation_id"
+)
+@_scoring_options
+@click.option(
+    "-n", "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes, or jobs of a cluster"
+)
+@click.option(
+    "-C",
+    "--cluster",
+    is_flag=False,
+    flag_value="lsf",
+    type=click.Choice(["lsf", "slurm"]),
+    help="Score on a batch system (csc-eval[dask])",
+)
+@click.option(
+    "--job-memory", default="16GB", show_default=True, metavar="SIZE", help="Memory of one job of the cluster"
+)
+@click.option("--queue", metavar="NAME", help="The cluster's queue or partition")
+def batch_eval(**options: Any) -> None:
+    """Score every submission that a CSV names.
+
+    Writes eval_{evaluation_id}.results beside each. One that cannot be scored is named, and the others are scored all
+    the same.
+    """
+    from csc_eval.command.batch import run_batch
+
+    _call(run_batch, options)
+
+
+def _call(function: Callable[..., int], options: dict[str, Any]) -> None:
+    """Call, and turn an error that a user can cause into one line and exit code 1."""
+    from csc_data.errors import CscError
+
+    try:
+        code = function(**options)
+    except CscError as error:
+        click.echo(f"Error: {error}", err=True)
+        code = 1
+    if code:
+        sys.exit(code)
+
+
+def main() -> None:
+    """Run ``csc-eval``."""
+    # Nothing here does linear algebra: threads that wait for it would only cost time and memory.
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    evaluate(prog_name="csc-eval")

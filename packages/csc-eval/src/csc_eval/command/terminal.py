@@ -1,0 +1,283 @@
+"""What the commands do: options in, one call, words out."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from csc_data.errors import InvalidArgumentError
+from csc_eval.rules import LEADERBOARD, Rules, get_rules, rules_from_environment
+from csc_eval.scoring.results import FAILED, MISSING, TOO_MANY_INSTANCES, SubmissionScore
+from csc_eval.voxels.stores import Store
+
+WORST_CROPS = 3
+
+
+def run_evaluate(
+    *,
+    submission: str | None,
+    truth: str | None,
+    datasplit: str | None,
+    result_file: str | None,
+    report: str | None,
+    data: str | None,
+    scheduler: str | None,
+    quiet: bool = False,
+    **options: Any,
+) -> int:
+    """Score one submission, print the table, write the files; returns the exit code."""
+    from csc_eval.running.submission import score_submission, write_results
+
+    began = time.monotonic()
+    if report is not None:
+        from csc_eval.report.page import check_report_support
+
+        check_report_support()
+    with _truth_paths(submission, truth, datasplit, data) as (submission_path, truth_path, raw_of):
+        arguments = scoring_arguments(options)
+        with _executor(scheduler) as executor, _progress(quiet=quiet) as progress:
+            result = score_submission(submission_path, truth_path, executor=executor, progress=progress, **arguments)
+        click.echo(render_result(result, to_submit=datasplit is None))
+        written: list[Path] = []
+        if result_file is not None:
+            written += write_results(result, result_file)
+        if report is not None:
+            from csc_eval.report.page import write_report
+
+            raw_of = raw_of or _raw_of_test_crops(data)
+            written.append(write_report(result, report, submission=submission_path, truth=truth_path, raw=raw_of))
+    for path in written:
+        click.echo(f"wrote {path}")
+    seconds = time.monotonic() - began
+    click.echo(f"{result.num_evals_done} of {result.total_evals} labels in {seconds:.1f} s")
+    if result_file is None:
+        click.echo("next: --result-file FILE keeps the numbers, --report FILE.html shows what went wrong")
+    return 1 if result.failures else 0
+
+
+def scoring_arguments(options: dict[str, Any]) -> dict[str, Any]:
+    """Turn the options that all commands share into arguments of `score_submission`."""
+    from csc_eval.running.memory import parse_size
+    from csc_eval.scoring.metrics import METRICS
+    from csc_eval.voxels.stores import MAX_UNCOMPRESSED_SIZE
+
+    metrics = _split(options["metrics"]) or ()
+    memory = options["memory"]
+    limit = os.environ.get("MAX_UNCOMPRESSED_SIZE")
+    workers = options["workers"]
+    return {
+        "rules": chosen_rules(options["rules"]),
+        "instance_classes": _split(options["instance_classes"]),
+        "metrics": METRICS if metrics == ("all",) else metrics,
+        "workers": _workers_from_environment() if workers is None else workers,
+        "memory": None if memory is None else parse_size(memory),
+        "resume": options["resume"],
+        "max_uncompressed_size": parse_size(limit) if limit else MAX_UNCOMPRESSED_SIZE,
+    }
+
+
+def chosen_rules(names: Sequence[str]) -> tuple[Rules, ...]:
+    """Return the rules named, by default the leaderboard's, with what the organisers' variables set."""
+    listed = [part for name in names for part in _split(name) or ()]
+    return tuple(rules_from_environment(get_rules(name), os.environ) for name in listed or [LEADERBOARD.name])
+
+
+def _workers_from_environment() -> int:
+    text = os.environ.get("MAX_WORKERS", "1")
+    if not text.isdigit():
+        raise InvalidArgumentError(f"MAX_WORKERS={text!r} is no number of processes")
+    return int(text)
+
+
+def _split(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+@contextmanager
+def _truth_paths(
+    submission: str | None, truth: str | None, datasplit: str | None, data: str | None
+) -> Iterator[tuple[Path | Store, Path, dict[str, str]]]:
+    """Yield the submission, the truth, and the raw volume of each crop where it is known."""
+    if datasplit is None:
+        submission_path, truth_path = resolve_paths(submission, truth, data)
+        yield submission_path, truth_path, {}
+        return
+    if truth is not None:
+        raise click.UsageError("--truth-path and --datasplit both name a truth; give one of them")
+    import tempfile
+
+    from csc_eval.scoring.validation_truth import build_validation_truth, gather_predictions
+
+    with tempfile.TemporaryDirectory(prefix="csc-eval-") as folder:
+        built = build_validation_truth(datasplit, Path(folder, "truth.zarr"))
+        for problem in built.skipped:
+            click.echo(f"left out: {problem}", err=True)
+        chosen = Path(submission) if submission is not None else gather_predictions(built, data)
+        yield chosen, built.path, dict(built.raw)
+
+
+def resolve_paths(submission: str | None, truth: str | None, data: str | None) -> tuple[Path, Path]:
+    """Fill in the paths that were not given from the user's configuration."""
+    if submission is not None and truth is not None:
+        return Path(submission), Path(truth)
+    from csc_data.config.user_config import load_config
+
+    config = load_config(data=data)
+    if submission is None:
+        folder = config.path("submission")
+        archive = folder.with_suffix(".zip")
+        submission_path = archive if archive.exists() or not folder.exists() else folder
+    else:
+        submission_path = Path(submission)
+    return submission_path, Path(truth) if truth is not None else config.path("ground_truth")
+
+
+def _raw_of_test_crops(data: str | None) -> dict[str, str]:
+    """Return the raw volume of each test crop whose data set lies in the data folder."""
+    from csc_data.challenge.test_crops import load_test_crops
+    from csc_data.config.user_config import load_config
+
+    config = load_config(data=data)
+    crops = load_test_crops(config).values()
+    places = {f"crop{crop.id}": config.path("raw", dataset=crop.dataset) for crop in crops}
+    return {name: str(path) for name, path in places.items() if path.is_dir()}
+
+
+@contextmanager
+def _executor(scheduler: str | None) -> Iterator[Executor | None]:
+    if scheduler is None:
+        yield None
+        return
+    from csc_eval.running.cluster import connect
+
+    with connect(scheduler) as executor:
+        yield executor
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Callable[[int, int, str], None] | None]:
+    """A line on stderr that says how far the work is, where somebody looks at it."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+
+    def show(done: int, total: int, name: str) -> None:
+        click.echo(f"\r{done}/{total} {name:40.40s}", err=True, nl=False)
+
+    yield show
+    click.echo("\r" + " " * 60 + "\r", err=True, nl=False)
+
+
+def render_rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table as text: the first column to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = []
+    for row in (header, ["-" * width for width in widths], *rows):
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"
+
+
+def render_result(result: SubmissionScore, *, to_submit: bool = True) -> str:
+    """Return the scores of a submission as text: classes, overall, worst crops, and what is to be known of them."""
+    parts = [f"rules: {result.rules}", _class_table(result), _overall(result)]
+    parts += [_overall(other) for other in result.alternatives]
+    if result.differences:
+        parts.append(_differences(result))
+    parts += _remarks(result, to_submit=to_submit)
+    return "\n\n".join(part for part in parts if part)
+
+
+def _class_table(result: SubmissionScore) -> str:
+    tables = []
+    for instance in (True, False):
+        classes = {name: score for name, score in result.combined.classes.items() if score.instance == instance}
+        if not classes:
+            continue
+        names = list(dict.fromkeys(n for score in classes.values() for n in (*score.metrics, *score.details)))
+        header = ["instance class" if instance else "semantic class", *names, "tp", "fp", "fn", "crops", "worst crops"]
+        rows = []
+        for name, score in classes.items():
+            values = {
+                **score.metrics,
+                **{key: value for key, value in score.details.items() if key not in score.metrics},
+            }
+            numbers = [_number(values.get(key, math.nan)) for key in names]
+            counts = [str(score.tp), str(score.fp), str(score.fn)]
+            crops = sum(name in labels for labels in result.crops.values())
+            rows.append([name, *numbers, *counts, str(crops), _worst_crops(result, name)])
+        tables.append(render_rows(header, rows))
+    return "\n\n".join(tables)
+
+
+def _worst_crops(result: SubmissionScore, name: str) -> str:
+    scores = [(labels[name].score, crop) for crop, labels in result.crops.items() if name in labels]
+    scores = sorted(entry for entry in scores if entry[0] < 1)
+    return ", ".join(f"{crop} {score:.2f}" for score, crop in scores[:WORST_CROPS]) if len(scores) else ""
+
+
+def _overall(result: SubmissionScore) -> str:
+    rows = [
+        [
+            kind,
+            _number(combined.overall_instance_score),
+            _number(combined.overall_semantic_score),
+            _number(combined.overall_score),
+        ]
+        for kind, combined in (("everything", result.combined), ("what was submitted", result.submitted))
+    ]
+    return render_rows([result.rules, "instance", "semantic", "overall"], rows)
+
+
+def _differences(result: SubmissionScore) -> str:
+    lines = ["where the rules differ:"]
+    for entry in result.differences:
+        reasons = entry.reasons[:3]
+        more = f" (and {len(entry.reasons) - 3} more)" if len(entry.reasons) > 3 else ""
+        lines.append(
+            f"  {entry.class_name}: {entry.rules} {_number(entry.score)}, {entry.other_rules} "
+            f"{_number(entry.other_score)}: {'; '.join(reasons)}{more}"
+        )
+    return "\n".join(lines)
+
+
+def _remarks(result: SubmissionScore, *, to_submit: bool) -> list[str]:
+    by_status: dict[str, list[str]] = {}
+    differing = []
+    for crop, labels in result.crops.items():
+        for name, score in labels.items():
+            by_status.setdefault(score.status, []).append(f"{crop}/{name}")
+            if score.portal_differs and score.status != FAILED:
+                differing.append(f"  {crop}/{name}: {score.portal_differs}")
+    remarks = []
+    for status, words in ((MISSING, "not submitted"), (TOO_MANY_INSTANCES, "too many instances to be matched")):
+        if status in by_status:
+            remarks.append(f"{words}: {_listed(by_status[status])}")
+    if result.ignored:
+        remarks.append(f"ignored, as the truth has none: {_listed(result.ignored)}")
+    if to_submit and (differing or result.portal_differs):  # the portal never sees validation crops
+        remarks.append(
+            "\n".join(["the portal would say otherwise:", *(f"  {n}" for n in result.portal_differs), *differing])
+        )
+    if result.failures:
+        lines = [f"  {crop}/{name}: {problem}" for (crop, name), problem in result.failures.items()]
+        remarks.append("\n".join([f"FAILED, scored as missing ({len(lines)}):", *lines]))
+    return remarks
+
+
+def _listed(names: Sequence[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more} ({len(names)})"

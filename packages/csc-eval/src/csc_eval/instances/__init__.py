@@ -1,0 +1,1 @@
+"""Instances of a label volume: components, overlaps, matching, distances."""

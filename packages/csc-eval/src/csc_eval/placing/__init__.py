@@ -1,0 +1,1 @@
+"""A prediction on the grid of the crop that it is scored in."""

@@ -1,0 +1,230 @@
+"""A prediction on the grid of the crop that it is scored in."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from csc_data.challenge import get_instance_classes
+from csc_data.errors import InvalidArgumentError
+from csc_eval.placing.predictions import CropGrid, Prediction, Triple, open_prediction
+from csc_eval.placing.resample import SEMANTIC_THRESHOLD, Cleaned, Resampled, Thresholded, check_axes
+from csc_eval.rules import LEADERBOARD, Rules, get_rules
+from csc_eval.voxels.arrays import Array, MemoryArray, Shape, VoxelSource
+from csc_eval.voxels.runs import slab_thickness
+from csc_eval.voxels.stores import FolderStore
+
+LARGE_SOURCE = 500 * 1024**2
+"""Bytes, at four a voxel, from which the portal treats a source differently."""
+
+BYTES_PER_VOXEL = 4
+
+
+def is_instance_class(class_name: str, instance_classes: Iterable[str] | None = None) -> bool:
+    """Tell whether a class is scored as instances; by default as the challenge has it."""
+    if instance_classes is None:
+        return class_name == "instance" or class_name in get_instance_classes()
+    return class_name in set(instance_classes)
+
+
+class Placed:
+    """A view in which a volume's voxel 0 lies at an offset, zeros around it."""
+
+    def __init__(
+        self, source: VoxelSource, offset: Sequence[int], shape: Shape, order: Literal["C", "F"] = "C"
+    ) -> None:
+        self.source = source
+        self.offset = tuple(map(int, offset))
+        self.shape = shape
+        self.dtype = source.dtype
+        self.chunks = source.chunks
+        self.order = order
+
+    def read(self, begin: Sequence[int], end: Sequence[int]) -> Array:
+        """Return the voxels of a box of the view."""
+        out = np.zeros([e - b for b, e in zip(begin, end, strict=True)], self.dtype)
+        low = [max(b, o, 0) for b, o in zip(begin, self.offset, strict=True)]
+        high = [min(e, o + n) for e, o, n in zip(end, self.offset, self.source.shape, strict=True)]
+        if all(b < e for b, e in zip(low, high, strict=True)):
+            box = tuple(slice(b - o, e - o) for b, e, o in zip(low, high, begin, strict=True))
+            out[box] = self.source.read(
+                [b - o for b, o in zip(low, self.offset, strict=True)],
+                [e - o for e, o in zip(high, self.offset, strict=True)],
+            )
+        return out
+
+
+def floor_offset(translation: Sequence[float], crop: CropGrid) -> Shape:
+    """Return the offset in voxels as the leaderboard takes it: (|a - t| // v) * sign(a - t), a = (source // v) * v.
+
+    Both floor divisions are NumPy's in float64, which for many multiples of a voxel size such as 1.74 nm is one less
+    than the quotient.
+    """
+    v, t = np.asarray(crop.voxel_size, float), np.asarray(crop.translation, float)
+    snapped = (np.asarray(translation, float) // v) * v
+    return _as_offset((np.abs(snapped - t) // v) * np.sign(snapped - t))
+
+
+def nearest_offset(translation: Sequence[float], crop: CropGrid) -> Shape:
+    """Return the offset to the nearest voxel; half a voxel rounds towards the first.
+
+    >>> nearest_offset((12.0, 13.0, -3.0), CropGrid(voxel_size=(8, 8, 8), translation=(8, 0, 0), shape=(4, 4, 4)))
+    (0, 2, 0)
+    """
+    v, t = np.asarray(crop.voxel_size, float), np.asarray(crop.translation, float)
+    return _as_offset(np.ceil(np.round((np.asarray(translation, float) - t) / v, 9) - 0.5))
+
+
+def _as_offset(values: Array) -> Shape:
+    z, y, x = (int(value) for value in np.clip(values, -(2**40), 2**40))
+    return z, y, x
+
+
+def align(prediction: Prediction, crop: CropGrid, *, instance: bool, rules: str | Rules = LEADERBOARD) -> VoxelSource:
+    """Return a view of a prediction on a crop's grid; nothing is read yet.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is so much larger than the crop that it is refused.
+    """
+    rules = get_rules(rules)
+    source = prediction.voxels
+    _check_ratio(source.shape, crop.shape, rules)
+    scale, centred = _scale_of(prediction, crop)
+    semantic_half = not instance and rules.threshold == "half"
+    if semantic_half:
+        source = _range_of_one(source)
+    if scale is not None:
+        source = Resampled(source, scale, 0 if instance else 1)
+        if not instance:
+            tolerance = 1e-6 if semantic_half else 0.0
+            source = Thresholded(source, SEMANTIC_THRESHOLD - tolerance, inclusive=semantic_half)
+    elif semantic_half and source.dtype.kind == "f":
+        source = Thresholded(source, SEMANTIC_THRESHOLD, inclusive=True)
+    if centred and source.shape != crop.shape:
+        source = _centred(source, crop.shape)
+    offset = (0, 0, 0)
+    if prediction.translation is not None:
+        offset_of = floor_offset if rules.offset == "floor" else nearest_offset
+        offset = offset_of(prediction.translation, crop)
+    if offset == (0, 0, 0) and source.shape == crop.shape:
+        return source
+    return Placed(source, offset, crop.shape)
+
+
+def is_resampled(prediction: Prediction, crop: CropGrid) -> bool:
+    """Tell whether aligning the prediction resamples it."""
+    return _scale_of(prediction, crop)[0] is not None
+
+
+def _scale_of(prediction: Prediction, crop: CropGrid) -> tuple[Triple | None, bool]:
+    """The factors of resampling (None: none), and whether the rest is padded or cropped around its centre."""
+    shape = prediction.voxels.shape
+    if prediction.voxel_size is not None:
+        if np.allclose(prediction.voxel_size, crop.voxel_size):
+            return None, False
+        z, y, x = (s / v for s, v in zip(prediction.voxel_size, crop.voxel_size, strict=True))
+        return (z, y, x), False
+    if shape == crop.shape:
+        return None, False
+    large = is_large(shape)
+    if large and all(n >= s for n, s in zip(shape, crop.shape, strict=True)):
+        z, y, x = (s / n for n, s in zip(shape, crop.shape, strict=True))
+        return (z, y, x), False
+    return None, True
+
+
+def is_large(shape: Sequence[int]) -> bool:
+    """Tell whether the portal would not read a source of that shape at once."""
+    return math.prod(shape) * BYTES_PER_VOXEL > LARGE_SOURCE
+
+
+def _check_ratio(shape: Shape, target: Shape, rules: Rules) -> None:
+    ratio = math.prod(shape) / math.prod(target)
+    if ratio > rules.max_volume_ratio:
+        raise InvalidArgumentError(
+            f"the prediction has {shape} voxels for a crop of {target}, {ratio:.0f} times as many; at most "
+            f"{rules.max_volume_ratio:.0f} times are read: store it at a voxel size nearer to the crop's"
+        )
+
+
+def _range_of_one(source: VoxelSource) -> VoxelSource:
+    """Integers become 0 and 1; floats are divided by what stands for one in them: 1, or their largest value."""
+    if source.dtype.kind != "f":
+        return Thresholded(source, 0)
+    largest = 1.0
+    step = slab_thickness(source)
+    for z in range(0, source.shape[0], step):
+        slab = source.read((z, 0, 0), (min(z + step, source.shape[0]), *source.shape[1:]))
+        finite = slab[np.isfinite(slab)]
+        largest = max(largest, float(finite.max(initial=0)))
+    return Cleaned(source, largest)
+
+
+def _centred(source: VoxelSource, shape: Shape) -> VoxelSource:
+    offset = [(s - n) // 2 if n < s else -((n - s) // 2) for n, s in zip(source.shape, shape, strict=True)]
+    # numpy.pad keeps Fortran order, and so does cropping the last axis.
+    keeps = source.order == "F" and source.shape[0] <= shape[0] and source.shape[1] <= shape[1]
+    return Placed(source, offset, shape, "F" if keeps else "C")
+
+
+def match_crop_space(
+    path: str | os.PathLike[str] | Array,
+    class_name: str,
+    voxel_size: Sequence[float],
+    shape: Sequence[int],
+    translation: Sequence[float],
+    *,
+    instance_classes: Iterable[str] | None = None,
+    rules: str | Rules = LEADERBOARD,
+) -> Array:
+    """Read a prediction as a volume on a crop's grid.
+
+    Parameters
+    ----------
+    path : path-like
+        A zarr array, an OME-NGFF group, or a plain group of arrays.
+    class_name : str
+        Decides whether it is resampled as instances (nearest) or as a semantic mask (linear, then > 0.5).
+    voxel_size, translation : sequence of float
+        The crop's, nm, z, y, x.
+    shape : sequence of int
+        The crop's voxels.
+    instance_classes : iterable of str, optional
+        Names of the instance classes; those of the challenge by default.
+    rules : str or Rules
+        Whose offsets and thresholds hold.
+
+    Returns
+    -------
+    array
+        Of the crop's shape.
+
+    Raises
+    ------
+    UnreadableDataError
+        If there is no readable prediction.
+    InvalidArgumentError
+        If it is too large for the crop.
+    """
+    z, y, x = map(int, shape)
+    crop = CropGrid(
+        voxel_size=check_axes(voxel_size, "voxel_size"),
+        translation=check_axes(translation, "translation"),
+        shape=(z, y, x),
+    )
+    if isinstance(path, np.ndarray):
+        prediction = Prediction(voxels=MemoryArray(path), voxel_size=None, translation=None)
+    else:
+        folder = Path(path).absolute()
+        prediction = open_prediction(FolderStore(folder.parent), folder.name, crop)
+    instance = is_instance_class(class_name, instance_classes)
+    aligned = align(prediction, crop, instance=instance, rules=rules)
+    values = aligned.read((0, 0, 0), crop.shape)
+    return np.asfortranarray(values) if aligned.order == "F" else values

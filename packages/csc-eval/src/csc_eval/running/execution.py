@@ -1,0 +1,120 @@
+"""Runs label tasks: here, in processes, or on somebody's executor; keeps what is done."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
+
+from csc_eval.running.memory import Plan, plan_work
+from csc_eval.scoring.labels import LabelTask, failed_scores, score_label
+from csc_eval.scoring.results import LabelScore
+from csc_eval.voxels.runs import TOO_FRAGMENTED
+
+Scores = tuple[LabelScore, ...]
+
+WORKER_DIED = (
+    "the process that scored it was killed, as happens when memory runs out: give fewer workers or more memory"
+)
+
+
+def run_tasks(
+    tasks: Sequence[LabelTask],
+    *,
+    workers: int = 1,
+    memory: int | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    executor: Executor | None = None,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> list[Scores]:
+    """Score all labels; returns their scores in the order of the tasks.
+
+    Parameters
+    ----------
+    tasks : sequence of LabelTask
+        The work; each label is read and scored on its own.
+    workers, memory, resume, executor, progress
+        As for `csc_eval.score_submission`.
+    """
+    ledger = None
+    if resume is not None:
+        from csc_eval.running.ledger import ScoreLedger
+
+        ledger = ScoreLedger(resume)
+    if executor is not None and memory is None:
+        # What is free where the executor works is not known here.
+        plan = Plan(tasks=tuple(tasks), workers=1, memory=0, refused={})
+    else:
+        plan = plan_work(tasks, workers=workers, memory=memory)
+    results: dict[int, Scores] = {}
+    if ledger is not None:
+        known = ((number, ledger.find(task)) for number, task in enumerate(tasks))
+        results = {number: scores for number, scores in known if scores is not None}
+    open_numbers = [number for number in range(len(tasks)) if number not in results]
+    for number, scores in _run(plan, open_numbers, executor):
+        results[number] = scores
+        if ledger is not None:
+            ledger.add(tasks[number], scores)
+        if progress is not None:
+            progress(len(results), len(tasks), f"{tasks[number].crop}/{tasks[number].class_name}")
+    return [results[number] for number in range(len(tasks))]
+
+
+def _run(plan: Plan, numbers: Sequence[int], executor: Executor | None) -> Iterator[tuple[int, Scores]]:
+    for number in numbers:
+        if number in plan.refused:
+            yield number, failed_scores(plan.tasks[number], plan.refused[number])
+    fitting = [number for number in numbers if number not in plan.refused]
+    # Instances take longest: they go first, so that no worker is left alone with one at the end.
+    fitting.sort(key=lambda number: not plan.tasks[number].instance)
+    if executor is not None:
+        yield from _run_on(executor, plan, fitting)
+    elif plan.workers == 1:
+        for number in fitting:
+            yield number, score_label(plan.tasks[number])
+    else:
+        again = []
+        for number, scores in _run_in_processes(plan, fitting):
+            if scores[0].problem.startswith(TOO_FRAGMENTED):
+                again.append(number)
+            else:
+                yield number, scores
+        # With all the memory to itself such a label may still fit.
+        for number in again:
+            yield number, score_label(plan.alone[number])
+
+
+def _run_on(executor: Executor, plan: Plan, numbers: Sequence[int]) -> Iterator[tuple[int, Scores]]:
+    futures: dict[Future[Scores], int] = {executor.submit(score_label, plan.tasks[n]): n for n in numbers}
+    for future in as_completed(futures):
+        yield futures[future], future.result()
+
+
+def _run_in_processes(plan: Plan, numbers: Sequence[int]) -> Iterator[tuple[int, Scores]]:
+    done: set[int] = set()
+    try:
+        with _pool(plan.workers) as pool:
+            for number, scores in _run_on(pool, plan, numbers):
+                done.add(number)
+                yield number, scores
+    except BrokenExecutor:
+        # One of them was killed, and nobody knows which: the rest run alone, so that only the guilty one is lost.
+        for number in numbers:
+            if number not in done:
+                yield number, _score_alone(plan.tasks[number])
+
+
+def _score_alone(task: LabelTask) -> Scores:
+    try:
+        with _pool(1) as pool:
+            return pool.submit(score_label, task).result()
+    except BrokenExecutor:
+        return failed_scores(task, WORKER_DIED)
+
+
+def _pool(workers: int) -> Executor:
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    # Not forked: a fork of a process with threads (decoders have some) may hang.
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))

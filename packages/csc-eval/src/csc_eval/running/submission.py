@@ -1,0 +1,316 @@
+"""The score of a submission: what the truth asks for, found, scored and pooled."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from csc_data.challenge import UnknownClassError, label_classes
+from csc_data.errors import InvalidArgumentError
+from csc_eval._version import VERSION
+from csc_eval.placing.align import is_instance_class
+from csc_eval.rules import LEADERBOARD, Rules, parse_rules
+from csc_eval.running.execution import run_tasks
+from csc_eval.scoring.aggregate import combine_scores
+from csc_eval.scoring.differences import explain_differences
+from csc_eval.scoring.labels import LabelTask, score_label
+from csc_eval.scoring.metrics import parse_metrics
+from csc_eval.scoring.results import LabelScore, SubmissionScore
+from csc_eval.voxels.arrays import is_array
+from csc_eval.voxels.stores import MAX_UNCOMPRESSED_SIZE, Store, ZipStore, open_store
+
+MASK_SUFFIX = "_mask"
+
+Progress = Callable[[int, int, str], None]
+"""Called with how many labels are done, of how many, and the last one's name."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What is to be scored.
+
+    Attributes
+    ----------
+    tasks : tuple of LabelTask
+        One per crop and class of the truth.
+    masks : mapping of str to tuple of str
+        Crop to the masks of its truth.
+    ignored : tuple of str
+        What the submission holds beyond the truth.
+    """
+
+    tasks: tuple[LabelTask, ...]
+    masks: Mapping[str, tuple[str, ...]]
+    ignored: tuple[str, ...]
+
+
+def find_contents(
+    submission: Store,
+    truth: Store,
+    *,
+    rules: Sequence[Rules],
+    instance_classes: Iterable[str] | None = None,
+    metrics: Iterable[str] = (),
+) -> Contents:
+    """List the crops and labels of the truth, and where the submission has them.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the truth has no crops, or the submission none of them, or a class to score as instances is neither
+        one of the challenge nor in the truth.
+    """
+    truth_crops = {crop: _label_names(truth, crop) for crop in truth.folders("")}
+    truth_crops = {crop: names for crop, names in truth_crops.items() if names}
+    if not truth_crops:
+        raise InvalidArgumentError(
+            f"{truth.name} holds no crops with label arrays; expected arrays like crop557/mito. For annotations of "
+            "training crops, which are groups, give the datasplit that names them (--datasplit)"
+        )
+    places = match_crops(submission, truth, truth_crops)
+    instance_set = None if instance_classes is None else frozenset(instance_classes)
+    annotated = {name for names in truth_crops.values() for name in names}
+    for name in sorted(instance_set or ()):
+        if name not in annotated and name not in label_classes():
+            raise UnknownClassError(name)
+    tasks: list[LabelTask] = []
+    masks, ignored = {}, []
+    for crop, names in truth_crops.items():
+        classes = [name for name in names if not _is_mask(name, names)]
+        masks[crop] = tuple(name for name in names if _is_mask(name, names))
+        place = places.get(crop)
+        submitted = set(submission.folders(place)) if place is not None else set()
+        tasks += [
+            LabelTask(
+                crop=crop,
+                class_name=name,
+                truth=truth,
+                submission=submission if name in submitted else None,
+                key=f"{place}/{name}",
+                instance=is_instance_class(name, instance_set),
+                rules=tuple(rules),
+                metrics=tuple(metrics),
+            )
+            for name in classes
+        ]
+        ignored += [f"{crop}/{name}" for name in sorted(submitted - set(classes))]
+    known = set(places.values())
+    ignored += [folder for folder in submission.folders("") if folder not in known]
+    return Contents(tasks=tuple(tasks), masks=masks, ignored=tuple(ignored))
+
+
+def _label_names(truth: Store, crop: str) -> tuple[str, ...]:
+    return tuple(name for name in truth.folders(crop) if is_array(truth, f"{crop}/{name}"))
+
+
+def _is_mask(name: str, names: Sequence[str]) -> bool:
+    return name.endswith(MASK_SUFFIX) and name.removesuffix(MASK_SUFFIX) in names
+
+
+def match_crops(submission: Store, truth: Store, truth_crops: Iterable[str]) -> dict[str, str]:
+    """Crop of the truth to its folder in the submission; `557` stands for `crop557` when no folder has a right name."""
+    folders = submission.folders("")
+    places = {crop: crop for crop in truth_crops if crop in folders}
+    if not places:
+        places = {f"crop{name}": name for name in folders if f"crop{name}" in truth_crops}
+    if not places:
+        raise InvalidArgumentError(
+            f"{truth.name} has none of the submission's crops: it holds {_some(truth_crops)}, "
+            f"{submission.name} holds {_some(folders)}"
+        )
+    return places
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = sorted(names)
+    return (", ".join(listed[:5]) + (", ..." if len(listed) > 5 else "")) or "nothing"
+
+
+def score_submission(
+    submission: str | os.PathLike[str] | Store,
+    truth: str | os.PathLike[str] | Store,
+    *,
+    rules: str | Rules | Iterable[str | Rules] = LEADERBOARD,
+    instance_classes: Iterable[str] | None = None,
+    metrics: Iterable[str] = (),
+    workers: int = 1,
+    memory: int | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+    max_uncompressed_size: int = MAX_UNCOMPRESSED_SIZE,
+) -> SubmissionScore:
+    """Score a submission against a truth.
+
+    Parameters
+    ----------
+    submission : path-like
+        A zip, a zarr folder, or a folder that holds one zip. A zip is read in place; nothing is written.
+    truth : path-like
+        A zarr folder (or zip) with ``{crop}/{class}`` arrays and optional ``{class}_mask`` arrays. It decides what is
+        scored; what the submission has beyond it is ignored and named.
+    rules : str, Rules, or several of them
+        By default the leaderboard's. Of several, the first makes the result, the others come as ``alternatives``.
+    instance_classes : iterable of str, optional
+        Classes to align and score as instances; by default those of the challenge.
+    metrics : iterable of str
+        Further metrics to work out, see `csc_eval.METRICS`.
+    workers : int
+        Processes on this machine; 0: as many as CPUs and memory allow.
+    memory : int, optional
+        Bytes that all workers together may take, or one task of an executor; by default what the machine, or its
+        container, has free, and no bound with an executor.
+    resume : path-like, optional
+        A file that keeps the scores of labels as they come; a run that finds it goes on where it ended.
+    executor : concurrent.futures.Executor, optional
+        Runs the labels elsewhere, for example ``dask.distributed.Client(...).get_executor()``.
+    progress : callable, optional
+        Called after each label with (done, of, name).
+    max_uncompressed_size : int
+        Bytes that a zip may declare to unpack to.
+
+    Returns
+    -------
+    SubmissionScore
+        Labels that could not be read are scored as missing and named in ``failures``.
+
+    Raises
+    ------
+    CscError
+        If there is nothing to score: no submission, no truth, or no crop in common.
+
+    Examples
+    --------
+    >>> score_submission("submission.zip", "ground_truth.zarr").overall_score  # doctest: +SKIP
+    0.4125
+    """
+    rule_sets = parse_rules(rules)
+    names = parse_metrics(metrics, instance=True)
+    submission_store = open_store(submission, max_size=max_uncompressed_size)
+    truth_store = open_store(truth, max_size=max_uncompressed_size)
+    contents = find_contents(
+        submission_store, truth_store, rules=rule_sets, instance_classes=instance_classes, metrics=names
+    )
+    scores = run_tasks(
+        contents.tasks, workers=workers, memory=memory, resume=resume, executor=executor, progress=progress
+    )
+    notes = _portal_notes(submission_store, contents)
+    return collect_scores(contents, scores, rule_sets, portal_differs=notes)
+
+
+def _portal_notes(submission: Store, contents: Contents) -> tuple[str, ...]:
+    notes = []
+    if isinstance(submission, ZipStore) and submission.path.with_suffix(".zarr").exists():
+        notes.append(
+            f"the portal's tool would score the folder {submission.path.with_suffix('.zarr').name} beside the zip"
+        )
+    if any(entry.endswith(MASK_SUFFIX) and entry.split("/")[0] in contents.masks for entry in contents.ignored):
+        notes.append("the portal's run ends at a submitted *_mask array, without a result")
+    return tuple(notes)
+
+
+def collect_scores(
+    contents: Contents,
+    scores: Sequence[tuple[LabelScore, ...]],
+    rule_sets: Sequence[Rules],
+    *,
+    portal_differs: tuple[str, ...] = (),
+) -> SubmissionScore:
+    """Pool the scores of all labels, once per rule set."""
+    results = []
+    for number, rules in enumerate(rule_sets):
+        crops: dict[str, dict[str, LabelScore]] = {}
+        for task, of_rules in zip(contents.tasks, scores, strict=True):
+            crops.setdefault(task.crop, {})[task.class_name] = of_rules[number]
+        if rules.masks_are_labels:
+            _add_masks(crops, contents.masks)
+        results.append(
+            SubmissionScore(
+                rules=rules.name,
+                crops=crops,
+                combined=combine_scores(crops, rules=rules),
+                submitted=combine_scores(crops, rules=rules, include_missing=False),
+                total_evals=len(contents.tasks),
+                ignored=contents.ignored,
+                portal_differs=portal_differs if rules.masks_are_labels else (),
+                version=VERSION,
+            )
+        )
+    return explain_differences(results, rule_sets)
+
+
+def _add_masks(crops: dict[str, dict[str, LabelScore]], masks: Mapping[str, tuple[str, ...]]) -> None:
+    for crop, names in masks.items():
+        for name in names:
+            label = crops[crop][name.removesuffix(MASK_SUFFIX)]
+            crops[crop][name] = LabelScore(
+                instance=False,
+                tp=0,
+                fp=0,
+                fn=label.num_voxels,
+                num_voxels=label.num_voxels,
+                voxel_size=label.voxel_size,
+                status="missing",
+            )
+
+
+def score_crop(
+    submission: str | os.PathLike[str],
+    truth: str | os.PathLike[str],
+    crop: str,
+    *,
+    rules: str | Rules = LEADERBOARD,
+    instance_classes: Iterable[str] | None = None,
+    metrics: Iterable[str] = (),
+) -> dict[str, LabelScore]:
+    """Score one crop of a submission.
+
+    Parameters
+    ----------
+    submission, truth : path-like
+        As for `score_submission`.
+    crop : str
+        Name of the crop in the truth, for example ``crop557``.
+    rules, instance_classes, metrics
+        As for `score_submission`.
+
+    Returns
+    -------
+    dict of str to LabelScore
+        By class.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the truth has no such crop.
+    """
+    rule_sets = parse_rules(rules)
+    contents = find_contents(
+        open_store(submission),
+        open_store(truth),
+        rules=rule_sets[:1],
+        instance_classes=instance_classes,
+        metrics=parse_metrics(metrics, instance=True),
+    )
+    tasks = [task for task in contents.tasks if task.crop == crop]
+    if not tasks:
+        raise InvalidArgumentError(f"the truth has no {crop}; it holds {_some({task.crop for task in contents.tasks})}")
+    return {task.class_name: score_label(task)[0] for task in tasks}
+
+
+def write_results(result: SubmissionScore, result_file: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """Write ``result.json`` and, beside it, ``result_extended.json``; returns both paths."""
+    path = Path(result_file)
+    extended = path.with_name(f"{path.stem}_extended{path.suffix or '.json'}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for target, text in ((path, result.to_json()), (extended, result.to_json(extended=True))):
+        partial = target.with_name(target.name + ".partial")
+        partial.write_text(text + "\n", encoding="utf-8")
+        partial.replace(target)
+    return path, extended

@@ -1,0 +1,228 @@
+"""The score of one label of one crop, from its files; the unit of work that runs in parallel and is resumed."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from csc_data.challenge import get_test_crops
+from csc_data.errors import CscError, InvalidArgumentError, UnreadableDataError
+from csc_eval.instances.components import Instances, label_components, label_ids
+from csc_eval.placing.align import align, is_large, is_resampled
+from csc_eval.placing.predictions import CropGrid, Prediction, open_prediction, parse_translation, parse_voxel_size
+from csc_eval.rules import Rules
+from csc_eval.scoring.metrics import parse_metrics
+from csc_eval.scoring.pairs import InstancePair, count_semantic, describe, score_instance_pair, semantic_label_score
+from csc_eval.scoring.results import FAILED, MISSING, LabelScore
+from csc_eval.voxels.arrays import Array, Shape, StoredArray, VoxelSource, is_array, read_attributes
+from csc_eval.voxels.runs import BYTES_PER_INSTANCE, BYTES_PER_RUN, TOO_FRAGMENTED, TooFragmentedError, encode_runs
+from csc_eval.voxels.stores import Store
+
+CACHE_BYTES = 64 * 1024**2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelTask:
+    """One label of one crop to be scored.
+
+    Attributes
+    ----------
+    crop, class_name : str
+        What it is.
+    truth : Store
+        Where the truth lies; the array is ``{crop}/{class_name}``, its mask ``{crop}/{class_name}_mask``.
+    submission : Store, or None
+        Where the prediction lies; None: not submitted.
+    key : str
+        The prediction's folder in the submission.
+    instance : bool
+        Whether it is scored as instances.
+    rules : tuple of Rules
+        Under which rules.
+    metrics : tuple of str
+        Which further metrics to work out.
+    memory : int
+        Bytes that scoring it may take, 0 for no bound.
+    """
+
+    crop: str
+    class_name: str
+    truth: Store
+    submission: Store | None
+    key: str
+    instance: bool
+    rules: tuple[Rules, ...]
+    metrics: tuple[str, ...] = ()
+    memory: int = 0
+
+    @property
+    def truth_key(self) -> str:
+        """Folder of the truth array."""
+        return f"{self.crop}/{self.class_name}"
+
+    @property
+    def max_runs(self) -> int:
+        """How many runs each of the two volumes may have within the memory granted."""
+        return max(10_000, self.memory // (2 * BYTES_PER_RUN)) if self.memory else 2**31 - 1
+
+
+class Multiplied:
+    """A view of a volume times a mask, values and dtypes as NumPy has it."""
+
+    def __init__(self, source: VoxelSource, mask: VoxelSource) -> None:
+        self.source = source
+        self.mask = mask
+        self.shape = source.shape
+        self.chunks = source.chunks
+        self.order: Literal["C", "F"] = "C"
+        self.dtype: np.dtype[Any] = np.result_type(source.dtype, mask.dtype)
+
+    def read(self, begin: Sequence[int], end: Sequence[int]) -> Array:
+        """Return the voxels of a box."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            product: Array = self.source.read(begin, end) * self.mask.read(begin, end)
+        return product
+
+
+def read_crop_grid(store: Store, key: str, shape: Shape) -> CropGrid:
+    """Return where a truth array's voxels lie: from its own attributes, else from the challenge's facts.
+
+    Raises
+    ------
+    UnreadableDataError
+        If neither says it.
+    """
+    attributes, where = read_attributes(store, key), f"{store.name}/{key}"
+    voxel_size = parse_voxel_size(attributes, where)
+    translation = parse_translation(attributes, where)
+    number = re.fullmatch(r"crop(\d+)", key.split("/")[0])
+    facts = get_test_crops().get(int(number[1])) if number else None
+    if voxel_size is None and facts is not None:
+        voxel_size = facts.voxel_size
+    if translation is None:
+        translation = facts.translation if facts is not None else (0.0, 0.0, 0.0)
+    if voxel_size is None:
+        raise UnreadableDataError(f"{where} says no voxel_size (nm, z, y, x); add it to the array's attributes")
+    return CropGrid(voxel_size=voxel_size, translation=translation, shape=shape)
+
+
+def open_truth(task: LabelTask) -> tuple[StoredArray, CropGrid]:
+    """Open a label's truth array, and tell where its voxels lie."""
+    truth = StoredArray(task.truth, task.truth_key, cache_bytes=CACHE_BYTES)
+    return truth, read_crop_grid(task.truth, task.truth_key, truth.shape)
+
+
+def score_label(task: LabelTask) -> tuple[LabelScore, ...]:
+    """Score one label, once per rule set; one that cannot be read is scored as missing, with its problem."""
+    if task.submission is None:
+        truth, grid = open_truth(task)
+        return _missing(task, truth, grid)
+    try:
+        truth, grid = open_truth(task)
+        return _score(task, truth, grid, task.submission)
+    except (CscError, MemoryError) as error:
+        problem = str(error) or type(error).__name__
+    return failed_scores(task, problem)
+
+
+def failed_scores(task: LabelTask, problem: str) -> tuple[LabelScore, ...]:
+    """Return the scores of a label that cannot be scored: those of a missing one, with the problem."""
+    truth, grid = open_truth(task)
+    differs = "the portal's run would have ended here, without a result"
+    return tuple(
+        replace(score, status=FAILED, problem=problem, portal_differs=differs if rules.masks_are_labels else "")
+        for score, rules in zip(_missing(task, truth, grid), task.rules, strict=True)
+    )
+
+
+def _missing(task: LabelTask, truth: StoredArray, grid: CropGrid) -> tuple[LabelScore, ...]:
+    scores = []
+    count = label_ids(encode_runs(truth)).count if task.instance else 0
+    for rules in task.rules:
+        panoptic = rules.metric == "panoptic"
+        lacking = count if task.instance else 1 if panoptic else math.prod(grid.shape)
+        score = LabelScore(
+            instance=task.instance,
+            panoptic=panoptic,
+            tp=0,
+            fp=0,
+            fn=lacking,
+            n_hausdorff=count if task.instance and not panoptic else 0,
+            status=MISSING,
+        )
+        scores.append(describe(score, grid.shape, grid.voxel_size))
+    return tuple(scores)
+
+
+def _score(task: LabelTask, truth: StoredArray, grid: CropGrid, submission: Store) -> tuple[LabelScore, ...]:
+    prediction = open_prediction(submission, task.key, grid, cache_bytes=CACHE_BYTES)
+    mask = _open_mask(task, grid)
+    truth_view: VoxelSource = truth if mask is None else Multiplied(truth, mask)
+    truth_instances: Instances | None = None
+    metrics = parse_metrics(task.metrics, instance=task.instance)
+    pairs: dict[object, InstancePair | tuple[int, int, int]] = {}
+    scores = []
+    for rules in task.rules:
+        # Rules that place the prediction alike share the work.
+        way = (rules.offset, rules.threshold, rules.max_volume_ratio)
+        if way not in pairs:
+            view = align(prediction, grid, instance=task.instance, rules=rules)
+            if mask is not None:
+                view = Multiplied(view, mask)
+            if task.instance:
+                if truth_instances is None:
+                    truth_instances = label_ids(encode_runs(truth_view, max_runs=task.max_runs))
+                components = label_components(encode_runs(view, max_runs=task.max_runs))
+                _check_instances(task, truth_instances, components)
+                pairs[way] = InstancePair(truth=truth_instances, prediction=components, voxel_size=grid.voxel_size)
+            else:
+                pairs[way] = count_semantic(truth_view, view)
+        pair = pairs[way]
+        if isinstance(pair, InstancePair):
+            score = score_instance_pair(pair, rules, metrics)
+        else:
+            score = semantic_label_score(pair, math.prod(grid.shape), rules, metrics)
+        differs = _portal_differs(task, prediction, grid, pair) if rules.masks_are_labels else ""
+        scores.append(replace(describe(score, grid.shape, grid.voxel_size), portal_differs=differs))
+    return tuple(scores)
+
+
+def _check_instances(task: LabelTask, truth: Instances, prediction: Instances) -> None:
+    taken = (len(truth.runs) + len(prediction.runs)) * BYTES_PER_RUN
+    taken += (truth.count + prediction.count) * BYTES_PER_INSTANCE
+    if task.memory and taken > task.memory:
+        raise TooFragmentedError(
+            f"{TOO_FRAGMENTED}: it falls into {prediction.count} components, which take {taken // 1024**2} MB; "
+            "give more memory (--memory), or clean the prediction if it is noise"
+        )
+
+
+def _open_mask(task: LabelTask, grid: CropGrid) -> StoredArray | None:
+    key = f"{task.truth_key}_mask"
+    if not is_array(task.truth, key):
+        return None
+    mask = StoredArray(task.truth, key, cache_bytes=CACHE_BYTES)
+    if mask.shape != grid.shape:
+        raise InvalidArgumentError(f"{mask.where} has the shape {mask.shape}, its label {grid.shape}; mend the truth")
+    return mask
+
+
+def _portal_differs(
+    task: LabelTask, prediction: Prediction, grid: CropGrid, pair: InstancePair | tuple[int, int, int]
+) -> str:
+    resampled = is_resampled(prediction, grid)
+    reasons = []
+    if prediction.is_group:
+        reasons.append("the portal counts a label that is a group of arrays as missing")
+    if resampled and is_large(prediction.voxels.shape):
+        reasons.append("the portal resamples sources above 500 MB chunk by chunk, with seams")
+    if resampled and isinstance(pair, InstancePair) and prediction.voxels.dtype.kind in "iu":
+        keys = pair.prediction.runs.key
+        if len(keys) and int(keys.max()) > 2**53:
+            reasons.append("the portal merges ids above 2**53 when it resamples")
+    return "; ".join(reasons)

@@ -1,0 +1,205 @@
+"""The score of one pair of label volumes: truth and prediction on one grid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from csc_eval._native import Array, call
+from csc_eval.instances.components import Instances, IntArray, Overlaps, find_overlaps
+from csc_eval.instances.distances import GroupedRuns, distance_cap, measure_distances, normalise_distances
+from csc_eval.instances.matching import match_overlaps
+from csc_eval.rules import Rules
+from csc_eval.scoring.formulas import iou
+from csc_eval.scoring.metrics import instance_details, semantic_details
+from csc_eval.scoring.results import SCORED, TOO_MANY_INSTANCES, LabelScore
+from csc_eval.voxels.arrays import VoxelSource
+from csc_eval.voxels.runs import iterate_boxes
+
+NO_MATCHES = (np.empty(0, np.int64), np.empty(0, np.int64))
+
+
+@dataclass(kw_only=True)
+class InstancePair:
+    """Truth and predicted instances on one grid, and what has been worked out about them.
+
+    One pair serves several rule sets: components and overlaps are found once.
+    """
+
+    truth: Instances
+    prediction: Instances
+    voxel_size: tuple[float, ...]
+    _overlaps: Overlaps | None = field(default=None, repr=False)
+    _grouped: tuple[GroupedRuns, GroupedRuns] | None = field(default=None, repr=False)
+
+    @property
+    def cap(self) -> float:
+        """The largest distance that is told apart, nm."""
+        return distance_cap(self.truth.runs.shape, self.voxel_size)
+
+    @property
+    def grouped(self) -> tuple[GroupedRuns, GroupedRuns]:
+        """Truth and prediction in the order of their labels."""
+        if self._grouped is None:
+            self._grouped = (GroupedRuns(instances=self.truth), GroupedRuns(instances=self.prediction))
+        return self._grouped
+
+    def overlaps(self, max_pairs: int) -> Overlaps:
+        """Return the overlap table; given up beyond so many pairs."""
+        if self._overlaps is None or (not self._overlaps.complete and len(self._overlaps.truth) < max_pairs):
+            self._overlaps = find_overlaps(self.truth, self.prediction, max_pairs=max_pairs)
+        if len(self._overlaps.truth) > max_pairs:
+            return replace(self._overlaps, complete=False)
+        return self._overlaps
+
+    def distances(self, truth: IntArray, prediction: IntArray, second: IntArray | None = None) -> Array:
+        """Return Hausdorff distances of labels, pair by pair, in nm, at most the cap."""
+        extra = np.zeros(len(truth), np.int64) if second is None else second
+        return measure_distances(
+            *self.grouped, pairs=(truth, prediction, extra), voxel_size=self.voxel_size, cap=self.cap
+        )
+
+    def centroid_distances(self, truth: IntArray, prediction: IntArray) -> Array:
+        """Return distances between centroids, pair by pair, in nm; exactly the same for a flipped volume."""
+        t, p = self.truth, self.prediction
+        # Differences of integer sums over a common denominator: floats would differ in the last bit under a flip.
+        n_t, n_p = t.size[truth].astype(object), p.size[prediction].astype(object)
+        squared = np.zeros(len(truth))
+        for axis, v in enumerate(self.voxel_size):
+            gap = t.sums[truth, axis].astype(object) * n_p - p.sums[prediction, axis].astype(object) * n_t
+            squared += (v * (np.abs(gap) / (n_t * n_p)).astype(float)) ** 2
+        return np.sqrt(squared)
+
+
+def score_instance_pair(pair: InstancePair, rules: Rules, metrics: Sequence[str] = ()) -> LabelScore:
+    """Score instances under one rule set."""
+    truth, prediction = pair.truth, pair.prediction
+    n_truth, n_predicted = truth.count, prediction.count
+    found = find_matching(pair, rules)
+    too_many = found is None
+    matched = found if found is not None else NO_MATCHES
+    if too_many and rules.excess_is_free:
+        return LabelScore(instance=True, tp=0, fp=0, fn=0, status=TOO_MANY_INSTANCES)
+    tp = len(matched[0])
+    fp, fn = n_predicted - tp, n_truth - tp
+    status = TOO_MANY_INSTANCES if too_many else SCORED
+    details = {} if too_many or not metrics else instance_details(pair, matched, metrics)
+    if rules.metric == "panoptic":
+        iou_sum = math.fsum(pair_ious(pair, matched))
+        return LabelScore(
+            instance=True, panoptic=True, tp=tp, fp=fp, fn=fn, iou_sum=iou_sum, status=status, details=details
+        )
+    distances = _truth_distances(pair, matched, rules, too_many=too_many)
+    norms = normalise_distances(distances.astype(np.float32), pair.voxel_size)
+    surplus = normalise_distances(np.array([pair.cap], np.float32), pair.voxel_size)[0]
+    return LabelScore(
+        instance=True,
+        tp=tp,
+        fp=fp,
+        fn=fn,
+        hausdorff_norm_sum=math.fsum([*norms.tolist(), float(surplus) * fp]),
+        n_hausdorff=n_truth + fp,
+        status=status,
+        details=details,
+    )
+
+
+def find_matching(pair: InstancePair, rules: Rules) -> tuple[IntArray, IntArray] | None:
+    """Return labels of truth and prediction of the matched pairs; None if there are too many to be matched."""
+    largest, n_predicted = pair.truth.largest_id, pair.prediction.count
+    if largest <= 0 or n_predicted == 0:
+        return NO_MATCHES
+    if n_predicted / largest > rules.ratio_cutoff(largest) and rules.metric != "panoptic":
+        return None
+    overlaps = pair.overlaps(rules.max_overlap_pairs)
+    return _match(pair, overlaps, rules) if overlaps.complete else None
+
+
+def _match(pair: InstancePair, overlaps: Overlaps, rules: Rules) -> tuple[IntArray, IntArray]:
+    if rules.metric == "panoptic":
+        t, p = overlaps.truth, overlaps.prediction
+        # 2 * intersection > union, in integers; such pairs are unique.
+        good = 3 * overlaps.voxels > pair.truth.size[t] + pair.prediction.size[p]
+        return t[good], p[good]
+    breakers = (pair.centroid_distances, pair.distances) if rules.ties == "centroid" else ()
+    return match_overlaps(overlaps, pair.truth, pair.prediction, breakers)
+
+
+def pair_ious(pair: InstancePair, matched: tuple[IntArray, IntArray]) -> list[float]:
+    """Return intersection over union of pairs that overlap."""
+    if not len(matched[0]):
+        return []
+    overlaps = pair.overlaps(2**31)
+    wanted = matched[0] << 32 | matched[1]
+    at = np.searchsorted(overlaps.truth << 32 | overlaps.prediction, wanted)
+    common = overlaps.voxels[at]
+    result: list[float] = (common / (pair.truth.size[matched[0]] + pair.prediction.size[matched[1]] - common)).tolist()
+    return result
+
+
+def _truth_distances(pair: InstancePair, matched: tuple[IntArray, IntArray], rules: Rules, *, too_many: bool) -> Array:
+    """Distance per truth instance, in nm."""
+    distances = np.full(pair.truth.count, pair.cap)
+    if too_many or not pair.prediction.count:
+        return distances
+    partner = np.zeros(pair.truth.count + 1, np.int64)
+    partner[matched[0]] = matched[1]
+    second = np.zeros_like(partner)
+    if rules.colliding_ids:
+        second = _colliding(pair, matched[1])
+        alone = (partner == 0) & (second > 0)
+        partner[alone], second[alone] = second[alone], 0
+    asked = np.flatnonzero(partner)
+    distances[asked - 1] = pair.distances(asked, partner[asked], second[asked])
+    return distances
+
+
+def _colliding(pair: InstancePair, matched_components: IntArray) -> IntArray:
+    """Per truth label the unmatched component whose number is the truth's id, 0 if there is none."""
+    n = pair.prediction.count
+    unmatched = np.ones(n + 1, bool)
+    unmatched[matched_components] = False
+    unmatched[0] = False
+    ids = pair.truth.ids
+    inside = np.where((ids > 0) & (ids <= n), ids, 0)
+    return np.where(unmatched[inside], inside, 0)
+
+
+def count_semantic(truth: VoxelSource, prediction: VoxelSource) -> tuple[int, int, int]:
+    """Count voxels in both, in the prediction only and in the truth only; foreground is > 0."""
+    counts = np.zeros(3, np.int64)
+    total = np.zeros(3, np.int64)
+    for begin, end in iterate_boxes(truth.shape, truth.chunks):
+        t, p = (np.ascontiguousarray(volume.read(begin, end) > 0).view(np.uint8) for volume in (truth, prediction))
+        call("count_pairs", t, p, t.size, counts)
+        total += counts
+    return int(total[0]), int(total[1]), int(total[2])
+
+
+def semantic_label_score(
+    counts: tuple[int, int, int], n_voxels: int, rules: Rules, metrics: Sequence[str] = ()
+) -> LabelScore:
+    """Turn voxel counts into a score."""
+    tp, fp, fn = counts
+    details = semantic_details(tp, fp, fn, n_voxels, metrics) if metrics else {}
+    if rules.metric != "panoptic":
+        return LabelScore(instance=False, tp=tp, fp=fp, fn=fn, details=details)
+    common = iou(tp, fp, fn) if tp else 0.0
+    hit = common > 0.5
+    return LabelScore(
+        instance=False,
+        panoptic=True,
+        tp=int(hit),
+        fp=int(not hit and tp + fp > 0),
+        fn=int(not hit and tp + fn > 0),
+        iou_sum=common if hit else 0.0,
+        details=details,
+    )
+
+
+def describe(score: LabelScore, shape: Sequence[int], voxel_size: Sequence[float]) -> LabelScore:
+    """Return the score with the crop's size and voxel size."""
+    return replace(score, num_voxels=math.prod(shape), voxel_size=tuple(voxel_size))

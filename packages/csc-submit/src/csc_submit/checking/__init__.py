@@ -1,0 +1,1 @@
+"""Checking a submission that may come from anybody."""

@@ -1,0 +1,1 @@
+"""Post-processing of predictions, block by block."""

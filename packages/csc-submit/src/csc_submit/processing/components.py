@@ -1,0 +1,231 @@
+"""Connected components of a volume that is never loaded whole, the same for every block shape.
+
+Each block is labelled together with one further layer of voxels on the far side of each axis. Any two neighbouring
+voxels, whatever the connectivity, then lie together in the extended block of the one that owns the smaller
+coordinates, so all connections are found; blocks are joined where two of them labelled the same voxel. Components are
+numbered by their first voxel in the order z, y, x, which no block shape changes.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cc3d
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from csc_data.blocks import Block, BlockGrid
+from csc_data.formats.writing import open_array
+from csc_data.geometry import Shape
+from csc_submit.settings import Connectivity
+
+Labels = npt.NDArray[Any]
+"""Component numbers from 1 within one extended block, 0 elsewhere; shape (z, y, x)."""
+
+_DUAL: dict[Connectivity, Connectivity] = {6: 26, 18: 6, 26: 6}
+"""The connectivity that the background has when objects have the other one, so that a closed shell closes."""
+
+_TABLES_IN_MEMORY = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelling:
+    """What is labelled, and where its tables lie.
+
+    Attributes
+    ----------
+    source : Path
+        An array of masks or ids; touching voxels of equal value are one component.
+    background : bool
+        Whether the components of the zeros are wanted instead of the others'.
+    connectivity : {6, 18, 26}
+        Of the objects; the background takes its dual.
+    grid : BlockGrid
+        The blocks, without halo.
+    tables : Path
+        Folder of the tables, one a block.
+    """
+
+    source: Path
+    background: bool
+    connectivity: Connectivity
+    grid: BlockGrid
+    tables: Path
+
+    def label(self, block: Block) -> Labels:
+        """Label the components of a block and the layer beyond it; the same numbers each time."""
+        box = tuple(
+            slice(b, min(b + n + 1, size)) for b, n, size in zip(block.begin, block.shape, self.grid.shape, strict=True)
+        )
+        values = np.asarray(open_array(self.source)[box])
+        if self.background:
+            values, connectivity = (values == 0).view(np.uint8), _DUAL[self.connectivity]
+        else:
+            connectivity = self.connectivity
+            if values.dtype == bool:
+                values = values.view(np.uint8)
+        labels: Labels = cc3d.connected_components(np.ascontiguousarray(values), connectivity=connectivity)
+        return labels
+
+    def table(self, index: int) -> Path:
+        """Return the file of a block's table."""
+        return self.tables / f"{index}.npz"
+
+    def __call__(self, block: Block) -> None:
+        """Label a block and store its table."""
+        labels = self.label(block)
+        core = labels[tuple(slice(0, n) for n in block.shape)]
+        count = int(labels.max(initial=0))
+        table = {
+            "voxels": np.bincount(core.ravel(), minlength=count + 1)[1:],
+            "first": _first_voxels(core, count, block, self.grid.shape),
+            "outer": _touching_border(core, count, block, self.grid.shape),
+            **_planes(labels, block),
+        }
+        self.tables.mkdir(parents=True, exist_ok=True)
+        temporary = self.tables / f"{block.index}.part"
+        with temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, **table)
+        temporary.replace(self.table(block.index))
+
+
+def _first_voxels(core: Labels, count: int, block: Block, shape: Shape) -> npt.NDArray[np.int64]:
+    """Return for each component of a block the place of its first voxel in the volume, as a flat index."""
+    first = np.full(count + 1, np.iinfo(np.int64).max, dtype=np.int64)
+    flat = core.ravel()
+    # Written from the last to the first, the first stays.
+    places = np.flatnonzero(flat)[::-1]
+    first[flat[places]] = places
+    known = np.flatnonzero(first[1:] != np.iinfo(np.int64).max) + 1
+    z, y, x = np.unravel_index(first[known], core.shape)
+    begin = block.begin
+    first[known] = ((z + begin[0]) * shape[1] + (y + begin[1])) * shape[2] + (x + begin[2])
+    return first[1:]
+
+
+def _touching_border(core: Labels, count: int, block: Block, shape: Shape) -> npt.NDArray[np.bool_]:
+    """Tell for each component of a block whether it touches the border of the volume."""
+    touching = np.zeros(count + 1, dtype=bool)
+    for axis in range(3):
+        if block.begin[axis] == 0:
+            touching[np.take(core, 0, axis)] = True
+        if block.begin[axis] + block.shape[axis] == shape[axis]:
+            touching[np.take(core, -1, axis)] = True
+    return touching[1:]
+
+
+def _planes(labels: Labels, block: Block) -> dict[str, Labels]:
+    """Return the first plane of the block on each axis, and the one beyond its last where there is one."""
+    planes = {}
+    for axis, size in enumerate(block.shape):
+        planes[f"low{axis}"] = np.take(labels, 0, axis)
+        if labels.shape[axis] > size:
+            planes[f"high{axis}"] = np.take(labels, size, axis)
+    return planes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Components:
+    """All components of a volume, numbered from 1 by their first voxels.
+
+    Attributes
+    ----------
+    offsets : ndarray of int64, shape (blocks + 1,)
+        Where the labels of each block begin in ``members``.
+    members : ndarray of int64
+        The component of each label of each block, less 1.
+    voxels : ndarray of int64
+        Size of each component.
+    outer : ndarray of bool
+        Whether it touches the border of the volume.
+    """
+
+    offsets: npt.NDArray[np.int64]
+    members: npt.NDArray[np.int64]
+    voxels: npt.NDArray[np.int64]
+    outer: npt.NDArray[np.bool_]
+
+    def lookup(self, values: npt.NDArray[Any], index: int) -> npt.NDArray[Any]:
+        """Return what each label of a block becomes, label 0 included, given a value for each component."""
+        members = self.members[self.offsets[index] : self.offsets[index + 1]]
+        return np.concatenate([np.zeros(1, dtype=values.dtype), values[members]])
+
+
+def join_blocks(labelling: Labelling) -> Components:
+    """Join the components of all blocks, whose tables must be there.
+
+    Memory is about 60 bytes per component of a block, and that of a few tables.
+    """
+    grid = labelling.grid
+
+    @functools.lru_cache(maxsize=_TABLES_IN_MEMORY)
+    def load(index: int) -> dict[str, Labels]:
+        with np.load(labelling.table(index), allow_pickle=False) as file:
+            return dict(file)
+
+    columns: dict[str, list[npt.NDArray[Any]]] = {"voxels": [], "first": [], "outer": []}
+    for index in range(len(grid)):
+        with np.load(labelling.table(index), allow_pickle=False) as file:
+            for name, parts in columns.items():
+                parts.append(file[name])
+    offsets = np.concatenate([[0], np.cumsum([len(part) for part in columns["voxels"]])]).astype(np.int64)
+    pairs = [
+        np.stack([one + offsets[block.index] - 1, other + offsets[neighbour.index] - 1])
+        for block in grid
+        for neighbour in _later_neighbours(grid, block)
+        for one, other in [_shared(load(block.index), load(neighbour.index), block, neighbour)]
+    ]
+    total = int(offsets[-1])
+    links = np.concatenate(pairs, axis=1) if pairs else np.zeros((2, 0), dtype=np.int64)
+    graph = coo_array((np.ones(links.shape[1], dtype=bool), (links[0], links[1])), shape=(total, total))
+    count, members = connected_components(graph, directed=False)
+    first = np.full(count, np.iinfo(np.int64).max, dtype=np.int64)
+    np.minimum.at(first, members, np.concatenate([*columns["first"], np.zeros(0, dtype=np.int64)]))
+    rank = np.empty(count, dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(count)
+    members = rank[members]
+    voxels = np.zeros(count, dtype=np.int64)
+    np.add.at(voxels, members, np.concatenate([*columns["voxels"], np.zeros(0, dtype=np.int64)]))
+    outer = np.zeros(count, dtype=bool)
+    np.logical_or.at(outer, members, np.concatenate([*columns["outer"], np.zeros(0, dtype=bool)]))
+    return Components(offsets=offsets, members=members, voxels=voxels, outer=outer)
+
+
+def _later_neighbours(grid: BlockGrid, block: Block) -> list[Block]:
+    """Return the up to seven blocks that own voxels of the layer beyond a block."""
+    nz, ny, nx = grid.counts
+    z, y, x = block.index // (ny * nx), block.index // nx % ny, block.index % nx
+    return [
+        grid[((z + dz) * ny + y + dy) * nx + x + dx]
+        for dz, dy, dx in itertools.product((0, 1), repeat=3)
+        if (dz or dy or dx) and z + dz < nz and y + dy < ny and x + dx < nx
+    ]
+
+
+def _shared(
+    table: dict[str, Labels], other: dict[str, Labels], block: Block, neighbour: Block
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the pairs of labels that two blocks gave to the same voxels, those of the neighbour second."""
+    axis = next(a for a in range(3) if neighbour.begin[a] > block.begin[a])
+    high, low = table[f"high{axis}"], other[f"low{axis}"]
+    here, there = [], []
+    for a in range(3):
+        if a == axis:
+            continue
+        if neighbour.begin[a] > block.begin[a]:  # an edge or a corner: the one voxel beyond the block
+            here.append(slice(block.shape[a], block.shape[a] + 1))
+            there.append(slice(0, 1))
+        else:
+            here.append(slice(0, block.shape[a]))
+            there.append(slice(0, block.shape[a]))
+    one, two = high[tuple(here)].ravel().astype(np.int64), low[tuple(there)].ravel().astype(np.int64)
+    marked = one > 0
+    count = int(two.max(initial=0)) + 1
+    pairs = np.unique(one[marked] * count + two[marked])
+    return pairs // count, pairs % count

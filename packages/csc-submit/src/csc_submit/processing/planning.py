@@ -1,0 +1,140 @@
+"""What will be done to one prediction, decided before anything is written."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from csc_data.blocks import BlockGrid, align_block_shape
+from csc_data.config.user_config import Config
+from csc_data.errors import InvalidArgumentError
+from csc_data.geometry import Grid, Shape, as_shape
+from csc_data.volumes import open_volume
+from csc_submit.digests import digest_of_files, digest_of_function
+from csc_submit.predictions import Prediction, check_finished
+from csc_submit.processing.filters import needed_halo
+from csc_submit.settings import PROCESS_FUNC_HALO, ClassOptions, ProcessSettings
+from csc_submit.values import Meaning, find_meaning
+
+_CHUNKS = (64, 64, 64)
+
+_VERSION = 1  # of the results; another number makes results of before incomparable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArrayPlan:
+    """The work on one class of one crop.
+
+    Attributes
+    ----------
+    prediction : Prediction
+    source : Path
+        The array that is read, the finest level.
+    target, work : Path
+        Where the result goes, and the hidden folder in which it grows.
+    grid : Grid
+        The grid of both.
+    chunks : tuple of int
+        Chunk shape of what is written.
+    blocks : BlockGrid
+        The blocks, with the halo that the local steps need.
+    meaning : Meaning
+        What the source holds.
+    source_dtype : numpy.dtype
+    options : ClassOptions
+    process_func : callable or None
+    made_with : dict
+        All that the result depends on, but for the contents of the source.
+    """
+
+    prediction: Prediction
+    source: Path
+    target: Path
+    work: Path
+    grid: Grid
+    chunks: Shape
+    blocks: BlockGrid
+    meaning: Meaning
+    source_dtype: np.dtype[Any]
+    options: ClassOptions
+    process_func: Callable[..., Any] | None
+    made_with: dict[str, Any]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return all that the result depends on. This reads the whole source, so ask once, and only where needed."""
+        return {"prediction": digest_of_files(self.source), **self.made_with}
+
+    @property
+    def smallest_object(self) -> int:
+        """The voxels from which on an object stays."""
+        volume = float(np.prod(self.grid.voxel_size))
+        return max(self.options.min_voxels, int(np.ceil(self.options.min_size_nm3 / volume - 1e-9)))
+
+    @property
+    def finds_objects(self) -> bool:
+        """Whether objects must be told apart: to number them, or to remove the small ones."""
+        return self.options.instances or self.smallest_object > 1
+
+    @property
+    def steps(self) -> int:
+        """Blocks over all stages."""
+        stages = 1 + 2 * self.options.fill_holes + 2 * self.finds_objects
+        return stages * len(self.blocks)
+
+
+def plan_array(prediction: Prediction, options: ProcessSettings, config: Config) -> ArrayPlan:
+    """Look at a prediction and decide what to do.
+
+    Raises
+    ------
+    CscError
+        If the prediction cannot be read, or what is asked makes no sense for it.
+    """
+    check_finished(prediction.path, prediction.class_name)
+    volume = open_volume(prediction.path)
+    level = volume.levels[0]
+    mine = options.for_class(prediction.class_name)
+    meaning = find_meaning(volume, options.stored_as)
+    if meaning.is_label and mine.instances and mine.fill_holes:
+        raise InvalidArgumentError(
+            "fill_holes is for masks and probabilities, and this prediction holds ids; leave it out for this class"
+        )
+    # Smaller blocks than usual chunks make smaller chunks, for blocks never share one.
+    limits = zip(_CHUNKS, options.block_shape, level.grid.shape, strict=True)
+    chunks = as_shape([max(1, min(limit)) for limit in limits])
+    halo = needed_halo(mine, level.grid.voxel_size)
+    if options.process_func is not None:
+        halo = as_shape([a + b for a, b in zip(halo, options.process_halo or PROCESS_FUNC_HALO, strict=True)])
+    blocks = BlockGrid(shape=level.grid.shape, block_shape=align_block_shape(options.block_shape, chunks), halo=halo)
+    source = prediction.path / level.name
+    target = config.path(
+        "processed", dataset=prediction.dataset, crop=prediction.crop, class_name=prediction.class_name
+    )
+    return ArrayPlan(
+        prediction=prediction,
+        source=source,
+        target=target,
+        work=target.with_name(f".{target.name}.part"),
+        grid=level.grid,
+        chunks=chunks,
+        blocks=blocks,
+        meaning=meaning,
+        source_dtype=level.dtype,
+        options=mine,
+        process_func=options.process_func,
+        made_with={
+            "version": _VERSION,
+            "meaning": dataclasses.asdict(meaning),
+            "voxel_size": list(level.grid.voxel_size),
+            "translation": list(level.grid.translation),
+            "options": dataclasses.asdict(mine),
+            "process_func": digest_of_function(options.process_func),
+            # The user's own step may see block borders; everything of ours does not.
+            "blocks": [list(blocks.block_shape), list(blocks.halo)],
+        },
+    )

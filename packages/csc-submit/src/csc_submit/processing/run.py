@@ -1,0 +1,235 @@
+"""Post-processing: from predictions to masks and objects, block by block.
+
+All work on one array goes on in a hidden folder beside its place, ``.{class}.part``, and takes its place when it is
+whole; a run that was killed goes on there. Memory is that of the blocks under way, about 60 bytes per voxel of a block
+with its halo, and about 60 bytes per object of each block; the volume itself is never loaded whole.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import shutil
+import time
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from csc_data.blocks import Existing, Progress
+from csc_data.config.experiment import Experiment, build_settings, read_experiment
+from csc_data.config.user_config import Config
+from csc_data.errors import CscError, ExistingOutputError, MissingDataError, ProblemsError
+from csc_submit.predictions import Prediction, find_predictions
+from csc_submit.processing.pipeline import Pipeline, check_unfinished, read_summary
+from csc_submit.processing.planning import ArrayPlan, plan_array
+from csc_submit.progress import shift_progress
+from csc_submit.settings import ProcessSettings
+
+logger = logging.getLogger(__name__)
+
+Status = Literal["done", "there", "missing", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessedArray:
+    """What became of one class of one crop.
+
+    Attributes
+    ----------
+    status : {"done", "there", "missing", "failed"}
+        ``there``: an earlier run had finished it. ``missing``: wanted, but not predicted.
+    path : str
+        Where the result lies.
+    voxels : int
+        How many voxels the class has.
+    instances : int or None
+        How many objects; None for semantic classes.
+    seconds : float
+        Time this run took.
+    reason : str
+        Why it failed or is missing.
+    """
+
+    dataset: str
+    crop: str
+    class_name: str
+    status: Status
+    path: str = ""
+    voxels: int = 0
+    instances: int | None = None
+    seconds: float = 0.0
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessResult:
+    """What a run of `process` did, a row per crop and class."""
+
+    rows: tuple[ProcessedArray, ...]
+
+    @property
+    def failed(self) -> tuple[ProcessedArray, ...]:
+        """The rows that ended with an error."""
+        return tuple(row for row in self.rows if row.status == "failed")
+
+
+def process(
+    experiment_or_settings: str | Path | Experiment | ProcessSettings,
+    *,
+    config: Config,
+    crops: Sequence[str] | None = None,
+    existing: Existing | None = None,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+) -> ProcessResult:
+    """Post-process predictions.
+
+    Parameters
+    ----------
+    experiment_or_settings : path, Experiment or ProcessSettings
+        The experiment file, or the settings themselves.
+    config : csc_data.config.user_config.Settings
+        Where predictions lie (``predictions``) and results go (``processed``).
+    crops : sequence of str, optional
+        Names, ids or patterns of the crops; all that were predicted by default.
+    existing : {"resume", "refuse", "overwrite"}, optional
+        What to do with results that are there; the experiment's own setting by default, which is to resume.
+    executor : concurrent.futures.Executor, optional
+        Where blocks are worked on. Processes need a ``process_func`` that can be pickled; threads do not.
+    progress : callable, optional
+        Called with the finished and all units of work (a block in a stage).
+
+    Returns
+    -------
+    ProcessResult
+        Rows by data set, crop and class; those that failed say why, and the others are finished all the same.
+
+    Raises
+    ------
+    MissingDataError
+        If there are no predictions, or none of a crop or of any class that was asked for.
+    ProblemsError
+        If settings are wrong.
+    ExistingOutputError
+        If results are there and must not be touched, or were made from or with something else.
+    """
+    options = as_process_settings(experiment_or_settings)
+    how: Existing = existing or options.existing
+    found = find_predictions(config, crops)
+    chosen = [p for p in found if not options.classes or p.class_name in options.classes]
+    if not chosen:
+        known = ", ".join(sorted({p.class_name for p in found}))
+        raise MissingDataError(f"none of the classes {', '.join(options.classes)} was predicted; there are {known}")
+    rows = _missing(found, options)
+    plans = []
+    for prediction in chosen:
+        try:
+            plans.append(plan_array(prediction, options, config))
+        except CscError as error:
+            rows.append(_row(prediction, "failed", reason=str(error)))
+    _check_existing(plans, how)
+    total = sum(plan.steps for plan in plans)
+    base = 0
+    for plan in plans:
+        rows.append(_process_one(plan, how, executor, shift_progress(progress, base, total)))
+        base += plan.steps
+    order = {(p.dataset, p.crop): n for n, p in enumerate(found)}
+    rows.sort(key=lambda row: (order[row.dataset, row.crop], row.class_name))
+    return ProcessResult(rows=tuple(rows))
+
+
+def as_process_settings(given: str | Path | Experiment | ProcessSettings) -> ProcessSettings:
+    """Return checked settings from an experiment file or from settings made in code.
+
+    Raises
+    ------
+    ProblemsError
+        With everything that is wrong.
+    """
+    if isinstance(given, ProcessSettings):
+        if problems := list(given.problems()):
+            raise ProblemsError("ProcessSettings", problems)
+        return given
+    return build_settings(given if isinstance(given, Experiment) else read_experiment(given), ProcessSettings)
+
+
+def _missing(found: Sequence[Prediction], options: ProcessSettings) -> list[ProcessedArray]:
+    there = {(p.dataset, p.crop, p.class_name) for p in found}
+    crops = dict.fromkeys((p.dataset, p.crop) for p in found)
+    return [
+        ProcessedArray(
+            dataset=dataset, crop=crop, class_name=name, status="missing", reason="no prediction of this class"
+        )
+        for dataset, crop in crops
+        for name in options.classes
+        if (dataset, crop, name) not in there
+    ]
+
+
+def _row(prediction: Prediction, status: Status, **values: object) -> ProcessedArray:
+    return dataclasses.replace(
+        ProcessedArray(
+            dataset=prediction.dataset, crop=prediction.crop, class_name=prediction.class_name, status=status
+        ),
+        **values,  # type: ignore[arg-type]  # replace checks the names
+    )
+
+
+def _check_existing(plans: Sequence[ArrayPlan], how: Existing) -> None:
+    """Refuse before any work is done, not in the middle of it.
+
+    Raises
+    ------
+    ExistingOutputError
+        If something is there that must not be touched, or that was made otherwise.
+    """
+    if how == "overwrite":
+        return
+    for plan in plans:
+        if how == "refuse" and (plan.target.exists() or plan.work.exists()):
+            raise ExistingOutputError(f"{plan.target} exists; resume or overwrite it")
+        if plan.work.exists():
+            check_unfinished(plan)
+        if plan.target.exists():
+            known = read_summary(plan)
+            made_with = known[0] if known else {}
+            differing = sorted(name for name, value in plan.fingerprint().items() if made_with.get(name) != value)
+            if differing:
+                raise ExistingOutputError(
+                    f"{plan.target} was made with another {', '.join(differing)}; overwrite it, or move it away"
+                )
+
+
+def _process_one(
+    plan: ArrayPlan, how: Existing, executor: Executor | None, progress: Progress | None
+) -> ProcessedArray:
+    begin = time.perf_counter()
+    if how == "overwrite":
+        shutil.rmtree(plan.work, ignore_errors=True)
+    elif plan.target.exists() and (known := read_summary(plan)):
+        if progress:
+            progress(plan.steps, plan.steps)
+        return _row(
+            plan.prediction,
+            "there",
+            path=str(plan.target),
+            voxels=known[1].voxels,
+            instances=known[1].instances,
+        )
+    try:
+        summary = Pipeline(plan, executor, progress).run()
+    except ExistingOutputError:
+        raise
+    except CscError as error:
+        logger.warning("%s failed: %s", plan.target, error)
+        return _row(plan.prediction, "failed", reason=str(error), seconds=time.perf_counter() - begin)
+    return _row(
+        plan.prediction,
+        "done",
+        path=str(plan.target),
+        voxels=summary.voxels,
+        instances=summary.instances,
+        seconds=time.perf_counter() - begin,
+    )

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import hashlib
+import zipfile
+
+import numpy as np
+import pytest
+import zarr
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from csc_data.challenge.test_crops import crop_grid
+from csc_data.errors import ExistingOutputError, InvalidArgumentError, MissingDataError
+from csc_data.formats.writing import open_array
+from csc_data.geometry import Grid
+from csc_data.volumes import write_multiscale
+from csc_data.volumes.resampling import resample
+from csc_submit import pack_results
+
+
+def packed(config, class_name="mito"):
+    return open_array(config.path("submission") / "crop7" / class_name)
+
+
+def test_ids_survive(config, write_prediction, write_test_crop):
+    labels = np.zeros((32, 32, 32), "i8")
+    labels[::4, ::2, ::4] = np.arange(1, 1025).reshape(8, 16, 8)
+    write_prediction(labels, kind="label", template="processed")
+    write_test_crop(labels.shape)
+    result = pack_results(config=config)
+    stored = packed(config)[...]
+    np.testing.assert_array_equal(stored, labels)
+    assert stored.dtype == np.uint64
+    (row,) = result.rows
+    assert (row.status, row.instances, row.voxels, row.covered) == ("packed", 1024, 1024, 1.0)
+    assert result.report.ok
+
+
+def test_large_ids_survive(config, write_prediction, write_test_crop):
+    labels = np.zeros((4, 4, 4), "u8")
+    labels[0, 0, :3] = 2**63 + 1, 2**63 + 2, 2**53 + 1
+    write_prediction(labels, kind="label", template="processed")
+    write_test_crop(labels.shape)
+    assert pack_results(config=config).rows[0].instances == 3
+    np.testing.assert_array_equal(packed(config)[...], labels)
+
+
+@given(
+    voxel_size=st.tuples(*[st.sampled_from([2.0, 3.24, 4.0, 5.24, 8.0])] * 3),
+    offset=st.tuples(*[st.integers(-30, 30).map(lambda n: n / 4)] * 3),
+    shape=st.tuples(*[st.integers(100, 150)] * 3),
+)
+@hypothesis_settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_large_crops_are_resampled_as_one(config, write_prediction, write_test_crop, voxel_size, offset, shape):
+    rng = np.random.default_rng(0)
+    source = rng.integers(0, 500, (50, 40, 60)).astype("u2")
+    grid = Grid(voxel_size=(8.0, 8.0, 8.0), translation=(104.0, 204.0, 304.0), shape=source.shape)
+    folder = config.path("processed", dataset="x", crop="crop7", class_name="mito")
+    write_multiscale(folder, [source], [grid], overwrite=True, attributes={"csc_values": {"kind": "label", "one": 1}})
+    translation = tuple(t + o for t, o in zip(grid.translation, offset, strict=True))
+    crop = write_test_crop(shape, voxel_size=voxel_size, translation=translation)
+    pack_results(config=config, existing="overwrite", zip=False)
+    expected = resample(lambda box: source[box], grid, crop_grid(crop), order=0)
+    np.testing.assert_array_equal(packed(config)[...], expected)
+
+
+def test_what_lies_beyond_the_source_is_zero_and_the_share_is_told(config, write_prediction, write_test_crop):
+    write_prediction(np.ones((10, 10, 10), "u1"), "er", kind="label", template="processed")
+    write_test_crop((20, 10, 10), ("er",))
+    (row,) = pack_results(config=config).rows
+    assert row.covered == pytest.approx(0.5)
+    assert row.voxels == 1000
+    assert not packed(config, "er")[10:].any()
+
+
+def test_a_source_elsewhere_fails(config, write_prediction, write_test_crop):
+    write_prediction(np.ones((4, 4, 4), "u1"), "er", kind="label", template="processed", translation=(0, 0, 0))
+    write_test_crop((4, 4, 4), ("er",))
+    (row,) = pack_results(config=config).failed
+    assert "does not meet the test crop" in row.reason
+
+
+@pytest.mark.parametrize(
+    ("dtype", "one", "kind"), [("u1", 255, "probability"), ("f4", 1, "probability"), ("f4", 1, None)]
+)
+def test_probabilities_are_refused_or_thresholded_as_asked(
+    config, write_prediction, write_test_crop, make_blobs, dtype, one, kind
+):
+    stored = (make_blobs((12, 12, 12)) * one).astype(dtype)
+    write_prediction(stored, "er", kind=kind, one=one, template="processed")
+    write_test_crop(stored.shape, ("er",))
+    (row,) = pack_results(config=config).failed
+    assert "probability" in row.reason
+    assert "threshold" in row.reason
+    (row,) = pack_results(config=config, as_probabilities="threshold", threshold=0.4).rows
+    assert row.status == "packed"
+    np.testing.assert_array_equal(packed(config, "er")[...], stored > 0.4 * one)
+
+
+def test_a_threshold_on_another_grid_comes_after_linear_interpolation(config, write_prediction, write_test_crop):
+    # A plane between two voxels: half way between 0.2 and 0.6 it is 0.4, which nearest neighbour never gives.
+    stored = np.zeros((1, 1, 2), "f4")
+    stored[..., 0], stored[..., 1] = 0.2, 0.6
+    write_prediction(stored, "er", kind="probability", template="processed")
+    write_test_crop((1, 1, 4), ("er",), voxel_size=(8.0, 8.0, 4.0), translation=(104.0, 204.0, 302.0))
+    pack_results(config=config, as_probabilities="threshold", threshold=0.45)
+    assert packed(config, "er")[...].ravel().tolist() == [0, 0, 1, 1]
+    pack_results(config=config, as_probabilities="threshold", threshold=0.28, existing="overwrite")
+    assert packed(config, "er")[...].ravel().tolist() == [0, 1, 1, 1]
+
+
+def test_the_table_tells_what_was_packed_missing_and_failed(config, write_prediction, write_test_crop):
+    write_prediction(np.ones((4, 4, 4), "u1"), "er", kind="label", template="processed")
+    write_prediction(np.full((4, 4, 4), 0.3, "f4"), "pm", template="processed")
+    write_test_crop((4, 4, 4), ("er", "pm", "nuc"))
+    result = pack_results(config=config)
+    assert {row.class_name: row.status for row in result.rows} == {"er": "packed", "pm": "failed", "nuc": "missing"}
+    assert [row.class_name for row in result.missing] == ["nuc"]
+    assert [row.class_name for row in result.failed] == ["pm"]
+    assert result.archive is not None
+
+
+def test_nothing_to_pack_is_an_error_that_says_what_makes_it(config, write_test_crop):
+    write_test_crop((4, 4, 4))
+    with pytest.raises(MissingDataError, match="csc process"):
+        pack_results(config=config)
+    with pytest.raises(MissingDataError):
+        pack_results(config=config, source=config.root / "elsewhere")
+
+
+def test_without_a_list_of_its_own_a_data_folder_has_the_crops_of_the_challenge(config, write_prediction):
+    write_prediction(np.ones((4, 4, 4), "u1"), "er", kind="label", template="processed")
+    with pytest.raises(MissingDataError, match=r"413 arrays that 16 test crops want"):
+        pack_results(config=config)
+
+
+def test_other_folders_are_packed_with_and_without_data_sets(config, write_prediction, write_test_crop, tmp_path):
+    write_prediction(np.ones((4, 4, 4), "u1"), "er", kind="label")
+    write_test_crop((4, 4, 4), ("er",))
+    assert pack_results(config=config, source=config.root / "predictions").rows[0].status == "packed"
+    plain = config.root / "predictions" / "x.zarr"
+    result = pack_results(config=config, source=plain, destination=tmp_path / "other.zarr")
+    assert result.rows[0].status == "packed"
+    assert result.archive == tmp_path / "other.zip"
+    assert (tmp_path / "other.zarr" / "crop7" / "er" / ".zarray").exists()
+
+
+def test_arrays_are_zarr_format_2_with_their_place_in_nm(config, write_prediction, write_test_crop):
+    write_prediction(np.ones((6, 5, 4), "u1"), "er", kind="label", template="processed")
+    crop = write_test_crop((6, 5, 4), ("er",))
+    pack_results(config=config)
+    array = packed(config, "er")
+    attributes = dict(array.attrs)
+    assert attributes["voxel_size"] == list(crop.voxel_size)
+    assert attributes["translation"] == list(crop.translation)
+    assert attributes["shape"] == list(crop.shape)
+    assert (config.path("submission") / "crop7" / "er" / ".zarray").exists()
+
+
+def test_the_zip_holds_crops_at_its_root_and_is_the_same_each_time(config, write_prediction, write_test_crop):
+    labels = np.random.default_rng(0).integers(0, 5, (70, 20, 20)).astype("u1")
+    write_prediction(labels, kind="label", template="processed")
+    write_test_crop(labels.shape)
+    first = pack_results(config=config).archive
+    digest = hashlib.sha256(first.read_bytes()).hexdigest()
+    (config.path("submission") / "crop7" / ".er.part").mkdir()
+    (config.path("submission") / "crop7" / ".er.part" / "blocks.ledger").write_text("{}")
+    (config.path("submission") / ".DS_Store").write_text("")
+    second = pack_results(config=config, existing="overwrite").archive
+    with zipfile.ZipFile(second) as archive:
+        names = archive.namelist()
+        assert archive.testzip() is None
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    assert names == sorted(names)
+    assert {".zgroup", "crop7/.zgroup", "crop7/mito/.zarray", "crop7/mito/.zattrs", "crop7/mito/1/0/0"} <= set(names)
+    assert not any("part" in name or "DS_Store" in name for name in names)
+    assert hashlib.sha256(second.read_bytes()).hexdigest() == digest
+    store = zarr.storage.ZipStore(str(second), mode="r")
+    np.testing.assert_array_equal(zarr.open(store, mode="r", path="crop7/mito")[...], labels)
+    store.close()
+    assert [p.name for p in config.root.iterdir() if p.name.endswith(".part")] == []
+
+
+def test_existing_submissions_are_kept_refused_or_replaced_as_asked(config, write_prediction, write_test_crop):
+    folder = write_prediction(np.ones((4, 4, 4), "u1"), "er", kind="label", template="processed")
+    write_test_crop((4, 4, 4), ("er",))
+    pack_results(config=config)
+    (row,) = pack_results(config=config).rows
+    assert (row.status, row.voxels) == ("there", 64)
+    with pytest.raises(ExistingOutputError):
+        pack_results(config=config, existing="refuse")
+    (folder / "s0" / "0" / "0" / "0").unlink()
+    with pytest.raises(ExistingOutputError, match="overwrite"):
+        pack_results(config=config)
+    (row,) = pack_results(config=config, existing="overwrite").rows
+    assert (row.status, row.voxels) == ("packed", 0)
+
+
+def test_unfinished_processing_is_not_packed(config, write_prediction, write_test_crop):
+    write_prediction(np.ones((4, 4, 4), "u1"), "er", kind="label", template="processed")
+    place = config.path("processed", dataset="x", crop="crop7", class_name="mito")
+    place.with_name(".mito.part").mkdir(parents=True)
+    write_test_crop((4, 4, 4), ("er", "mito"))
+    (row,) = pack_results(config=config).failed
+    assert "not finished" in row.reason
+
+
+def test_float_labels_and_a_threshold_beyond_one_are_refused(config, write_prediction, write_test_crop):
+    write_prediction(np.ones((4, 4, 4), "f4"), kind="label", template="processed")
+    write_test_crop((4, 4, 4))
+    (row,) = pack_results(config=config).failed
+    assert "whole numbers" in row.reason
+    with pytest.raises(InvalidArgumentError, match="threshold"):
+        pack_results(config=config, threshold=1.0)

@@ -1,0 +1,26 @@
+from .checkpoints import NoCheckpointError as NoCheckpointError
+from .prediction import IncompletePredictionError as IncompletePredictionError
+from .prediction import PredictProgress as PredictProgress
+from .prediction import PredictResult as PredictResult
+from .prediction import predict as predict
+from .settings import PredictSettings as PredictSettings
+from .settings import TrainSettings as TrainSettings
+from .training.results import EpochRecord as EpochRecord
+from .training.results import TrainProgress as TrainProgress
+from .training.results import TrainResult as TrainResult
+from .training.run import train as train
+
+__version__: str
+__all__ = [
+    "EpochRecord",
+    "IncompletePredictionError",
+    "NoCheckpointError",
+    "PredictProgress",
+    "PredictResult",
+    "PredictSettings",
+    "TrainProgress",
+    "TrainResult",
+    "TrainSettings",
+    "predict",
+    "train",
+]

@@ -1,0 +1,377 @@
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import torch
+from torch import nn
+
+from csc_data.errors import ExistingOutputError, InvalidArgumentError, MissingDataError, ProblemsError
+from csc_data.loader import ArrayInfo
+from csc_models import CheckpointReadError, UnknownModelError
+from csc_models.checkpoint import load_checkpoint
+from csc_train import NoCheckpointError, TrainSettings, train
+from csc_train.checkpoints import read_training_state
+from csc_train.training.epochs import DivergedError
+
+
+@pytest.fixture
+def options(data_folder, tmp_path):
+    """Settings of a run of a second."""
+    return TrainSettings(
+        classes=("mito", "ld"),
+        datasplit_path=data_folder.config.path("datasplit"),
+        input_array_info=ArrayInfo(shape=(16, 16, 16), scale=(8, 8, 8)),
+        model_name="small",
+        architecture="3d_unet_s",
+        model_kwargs={"width": 2, "depth": 2},
+        epochs=4,
+        iterations_per_epoch=3,
+        batch_size=2,
+        learning_rate=1e-2,
+        validation_batch_limit=2,
+        model_save_path=str(tmp_path / "checkpoints" / "{model_name}_{epoch}.pth"),
+        logs_save_path=str(tmp_path / "tensorboard" / "{model_name}"),
+        device="cpu",
+    )
+
+
+def weights(path):
+    return load_checkpoint(path).model.state_dict()
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def in_folder(options, tmp_path, name, **changes):
+    """The same settings with checkpoints of their own."""
+    return dataclasses.replace(
+        options,
+        model_save_path=str(tmp_path / name / "{model_name}_{epoch}.pth"),
+        logs_save_path=str(tmp_path / name / "logs"),
+        **changes,
+    )
+
+
+class Stop(KeyboardInterrupt):
+    pass
+
+
+def test_a_run_learns_and_leaves_checkpoints_and_logs(options, tmp_path):
+    events = []
+    result = train(options, epochs=3, iterations_per_epoch=15, ema=0.9, progress=events.append)
+    assert [path.name for path in result.checkpoints] == ["small_1.pth", "small_2.pth", "small_3.pth"]
+    losses = [record.loss for record in result.records]
+    assert losses[-1] < losses[0]
+    assert result.latest_checkpoint == result.checkpoints[-1]
+    scores = [record.validation.iou for record in result.records]
+    assert result.best_value == max(scores)
+    assert result.best_epoch == 1 + scores.index(max(scores))
+    assert 0 < sum(record.loading_seconds for record in result.records) < result.seconds
+    stages = [event.stage for event in events]
+    assert (stages.count("train"), stages.count("validate"), stages.count("epoch")) == (45, 6, 3)
+
+    loaded = load_checkpoint(result.latest_checkpoint)
+    assert loaded.description.classes == ("mito", "ld")
+    assert loaded.description.raw_range == (0.0, 1.0)
+    assert loaded.description.input_arrays["raw"]["shape"] == [16, 16, 16]
+    assert loaded.description.model_arguments["width"] == 2
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    logs = EventAccumulator(str(tmp_path / "tensorboard" / "small"))
+    logs.Reload()
+    assert {"loss", "validation", "validation_iou", "validation_iou/mito", "learning_rate"} <= set(
+        logs.Tags()["scalars"]
+    )
+    assert [event.step for event in logs.Scalars("validation")] == [15, 30, 45]
+    assert logs.Scalars("validation")[-1].value == pytest.approx(result.records[-1].validation.loss)
+    assert len(logs.Scalars("loss")) == 45
+
+
+VARIANTS = {
+    "plain": {},
+    "sgd": {"optimizer": "sgd", "max_grad_norm": 1.0},
+    "ema, accumulation": {"ema": 0.9, "gradient_accumulation_steps": 2, "warmup_iterations": 4},
+    "torch scheduler": {"scheduler": torch.optim.lr_scheduler.StepLR, "scheduler_kwargs": {"step_size": 1}},
+    "dropout": {"model_kwargs": {}, "architecture": None},
+}
+
+
+class WithDropout(nn.Module):
+    """Draws from the global generator in every step."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.BatchNorm3d(4), nn.Dropout(0.5))
+        self.head = nn.Conv3d(4, 2, 1)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.layers(x)))
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_two_and_two_epochs_are_four_bit_for_bit(options, tmp_path, name):
+    def network():
+        return WithDropout() if name == "dropout" else None
+
+    whole = in_folder(options, tmp_path, "whole", model=network(), **VARIANTS[name])
+    parts = in_folder(options, tmp_path, "parts", **VARIANTS[name])
+    expected = train(whole)
+    first = train(dataclasses.replace(parts, model=network()), epochs=2)
+    torch.rand(7)  # what happens between the runs must not matter
+    second = train(dataclasses.replace(parts, model=network()))
+    assert second.resumed_from == first.latest_checkpoint
+    assert [record.epoch for record in second.records] == [3, 4]
+    for one, other in zip(expected.records[2:], second.records, strict=True):
+        assert (one.loss, one.learning_rate, one.validation) == (other.loss, other.learning_rate, other.validation)
+
+    from csc_models.checkpoint.reading import read_checkpoint
+
+    a, b = read_checkpoint(expected.latest_checkpoint), read_checkpoint(second.latest_checkpoint)
+    assert equal(a.state, b.state)
+    assert torch.equal(a.extra["training"]["random"]["torch"], b.extra["training"]["random"]["torch"])
+    assert a.extra["training"]["best"] == b.extra["training"]["best"]
+    if "weights" in a.extra["training"]:
+        assert equal(a.extra["training"]["weights"], b.extra["training"]["weights"])
+
+
+def test_an_interrupted_epoch_leaves_nothing_half_and_is_done_again(options, tmp_path):
+    def interrupt(event):
+        if event.stage == "train" and (event.epoch, event.iteration) == (3, 2):
+            raise Stop
+
+    stopped = in_folder(options, tmp_path, "stopped", scheduler="cosine")
+    with pytest.raises(Stop):
+        train(stopped, progress=interrupt)
+    names = sorted(path.name for path in (tmp_path / "stopped").iterdir())
+    assert names == ["logs", "small_1.pth", "small_2.pth"]
+    finished = train(stopped)
+    whole = train(in_folder(options, tmp_path, "whole", scheduler="cosine"))
+    assert equal(weights(finished.latest_checkpoint), weights(whole.latest_checkpoint))
+    again = train(stopped)
+    assert (again.records, again.checkpoints, again.best_epoch) == ((), (), whole.best_epoch)
+
+
+def test_the_seed_decides_the_weights(options, tmp_path):
+    runs = [train(in_folder(options, tmp_path, f"{n}", epochs=1, random_seed=seed)) for n, seed in enumerate([1, 1, 2])]
+    first, second, third = (weights(run.latest_checkpoint) for run in runs)
+    assert equal(first, second)
+    assert not equal(first, third)
+
+
+def test_loss_and_steps_do_not_depend_on_how_batches_are_accumulated(options, tmp_path):
+    """Four batches of one voxel-complete sample each: two by two with accumulation, or two batches of two."""
+    common = {"epochs": 1, "optimizer": "sgd", "learning_rate": 0.1, "weight_loss": False, "architecture": "3d_unet_s"}
+    one = train(
+        in_folder(options, tmp_path, "a", batch_size=1, iterations_per_epoch=4, gradient_accumulation_steps=2, **common)
+    )
+    two = train(in_folder(options, tmp_path, "b", batch_size=2, iterations_per_epoch=2, **common))
+    torch.testing.assert_close(one.records[0].loss, two.records[0].loss, rtol=1e-4, atol=1e-5)
+    for key, value in weights(one.latest_checkpoint).items():
+        torch.testing.assert_close(value, weights(two.latest_checkpoint)[key], rtol=1e-3, atol=1e-5)
+
+
+def test_gradients_are_clipped_once_per_step(options, tmp_path, monkeypatch):
+    from lightning_fabric import Fabric
+
+    norms = []
+    clip = Fabric.clip_gradients
+
+    def recording(self, *args, **kwargs):
+        norms.append(float(clip(self, *args, **kwargs)))
+
+    monkeypatch.setattr(Fabric, "clip_gradients", recording)
+    train(options, epochs=1, iterations_per_epoch=5, gradient_accumulation_steps=2, max_grad_norm=1e-3)
+    assert len(norms) == 3  # 2 + 2 + the one that is left
+
+
+def test_starting_points(options, tmp_path):
+    first = train(options, epochs=1)
+    with pytest.raises(ExistingOutputError, match="small"):
+        train(options, load_model="fresh")
+    other = dataclasses.replace(options, model_name="other", model_to_load="small", learning_rate=1e-12, epochs=1)
+    moved = train(other)
+    assert moved.resumed_from is None
+    for key, value in weights(moved.latest_checkpoint).items():
+        torch.testing.assert_close(value, weights(first.latest_checkpoint)[key], atol=1e-6, rtol=0)
+    with pytest.raises(NoCheckpointError, match="nobody"):
+        train(options, model_name="third", model_to_load="nobody")
+    with pytest.raises(InvalidArgumentError, match="classes was mito, ld, is ld, mito"):
+        train(options, classes=("ld", "mito"))
+    first.latest_checkpoint.write_bytes(first.latest_checkpoint.read_bytes()[:1000])
+    with pytest.raises(CheckpointReadError, match="truncated"):
+        train(options)
+
+
+def test_going_on_from_the_best_leaves_later_epochs_behind(options):
+    result = train(options, epochs=3)
+    state = read_training_state(result.latest_checkpoint)
+    if state["best"]["epoch"] == 3:
+        pytest.skip("the last epoch is the best here")
+    again = train(options, load_model="best", epochs=state["best"]["epoch"])
+    assert again.resumed_from == result.best_checkpoint
+    assert again.latest_checkpoint == result.best_checkpoint
+
+
+def test_a_time_limit_fixes_the_validation(options, tmp_path):
+    limited = dataclasses.replace(options, validation_batch_limit=None, validation_time_limit=1e-6, batch_size=1)
+    events = []
+    first = train(limited, epochs=2, progress=events.append)
+    assert sum(event.stage == "validate" for event in events) == 2  # one batch each epoch
+    assert read_training_state(first.latest_checkpoint)["validation_batches"] == 1
+    train(dataclasses.replace(limited, validation_time_limit=1e6), progress=events.append)
+    assert sum(event.stage == "validate" for event in events) == 4
+
+
+def test_without_validation_crops_the_training_loss_decides(options, data_folder, tmp_path):
+    from csc_data.splits.split_file import read_datasplit, write_datasplit
+
+    rows = read_datasplit(data_folder.config.path("datasplit"))
+    write_datasplit(tmp_path / "split.csv", [row for row in rows if row.usage == "train"])
+    result = train(options, datasplit_path=tmp_path / "split.csv", epochs=2)
+    assert all(record.validation is None for record in result.records)
+    losses = [record.loss for record in result.records]
+    assert result.best_epoch == 1 + losses.index(min(losses))
+    assert result.best_value == min(losses)
+
+
+def test_flat_patches_train_networks_with_two_axes(options):
+    result = train(
+        options,
+        architecture="2d_unet_s",
+        input_array_info={"shape": (1, 32, 32), "scale": (8, 8, 8)},
+        epochs=1,
+    )
+    assert math.isfinite(result.records[0].loss)
+
+
+def test_a_target_smaller_than_the_input_is_the_centre(options):
+    result = train(options, target_array_info={"shape": (8, 8, 8), "scale": (8, 8, 8)}, epochs=1)
+    assert math.isfinite(result.records[0].loss)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(options):
+    with pytest.raises(DivergedError, match="epoch 1, batch 2"):
+        train(options, optimizer="sgd", learning_rate=1e38, weight_loss=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"architecture": "3d_unet_x"}, UnknownModelError, "3d_unet"),
+        ({"device": "tpu7"}, InvalidArgumentError, "device"),
+        ({"optimizer": "adamm"}, ProblemsError, "adamw"),
+        ({"optimizer_kwargs": {"momentum": 2}}, InvalidArgumentError, "momentum"),
+        ({"datasplit_path": "nowhere.csv"}, MissingDataError, "make-datasplit"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_trained(options, changes, error, words):
+    with pytest.raises(error, match=words):
+        train(options, **changes)
+
+
+@pytest.mark.slow
+def test_an_experiment_file_runs_as_a_script(data_folder, tmp_path):
+    file = tmp_path / "train_3D.py"
+    file.write_text(
+        textwrap.dedent(
+            f"""
+            classes = ["mito", "ld"]
+            model_name = "3d_unet_s"
+            model_kwargs = {{"width": 2, "depth": 2}}
+            input_array_info = {{"shape": (16, 16, 16), "scale": (8, 8, 8)}}
+            epochs, iterations_per_epoch, batch_size = 1, 2, 1
+            validation_batch_limit = 1
+            device = "cpu"
+            datasplit_path = {str(data_folder.config.path("datasplit"))!r}
+            if __name__ == "csc_experiment":
+                from csc_train import train
+                assert train(__file__).checkpoints == ()  # asked while it is read: does nothing
+            from csc_train import train
+            print(len(train(__file__).checkpoints), "checkpoints")
+            """
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(file)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 checkpoints" in done.stdout
+    assert (tmp_path / "checkpoints" / "3d_unet_s_1.pth").is_file()
+    assert (tmp_path / "tensorboard" / "3d_unet_s").is_dir()
+
+
+def test_everything_that_may_be_done_to_samples_goes_through_training(options):
+    everything = dataclasses.replace(
+        options,
+        epochs=1,
+        spatial_transforms={
+            "mirror": True,
+            "transpose": True,
+            "rotate": {"axes": {"z": [-180, 180], "y": 30}},
+            "scale": {"axes": {"x": [0.8, 1.25]}},
+            "elastic": {"amplitude_nm": 8, "spacing_nm": 60},
+        },
+        intensity_transforms={"gamma": {"probability": 1.0}, "blur": {}, "missing_sections": {"probability": 1.0}},
+        train_raw_value_transforms=lambda raw: raw + 0.1 * torch.rand(()),
+        target_value_transforms={"mito": lambda target: target},
+        foreground_share=0.5,
+        random_validation=True,
+    )
+    result = train(everything)
+    assert math.isfinite(result.records[0].loss)
+    assert load_checkpoint(result.latest_checkpoint).description.raw_range == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "transform", "remedy"),
+    [
+        ("train_raw_value_transforms", lambda raw: raw * 2 - 1, r"raw_range = \(-1, 1\)"),
+        ("val_raw_value_transforms", lambda raw: raw + torch.rand(()), "at random"),
+    ],
+)
+def test_what_prediction_could_not_repeat_is_refused(options, name, transform, remedy):
+    with pytest.raises(ProblemsError, match=remedy):
+        train(dataclasses.replace(options, **{name: transform}))
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(data_folder, tmp_path):
+    """Started plainly: each gets samples of its own, both end with the same numbers, and one writes."""
+    file = tmp_path / "train_3D.py"
+    file.write_text(
+        textwrap.dedent(
+            f"""
+            classes = ["mito", "ld"]
+            model_name = "3d_unet_s"
+            model_kwargs = {{"width": 2, "depth": 2}}
+            input_array_info = {{"shape": (16, 16, 16), "scale": (8, 8, 8)}}
+            epochs, iterations_per_epoch, batch_size = 2, 2, 1
+            device, devices = "cpu", 2
+            datasplit_path = {str(data_folder.config.path("datasplit"))!r}
+            if __name__ == "__main__":
+                import json, os
+                from pathlib import Path
+                from csc_train import train
+                result = train(__file__)
+                numbers = [(record.loss, record.validation.iou) for record in result.records]
+                # Into a file each: lines of two processes mix in one pipe.
+                rank = os.environ.get("LOCAL_RANK", "0")
+                Path(f"result_{{rank}}.json").write_text(json.dumps([len(result.checkpoints), numbers]))
+            """
+        )
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(file)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    results = [json.loads((tmp_path / f"result_{rank}.json").read_text()) for rank in (0, 1)]
+    assert [checkpoints for checkpoints, _ in results] == [2, 0]
+    assert results[0][1] == results[1][1]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["3d_unet_s_1.pth", "3d_unet_s_2.pth"]
