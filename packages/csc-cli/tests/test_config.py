@@ -5,7 +5,7 @@ from pathlib import Path
 def test_a_stored_data_folder_is_shown_with_where_it_comes_from(run, tmp_path):
     assert run("config", "set", "data", "somewhere").exit_code == 0
     line = next(line for line in run("config", "show").output.splitlines() if line.startswith("data "))
-    assert line.split() == ["data", str(tmp_path / "somewhere"), "settings", "file"]
+    assert line.split() == ["data", str(tmp_path / "somewhere"), "config", "file"]
 
 
 def test_the_environment_wins_over_the_file_and_the_option_over_both(run, monkeypatch):

@@ -19,7 +19,7 @@ TRANSLATION = (104.0, 204.0, 304.0)
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> Config:
+def config(tmp_path: Path) -> Config:
     return Config(data=str(tmp_path / "data"))
 
 

@@ -26,7 +26,7 @@ def test_the_python_of_the_readme_runs(tmp_path, config, write_prediction, write
 
     (tmp_path / "process.py").write_text(experiment, encoding="utf-8")
     code = (
-        "from csc_data.config.user_config import Settings; from csc_submit import process; "
+        "from csc_data.config.user_config import Config; from csc_submit import process; "
         "print(process('process.py', config=Config(data='data'), existing='overwrite').rows[-1].status)"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)

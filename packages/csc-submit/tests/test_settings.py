@@ -93,5 +93,5 @@ def test_all_public_names_are_there():
     import csc_submit
 
     assert all(getattr(csc_submit, name) is not None for name in csc_submit.__all__)
-    with pytest.raises(AttributeError, match="no attribute 'pack'"):
+    with pytest.raises(AttributeError, match="No csc_submit attribute pack"):
         csc_submit.pack  # noqa: B018

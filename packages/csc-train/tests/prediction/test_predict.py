@@ -434,7 +434,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path):
     file = tmp_path / "experiment.py"
     file.write_text(textwrap.dedent(SLOW.format(delay=0.1)))
     code = (
-        "from csc_train import predict; from csc_data.config.user_config import Settings; "
+        "from csc_train import predict; from csc_data.config.user_config import Config; "
         f"predict({str(file)!r}, config=Config(data={str(tmp_path)!r}))"
     )
     process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", code])

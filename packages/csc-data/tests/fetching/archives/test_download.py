@@ -13,16 +13,18 @@ import pytest
 
 from csc_data.config.user_config import Config
 from csc_data.errors import InvalidArgumentError, MissingDataError, UnreadableDataError
-from csc_data.fetching import archives, fetch_archive, plan_archive
+from csc_data.fetching import fetch_archive, plan_archive
+from csc_data.fetching.archives import download
 
 INSIDE = "jrc_x/jrc_x.zarr/recon-1"
 KEY = "csc-zipped-data/matched_res_no_pad.zip"
 PATIENCE = 60
 RUN = """
 import sys
-from csc_data.fetching import FetchOptions, archives, fetch_archive
+from csc_data.fetching import FetchOptions, fetch_archive
+from csc_data.fetching.archives import download
 from csc_data.config.user_config import Config
-archives.PART_BYTES = int(sys.argv[3])
+download.PART_BYTES = int(sys.argv[3])
 fetch_archive(Config(data=sys.argv[1], endpoint=sys.argv[2]), FetchOptions(workers=3))
 """
 
@@ -46,7 +48,7 @@ def zip_root(tmp_path_factory, content):
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    monkeypatch.setattr(archives, "PART_BYTES", 100_000)
+    monkeypatch.setattr(download, "PART_BYTES", 100_000)
 
 
 @pytest.fixture
@@ -126,7 +128,7 @@ def test_two_runs_do_not_write_one_archive(config, options, zip_root, s3_server)
     config.root.mkdir()
     with (config.root / "matched_res_no_pad.zip.part.ledger").open("wb") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        with pytest.raises(archives.BusyArchiveError, match="another run"):
+        with pytest.raises(download.BusyArchiveError, match="another run"):
             fetch_archive(own, options())
 
 

@@ -73,7 +73,7 @@ def test_a_patch_holds_the_values_at_its_positions(make_world, stored, wanted, o
     lie = [None, None, None]
     for axis, along in enumerate(order):
         count, size = patch.target.shape[axis], patch.target.scale[axis]
-        nm = grid.bounds.begin[along] + (begin[along] + 0.5 + np.arange(count)) * size
+        nm = whole.bounds.begin[along] + (begin[along] + 0.5 + np.arange(count)) * size
         lie[axis] = nm[::-1] if mirrored[along] else nm
     value = np.zeros(patch.target.shape)
     within_raw, within_crop, to_border = (np.ones(patch.target.shape, dtype=bool) for _ in range(3))
