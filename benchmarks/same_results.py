@@ -4,9 +4,10 @@ python benchmarks/same_results.py record before.json   in the environment of one
 python benchmarks/same_results.py record after.json    in that of the other
 python benchmarks/same_results.py compare before.json after.json
 
-Recorded are, as numbers or as digests of bytes: the golden cases of csc-eval under both rules, the files of a synthetic
-challenge, what a fetch of it brings, a datasplit, counts of classes, volumes read at other grids, batches by seed, and
-every stage of `csc demo --quick` up to the score. The comparison lists each difference and exits with 1 if there is one.
+Recorded are, as numbers or as digests of bytes: the golden cases of csc-eval under both rules, the files of a
+synthetic challenge, what a fetch of it brings, a datasplit, counts of classes, volumes read at other grids, batches by
+seed, and every stage of `csc demo --quick` up to the score. The comparison lists each difference and exits with 1 if
+there is one.
 """
 
 from __future__ import annotations
