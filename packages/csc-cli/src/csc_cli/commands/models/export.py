@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from csc_cli.console import say
+from csc_data.wording import format_bytes
+
 if TYPE_CHECKING:
     from csc_models.checkpoint import LoadedCheckpoint
     from csc_models.export import ExportedFile, PackageDetails
@@ -58,7 +61,6 @@ def export(
     onnx         for onnxruntime and others; .onnx
     bioimageio   a BioImage.IO model package for ilastik, deepImageJ and others; .zip
     """  # noqa: D301 - \b, the character, keeps click from joining lines
-    from csc_cli.console import say
     from csc_models.checkpoint import load_checkpoint
 
     target = output or Path(checkpoint).with_suffix(SUFFIXES[format_])
@@ -128,8 +130,6 @@ def _option(name: str) -> str:
 
 
 def _report(exported: ExportedFile) -> str:
-    from csc_cli.console import format_bytes
-
     spatial = [axis for axis in exported.dynamic_axes if axis != "batch"]
     if spatial:
         sizes = [str(exported.smallest + count * exported.step) for count in range(3)]

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csc_cli.console import format_bytes, plural, progress_bar, say
-from csc_cli.demo.baseline import score_baseline
-from csc_cli.demo.experiment import CLASSES, write_experiment
-from csc_cli.demo.scores import score_table
+from csc_cli.commands.demo.baseline import score_baseline
+from csc_cli.commands.demo.experiment import CLASSES, write_experiment
+from csc_cli.commands.demo.scores import score_table
+from csc_cli.console import progress_bar, say
 from csc_cli.stages.prediction import block_reporter, describe_prediction
 from csc_cli.stages.training import epoch_reporter
+from csc_data.wording import format_bytes, plural
 
 if TYPE_CHECKING:
     from csc_data.config.user_config import Config
