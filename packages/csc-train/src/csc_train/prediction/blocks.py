@@ -17,15 +17,15 @@ from csc_data.errors import InvalidArgumentError
 from csc_data.loader import VolumeCache
 from csc_data.volumes.stored_values import StoredValues
 from csc_train.network import crop_centre
+from csc_train.prediction.predictor import Predictor
 from csc_train.prediction.reading import BlockReader, PatchBatch, UnreadBlock
-from csc_train.prediction.source import Predictor
 from csc_train.prediction.tiling import Tile, Tiling
 
 
 def stored_values(predictor: Predictor) -> StoredValues:
     """Return the meaning of the numbers that are written."""
-    one = 255.0 if predictor.options.stored_dtype == "uint8" else 1.0
-    return StoredValues(kind=predictor.options.output, one=one)
+    one = 255.0 if predictor.settings.stored_dtype == "uint8" else 1.0
+    return StoredValues(kind=predictor.settings.output, one=one)
 
 
 @dataclass(kw_only=True)
@@ -55,7 +55,7 @@ class BlockPredictor:
     _begun: set[int] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
-        self._dtype = self.predictor.options.stored_dtype
+        self._dtype = self.predictor.settings.stored_dtype
 
     def __call__(self, block: Block) -> None:
         """Predict a block and write it, all classes."""
@@ -121,7 +121,7 @@ class BlockPredictor:
         if self.tiling.patch.target.flat:
             logits = logits.unsqueeze(2)
         values = crop_centre(logits, target).float()
-        if self.predictor.options.output == "probability":
+        if self.predictor.settings.output == "probability":
             # Distances from -1 to 1 are read as `csc_data.volumes.stored_values` does: 0, the surface, is a half.
             distances = self.predictor.values == "distance"
             values = ((values + 1) / 2).clamp_(0, 1) if distances else torch.sigmoid(values)
