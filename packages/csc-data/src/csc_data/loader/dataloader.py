@@ -157,10 +157,10 @@ def get_dataloader(
         if not crops:
             names = ", ".join(classes)
             raise MissingDataError(f"no crop of usage {usage} in the datasplit has any of the classes {names}")
-        return PatchReader.create(
-            crops,
-            classes,
-            patch,
+        return PatchReader(
+            crops=tuple(crops),
+            classes=tuple(classes),
+            patch=patch,
             raw_range=raw_range,
             use_mutual_exclusion=use_mutual_exclusion,
             cache=cache,

@@ -33,7 +33,7 @@ def patch_of(shape, scale, target=None):
 
 def reader_of(world, patch, classes=("mito",), rows=None, **options):
     crops = [open_crop(row, classes) for row in (rows or [world.row(classes)])]
-    return PatchReader.create([crop for crop in crops if crop], classes, patch, **options)
+    return PatchReader(crops=tuple(crop for crop in crops if crop), classes=tuple(classes), patch=patch, **options)
 
 
 @given(

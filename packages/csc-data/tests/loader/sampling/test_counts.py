@@ -26,7 +26,7 @@ def patches(world):
     def make():
         array = ArrayInfo(shape=(4, 4, 4), scale=(8, 8, 8))
         crops = [open_crop(world.row(CLASSES, crop=crop), CLASSES) for crop in ("crop1", "crop2", "crop3")]
-        reader = PatchReader.create(crops, CLASSES, PatchShape(input=array, target=array))
+        reader = PatchReader(crops=tuple(crops), classes=CLASSES, patch=PatchShape(input=array, target=array))
         return TrainingPatches(reader, SpatialTransforms(), foreground_share=1.0)
 
     return make, stored

@@ -16,7 +16,7 @@ from csc_data.loader.poses.patch_map import PatchMap, voxel_range
 from csc_data.loader.sources.annotations import AnnotatedCrop, EncodedArray
 from csc_data.loader.sources.codes import combine_codes
 from csc_data.loader.sources.packing import VALUES, PackedLabels, pack_labels
-from csc_data.loader.sources.regions import Index, Region, RegionCache
+from csc_data.loader.sources.regions import HeldRegion, Index, RegionCache
 from csc_data.volumes import Level, Volume
 from csc_data.volumes.encoding import UNKNOWN, Codes
 
@@ -79,7 +79,7 @@ class RawSource:
 
     def __init__(self, volume: Volume, reach: Roi, cache: RegionCache) -> None:
         self.volume, self.reach, self.cache = volume, reach, cache
-        self._regions: dict[str, Region] = {}
+        self._regions: dict[str, HeldRegion] = {}
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -120,13 +120,13 @@ class RawSource:
             return
         gather_linear(data, start, size, on.m, on.t, on.displacement, on.place, lookup, out)
 
-    def _region(self, level: Level, size: Index) -> Region:
+    def _region(self, level: Level, size: Index) -> HeldRegion:
         found = self._regions.get(level.name)
         if found is None:
             begin, window = level.grid.window_covering(self.reach)
             low = np.asarray(begin, dtype=np.int64)
             low, high = _reflected(low, low + np.asarray(window.shape, dtype=np.int64), size)
-            found = Region(self.cache, low, high, level.dtype.itemsize, lambda b, e: _read_box(level, b, e))
+            found = HeldRegion(self.cache, low, high, level.dtype.itemsize, lambda b, e: _read_box(level, b, e))
             self._regions[level.name] = found
         return found
 
@@ -149,7 +149,7 @@ class _LabelLevels:
 
     levels: Mapping[str, Level]
     grid: Grid
-    region: Region | None
+    region: HeldRegion | None
 
 
 class LabelSource:
@@ -267,7 +267,7 @@ class LabelSource:
             region = None
             if all(level.grid == grid for level in levels.values()):
                 end = np.array(grid.shape, dtype=np.int64)
-                region = Region(
+                region = HeldRegion(
                     self.cache, np.zeros(3, dtype=np.int64), end, 2, lambda b, e: self._pack(levels, grid, b, e)
                 )
             found = self._found[key] = _LabelLevels(levels, grid, region)
