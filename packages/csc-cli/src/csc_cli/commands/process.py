@@ -13,7 +13,7 @@ from csc_data.wording import plural, table
 
 if TYPE_CHECKING:
     from csc_data.config.user_config import Config
-    from csc_submit.processing.run import ProcessedArray
+    from csc_submit.processing.process import ProcessedArray
 
 
 @click.command()

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.blocks import Block, BlockGrid, Ledger, Progress, run_blocks
+from csc_data.blocks import Block, BlockGrid, Execution, Ledger, Progress, run_blocks
 from csc_data.formats.writing import create_array, ensure_groups, open_array, read_attributes, write_json
 from csc_data.volumes import create_multiscale
 from csc_data.volumes.stored_values import StoredValues
@@ -166,7 +166,7 @@ class Pipeline:
             if self._progress:
                 self._progress(base + done, self.plan.steps)
 
-        run_blocks(work, grid, ledger=ledger, executor=self._executor, progress=report)
+        run_blocks(work, grid, ledger=ledger, execution=Execution(executor=self._executor), progress=report)
         self._done += len(grid)
 
     def _create(self, folder: Path, dtype: np.dtype[Any]) -> None:

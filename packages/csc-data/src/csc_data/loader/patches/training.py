@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,45 +43,61 @@ class Placed:
     class_name: str | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Augmentation:
+    """What is done to the samples of training.
+
+    Attributes
+    ----------
+    spatial : SpatialTransforms
+        How patches are turned, scaled and bent.
+    intensity : IntensityTransforms
+        What happens to raw.
+    values : ValueTransforms
+        What is done to each sample, last of all.
+    """
+
+    spatial: SpatialTransforms = field(default_factory=SpatialTransforms)
+    intensity: IntensityTransforms = field(default_factory=IntensityTransforms)
+    values: ValueTransforms = field(default_factory=ValueTransforms)
+
+
 class TrainingPatches:
     """Samples drawn from crops; the sample of an index depends on the seed and the index alone.
 
     Parameters
     ----------
     reader : PatchReader
-    transforms : SpatialTransforms
+    augmentation : Augmentation, optional
+        None by default: patches lie along the axes, as they are.
     seed : int
     foreground_share : float, optional
         Share of the samples that are to hold a voxel of a class, each class as often as the others and crops of a
         class alike; the others lie anywhere, all positions equally likely. By default that many as there are classes,
         and one for anywhere.
-    intensity : IntensityTransforms, optional
-        What happens to raw.
-    values : ValueTransforms, optional
-        What is done to each sample, last of all.
 
     Attributes
     ----------
-    transforms, values
-        May be set anew; they are read at each sample.
+    transforms : SpatialTransforms
+    values : ValueTransforms
+        Both may be set anew; they are read at each sample.
     """
 
     def __init__(
         self,
         reader: PatchReader,
-        transforms: SpatialTransforms,
+        augmentation: Augmentation | None = None,
         *,
         seed: int = 0,
         foreground_share: float | None = None,
-        intensity: IntensityTransforms | None = None,
-        values: ValueTransforms | None = None,
     ) -> None:
         if foreground_share is not None and not 0 <= foreground_share <= 1:
             raise InvalidArgumentError(f"foreground_share must be from 0 to 1, got {foreground_share}")
+        augmentation = augmentation or Augmentation()
         self.reader = reader
-        self.transforms = transforms.for_shape(reader.patch.input.shape)
-        self.intensity = intensity or IntensityTransforms()
-        self.values = values or ValueTransforms()
+        self.transforms = augmentation.spatial.for_shape(reader.patch.input.shape)
+        self.intensity = augmentation.intensity
+        self.values = augmentation.values
         self.seed = seed
         channels = len(reader.classes)
         self.foreground_share = channels / (channels + 1) if foreground_share is None else foreground_share

@@ -177,12 +177,10 @@ def paint_panel(panel: Panel, classes: Sequence[str], styles: dict[str, Style], 
     picture = np.repeat(np.rint(grey).astype(np.uint8)[..., np.newaxis], 3, axis=2)
     found = [_voxels(o, v, n) for o, v, n in zip(offsets, panel.target_scale, panel.targets.shape[1:], strict=True)]
     within = found[0][1][:, np.newaxis] & found[1][1]
-    targets = panel.targets[:, found[0][0]][:, :, found[1][0]]
-    known = ~np.isnan(targets) & within
-    _paint_unknown(picture, known, within, classes, styles)
+    targets = np.where(within, panel.targets[:, found[0][0]][:, :, found[1][0]], np.float32(np.nan))
+    _paint_unknown(picture, ~np.isnan(targets), within, classes, styles)
     thickness = min(3, max(1, factor // 3))
-    present = (targets > 0) & within
-    _paint_outlines(picture, present, known, classes, styles, thickness)
+    _paint_outlines(picture, targets, classes, styles, thickness)
     _frame(picture, within)
     return picture
 
@@ -225,20 +223,18 @@ def _dashed(shape: tuple[int, ...], style: Style) -> Mask:
 
 
 def _paint_outlines(
-    picture: Pixels, present: Mask, known: Mask, classes: Sequence[str], styles: dict[str, Style], thickness: int
+    picture: Pixels, targets: Plane, classes: Sequence[str], styles: dict[str, Style], thickness: int
 ) -> None:
     """Outline each class on its own side of the border; beside a line that is there already, further in."""
     from scipy import ndimage
 
     taken = np.zeros(picture.shape[:2], dtype=bool)
     for channel, name in enumerate(classes):
-        absent = known[channel] & ~present[channel]
-        if name not in styles or not present[channel].any() or not absent.any():
+        present, absent = targets[channel] > 0, targets[channel] <= 0  # neither where it is unknown
+        if name not in styles or not present.any() or not absent.any():
             continue
         depth = ndimage.distance_transform_cdt(~absent, metric="chessboard")
-        rings = [
-            present[channel] & (depth > ring * thickness) & (depth <= (ring + 1) * thickness) for ring in range(_RINGS)
-        ]
+        rings = [present & (depth > ring * thickness) & (depth <= (ring + 1) * thickness) for ring in range(_RINGS)]
         outline = rings[0] & ~taken
         blocked = rings[0] & taken
         for ring in rings[1:]:
