@@ -71,6 +71,7 @@ classes_option: Decorator = click.option(
 def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--data``, and pass the user's configuration, with that data folder, as ``config``."""
 
+    # functools.wraps also hands on the list to which click's decorators add their options.
     @data_option
     @functools.wraps(command)
     def call(*, data: str | None, **values: Any) -> Any:

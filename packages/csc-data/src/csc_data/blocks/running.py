@@ -1,4 +1,4 @@
-"""Running the work of blocks: here, in threads or processes, or on a cluster; again where it failed."""
+"""Running the work of blocks: here, in threads or processes, or on a cluster; with retries."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ def run_blocks(
     Raises
     ------
     MissingBlocksError
-        If the work of a block raised a `CscError` or an `OSError`, each time, or if the executor broke; the blocks that
-        were under way are finished first, where they can be.
+        If a block raised a `CscError` or an `OSError` at each attempt, or if the executor broke. Blocks that were
+        already running are finished first, if possible.
     """
     execution = execution or Execution()
     finished = ledger.finished if ledger else set()
@@ -137,7 +137,7 @@ class _Run:
         self.failures: dict[int, int] = {}
 
     def completed(self, todo: Sequence[int]) -> Iterator[int]:
-        """Give the blocks as they are finished; after a failure only those that were under way."""
+        """Yield blocks as they finish; after a failure only those that were already running."""
         waiting = iter(todo)
         failure: Exception | None = None
         left = len(todo)
@@ -160,7 +160,7 @@ class _Run:
                     else:
                         failure = failure or error
         finally:
-            for future in self.pending:  # after an error that is not ours, or when nobody asks on
+            for future in self.pending:  # after an error that is not ours, or when the caller stops iterating
                 future.cancel()
         if failure:
             raise MissingBlocksError(left, len(self.grid), _reason(failure)) from failure

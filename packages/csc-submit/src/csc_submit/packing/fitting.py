@@ -63,7 +63,7 @@ class Sources:
             raise MissingDataError(f"there is no folder {self.source} to pack from")
 
     def find(self, dataset: str, crop: str, class_name: str) -> Path | None:
-        """Return the folder of an array or group, or None where there is none.
+        """Return the folder of an array or group, or None if it does not exist.
 
         Raises
         ------
@@ -127,7 +127,7 @@ class FitPlan:
     made_with: dict[str, Any]
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return all that the result depends on. This reads the whole source, so ask once, and only where needed."""
+        """Return all that the result depends on. This reads the whole source: call it once, and only where needed."""
         return {"source": digest_of_files(self.source / self.level), **self.made_with}
 
     @property
@@ -175,7 +175,7 @@ def plan_fit(crop: TestCrop, class_name: str, source: Path, folder: Path, option
     Raises
     ------
     CscError
-        If it cannot be read, does not meet the crop, or holds probabilities and these are refused.
+        If it cannot be read, does not overlap the crop, or holds probabilities and these are refused.
     """
     check_finished(source, class_name)
     volume = open_volume(source)
@@ -185,7 +185,7 @@ def plan_fit(crop: TestCrop, class_name: str, source: Path, folder: Path, option
     instances = class_name in get_instance_classes()
     if not meaning.is_label and options.as_probabilities == "refuse":
         raise InvalidArgumentError(
-            f"{source} holds {level.dtype} that stand for a {meaning.values.kind}, no labels; "
+            f"{source} holds {level.dtype} that stand for a {meaning.values.kind}, not labels; "
             "`csc process` makes labels of them, or ask for a threshold"
         )
     if meaning.is_label and level.dtype.kind not in "biu":
@@ -193,9 +193,10 @@ def plan_fit(crop: TestCrop, class_name: str, source: Path, folder: Path, option
     overlap = level.grid.bounds.intersect(grid.bounds)
     if overlap.empty:
         raise InvalidArgumentError(
-            f"{source} fills {level.grid.bounds} nm and does not meet the test crop, {grid.bounds} nm"
+            f"{source} fills {level.grid.bounds} nm and does not overlap the test crop, {grid.bounds} nm"
         )
     covered = float(np.prod(overlap.extent) / np.prod(grid.bounds.extent))
+    # Ids keep the width of their type, so that none is cut off; everything else becomes a mask.
     ids = instances and meaning.is_label and level.dtype.kind in "iu"
     dtype = np.dtype(f"u{level.dtype.itemsize}") if ids else np.dtype("u1")
     threshold = None if meaning.is_label else options.threshold

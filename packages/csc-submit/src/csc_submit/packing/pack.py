@@ -44,7 +44,7 @@ class PackedArray:
     crop : str
         For example ``crop557``.
     status : {"packed", "there", "missing", "failed"}
-        ``there``: an earlier run had packed it. ``missing``: the test crop wants it, and there is none.
+        ``there``: an earlier run had packed it. ``missing``: the test crop wants it, and it does not exist.
     source : str
         Where it came from.
     voxels : int
@@ -136,7 +136,7 @@ def pack_results(
     existing : {"resume", "refuse", "overwrite"}
         What to do with a submission that is there.
     as_probabilities : {"refuse", "threshold"}
-        What to do with probabilities, logits and distances: they are no labels. A threshold is applied after linear
+        What to do with probabilities, logits and distances, which are not labels. A threshold is applied after linear
         interpolation to the grid of the test crop.
     threshold : float
         The probability above which a voxel belongs to the class.
@@ -156,7 +156,7 @@ def pack_results(
     MissingDataError
         If there is nothing to pack at all.
     ExistingOutputError
-        If a submission is there that must not be touched, or that was packed from or with something else.
+        If there is a submission that must not be changed, or that was packed from other data or with other settings.
     """
     options = PackOptions(as_probabilities=as_probabilities, threshold=threshold, stored_as=stored_as)
     chosen = select_crops(load_test_crops(config), crops)
@@ -175,7 +175,7 @@ def pack_results(
         _check_existing(plans)
     archive_path = folder.with_suffix(".zip")
     if zip and plans:
-        # From here on the folder changes; a run that ends early must not leave a zip that looks like its result.
+        # The folder changes from here on: a run that ends early must not leave the old zip beside it.
         archive_path.unlink(missing_ok=True)
     rows += _pack_all(plans, existing, progress)
     if plans:  # where nothing at all can be packed, an earlier submission may be all that somebody has
@@ -207,7 +207,7 @@ def _plan(
 
 
 def _remove_stale(rows: Sequence[PackedArray], folder: Path) -> None:
-    """Remove what an earlier run packed for a class that is now missing or failed: it would be handed in unseen."""
+    """Remove what an earlier run packed for a class that is now missing or failed: it would be submitted unnoticed."""
     for row in rows:
         target = folder / row.crop / row.class_name
         if row.status in ("missing", "failed") and ATTRIBUTE in read_attributes(target):

@@ -66,7 +66,7 @@ class ArrayPlan:
     made_with: dict[str, Any]
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return all that the result depends on. This reads the whole source, so ask once, and only where needed."""
+        """Return all that the result depends on. This reads the whole source: call it once, and only where needed."""
         return {"prediction": digest_of_files(self.source), **self.made_with}
 
     @property
@@ -104,7 +104,7 @@ def plan_array(prediction: Prediction, settings: ProcessSettings, config: Config
         raise InvalidArgumentError(
             "fill_holes is for masks and probabilities, and this prediction holds ids; leave it out for this class"
         )
-    # Smaller blocks than usual chunks make smaller chunks, for blocks never share one.
+    # Blocks never share a chunk, so chunks are not larger than blocks.
     limits = zip(_CHUNKS, settings.block_shape, level.grid.shape, strict=True)
     chunks = as_shape([max(1, min(limit)) for limit in limits])
     halo = needed_halo(mine, level.grid.voxel_size)
@@ -134,7 +134,7 @@ def plan_array(prediction: Prediction, settings: ProcessSettings, config: Config
             "translation": list(level.grid.translation),
             "options": dataclasses.asdict(mine),
             "process_func": digest_of_function(settings.process_func),
-            # The user's own step may see block borders; everything of ours does not.
+            # Block borders may change what the user's own step does, but no step of ours.
             "blocks": [list(blocks.block_shape), list(blocks.halo)],
         },
     )

@@ -1,7 +1,7 @@
 """Post-processing: from predictions to masks and objects, block by block.
 
-All work on one array goes on in a hidden folder beside its place, ``.{class}.part``, and takes its place when it is
-whole; a run that was killed goes on there. Memory is that of the blocks under way, about 60 bytes per voxel of a block
+An array is made in a hidden folder beside its place, ``.{class}.part``, which is renamed when the array is complete; a
+run that was killed continues there. Memory is that of the blocks under way, about 60 bytes per voxel of a block
 with its halo, and about 60 bytes per object of each block; the volume itself is never loaded whole.
 """
 
@@ -109,7 +109,7 @@ def process(
     Raises
     ------
     MissingDataError
-        If there are no predictions, or none of a crop or of any class that was asked for.
+        If there are no predictions, or a crop or all classes that were asked for were not predicted.
     ProblemsError
         If settings are wrong.
     ExistingOutputError

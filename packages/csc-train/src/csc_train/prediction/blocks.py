@@ -38,9 +38,9 @@ class BlockPredictor:
     tiling : Tiling
     fabric : Fabric
     ahead : iterator of PatchBatch or UnreadBlock
-        What is read ahead: the patches of all blocks that will be asked for, in that order.
+        What is read ahead: the patches of all blocks to predict, in their order.
     reader : BlockReader
-        Reads the patches of a block that is done again, because something failed before.
+        Reads the patches of a block that failed before and is repeated.
     arrays : list
         A zarr array for each class.
     """
@@ -75,7 +75,7 @@ class BlockPredictor:
         """
         several = len(self.tiling.orientations)
         shape = (len(self.predictor.classes), *block.shape)
-        # One orientation: each voxel comes once and can be stored at once; otherwise the mean needs floats.
+        # With one orientation each voxel is predicted once and stored as it is; a mean of several needs floats.
         out = np.zeros(shape, dtype=np.float32 if several > 1 else self._dtype)
         for batch in self._batches(block):
             for tile, part in zip(batch.tiles, self._predict(batch, finish=several == 1), strict=True):
@@ -89,16 +89,16 @@ class BlockPredictor:
         return self._as_stored(torch.from_numpy(out) / several).numpy()
 
     def _batches(self, block: Block) -> Iterator[PatchBatch]:
-        """Yield all batches of a block: read ahead, or here if it is done again."""
+        """Yield all batches of a block: those read ahead, or read here if the block is repeated."""
         if block.index in self._begun:
-            # The thread that reads ahead goes on with its cache meanwhile.
+            # With a cache of its own: the thread that reads ahead uses the reader's meanwhile.
             yield from replace(self.reader, cache=VolumeCache()).batches([block])
             return
         self._begun.add(block.index)
         for batch in self.ahead:
             if batch.block != block.index:
                 if batch.block in self._begun:
-                    continue  # left of a block in which something failed
+                    continue  # left over from a block that failed
                 raise RuntimeError(f"patches of block {batch.block} came where those of {block.index} were expected")
             if isinstance(batch, UnreadBlock):
                 raise batch.error

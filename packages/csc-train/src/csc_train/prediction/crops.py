@@ -58,7 +58,7 @@ class CropPredictor:
         MissingDataError
             If there is no raw data for the crop.
         ExistingOutputError
-            If output is there, and it is not to be resumed or overwritten, or is of another prediction.
+            If there is output, and it must not be changed, or is that of another prediction.
         MissingBlocksError
             If a block could not be done.
         """
@@ -104,16 +104,16 @@ class CropPredictor:
         )
 
     def _prepare(self, folders: list[Path], ledger: Ledger, grid: Grid) -> list[Any]:
-        """Create the output arrays, or open those of a run that is gone on with."""
+        """Create the output arrays, or open those of the run that is continued."""
         anew = prepare_output(ledger, self.existing)
         there = [folder for folder in folders if (folder / "s0" / ".zarray").exists()]
         if anew and there and self.existing != "overwrite":
             raise ExistingOutputError(
-                f"{there[0]} holds an array that this did not write; overwrite it, or choose another place"
+                f"{there[0]} holds an array of another program; overwrite it, or choose another place"
             )
         if not anew and ledger.finished:
             return [open_array_for_writing(folder / "s0") for folder in folders]
-        # The record comes first: arrays without one would look like somebody else's after a kill.
+        # The record comes first: after a kill, arrays without a record would look like those of another program.
         ledger.start()
         return [
             create_multiscale(

@@ -91,6 +91,7 @@ def predict(
     chosen = _choose_crops(crops if crops is not None else settings.crops, predictor, config)
     fabric = make_fabric(settings.device, settings.precision)
     predictor.network.to(fabric.device)
+    # A crop that fails must not cost the others: its error is reported with those of all, at the end.
     done: list[CropPrediction] = []
     problems: list[Problem] = []
     crop_predictor = CropPredictor(predictor=predictor, tiling=tiling, fabric=fabric, config=config, existing=existing)

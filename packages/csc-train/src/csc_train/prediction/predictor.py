@@ -113,7 +113,7 @@ def load_predictor(source: str | PathLike[str] | TrainSettings, **overrides: Any
 
 
 def check_output(settings: PredictSettings, values: Values) -> None:
-    """Check that what is to be stored can be had from what a network gives.
+    """Check that the output to store can be computed from what the network gives.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def _published(name: str, settings: PredictSettings) -> Predictor:
 
 def _predict_settings(experiment: Experiment | None, overrides: Mapping[str, Any]) -> PredictSettings:
     given = {name: value for name, value in overrides.items() if value is not None}
-    # Config without a file are read as if they stood in one, so that they are checked and converted alike.
+    # Settings without a file are read as if they stood in one, so that they are checked and converted alike.
     base = experiment or Experiment(path=Path("settings"), names={}, exact=True)
     known = {field.name for field in dataclasses.fields(PredictSettings)}
     unknown = {name: value for name, value in given.items() if name not in known}
@@ -178,7 +178,7 @@ def _checkpoint_path(training: TrainSettings | None, settings: PredictSettings) 
 
 
 def _completed(stored: CheckpointDescription, training: TrainSettings | None, path: Path) -> CheckpointDescription:
-    """Add from the experiment what a checkpoint of other tools does not say; what it says must agree."""
+    """Complete what a checkpoint says by what the experiment says; where both say something, they must agree."""
     if training is None:
         return stored
     own = describe_network(training)

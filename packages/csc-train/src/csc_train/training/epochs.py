@@ -25,7 +25,7 @@ from csc_train.training.run_state import RunState
 
 
 class DivergedError(CscError, ArithmeticError):
-    """The loss is no number any more."""
+    """The loss became infinite or NaN."""
 
 
 @dataclass(kw_only=True)

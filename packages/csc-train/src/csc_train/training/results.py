@@ -16,7 +16,7 @@ class ValidationScores:
     ----------
     loss : float
     iou, dice : float
-        Means over the classes that are known and either there or predicted; NaN if there is none.
+        Means over the classes that are known and either present or predicted; NaN without such classes.
     class_iou : mapping
         Class name to IoU; NaN where it is not defined.
     """

@@ -44,7 +44,7 @@ def data_preview(experiment: str, output: str, count: int, validation: bool, con
     from csc_train.settings import read_train_settings
     from csc_train.training.loaders import make_loaders
 
-    # In a random order, fixed by the seed, a few tiles are of all crops.
+    # Tiles in a random order, which the seed fixes: the first few then come from all crops.
     settings = read_train_settings(experiment, random_validation=validation or None, num_workers=0, **overrides)
     loaders = make_loaders(settings, config)
     loader = loaders.validation if validation else loaders.train
@@ -75,7 +75,7 @@ def _present(sample: PreviewSample) -> str:
 
 
 def _unknown(sample: PreviewSample) -> str:
-    """Say how much nobody knows; classes of which it is as much together."""
+    """Say how much of each class is unknown; the most common share once, as "others"."""
     shares = {name: f"{1 - share:.1%}" for name, share in sample.known.items()}
     (common, _), *others = Counter(shares.values()).most_common()
     words = [f"{', '.join(n for n, s in shares.items() if s == share)} {share}" for share, _ in others]

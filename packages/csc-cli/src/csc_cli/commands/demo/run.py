@@ -65,7 +65,7 @@ def stage(number: int, name: str) -> Iterator[StageReport]:
 def run_demo(options: DemoOptions) -> SubmissionScore:
     """Write a challenge, split, train, predict, process, pack and evaluate; print a line a stage and the scores.
 
-    A folder that holds a demo of the same options is gone on with.
+    A folder that holds a demo of the same options is continued.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def _prepare(options: DemoOptions, config: Config) -> Path:
         else:
             if options.out.exists() and any(options.out.iterdir()):
                 raise ExistingOutputError(
-                    f"{options.out} is not empty and holds no demo; choose another folder with --out, or remove it"
+                    f"{options.out} is not empty and not a demo; choose another folder with --out, or remove it"
                 )
             made = write_challenge(options.out, seed=options.seed, quick=options.quick)
             write_json(marker, wanted)

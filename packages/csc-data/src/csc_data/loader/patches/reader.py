@@ -109,7 +109,7 @@ class PatchReader:
         source = self.crops[crop]
         given = self.patch.input_grid(target, UPRIGHT)
         raw = source.raw
-        # Drawn patches stay in the first box, tiles of validation in the second; anything else is read as it is.
+        # Drawn patches lie within the first box, validation tiles within the second; others are read without the cache.
         for overhang in (False, True):
             reach = self.patch.reach(source.bounds, overhang=overhang)
             if reach.contains(given.bounds):

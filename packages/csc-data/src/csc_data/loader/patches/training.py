@@ -35,7 +35,7 @@ class Placed:
         Its number in the reader.
     where : PatchMap
     class_name : str or None
-        The class of which the sample was to hold a voxel; None for any place.
+        The class of which the sample must hold a voxel; None for any place.
     """
 
     crop: int
@@ -192,7 +192,7 @@ class TrainingPatches:
             where = PatchMap(centre=centre, linear=pose.matrix, displacement=pose.displacement)
             if where.holds(anchor, target):
                 return where
-        # In a corner of the crop, where only a patch that hangs over it holds the voxel.
+        # The voxel is in a corner of the crop: only a patch that reaches beyond the crop can hold it.
         offset = rng.uniform(-0.5, 0.5, 3) * target.extent
         return PatchMap(centre=anchor - pose.matrix @ offset, linear=pose.matrix, displacement=pose.displacement)
 
@@ -201,7 +201,7 @@ class TrainingPatches:
     ) -> tuple[int | None, int, npt.NDArray[np.float64] | None]:
         """Draw a class, a crop, and the nm position of a voxel that the patch must hold; None for any."""
         if rng.random() < self.foreground_share:
-            # In random order, until one is there: a class that no crop has must not take from the share.
+            # Classes in a random order until a crop has one: absent classes must not lower the foreground share.
             for channel in rng.permutation(len(self._annotating)).tolist():
                 annotating = self._annotating[channel]
                 candidates = annotating if only is None else [only] * (only in annotating)

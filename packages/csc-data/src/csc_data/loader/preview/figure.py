@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Colour = tuple[int, int, int]
 
-# Okabe and Ito's palette less black, https://jfly.uni-koeln.de/color: told apart by the colour-blind, too.
+# Okabe and Ito's palette less black, https://jfly.uni-koeln.de/color: colour-blind people can tell them apart, too.
 COLOURS: tuple[Colour, ...] = (
     (230, 159, 0),
     (86, 180, 233),
@@ -32,7 +32,7 @@ _PANEL = 384  # pixels that a panel is about wide
 _GAP = 12
 _LINE = 18
 _FONT = 14
-_RINGS = 3  # outlines that meet are drawn side by side, up to so many
+_RINGS = 3  # at most so many outlines that meet are drawn side by side
 _HATCH = 12
 _BACKGROUND = (255, 255, 255)
 _INK = (20, 20, 20)
@@ -74,7 +74,7 @@ class Style:
 
 
 def choose_styles(classes: Sequence[str], shown: Sequence[str]) -> dict[str, Style]:
-    """Return the style of each class; of more classes than there are styles only those shown have one of their own."""
+    """Return the style of each class; with more classes than styles, only those shown get one."""
     styles = [Style(colour, dash) for dash in _DASHES for colour in COLOURS]
     named = list(classes) if len(classes) <= len(styles) else list(shown)
     return {name: styles[number % len(styles)] for number, name in enumerate(named)}
@@ -194,7 +194,7 @@ def _voxels(offsets: npt.NDArray[np.float64], scale: float, count: int) -> tuple
 def _paint_unknown(
     picture: Pixels, known: Mask, within: Mask, classes: Sequence[str], styles: dict[str, Style]
 ) -> None:
-    """Darken and hatch what no class knows; hatch in its colour what a class knows in other places only."""
+    """Darken and hatch what is unknown in all classes; hatch what is unknown in one class in its colour."""
     nobody = ~known.any(axis=0) & within
     picture[nobody] //= 2
     _hatch(picture, nobody)
@@ -225,7 +225,7 @@ def _dashed(shape: tuple[int, ...], style: Style) -> Mask:
 def _paint_outlines(
     picture: Pixels, targets: Plane, classes: Sequence[str], styles: dict[str, Style], thickness: int
 ) -> None:
-    """Outline each class on its own side of the border; beside a line that is there already, further in."""
+    """Outline each class on its own side of the border; further in where there is an outline already."""
     from scipy import ndimage
 
     taken = np.zeros(picture.shape[:2], dtype=bool)

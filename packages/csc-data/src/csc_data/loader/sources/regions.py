@@ -42,7 +42,7 @@ class RegionCache(ByteCache[Any]):
         self._partly.clear()
 
     def can_hold(self, size: int) -> bool:
-        """Tell whether a region of so many bytes may be held."""
+        """Tell whether a region of this many bytes may be cached."""
         return size <= self.max_bytes // _LARGEST_SHARE
 
     def is_due(self, key: Hashable, part: int, whole: int) -> bool:

@@ -64,7 +64,7 @@ def _window(source: Grid, roi: Roi, voxel_size: Sequence[float]) -> tuple[tuple[
     for axis in range(3):
         low, high = source.bounds.begin[axis], source.bounds.end[axis]
         first, last = roi.begin[axis], roi.end[axis]
-        # Beyond the volume raw is mirrored, at a face of the grid: as much of the inside is needed, and a voxel.
+        # Raw is mirrored beyond the faces of the volume: the same length of the inside is needed, and one voxel more.
         mirrored_begin = 2 * high - last - 2 * voxel_size[axis] if last > high else first
         mirrored_end = 2 * low - first + 2 * voxel_size[axis] if first < low else last
         # A centre half a voxel inside the box is interpolated from centres up to one stored voxel away.
