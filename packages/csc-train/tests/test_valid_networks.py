@@ -32,7 +32,7 @@ def info(edge, scale=8.0):
 
 
 @pytest.fixture
-def options(data_folder, tmp_path):
+def settings(data_folder, tmp_path):
     return TrainSettings(
         classes=("mito", "ld"),
         datasplit_path=data_folder.config.path("datasplit"),
@@ -72,37 +72,37 @@ def published(tmp_path, monkeypatch):
 
 
 class TestShapes:
-    def test_target_follows_from_the_network(self, options):
-        target = target_array_info(options)
+    def test_target_follows_from_the_network(self, settings):
+        target = target_array_info(settings)
         assert target.scale == (4.0, 4.0, 4.0)
         assert target.shape == CARD.output_shape((EDGE,) * 3)
-        assert target.extent[0] < options.input_array_info.extent[0]
+        assert target.extent[0] < settings.input_array_info.extent[0]
 
-    def test_a_module_of_the_catalogue_is_asked_as_well(self, options):
-        named = target_array_info(options)
-        given = dataclasses.replace(options, model=create_model("cosem_setup04", n_classes=2, **SMALL))
+    def test_a_module_of_the_catalogue_is_asked_as_well(self, settings):
+        named = target_array_info(settings)
+        given = dataclasses.replace(settings, model=create_model("cosem_setup04", n_classes=2, **SMALL))
         assert target_array_info(given) == named
-        own = dataclasses.replace(options, model=nn.Conv3d(1, 2, 1))
-        assert target_array_info(own) == options.input_array_info
+        own = dataclasses.replace(settings, model=nn.Conv3d(1, 2, 1))
+        assert target_array_info(own) == settings.input_array_info
 
-    def test_settings_go_before_it(self, options):
-        smaller = dataclasses.replace(options, target_array_info=info(4, 4.0))
+    def test_settings_go_before_it(self, settings):
+        smaller = dataclasses.replace(settings, target_array_info=info(4, 4.0))
         assert target_array_info(smaller) == info(4, 4.0)
 
-    def test_patches_that_the_network_does_not_take_are_named(self, options):
+    def test_patches_that_the_network_does_not_take_are_named(self, settings):
         with pytest.raises(InputShapeError, match="next larger is"):
-            train(dataclasses.replace(options, input_array_info=info(EDGE + 1)))
+            train(dataclasses.replace(settings, input_array_info=info(EDGE + 1)))
 
 
 class TestPrediction:
-    def test_tiles_give_what_the_whole_gives(self, options, data_folder):
+    def test_tiles_give_what_the_whole_gives(self, settings, data_folder):
         """The network sees each voxel alike, wherever the patch begins, so that tiles leave no seams."""
         torch.manual_seed(3)
         network = create_model("cosem_setup04", n_classes=2, **SMALL).eval()
         for weights in network.parameters():
             if weights.ndim > 1:
                 nn.init.kaiming_normal_(weights)
-        experiment = dataclasses.replace(options, model=network, architecture=None, model_kwargs={})
+        experiment = dataclasses.replace(settings, model=network, architecture=None, model_kwargs={})
         place = data_folder.config
         predict(
             experiment, config=place, crops=["901"], checkpoint="untrained", output="logit", output_dtype="float32",
@@ -123,31 +123,31 @@ class TestPrediction:
         assert whole.std() > 0.01
         np.testing.assert_allclose(volume.levels[0].array[...], whole[:z, :y, :x], atol=1e-4)
 
-    def test_larger_patches_give_the_same(self, options, data_folder):
-        train(options)
+    def test_larger_patches_give_the_same(self, settings, data_folder):
+        train(settings)
         place = data_folder.config
         stored = {}
         for patch in (None, (EDGE + 2, EDGE + 4, EDGE)):
             predict(
-                options, config=place, crops=["902"], patch_shape=patch, output="logit", output_dtype="float32",
+                settings, config=place, crops=["902"], patch_shape=patch, output="logit", output_dtype="float32",
                 existing="overwrite", device="cpu",
             )  # fmt: skip
             folder = place.path("predictions", dataset="jrc_test-1", crop="crop902", class_name="mito")
             stored[patch] = open_volume(folder).levels[0].array[...]
         np.testing.assert_allclose(*stored.values(), atol=1e-5)
 
-    def test_patches_that_the_network_does_not_take(self, options, data_folder):
-        train(options)
+    def test_patches_that_the_network_does_not_take(self, settings, data_folder):
+        train(settings)
         with pytest.raises((InputShapeError, InvalidArgumentError), match=r"pad to|too small"):
             predict(
-                options, config=data_folder.config, crops=["902"], patch_shape=(EDGE + 1,) * 3,
+                settings, config=data_folder.config, crops=["902"], patch_shape=(EDGE + 1,) * 3,
                 existing="overwrite", device="cpu",
             )  # fmt: skip
 
 
 class TestTraining:
-    def test_checkpoint_knows_the_arrays(self, options, data_folder):
-        result = train(options)
+    def test_checkpoint_knows_the_arrays(self, settings, data_folder):
+        result = train(settings)
         description = load_checkpoint(result.latest_checkpoint).description
         assert description.target_arrays["labels"]["scale"] == [4.0, 4.0, 4.0]
         predicted = predict(
@@ -155,8 +155,8 @@ class TestTraining:
         )
         assert predicted.crops[0].shape == (42, 48, 56)
 
-    def test_begins_with_published_weights_and_a_new_head(self, options, published, caplog):
-        experiment = dataclasses.replace(options, architecture=None, pretrained=NAME, learning_rate=1e-12)
+    def test_begins_with_published_weights_and_a_new_head(self, settings, published, caplog):
+        experiment = dataclasses.replace(settings, architecture=None, pretrained=NAME, learning_rate=1e-12)
         with caplog.at_level(logging.INFO):
             result = train(experiment)
         assert "with a new head" in caplog.text
@@ -167,10 +167,10 @@ class TestTraining:
             changed = not torch.allclose(loaded.model.state_dict()[key], weights, atol=1e-6)
             assert changed == key.startswith("prediction_head."), key
 
-    def test_same_classes_keep_the_head(self, options, published, caplog, monkeypatch):
-        card = dataclasses.replace(pretrained_card(NAME), classes=options.classes)
+    def test_same_classes_keep_the_head(self, settings, published, caplog, monkeypatch):
+        card = dataclasses.replace(pretrained_card(NAME), classes=settings.classes)
         monkeypatch.setattr("csc_train.training.run_state.pretrained_card", lambda name: card)
-        experiment = dataclasses.replace(options, architecture=None, pretrained=NAME, learning_rate=1e-12)
+        experiment = dataclasses.replace(settings, architecture=None, pretrained=NAME, learning_rate=1e-12)
         with caplog.at_level(logging.INFO):
             result = train(experiment)
         assert "with a new head" not in caplog.text
@@ -178,33 +178,33 @@ class TestTraining:
         for key, weights in published.state_dict().items():
             torch.testing.assert_close(loaded.model.state_dict()[key], weights, atol=1e-6, rtol=0)
 
-    def test_own_checkpoints_go_before_published_weights(self, options, published):
-        experiment = dataclasses.replace(options, architecture=None, pretrained=NAME)
+    def test_own_checkpoints_go_before_published_weights(self, settings, published):
+        experiment = dataclasses.replace(settings, architecture=None, pretrained=NAME)
         first = train(experiment)
         again = train(dataclasses.replace(experiment, epochs=2))
         assert again.resumed_from == first.latest_checkpoint
 
-    def test_what_does_not_go_together_is_reported_at_once(self, options):
+    def test_what_does_not_go_together_is_reported_at_once(self, settings):
         with pytest.raises(ProblemsError) as caught:
-            train(dataclasses.replace(options, pretrained=NAME, raw_range=(0.0, 1.0)))
+            train(dataclasses.replace(settings, pretrained=NAME, raw_range=(0.0, 1.0)))
         assert "cosem_setup28/775000 is for cosem_setup28" in str(caught.value)
         assert "raw_range = [-1.0, 1.0]" in str(caught.value)
         with pytest.raises(ProblemsError, match="did you mean 'cosem_setup28/775000'"):
-            train(dataclasses.replace(options, pretrained="cosem_setup28/77500"))
+            train(dataclasses.replace(settings, pretrained="cosem_setup28/77500"))
         with pytest.raises(ProblemsError, match="model of your own"):
-            train(dataclasses.replace(options, pretrained=NAME, architecture=None, model=nn.Conv3d(1, 2, 1)))
+            train(dataclasses.replace(settings, pretrained=NAME, architecture=None, model=nn.Conv3d(1, 2, 1)))
 
 
 class TestDistances:
     """Published networks give signed distances from -1 to 1."""
 
     @pytest.fixture
-    def distances(self, published, tmp_path, options):
+    def distances(self, published, tmp_path, settings):
         """A checkpoint of a network that gives distances."""
         description = dataclasses.replace(
             pretrained_description(NAME),
-            input_arrays={"raw": options.input_array_info.to_plain()},
-            target_arrays={"labels": target_array_info(options).to_plain()},
+            input_arrays={"raw": settings.input_array_info.to_plain()},
+            target_arrays={"labels": target_array_info(settings).to_plain()},
         )
         save_checkpoint(tmp_path / "distances.pth", published, description=description)
         return tmp_path / "distances.pth"
@@ -227,16 +227,16 @@ class TestDistances:
         clear = np.abs(values) > 0.01
         np.testing.assert_array_equal((probabilities > meaning.stored_threshold(0.5))[clear], (values > 0)[clear])
 
-    def test_are_no_logits(self, data_folder, distances, options):
+    def test_are_no_logits(self, data_folder, distances, settings):
         with pytest.raises(InvalidArgumentError, match="gives distances"):
             self.stored(data_folder, distances, output="logit")
         with pytest.raises(InvalidArgumentError, match="gives logits"):
-            self.stored(data_folder, options, output="distance", checkpoint="untrained")
+            self.stored(data_folder, settings, output="distance", checkpoint="untrained")
 
     def test_published_weights_predict_by_name(self, data_folder, published, distances, monkeypatch):
         """With the sizes of the small network in place of the published ones."""
         small = load_checkpoint(distances).description
-        monkeypatch.setattr("csc_train.prediction.source.pretrained_description", lambda name: small)
+        monkeypatch.setattr("csc_train.prediction.predictor.pretrained_description", lambda name: small)
         by_name = self.stored(data_folder, NAME, output="distance").levels[0].array[...]
         by_file = self.stored(data_folder, distances, output="distance").levels[0].array[...]
         np.testing.assert_array_equal(by_name, by_file)
@@ -245,7 +245,7 @@ class TestDistances:
         monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: tmp_path)
         real = fetch_pretrained
         monkeypatch.setattr(
-            "csc_train.prediction.source.fetch_pretrained",
+            "csc_train.prediction.predictor.fetch_pretrained",
             lambda name: real(name, mirror="https://no-such-host.invalid"),
         )
         with pytest.raises(DownloadError, match=r"no-such-host.*put it at .*1440000\.pth"):

@@ -1,9 +1,9 @@
-"""Words to the user: tables, progress bars, sizes and times."""
+"""What is shown on the terminal: lines and progress bars. The words themselves come from `csc_data.wording`."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
@@ -45,51 +45,3 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 def say(text: str) -> None:
     """Print a line, above a progress bar if one is shown."""
     click.echo(text)
-
-
-def table(headers: Sequence[str], rows: Sequence[Sequence[object]], indent: str = "  ") -> str:
-    """Lay out a plain table: text to the left, numbers to the right.
-
-    >>> print(table(["class", "voxels"], [["er", 10], ["mito", 7]], indent=""))
-    class  voxels
-    er         10
-    mito        7
-    """
-    cells = [[str(value) for value in row] for row in rows]
-    widths = [max(len(line[i]) for line in [list(headers), *cells]) for i in range(len(headers))]
-    right = [all(_is_number(row[i]) for row in cells) for i in range(len(headers))] if cells else [False] * len(headers)
-
-    def lay_out(line: Sequence[str]) -> str:
-        parts = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)]
-        return (indent + "  ".join(parts)).rstrip()
-
-    return "\n".join([lay_out(list(headers)), *(lay_out(row) for row in cells)])
-
-
-def _is_number(text: str) -> bool:
-    return text.replace(",", "").replace(".", "", 1).replace("-", "", 1).strip().isdigit() or text in {"", "-", "nan"}
-
-
-def format_bytes(count: int) -> str:
-    """Write a number of bytes for people.
-
-    >>> format_bytes(2_500_000)
-    '2.5 MB'
-    """
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
-
-
-def plural(count: int, noun: str) -> str:
-    """Write a count with its noun.
-
-    >>> plural(1, "crop"), plural(3, "crop"), plural(2, "class")
-    ('1 crop', '3 crops', '2 classes')
-    """
-    if count == 1:
-        return f"1 {noun}"
-    return f"{count:,} {noun}{'es' if noun.endswith(('s', 'x')) else 's'}"

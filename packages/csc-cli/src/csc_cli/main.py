@@ -14,11 +14,11 @@ import click
 from csc_data.errors import CscError
 
 COMMANDS: Mapping[str, str] = {
-    "demo": "csc_cli.commands.demo:demo",
+    "demo": "csc_cli.commands.demo.command:demo",
     "fetch-data": "csc_cli.commands.fetch_data:fetch_data",
     "make-datasplit": "csc_cli.commands.make_datasplit:make_datasplit",
     "get-counts": "csc_cli.commands.get_counts:get_counts",
-    "data-preview": "csc_cli.commands.data_preview:data_preview",
+    "data-preview": "csc_cli.commands.data_preview.command:data_preview",
     "train": "csc_cli.commands.train:train",
     "predict": "csc_cli.commands.predict:predict",
     "process": "csc_cli.commands.process:process",
@@ -27,7 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "batch-eval": "csc_eval.command.options:batch_eval",
     "settings": "csc_cli.commands.settings:settings",
     "classes": "csc_cli.commands.classes:classes",
-    "models": "csc_cli.commands.models:models",
+    "models": "csc_cli.commands.models.command:models",
     "config": "csc_cli.commands.config:config",
 }
 """Commands in the order in which people need them, and where each is defined."""

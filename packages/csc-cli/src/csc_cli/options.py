@@ -1,31 +1,19 @@
-"""Options that several commands share."""
+"""Options that several commands share, and what becomes of them before a command is called."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from csc_data.config.user_config import Config
+    from csc_data.splits.search import CropTemplates
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
-
-data_option: Decorator = click.option(
-    "--data", metavar="DIR", help="Data folder [default: CSC_DATA, else the setting `data`, else ./data]."
-)
-
-crops_option: Decorator = click.option(
-    "-c", "--crops", metavar="IDS", help="Test crops, separated by commas (557 or crop557) [default: all]."
-)
-
-existing_option: Decorator = click.option(
-    "--existing",
-    type=click.Choice(["resume", "refuse", "overwrite"]),
-    default="resume",
-    show_default=True,
-    help="What to do with output that is there: go on with it, stop, or start anew.",
-)
-
-overwrite_option: Decorator = click.option("-O", "--overwrite", is_flag=True, help="The same as --existing overwrite.")
 
 
 def split_names(text: str | None) -> list[str] | None:
@@ -39,6 +27,11 @@ def split_names(text: str | None) -> list[str] | None:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def parse_names(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
+    """Split the value of an option at commas."""
+    return split_names(value)
+
+
 def parse_scale(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, float, float] | None:
     """Read a voxel size in nm: one number for all axes, or three separated by commas."""
     if value is None:
@@ -50,36 +43,153 @@ def parse_scale(ctx: click.Context, param: click.Parameter, value: str | None) -
     if len(numbers) == 1:
         numbers *= 3
     if len(numbers) != 3 or not all(0 < number < float("inf") for number in numbers):
-        raise click.BadParameter(f"{value!r} is no voxel size in nm; give 8, or 4,8,8 for z,y,x", ctx, param)
+        raise click.BadParameter(f"{value!r} is not a voxel size in nm; give 8, or 4,8,8 for z,y,x", ctx, param)
     return numbers[0], numbers[1], numbers[2]
 
 
-def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say where annotated crops are looked for."""
-    options = (
-        click.option(
-            "-sp",
-            "--search-path",
-            metavar="PATH",
-            help="Where data sets lie, with {dataset} and {name} [default: the path templates of `csc config`].",
-        ),
-        click.option("-rn", "--raw-name", metavar="NAME", help="What {name} is for raw [default: em/fibsem-uint8]."),
-        click.option(
-            "-cn",
-            "--crop-name",
-            metavar="NAME",
-            help="What {name} is for annotations [default: labels/groundtruth/{crop}/{label}].",
-        ),
-        click.option(
-            "-s3", "--use-s3", is_flag=True, help="Use the bucket of the challenge instead of the data folder."
-        ),
-        click.option(
-            "-ds", "--datasets", metavar="NAMES", default="*", help="Data sets: names or patterns [default: all]."
-        ),
-        click.option(
-            "-cr", "--crops", metavar="IDS", default="*", help="Crops: ids or patterns like 23* [default: all]."
-        ),
+data_option: Decorator = click.option(
+    "--data", metavar="DIR", help="Data folder [default: CSC_DATA, else the setting `data`, else ./data]."
+)
+
+crops_option: Decorator = click.option(
+    "-c",
+    "--crops",
+    metavar="IDS",
+    callback=parse_names,
+    help="Test crops, separated by commas (557 or crop557) [default: all].",
+)
+
+classes_option: Decorator = click.option(
+    "-c",
+    "--classes",
+    metavar="NAMES",
+    callback=parse_names,
+    help="Classes, separated by commas [default: all that are annotated].",
+)
+
+
+def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--data``, and pass the user's configuration, with that data folder, as ``config``."""
+
+    # functools.wraps also hands on the list to which click's decorators add their options.
+    @data_option
+    @functools.wraps(command)
+    def call(*, data: str | None, **values: Any) -> Any:
+        from csc_data.config.user_config import load_config
+
+        return command(config=load_config(data=data), **values)
+
+    return call
+
+
+def existing_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--existing`` and its short form ``--overwrite``, and pass what they say as ``existing``."""
+
+    @click.option(
+        "--existing",
+        type=click.Choice(["resume", "refuse", "overwrite"]),
+        default="resume",
+        show_default=True,
+        help="What to do with output that is there: go on with it, stop, or start anew.",
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    @click.option("-O", "--overwrite", is_flag=True, help="The same as --existing overwrite.")
+    @functools.wraps(command)
+    def call(*, existing: str, overwrite: bool, **values: Any) -> Any:
+        return command(existing="overwrite" if overwrite else existing, **values)
+
+    return call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CropSearch:
+    """Where annotated crops are looked for, and which of them are wanted.
+
+    Attributes
+    ----------
+    search_path, raw_name, crop_name : str or None
+        As in the official tools; None stands for the path templates of the configuration.
+    use_s3 : bool
+        Whether in the bucket of the challenge.
+    datasets, crops : sequence of str
+        Names or patterns.
+    """
+
+    search_path: str | None
+    raw_name: str | None
+    crop_name: str | None
+    use_s3: bool
+    datasets: Sequence[str]
+    crops: Sequence[str]
+
+    def templates(self, config: Config) -> CropTemplates:
+        """Return the places of raw and labels.
+
+        Raises
+        ------
+        click.UsageError
+            If both a bucket and a path were given.
+        MissingDataError
+            If the crops would be in the data folder and there is none.
+        """
+        from csc_data.errors import MissingDataError
+        from csc_data.splits.official_names import CROP_NAME, RAW_NAME, SEARCH_PATH
+        from csc_data.splits.search import CropTemplates
+
+        if self.use_s3 and self.search_path:
+            raise click.UsageError("give --use-s3 or --search-path, not both")
+        if not self.use_s3 and not self.search_path and not config.root.is_dir():
+            raise MissingDataError(
+                f"there is no data folder {config.root}; `csc fetch-data` makes one, --data names another"
+            )
+        if not self.search_path and self.raw_name is None and self.crop_name is None:
+            return CropTemplates.in_bucket(config) if self.use_s3 else CropTemplates.below(config)
+        root = f"s3://{config.bucket}" if self.use_s3 else config.root.absolute().as_posix()
+        return CropTemplates.from_names(
+            self.search_path or f"{root}/{SEARCH_PATH}",
+            self.raw_name or RAW_NAME,
+            self.crop_name or CROP_NAME,
+            config.endpoint,
+        )
+
+
+def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say where annotated crops are looked for, and pass them as one `CropSearch`, ``search``."""
+
+    @click.option(
+        "-sp",
+        "--search-path",
+        metavar="PATH",
+        help="Where data sets lie, with {dataset} and {name} [default: the path templates of `csc config`].",
+    )
+    @click.option("-rn", "--raw-name", metavar="NAME", help="What {name} is for raw [default: em/fibsem-uint8].")
+    @click.option(
+        "-cn",
+        "--crop-name",
+        metavar="NAME",
+        help="What {name} is for annotations [default: labels/groundtruth/{crop}/{label}].",
+    )
+    @click.option("-s3", "--use-s3", is_flag=True, help="Use the bucket of the challenge instead of the data folder.")
+    @click.option(
+        "-ds",
+        "--datasets",
+        metavar="NAMES",
+        callback=_parse_patterns,
+        help="Data sets: names or patterns [default: all].",
+    )
+    @click.option(
+        "-cr",
+        "--crops",
+        metavar="IDS",
+        callback=_parse_patterns,
+        help="Crops: ids or patterns like 23* [default: all].",
+    )
+    @functools.wraps(command)
+    def call(**values: Any) -> Any:
+        search = CropSearch(**{field.name: values.pop(field.name) for field in fields(CropSearch)})
+        return command(search=search, **values)
+
+    return call
+
+
+def _parse_patterns(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
+    return split_names(value) or ["*"]

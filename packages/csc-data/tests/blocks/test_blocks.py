@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from csc_data.blocks import (
     BlockGrid,
+    Execution,
     Ledger,
     MissingBlocksError,
     align_block_shape,
@@ -232,7 +233,7 @@ def test_all_executors_write_the_same(square, kind):
     grid = BlockGrid(shape=data.shape, block_shape=(4, 4, 4))
     executor = {None: lambda: None, "threads": lambda: ThreadPoolExecutor(2), "processes": process_pool}[kind]()
     try:
-        run_blocks(work, grid, executor=executor, max_pending=3)
+        run_blocks(work, grid, execution=Execution(executor=executor, max_pending=3))
     finally:
         if executor:
             executor.shutdown()
@@ -250,13 +251,13 @@ def test_a_bad_block_ends_the_run_with_its_reason_and_the_others_under_way_are_k
     ledger.start()
     bad = dataclasses.replace(work, bad=4)
     with ThreadPoolExecutor(2) as executor, pytest.raises(MissingBlocksError, match="block 4 is bad") as caught:
-        run_blocks(bad, grid, ledger=ledger, executor=executor, max_pending=4)
+        run_blocks(bad, grid, ledger=ledger, execution=Execution(executor=executor, max_pending=4))
     assert caught.value.missing == len(grid) - len(ledger.finished)
     assert 4 not in ledger.finished
     assert {0, 1, 2, 3} <= ledger.finished
     assert len(ledger.finished) < 12  # it did not go on with all the rest
     with ThreadPoolExecutor(2) as executor:
-        run_blocks(work, grid, ledger=ledger, executor=executor)
+        run_blocks(work, grid, ledger=ledger, execution=Execution(executor=executor))
     np.testing.assert_array_equal(open_array(work.target)[...], data**2)
 
 
@@ -275,7 +276,7 @@ def test_no_more_than_max_pending_blocks_are_under_way():
             running -= 1
 
     with ThreadPoolExecutor(8) as executor:
-        run_blocks(work, GRID, executor=executor, max_pending=3)
+        run_blocks(work, GRID, execution=Execution(executor=executor, max_pending=3))
     assert most == 3
 
 
@@ -289,7 +290,7 @@ def test_a_block_that_cannot_be_read_is_tried_again(workers):
             raise OSError("no space left") if block.index % 2 else UnreadableDataError("no connection")
 
     with ThreadPoolExecutor(2) as executor:
-        run_blocks(work, GRID, executor=executor if workers else None)
+        run_blocks(work, GRID, execution=Execution(executor=executor if workers else None))
     assert set(attempts) == set(range(len(GRID)))
     assert {count for index, count in attempts.items() if index % 3 == 0} == {3}
     assert {count for index, count in attempts.items() if index % 3} == {1}
@@ -308,14 +309,14 @@ def test_attempts_end_and_what_is_wrong_in_itself_gets_one(workers, error, expec
             raise error
 
     with ThreadPoolExecutor(2) as executor, pytest.raises(MissingBlocksError, match=str(error)):
-        run_blocks(work, GRID, executor=executor if workers else None, retries=2)
+        run_blocks(work, GRID, execution=Execution(executor=executor if workers else None, retries=2))
     assert attempts[1] == expected
 
 
 @pytest.mark.parametrize("options", [{"max_pending": 0}, {"retries": -1}])
 def test_numbers_out_of_range_are_refused(options):
-    with ThreadPoolExecutor(1) as executor, pytest.raises(InvalidArgumentError, match="max_pending must be 1"):
-        run_blocks(lambda block: None, GRID, executor=executor, **options)
+    with pytest.raises(InvalidArgumentError, match="max_pending must be 1"):
+        Execution(**options)
 
 
 @pytest.mark.slow
@@ -327,10 +328,10 @@ def test_a_worker_that_dies_ends_a_pool_and_the_next_run_does_the_rest(square, t
     ledger.start()
     deadly = dataclasses.replace(work, deadly=7)
     with process_pool() as executor, pytest.raises(MissingBlocksError, match="workers were lost") as caught:
-        run_blocks(deadly, grid, ledger=ledger, executor=executor, max_pending=2)
+        run_blocks(deadly, grid, ledger=ledger, execution=Execution(executor=executor, max_pending=2))
     assert caught.value.missing == len(grid) - len(ledger.finished) > 0
     with process_pool() as executor:
-        run_blocks(deadly, grid, ledger=ledger, executor=executor)
+        run_blocks(deadly, grid, ledger=ledger, execution=Execution(executor=executor))
     np.testing.assert_array_equal(open_array(work.target)[...], data**2)
 
 
@@ -348,7 +349,7 @@ def test_a_dask_cluster_goes_on_when_a_worker_is_killed(square, tmp_path, monkey
         distributed.Client(cluster) as client,
     ):
         killed = dataclasses.replace(work, deadly=7)
-        run_blocks(killed, grid, ledger=ledger, executor=client.get_executor(), max_pending=4)
+        run_blocks(killed, grid, ledger=ledger, execution=Execution(executor=client.get_executor(), max_pending=4))
     assert Path(work.target, "died").exists()
     assert ledger.finished == set(range(len(grid)))
     np.testing.assert_array_equal(open_array(work.target)[...], data**2)
@@ -361,7 +362,7 @@ def test_an_error_that_is_not_of_the_toolbox_is_not_hidden():
     with pytest.raises(ZeroDivisionError):
         run_blocks(work, GRID)
     with ThreadPoolExecutor(2) as executor, pytest.raises(ZeroDivisionError):
-        run_blocks(work, GRID, executor=executor)
+        run_blocks(work, GRID, execution=Execution(executor=executor))
 
 
 def test_the_error_crosses_processes():

@@ -9,23 +9,23 @@ from csc_data.config.user_config import Config
 from csc_data.fetching import FetchOptions
 from csc_data.geometry import Grid
 from csc_data.storage.remote import Retries
-from csc_data.synthetic import CropPlan, DatasetPlan, write_challenge
+from csc_data.synthetic import ChallengePlan, SyntheticCrop, SyntheticDataset, write_challenge
 
 BUCKET = "janelia-cosem-datasets"
 PLANS = (
-    DatasetPlan(
+    SyntheticDataset(
         name="jrc_tiny-1",
         grid=Grid(voxel_size=(8, 8, 8), translation=(404, 1204, 804), shape=(40, 64, 72)),
         crops=(
-            CropPlan(id=1, begin=(4, 4, 4), shape=(32, 32, 32), omitted=("ecs", "pm")),
-            CropPlan(id=2, begin=(5, 30, 3), shape=(21, 33, 30)),
-            CropPlan(id=501, begin=(4, 8, 38), shape=(32, 40, 32), tested=True),
+            SyntheticCrop(id=1, begin=(4, 4, 4), shape=(32, 32, 32), omitted=("ecs", "pm")),
+            SyntheticCrop(id=2, begin=(5, 30, 3), shape=(21, 33, 30)),
+            SyntheticCrop(id=501, begin=(4, 8, 38), shape=(32, 40, 32), tested=True),
         ),
     ),
-    DatasetPlan(
+    SyntheticDataset(
         name="jrc_tiny-2",
         grid=Grid(voxel_size=(5.24, 4, 4), translation=(1572, 640, 320), shape=(48, 64, 96)),
-        crops=(CropPlan(id=11, begin=(2, 2, 26), shape=(40, 48, 48)),),
+        crops=(SyntheticCrop(id=11, begin=(2, 2, 26), shape=(40, 48, 48)),),
     ),
 )
 QUICK = Retries(attempts=8, first_wait=0.002)
@@ -35,7 +35,7 @@ QUICK = Retries(attempts=8, first_wait=0.002)
 def bucket_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for the server, whose one bucket holds a synthetic challenge."""
     root = tmp_path_factory.mktemp("s3")
-    write_challenge(root / BUCKET, seed=1, plans=PLANS)
+    write_challenge(root / BUCKET, seed=1, plan=ChallengePlan(datasets=PLANS))
     return root
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csc_data.errors import InvalidArgumentError, UnreadableDataError
-from csc_data.formats.cache import ENTRY_BYTES, ChunkCache, set_cache_bytes, shared_cache
+from csc_data.formats.cache import ENTRY_BYTES, ByteCache, ChunkCache, set_cache_bytes, shared_cache
 
 
 def chunk_of(number, size=1000):
@@ -224,3 +224,52 @@ def test_the_environment_sets_the_bytes(run_python):
     code = "from csc_data.formats.cache import shared_cache; print(shared_cache().max_bytes)"
     assert run_python(code, CSC_CACHE_BYTES="1000000").stdout.strip() == "1000000"
     assert "CSC_CACHE_BYTES must be a number of bytes, got 'much'" in run_python(code, CSC_CACHE_BYTES="much").stderr
+
+
+KEYS = st.integers(0, 5)
+STEPS = st.one_of(
+    st.tuples(st.just("keep"), KEYS, st.integers(0, 12)),
+    st.tuples(st.sampled_from(["find", "drop"]), KEYS, st.just(0)),
+    st.tuples(st.just("resize"), st.integers(0, 20), st.just(0)),
+)
+
+
+@given(st.lists(STEPS, max_size=60))
+def test_it_holds_what_a_list_in_order_of_use_would_hold(steps):
+    cache = ByteCache(10)
+    used: list[tuple[int, int]] = []  # key and size, the last used one last
+    limit = 10
+    for step, key, size in steps:
+        former = next((entry for entry in used if entry[0] == key), None) if step != "resize" else None
+        if step == "find":
+            assert cache.find(key) == (former and f"{former}")
+            used = [entry for entry in used if entry != former] + ([former] if former else [])
+        elif step == "drop":
+            cache.drop(key)
+            used = [entry for entry in used if entry != former]
+        elif step == "keep":
+            cache.keep(key, f"{(key, size)}", size)
+            used = [entry for entry in used if entry != former] + ([(key, size)] if size <= limit else [])
+        else:
+            limit = key
+            cache.resize(limit)
+        while sum(size for _, size in used) > limit:
+            used.pop(0)
+        assert cache.held_bytes == sum(size for _, size in used) <= cache.max_bytes == limit
+    assert [key for key in range(6) if cache.find(key)] == sorted(key for key, _ in used)
+
+
+def test_a_copy_for_another_process_is_empty_and_as_large():
+    cache = ByteCache(10)
+    cache.keep("a", "value", 4)
+    copy = pickle.loads(pickle.dumps(cache))
+    assert (copy.max_bytes, copy.held_bytes, copy.find("a")) == (10, 0, None)
+    cache.clear()
+    assert (cache.held_bytes, cache.find("a")) == (0, None)
+
+
+def test_a_negative_number_of_bytes_is_refused():
+    with pytest.raises(InvalidArgumentError, match="at least 0"):
+        ByteCache(-1)
+    with pytest.raises(InvalidArgumentError, match="at least 0"):
+        ByteCache(1).resize(-1)

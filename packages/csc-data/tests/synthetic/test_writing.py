@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import json
 from pathlib import Path
@@ -11,9 +12,10 @@ from csc_data.errors import ExistingOutputError, InvalidArgumentError, ProblemsE
 from csc_data.formats.writing import child_names, open_array, read_attributes
 from csc_data.geometry import Grid
 from csc_data.synthetic import (
-    CropPlan,
-    DatasetPlan,
-    default_plans,
+    ChallengePlan,
+    SyntheticCrop,
+    SyntheticDataset,
+    default_plan,
     generate_tissue,
     number_objects,
     write_challenge,
@@ -57,52 +59,52 @@ def test_metadata_is_ome_ngff_0_4_in_zarr_v2(written):
             assert json.loads((group / dataset["path"] / ".zarray").read_text())["zarr_format"] == 2
 
 
-def test_raw_lies_where_the_plan_says_and_has_three_levels(written, plans):
-    for plan in plans:
-        volume = open_volume(raw_path(written.root, plan.name))
+def test_raw_lies_where_the_plan_says_and_has_three_levels(written, datasets):
+    for dataset in datasets:
+        volume = open_volume(raw_path(written.root, dataset.name))
         assert len(volume.levels) >= 3
-        assert volume.levels[0].grid == plan.grid
+        assert volume.levels[0].grid == dataset.grid
         assert all(level.dtype == np.uint8 for level in volume.levels)
-        assert min(plan.grid.translation) > 0
+        assert min(dataset.grid.translation) > 0
         fine, coarse = (np.asarray(level.array[...], float) for level in volume.levels[:2])
         z, y, x = (n // 2 for n in fine.shape)
         means = fine[: 2 * z, : 2 * y, : 2 * x].reshape(z, 2, y, 2, x, 2).mean(axis=(1, 3, 5))
         assert np.abs(coarse - means).max() <= 0.5
 
 
-def test_crops_lie_inside_raw_on_its_grid(written, plans):
-    for plan in plans:
-        raw = open_volume(raw_path(written.root, plan.name)).levels[0].grid
-        for crop in plan.crops:
+def test_crops_lie_inside_raw_on_its_grid(written, datasets):
+    for dataset in datasets:
+        raw = open_volume(raw_path(written.root, dataset.name)).levels[0].grid
+        for crop in dataset.crops:
             if not crop.tested:
-                grid = open_volume(crop_path(written.root, plan.name, crop.id) / "all").levels[0].grid
+                grid = open_volume(crop_path(written.root, dataset.name, crop.id) / "all").levels[0].grid
                 assert raw.bounds.contains(grid.bounds)
                 assert grid.is_aligned_with(raw)
                 assert grid.shape == crop.shape
                 assert grid.size < raw.size
 
 
-def test_omitted_classes_are_not_there_and_all_others_are(written, plans):
-    for plan in plans:
-        for crop in plan.crops:
+def test_omitted_classes_are_not_there_and_all_others_are(written, datasets):
+    for dataset in datasets:
+        for crop in dataset.crops:
             if crop.tested:
-                assert not crop_path(written.root, plan.name, crop.id).exists()
+                assert not crop_path(written.root, dataset.name, crop.id).exists()
                 continue
-            names = set(child_names(crop_path(written.root, plan.name, crop.id))) - {"all"}
+            names = set(child_names(crop_path(written.root, dataset.name, crop.id))) - {"all"}
             assert names == set(written.annotated[crop.name])
             assert not names & set(crop.omitted)
             assert {"cell", "cyto", "ves", "pm"} - set(crop.omitted) <= names
-            annotation = read_attributes(crop_path(written.root, plan.name, crop.id))["cellmap"]["annotation"]
+            annotation = read_attributes(crop_path(written.root, dataset.name, crop.id))["cellmap"]["annotation"]
             assert set(annotation["class_names"]) == names
 
 
 @pytest.mark.parametrize("level", ["s0", "s1"])
-def test_all_array_agrees_with_the_classes(written, plans, level):
-    for plan in plans:
-        for crop in plan.crops:
+def test_all_array_agrees_with_the_classes(written, datasets, level):
+    for dataset in datasets:
+        for crop in dataset.crops:
             if crop.tested:
                 continue
-            folder = crop_path(written.root, plan.name, crop.id)
+            folder = crop_path(written.root, dataset.name, crop.id)
             atoms = open_array(folder / "all" / level)[...]
             for name in written.annotated[crop.name]:
                 entry = label_classes()[name]
@@ -115,8 +117,8 @@ def test_all_array_agrees_with_the_classes(written, plans, level):
             assert omitted or atoms.all()
 
 
-def test_annotations_say_how_they_are_encoded(written, plans):
-    folder = crop_path(written.root, plans[0].name, plans[0].crops[0].id)
+def test_annotations_say_how_they_are_encoded(written, datasets):
+    folder = crop_path(written.root, datasets[0].name, datasets[0].crops[0].id)
     for name in written.annotated["crop1"]:
         labels = open_array(folder / name / "s0")[...]
         annotation = read_attributes(folder / name / "s0")["cellmap"]["annotation"]
@@ -128,20 +130,20 @@ def test_annotations_say_how_they_are_encoded(written, plans):
             assert set(np.unique(labels)) <= {0, 1}
 
 
-def test_an_object_has_one_id_in_all_crops(written, plans):
-    plan = plans[0]
+def test_an_object_has_one_id_in_all_crops(written, datasets):
+    dataset = datasets[0]
     seed = int(np.random.SeedSequence((1, 0)).generate_state(1)[0])
-    tissue = generate_tissue(plan.grid.shape, plan.grid.voxel_size, seed=seed)
-    for crop in plan.crops[:2]:
+    tissue = generate_tissue(dataset.grid.shape, dataset.grid.voxel_size, seed=seed)
+    for crop in dataset.crops[:2]:
         for name in ("mito", "ves", "cell"):
-            labels = open_array(crop_path(written.root, plan.name, crop.id) / name / "s0")[...]
+            labels = open_array(crop_path(written.root, dataset.name, crop.id) / name / "s0")[...]
             np.testing.assert_array_equal(labels, tissue.instances(name)[crop.slices])
 
 
-def test_truth_and_manifest_agree(written, plans):
+def test_truth_and_manifest_agree(written, datasets):
     crops = read_manifest(written.root / "test_crop_manifest.csv")
     assert tuple(crops.values()) == written.test_crops
-    assert set(crops) == {crop.id for plan in plans for crop in plan.crops if crop.tested}
+    assert set(crops) == {crop.id for dataset in datasets for crop in dataset.crops if crop.tested}
     for crop in crops.values():
         folder = written.truth / f"crop{crop.id}"
         assert set(child_names(folder)) == {f"{name}{end}" for name in crop.classes for end in ("", "_mask")}
@@ -163,10 +165,10 @@ def test_truth_and_manifest_agree(written, plans):
             assert (open_array(folder / f"{name}_mask")[...] == 1).all()
 
 
-def test_same_seed_same_files(tmp_path, plans):
+def test_same_seed_same_files(tmp_path, datasets):
     digests = []
     for folder in ("a", "b"):
-        write_challenge(tmp_path / folder, seed=5, plans=plans[:1])
+        write_challenge(tmp_path / folder, seed=5, plan=ChallengePlan(datasets=datasets[:1]))
         files = sorted(path for path in (tmp_path / folder).rglob("*") if path.is_file())
         digests.append({path.relative_to(tmp_path / folder): path.read_bytes() for path in files})
     assert digests[0] == digests[1]
@@ -178,32 +180,39 @@ def test_what_is_reported_is_what_is_there(written):
     assert written.truth == written.root / "ground_truth.zarr"
 
 
-def test_nothing_is_overwritten(written, plans):
+def test_nothing_is_overwritten(written, datasets):
     before = {path: path.stat().st_mtime_ns for path in written.root.rglob("*")}
     with pytest.raises(ExistingOutputError, match="exists"):
-        write_challenge(written.root, plans=plans)
+        write_challenge(written.root, plan=ChallengePlan(datasets=datasets))
     assert {path: path.stat().st_mtime_ns for path in written.root.rglob("*")} == before
 
 
-def test_impossible_plans_are_refused_with_all_their_problems(tmp_path):
+def test_impossible_plans_are_refused_with_all_their_problems():
     grid = Grid(voxel_size=(8, 8, 8), translation=(8, 8, 8), shape=(16, 16, 16))
-    crops = (CropPlan(id=1, begin=(4, 0, 0), shape=(16, 8, 8)), CropPlan(id=1, begin=(0, 0, 0), shape=(8, 8, 8)))
+    crops = (
+        SyntheticCrop(id=1, begin=(4, 0, 0), shape=(16, 8, 8)),
+        SyntheticCrop(id=1, begin=(0, 0, 0), shape=(8, 8, 8)),
+    )
     with pytest.raises(ProblemsError) as caught:
-        write_challenge(tmp_path, plans=[DatasetPlan(name="d", grid=grid, crops=crops)])
+        ChallengePlan(datasets=(SyntheticDataset(name="d", grid=grid, crops=crops),))
     assert len(caught.value.problems) == 2
-    assert not list(tmp_path.iterdir())
+    with pytest.raises(ProblemsError, match="no data set"):
+        ChallengePlan(datasets=())
 
 
-def test_unknown_classes_are_refused(tmp_path):
+def test_unknown_classes_are_refused(datasets):
     with pytest.raises(UnknownClassError, match="did you mean 'mito_mem'"):
-        write_challenge(tmp_path, tested_classes=["mito_men"])
+        ChallengePlan(datasets=datasets, tested_classes=("mito_men",))
     with pytest.raises(InvalidArgumentError, match="tested_classes"):
-        write_challenge(tmp_path, tested_classes=[])
+        ChallengePlan(datasets=datasets, tested_classes=())
+    crop = SyntheticCrop(id=1, begin=(0, 0, 0), shape=(8, 8, 8), omitted=("mito_men",))
+    with pytest.raises(UnknownClassError):
+        ChallengePlan(datasets=(dataclasses.replace(datasets[0], crops=(crop,)),))
 
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_default_plans_keep_test_crops_apart(quick):
-    plans = default_plans(quick=quick)
+    plans = default_plan(quick=quick).datasets
     assert len(plans) >= 2
     assert any(len(set(plan.grid.voxel_size)) > 1 for plan in plans)
     assert any(crop.omitted for plan in plans for crop in plan.crops)
@@ -228,6 +237,6 @@ def test_pieces_of_cut_objects_are_numbered_apart():
     assert len({numbered[0, 0, 0], numbered[2, 3, 5], numbered[0, 1, 3]}) == 3
 
 
-def test_files_are_where_the_challenge_has_them(written, plans):
-    expected = {Path("ground_truth.zarr"), Path("test_crop_manifest.csv"), *(Path(plan.name) for plan in plans)}
+def test_files_are_where_the_challenge_has_them(written, datasets):
+    expected = {Path("ground_truth.zarr"), Path("test_crop_manifest.csv"), *(Path(plan.name) for plan in datasets)}
     assert {path.relative_to(written.root) for path in written.root.iterdir()} == expected

@@ -2,8 +2,8 @@ from .checking.check import SubmissionReport as SubmissionReport
 from .checking.check import check_submission as check_submission
 from .packing.pack import PackResult as PackResult
 from .packing.pack import pack_results as pack_results
-from .processing.run import ProcessResult as ProcessResult
-from .processing.run import process as process
+from .processing.process import ProcessResult as ProcessResult
+from .processing.process import process as process
 from .settings import ProcessSettings as ProcessSettings
 
 __version__: str

@@ -43,7 +43,7 @@ def find_predictions(config: Config, crops: Sequence[str] | None = None) -> tupl
     Raises
     ------
     MissingDataError
-        If there is none, or none of a crop that was asked for.
+        If there are no predictions, or a crop that was asked for was not predicted.
     """
     pattern = config.predictions.format(dataset="*", crop="*", class_name="*")
     found = []
@@ -75,12 +75,12 @@ def _natural(name: str) -> tuple[str, int]:
 
 
 def check_finished(folder: Path, class_name: str) -> None:
-    """Check that no run still has to write into a prediction.
+    """Check that a prediction is complete.
 
     Parameters
     ----------
     folder : Path
-        Of the prediction; who writes block by block keeps a record beside it.
+        Of the prediction; a run that writes it block by block keeps a record beside it.
     class_name : str
         Its class.
 

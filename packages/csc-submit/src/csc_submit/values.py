@@ -1,4 +1,4 @@
-"""What stored predictions mean: decided once, then checked on every block that is read."""
+"""What stored predictions mean: decided once, checked on every block that is read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from csc_submit.settings import Kind
 
 
 class MeaningUnknownError(UnreadableDataError, InvalidArgumentError):
-    """A prediction does not say what its numbers are, and they do not fit what is taken without a word."""
+    """A prediction does not say what its numbers are, and they do not fit the default for their type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Meaning:
     ----------
     values : StoredValues
     assumed : bool
-        Whether nothing says so, so that the numbers must fit.
+        Whether this is the default for the type, because the file does not say; the numbers are then checked.
     """
 
     values: StoredValues
@@ -75,7 +75,7 @@ def check_block(stored: npt.NDArray[Any], meaning: Meaning, *, instances: bool) 
             low, high = _range(stored)
             if low < 0 or high > 1:
                 raise MeaningUnknownError(
-                    f"values from {low:g} to {high:g} are no probabilities; say what they are, with "
+                    f"values from {low:g} to {high:g} are not probabilities; say what they are, with "
                     "stored_as = 'logit', 'distance' or 'label' in the experiment, or the attribute csc_values"
                 )
         return
@@ -121,7 +121,7 @@ def decode(stored: npt.NDArray[Any], values: StoredValues) -> npt.NDArray[np.flo
     [0.5]
     """
     if values.kind == "label":
-        raise InvalidArgumentError("labels are no probabilities and need no decoding")
+        raise InvalidArgumentError("labels are not probabilities and need no decoding")
     decoded = stored.astype(np.float32) / np.float32(values.one)
     if values.kind == "logit":
         decoded = expit(decoded)

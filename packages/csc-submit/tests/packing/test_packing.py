@@ -78,7 +78,7 @@ def test_a_source_elsewhere_fails(config, write_prediction, write_test_crop):
     write_prediction(np.ones((4, 4, 4), "u1"), "er", kind="label", template="processed", translation=(0, 0, 0))
     write_test_crop((4, 4, 4), ("er",))
     (row,) = pack_results(config=config).failed
-    assert "does not meet the test crop" in row.reason
+    assert "does not overlap the test crop" in row.reason
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from .settings import TrainSettings as TrainSettings
 from .training.results import EpochRecord as EpochRecord
 from .training.results import TrainProgress as TrainProgress
 from .training.results import TrainResult as TrainResult
-from .training.run import train as train
+from .training.train import train as train
 
 __version__: str
 __all__ = [

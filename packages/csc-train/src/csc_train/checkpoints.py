@@ -14,7 +14,7 @@ TRAINING = "training"
 
 
 class NoCheckpointError(MissingDataError):
-    """A checkpoint was asked for, and there is none."""
+    """A checkpoint was asked for and does not exist."""
 
 
 def checkpoint_path(template: str, model_name: str, epoch: int) -> Path:
@@ -42,12 +42,12 @@ def list_checkpoints(template: str, model_name: str) -> dict[int, Path]:
 def find_checkpoint(template: str, model_name: str, which: Literal["latest", "best"]) -> Path:
     """Return the latest or the best checkpoint of a run.
 
-    Which is best stands in the latest one: the epoch with the best recorded metric, not the one before or after it.
+    The latest one says which epoch had the best metric.
 
     Raises
     ------
     NoCheckpointError
-        If there is none, or the best one was removed.
+        If there are no checkpoints, or the best one was removed.
     """
     found = list_checkpoints(template, model_name)
     if not found:

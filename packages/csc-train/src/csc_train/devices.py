@@ -1,4 +1,4 @@
-"""Where the work is done: the device that was asked for, or the best there is."""
+"""Where the work is done: the device that was asked for, or the best one here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def choose_device(name: str | None) -> torch.device:
         raise InvalidArgumentError(f"device {name!r} is not known; use cuda, cuda:1, mps or cpu") from error
     available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if (device.index or 0) >= available.get(device.type, 0):
-        raise InvalidArgumentError(f"there is no device {name} here; leave it out to take the best there is")
+        raise InvalidArgumentError(f"there is no device {name} here; leave it out to take the best one")
     return device
 
 

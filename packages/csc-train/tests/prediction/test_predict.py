@@ -154,8 +154,8 @@ def test_flat_networks_predict_the_planes_of_all_axes(tmp_path, patch):
             return torch.cat([torch.roll(x, 1, 2), torch.roll(x, -1, 3)], dim=1)
 
     place, raw = make_folder(tmp_path, [((4, 5, 6), (11, 12, 13))])
-    options = experiment(model=Neighbour(), input_array_info=info(patch))
-    predict(options, config=place, halo=(0, 1, 1), **AS_IS)
+    settings = experiment(model=Neighbour(), input_array_info=info(patch))
+    predict(settings, config=place, halo=(0, 1, 1), **AS_IS)
 
     def shifted(dz, dy, dx):
         return raw[4 + dz : 15 + dz, 5 + dy : 17 + dy, 6 + dx : 19 + dx].astype(np.float64)
@@ -220,13 +220,13 @@ def test_inputs_may_be_coarser_than_targets(tmp_path):
             return torch.cat([nn.functional.interpolate(x, scale_factor=2)] * 2, dim=1)
 
     place, _ = make_folder(tmp_path, [((8, 8, 8), (13, 14, 15))], raw=linear(RAW))
-    options = experiment(
+    settings = experiment(
         model=Upsampled(),
         raw_range=(0.0, 1.0),
         input_array_info=info((6, 6, 6), (16, 16, 16)),
         target_array_info=info((12, 12, 12)),
     )
-    predict(options, config=place, halo=(2, 2, 2), **AS_IS)
+    predict(settings, config=place, halo=(2, 2, 2), **AS_IS)
     level = read(place, "crop1").levels[0]
     np.testing.assert_allclose(level.array[...], linear(level.grid), atol=4 * SLOPE.sum() + 1e-4)
 
@@ -245,7 +245,7 @@ def test_a_crop_at_the_edge_of_the_raw_sees_a_mirror(tmp_path):
 
 
 def test_a_checkpoint_alone_predicts_as_its_experiment_does(data_folder, tmp_path):
-    options = TrainSettings(
+    settings = TrainSettings(
         classes=("mito", "ld"),
         datasplit_path=data_folder.config.path("datasplit"),
         input_array_info=info((16, 16, 16)),
@@ -262,16 +262,16 @@ def test_a_checkpoint_alone_predicts_as_its_experiment_does(data_folder, tmp_pat
         device="cpu",
     )
     with pytest.raises(NoCheckpointError, match="run_"):
-        predict(options, config=data_folder.config)
-    trained = train(options)
+        predict(settings, config=data_folder.config)
+    trained = train(settings)
     place = dataclasses.replace(data_folder.config, predictions="p1/{dataset}.zarr/{crop}/{class_name}")
-    first = predict(options, config=place)
+    first = predict(settings, config=place)
     assert first.checkpoint == trained.best_checkpoint
     other = dataclasses.replace(place, predictions="p2/{dataset}.zarr/{crop}/{class_name}")
     second = predict(trained.best_checkpoint, config=other)
     assert second.classes == ("mito", "ld")
     assert digest(data_folder.root / "p1") == digest(data_folder.root / "p2")
-    latest = predict(options, config=place, checkpoint="latest", existing="overwrite", crops=["901"])
+    latest = predict(settings, config=place, checkpoint="latest", existing="overwrite", crops=["901"])
     assert latest.checkpoint == trained.latest_checkpoint
     assert [crop.crop for crop in latest.crops] == ["crop901"]
 
@@ -279,11 +279,11 @@ def test_a_checkpoint_alone_predicts_as_its_experiment_does(data_folder, tmp_pat
 def test_a_checkpoint_that_stores_no_rule_needs_one(tmp_path):
     place, raw = make_folder(tmp_path, [((0, 0, 0), (9, 9, 9))])
     torch.save(Identity().state_dict(), tmp_path / "foreign.pth")
-    options = experiment()
+    settings = experiment()
     with pytest.raises(InvalidArgumentError, match="raw_range"):
-        predict(options, config=place, checkpoint=tmp_path / "foreign.pth")
+        predict(settings, config=place, checkpoint=tmp_path / "foreign.pth")
     plain = {**AS_IS, "checkpoint": tmp_path / "foreign.pth"}
-    predict(options, config=place, raw_range=(0, 255), **plain)
+    predict(settings, config=place, raw_range=(0, 255), **plain)
     np.testing.assert_array_equal(read(place, "crop1").levels[0].array[...], raw[:9, :9, :9])
 
 

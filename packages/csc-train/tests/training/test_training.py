@@ -19,7 +19,7 @@ from csc_train.training.epochs import DivergedError
 
 
 @pytest.fixture
-def options(data_folder, tmp_path):
+def settings(data_folder, tmp_path):
     """Settings of a run of a second."""
     return TrainSettings(
         classes=("mito", "ld"),
@@ -47,10 +47,10 @@ def equal(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
-def in_folder(options, tmp_path, name, **changes):
+def in_folder(settings, tmp_path, name, **changes):
     """The same settings with checkpoints of their own."""
     return dataclasses.replace(
-        options,
+        settings,
         model_save_path=str(tmp_path / name / "{model_name}_{epoch}.pth"),
         logs_save_path=str(tmp_path / name / "logs"),
         **changes,
@@ -61,9 +61,9 @@ class Stop(KeyboardInterrupt):
     pass
 
 
-def test_a_run_learns_and_leaves_checkpoints_and_logs(options, tmp_path):
+def test_a_run_learns_and_leaves_checkpoints_and_logs(settings, tmp_path):
     events = []
-    result = train(options, epochs=3, iterations_per_epoch=15, ema=0.9, progress=events.append)
+    result = train(settings, epochs=3, iterations_per_epoch=15, ema=0.9, progress=events.append)
     assert [path.name for path in result.checkpoints] == ["small_1.pth", "small_2.pth", "small_3.pth"]
     losses = [record.loss for record in result.records]
     assert losses[-1] < losses[0]
@@ -116,12 +116,12 @@ class WithDropout(nn.Module):
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_two_and_two_epochs_are_four_bit_for_bit(options, tmp_path, name):
+def test_two_and_two_epochs_are_four_bit_for_bit(settings, tmp_path, name):
     def network():
         return WithDropout() if name == "dropout" else None
 
-    whole = in_folder(options, tmp_path, "whole", model=network(), **VARIANTS[name])
-    parts = in_folder(options, tmp_path, "parts", **VARIANTS[name])
+    whole = in_folder(settings, tmp_path, "whole", model=network(), **VARIANTS[name])
+    parts = in_folder(settings, tmp_path, "parts", **VARIANTS[name])
     expected = train(whole)
     first = train(dataclasses.replace(parts, model=network()), epochs=2)
     torch.rand(7)  # what happens between the runs must not matter
@@ -141,43 +141,47 @@ def test_two_and_two_epochs_are_four_bit_for_bit(options, tmp_path, name):
         assert equal(a.extra["training"]["weights"], b.extra["training"]["weights"])
 
 
-def test_an_interrupted_epoch_leaves_nothing_half_and_is_done_again(options, tmp_path):
+def test_an_interrupted_epoch_leaves_nothing_half_and_is_done_again(settings, tmp_path):
     def interrupt(event):
         if event.stage == "train" and (event.epoch, event.iteration) == (3, 2):
             raise Stop
 
-    stopped = in_folder(options, tmp_path, "stopped", scheduler="cosine")
+    stopped = in_folder(settings, tmp_path, "stopped", scheduler="cosine")
     with pytest.raises(Stop):
         train(stopped, progress=interrupt)
     names = sorted(path.name for path in (tmp_path / "stopped").iterdir())
     assert names == ["logs", "small_1.pth", "small_2.pth"]
     finished = train(stopped)
-    whole = train(in_folder(options, tmp_path, "whole", scheduler="cosine"))
+    whole = train(in_folder(settings, tmp_path, "whole", scheduler="cosine"))
     assert equal(weights(finished.latest_checkpoint), weights(whole.latest_checkpoint))
     again = train(stopped)
     assert (again.records, again.checkpoints, again.best_epoch) == ((), (), whole.best_epoch)
 
 
-def test_the_seed_decides_the_weights(options, tmp_path):
-    runs = [train(in_folder(options, tmp_path, f"{n}", epochs=1, random_seed=seed)) for n, seed in enumerate([1, 1, 2])]
+def test_the_seed_decides_the_weights(settings, tmp_path):
+    runs = [
+        train(in_folder(settings, tmp_path, f"{n}", epochs=1, random_seed=seed)) for n, seed in enumerate([1, 1, 2])
+    ]
     first, second, third = (weights(run.latest_checkpoint) for run in runs)
     assert equal(first, second)
     assert not equal(first, third)
 
 
-def test_loss_and_steps_do_not_depend_on_how_batches_are_accumulated(options, tmp_path):
+def test_loss_and_steps_do_not_depend_on_how_batches_are_accumulated(settings, tmp_path):
     """Four batches of one voxel-complete sample each: two by two with accumulation, or two batches of two."""
     common = {"epochs": 1, "optimizer": "sgd", "learning_rate": 0.1, "weight_loss": False, "architecture": "3d_unet_s"}
     one = train(
-        in_folder(options, tmp_path, "a", batch_size=1, iterations_per_epoch=4, gradient_accumulation_steps=2, **common)
+        in_folder(
+            settings, tmp_path, "a", batch_size=1, iterations_per_epoch=4, gradient_accumulation_steps=2, **common
+        )
     )
-    two = train(in_folder(options, tmp_path, "b", batch_size=2, iterations_per_epoch=2, **common))
+    two = train(in_folder(settings, tmp_path, "b", batch_size=2, iterations_per_epoch=2, **common))
     torch.testing.assert_close(one.records[0].loss, two.records[0].loss, rtol=1e-4, atol=1e-5)
     for key, value in weights(one.latest_checkpoint).items():
         torch.testing.assert_close(value, weights(two.latest_checkpoint)[key], rtol=1e-3, atol=1e-5)
 
 
-def test_gradients_are_clipped_once_per_step(options, tmp_path, monkeypatch):
+def test_gradients_are_clipped_once_per_step(settings, tmp_path, monkeypatch):
     from lightning_fabric import Fabric
 
     norms = []
@@ -187,40 +191,40 @@ def test_gradients_are_clipped_once_per_step(options, tmp_path, monkeypatch):
         norms.append(float(clip(self, *args, **kwargs)))
 
     monkeypatch.setattr(Fabric, "clip_gradients", recording)
-    train(options, epochs=1, iterations_per_epoch=5, gradient_accumulation_steps=2, max_grad_norm=1e-3)
+    train(settings, epochs=1, iterations_per_epoch=5, gradient_accumulation_steps=2, max_grad_norm=1e-3)
     assert len(norms) == 3  # 2 + 2 + the one that is left
 
 
-def test_starting_points(options, tmp_path):
-    first = train(options, epochs=1)
+def test_starting_points(settings, tmp_path):
+    first = train(settings, epochs=1)
     with pytest.raises(ExistingOutputError, match="small"):
-        train(options, load_model="fresh")
-    other = dataclasses.replace(options, model_name="other", model_to_load="small", learning_rate=1e-12, epochs=1)
+        train(settings, load_model="fresh")
+    other = dataclasses.replace(settings, model_name="other", model_to_load="small", learning_rate=1e-12, epochs=1)
     moved = train(other)
     assert moved.resumed_from is None
     for key, value in weights(moved.latest_checkpoint).items():
         torch.testing.assert_close(value, weights(first.latest_checkpoint)[key], atol=1e-6, rtol=0)
     with pytest.raises(NoCheckpointError, match="nobody"):
-        train(options, model_name="third", model_to_load="nobody")
+        train(settings, model_name="third", model_to_load="nobody")
     with pytest.raises(InvalidArgumentError, match="classes was mito, ld, is ld, mito"):
-        train(options, classes=("ld", "mito"))
+        train(settings, classes=("ld", "mito"))
     first.latest_checkpoint.write_bytes(first.latest_checkpoint.read_bytes()[:1000])
     with pytest.raises(CheckpointReadError, match="truncated"):
-        train(options)
+        train(settings)
 
 
-def test_going_on_from_the_best_leaves_later_epochs_behind(options):
-    result = train(options, epochs=3)
+def test_going_on_from_the_best_leaves_later_epochs_behind(settings):
+    result = train(settings, epochs=3)
     state = read_training_state(result.latest_checkpoint)
     if state["best"]["epoch"] == 3:
         pytest.skip("the last epoch is the best here")
-    again = train(options, load_model="best", epochs=state["best"]["epoch"])
+    again = train(settings, load_model="best", epochs=state["best"]["epoch"])
     assert again.resumed_from == result.best_checkpoint
     assert again.latest_checkpoint == result.best_checkpoint
 
 
-def test_a_time_limit_fixes_the_validation(options, tmp_path):
-    limited = dataclasses.replace(options, validation_batch_limit=None, validation_time_limit=1e-6, batch_size=1)
+def test_a_time_limit_fixes_the_validation(settings, tmp_path):
+    limited = dataclasses.replace(settings, validation_batch_limit=None, validation_time_limit=1e-6, batch_size=1)
     events = []
     first = train(limited, epochs=2, progress=events.append)
     assert sum(event.stage == "validate" for event in events) == 2  # one batch each epoch
@@ -229,21 +233,21 @@ def test_a_time_limit_fixes_the_validation(options, tmp_path):
     assert sum(event.stage == "validate" for event in events) == 4
 
 
-def test_without_validation_crops_the_training_loss_decides(options, data_folder, tmp_path):
+def test_without_validation_crops_the_training_loss_decides(settings, data_folder, tmp_path):
     from csc_data.splits.split_file import read_datasplit, write_datasplit
 
     rows = read_datasplit(data_folder.config.path("datasplit"))
     write_datasplit(tmp_path / "split.csv", [row for row in rows if row.usage == "train"])
-    result = train(options, datasplit_path=tmp_path / "split.csv", epochs=2)
+    result = train(settings, datasplit_path=tmp_path / "split.csv", epochs=2)
     assert all(record.validation is None for record in result.records)
     losses = [record.loss for record in result.records]
     assert result.best_epoch == 1 + losses.index(min(losses))
     assert result.best_value == min(losses)
 
 
-def test_flat_patches_train_networks_with_two_axes(options):
+def test_flat_patches_train_networks_with_two_axes(settings):
     result = train(
-        options,
+        settings,
         architecture="2d_unet_s",
         input_array_info={"shape": (1, 32, 32), "scale": (8, 8, 8)},
         epochs=1,
@@ -251,14 +255,14 @@ def test_flat_patches_train_networks_with_two_axes(options):
     assert math.isfinite(result.records[0].loss)
 
 
-def test_a_target_smaller_than_the_input_is_the_centre(options):
-    result = train(options, target_array_info={"shape": (8, 8, 8), "scale": (8, 8, 8)}, epochs=1)
+def test_a_target_smaller_than_the_input_is_the_centre(settings):
+    result = train(settings, target_array_info={"shape": (8, 8, 8), "scale": (8, 8, 8)}, epochs=1)
     assert math.isfinite(result.records[0].loss)
 
 
-def test_a_loss_that_is_no_number_stops_the_run(options):
+def test_a_loss_that_is_no_number_stops_the_run(settings):
     with pytest.raises(DivergedError, match="epoch 1, batch 2"):
-        train(options, optimizer="sgd", learning_rate=1e38, weight_loss=False)
+        train(settings, optimizer="sgd", learning_rate=1e38, weight_loss=False)
 
 
 @pytest.mark.parametrize(
@@ -271,9 +275,9 @@ def test_a_loss_that_is_no_number_stops_the_run(options):
         ({"datasplit_path": "nowhere.csv"}, MissingDataError, "make-datasplit"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_trained(options, changes, error, words):
+def test_mistakes_are_told_before_anything_is_trained(settings, changes, error, words):
     with pytest.raises(error, match=words):
-        train(options, **changes)
+        train(settings, **changes)
 
 
 @pytest.mark.slow
@@ -307,9 +311,9 @@ def test_an_experiment_file_runs_as_a_script(data_folder, tmp_path):
     assert (tmp_path / "tensorboard" / "3d_unet_s").is_dir()
 
 
-def test_everything_that_may_be_done_to_samples_goes_through_training(options):
+def test_everything_that_may_be_done_to_samples_goes_through_training(settings):
     everything = dataclasses.replace(
-        options,
+        settings,
         epochs=1,
         spatial_transforms={
             "mirror": True,
@@ -336,9 +340,9 @@ def test_everything_that_may_be_done_to_samples_goes_through_training(options):
         ("val_raw_value_transforms", lambda raw: raw + torch.rand(()), "at random"),
     ],
 )
-def test_what_prediction_could_not_repeat_is_refused(options, name, transform, remedy):
+def test_what_prediction_could_not_repeat_is_refused(settings, name, transform, remedy):
     with pytest.raises(ProblemsError, match=remedy):
-        train(dataclasses.replace(options, **{name: transform}))
+        train(dataclasses.replace(settings, **{name: transform}))
 
 
 @pytest.mark.slow

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import click
 
+from csc_cli.console import say
+from csc_data.wording import plural, table
+
 
 @click.command()
 @click.option("--tested", is_flag=True, help="Only the classes that are scored.")
@@ -13,7 +16,6 @@ import click
 )
 def classes(tested: bool, instance: bool, refresh: bool) -> None:
     """List the label classes: id, how they are scored, and what group classes are made of."""
-    from csc_cli.console import plural, say, table
     from csc_data.challenge import label_classes
 
     if refresh:
@@ -34,4 +36,4 @@ def classes(tested: bool, instance: bool, refresh: bool) -> None:
         for name, entry in label_classes().items()
         if (entry.tested or not tested) and (entry.instance or not instance)
     ]
-    say(table(["id", "class", "kind", "tested", "made of"], rows, indent=""))
+    say(table(["id", "class", "kind", "tested", "made of"], rows))

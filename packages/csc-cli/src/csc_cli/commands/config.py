@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
+from csc_cli.console import say
 from csc_cli.options import data_option
+from csc_data.wording import table
 
 
 @click.group()
@@ -15,21 +17,19 @@ def config() -> None:
 @config.command()
 @data_option
 def show(data: str | None) -> None:
-    """Show every setting and where its value comes from."""
-    from csc_cli.console import say, table
+    """Show every choice and where its value comes from."""
     from csc_data.config.user_config import config_origins, config_path
 
     rows = [(name, value or "-", origin) for name, (value, origin) in config_origins(data=data).items()]
-    say(table(["setting", "value", "from"], rows, indent=""))
-    say(f"\nSettings file: {config_path()}{'' if config_path().exists() else ' (not there yet)'}")
+    say(table(["name", "value", "from"], rows))
+    say(f"\nConfig file: {config_path()}{'' if config_path().exists() else ' (not there yet)'}")
 
 
 @config.command("set")
 @click.argument("name")
 @click.argument("value")
 def set_(name: str, value: str) -> None:
-    """Store a setting, for example `csc config set data /big/disk/cellmap`."""
-    from csc_cli.console import say
+    """Store a choice, for example `csc config set data /big/disk/cellmap`."""
     from csc_data.config.user_config import read_config_file, store_choice
 
     file = store_choice(name, value)
@@ -39,7 +39,6 @@ def set_(name: str, value: str) -> None:
 @config.command()
 def path() -> None:
     """Print where the configuration file is, or would be."""
-    from csc_cli.console import say
     from csc_data.config.user_config import config_path
 
     say(str(config_path()))

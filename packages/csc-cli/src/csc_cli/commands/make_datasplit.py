@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from csc_cli.options import data_option, parse_scale, search_options, split_names
+from csc_cli.console import say
+from csc_cli.options import CropSearch, classes_option, config_option, parse_scale, search_options
+from csc_data.wording import plural, table
+
+if TYPE_CHECKING:
+    from csc_data.config.user_config import Config
+    from csc_data.splits.splitting import Datasplit, ForceAllClasses
 
 
 @click.command()
-@click.option(
-    "-c", "--classes", metavar="NAMES", help="Classes, separated by commas [default: all that are annotated]."
-)
+@classes_option
 @click.option(
     "-s",
     "--scale",
@@ -18,13 +25,24 @@ from csc_cli.options import data_option, parse_scale, search_options, split_name
     metavar="NM",
     help="Leave out crops without data as fine as this: 8, or 4,8,8 (z,y,x) [default: leave none out].",
 )
-@click.option("-fa", "--force-all-classes", is_flag=True, help="Leave out crops that lack one of the classes.")
-@click.option("-ft", "--force-all-classes-train", is_flag=True, help="Let crops that lack a class only validate.")
-@click.option("-fv", "--force-all-classes-validate", is_flag=True, help="Let crops that lack a class only train.")
+@click.option(
+    "-fa", "--force-all-classes", "force_all", is_flag=True, help="Leave out crops that lack one of the classes."
+)
+@click.option(
+    "-ft", "--force-all-classes-train", "force_train", is_flag=True, help="Let crops that lack a class only validate."
+)
+@click.option(
+    "-fv",
+    "--force-all-classes-validate",
+    "force_validate",
+    is_flag=True,
+    help="Let crops that lack a class only train.",
+)
 @click.option(
     "-vr",
     "--validation-prob",
     "--validate-ratio",
+    "validation_share",
     type=float,
     default=0.2,
     show_default=True,
@@ -48,47 +66,58 @@ from csc_cli.options import data_option, parse_scale, search_options, split_name
     show_default=True,
     help="Voxels from which on a crop counts as having a class.",
 )
-@data_option
-def make_datasplit(
-    classes: str | None,
-    scale: tuple[float, float, float] | None,
-    force_all_classes: bool,
-    force_all_classes_train: bool,
-    force_all_classes_validate: bool,
-    validation_prob: float,
-    search_path: str | None,
-    raw_name: str | None,
-    crop_name: str | None,
-    use_s3: bool,
-    datasets: str,
-    crops: str,
-    csv_path: str | None,
-    dry_run: bool,
-    seed: int,
-    group_by: str,
-    min_voxels: int,
-    data: str | None,
-) -> None:
+@config_option
+def make_datasplit(search: CropSearch, csv_path: str | None, dry_run: bool, config: Config, **options: Any) -> None:
     """Split the annotated crops into training and validation, every class on both sides where it can be."""
-    from csc_cli.stages import split_crops
-    from csc_cli.stages.crop_places import choose_templates
-    from csc_data.config.user_config import load_config
-    from csc_data.splits.splitting import SplitOptions
+    from csc_data.splits.splitting import SplitOptions, make_datasplit
 
-    config = load_config(data=data)
-    force: bool | str = force_all_classes or (force_all_classes_train and force_all_classes_validate)
-    if not force:
-        force = "train" if force_all_classes_train else "validate" if force_all_classes_validate else False
-    options = SplitOptions(
-        classes=split_names(classes),
-        validation_share=validation_prob,
-        seed=seed,
-        group_by=group_by,  # type: ignore[arg-type]  # one of the choices
-        min_voxels=min_voxels,
-        scale=scale,
-        force_all_classes=force,  # type: ignore[arg-type]  # one of the four
-        datasets=split_names(datasets) or ("*",),
-        crops=split_names(crops) or ("*",),
-    )
-    where = choose_templates(config, search_path, raw_name, crop_name, use_s3=use_s3)
-    split_crops(config, options, where=where, csv_path=csv_path, dry_run=dry_run)
+    force = _where_forced(*(options.pop(name) for name in ("force_all", "force_train", "force_validate")))
+    chosen = SplitOptions(force_all_classes=force, datasets=search.datasets, crops=search.crops, **options)
+    split = make_datasplit(search.templates(config), chosen)
+    _tell(split)
+    usages = [row.usage for row in split.rows]
+    summary = f"{plural(usages.count('train'), 'crop')} to train, {usages.count('validate')} to validate"
+    if dry_run:
+        say(f"{summary}; nothing was written (--dry-run)")
+        return
+    _write(split, Path(csv_path) if csv_path else config.path("datasplit"), summary)
+    say("next: csc train CONFIG")
+
+
+def _where_forced(everywhere: bool, train: bool, validate: bool) -> ForceAllClasses:
+    """Return the side on which a crop must have all classes, True for both."""
+    if everywhere or (train and validate):
+        return True
+    return "train" if train else "validate" if validate else False
+
+
+def _tell(split: Datasplit) -> None:
+    rows = [
+        (name, counts["train"], counts["validate"], f"{voxels['train']:,}", f"{voxels['validate']:,}")
+        for name, counts, voxels in ((name, split.crops[name], split.voxels[name]) for name in split.crops)
+    ]
+    say(table(["class", "train crops", "validate crops", "train voxels", "validate voxels"], rows, indent="  "))
+    for problem in split.left_out:
+        say(f"  left out: {problem}")
+    usages = {row.usage for row in split.rows}
+    if "validate" not in usages and len(split.rows) > 1:
+        say("  no crop validates: each is the only one with some class, or none was wanted; name fewer classes with -c")
+    for text, names in (
+        ("present nowhere", [n for n, c in split.crops.items() if not c["train"] and not c["validate"]]),
+        ("without a training crop", [n for n, c in split.crops.items() if not c["train"] and c["validate"]]),
+        ("without a validation crop", [n for n, c in split.crops.items() if c["train"] and not c["validate"]]),
+    ):
+        if names:
+            say(f"  {text}: {', '.join(names)}")
+
+
+def _write(split: Datasplit, file: Path, summary: str) -> None:
+    from csc_data.splits.split_file import write_datasplit
+
+    before = file.read_bytes() if file.exists() else None
+    write_datasplit(file, split.rows)
+    if before is not None and before != file.read_bytes():
+        backup = file.with_name(f"{file.name}.bak")  # somebody may have edited it
+        backup.write_bytes(before)
+        say(f"  the former {file.name} is now {backup}")
+    say(f"{summary}: wrote {file}")

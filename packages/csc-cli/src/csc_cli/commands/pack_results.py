@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from csc_cli.options import crops_option, data_option, existing_option, overwrite_option, split_names
+from csc_cli.console import progress_bar, say
+from csc_cli.options import config_option, crops_option, existing_option
+from csc_data.wording import format_bytes, listed, plural, table
+
+if TYPE_CHECKING:
+    from csc_data.config.user_config import Config
+    from csc_submit import PackResult
 
 
 @click.command()
@@ -18,33 +26,46 @@ from csc_cli.options import crops_option, data_option, existing_option, overwrit
     show_default=True,
     help="What to do with probabilities: refuse them, or cut them at 0.5.",
 )
-@click.option("--zip/--no-zip", "make_zip", default=True, show_default=True, help="Also write the zip to upload.")
+@click.option("--zip/--no-zip", default=True, show_default=True, help="Also write the zip to upload.")
 @existing_option
-@overwrite_option
-@data_option
-def pack_results(
-    source: str,
-    destination: str | None,
-    crops: str | None,
-    as_probabilities: str,
-    make_zip: bool,
-    existing: str,
-    overwrite: bool,
-    data: str | None,
-) -> None:
+@config_option
+def pack_results(config: Config, **options: Any) -> None:
     """Pack SOURCE (processed, predictions, or a path) into DESTINATION on the grids of the test crops, and zip it.
 
     DESTINATION is submission.zarr in the data folder unless given.
     """
-    from csc_cli.stages import pack_crops
-    from csc_data.config.user_config import load_config
+    import csc_submit
 
-    pack_crops(
-        load_config(data=data),
-        source=source,
-        destination=destination,
-        crops=split_names(crops),
-        as_probabilities=as_probabilities,
-        make_zip=make_zip,
-        existing="overwrite" if overwrite else existing,
-    )
+    with progress_bar("blocks") as bar:
+        result = csc_submit.pack_results(config=config, progress=bar, **options)
+    _tell(result)
+    if not result.packed:
+        raise click.ClickException(
+            f"nothing could be packed, see above; {result.destination} and its zip are as they were"
+        )
+    if result.failed or result.report.errors:
+        raise click.ClickException("the submission is not whole, see above")
+    say("next: csc evaluate, where there is a truth to score against; else upload the zip")
+
+
+def _tell(result: PackResult) -> None:
+    """Say what was found, is missing and failed."""
+    rows = [
+        (row.crop, row.class_name, "-" if row.instances is None else row.instances, f"{row.voxels:,}", row.status)
+        for row in result.packed
+    ]
+    say(table(["crop", "class", "objects", "voxels", ""], rows, indent="  "))
+    lacking: dict[str, list[str]] = {}
+    for row in result.missing:
+        lacking.setdefault(row.crop, []).append(row.class_name)
+    for crop, names in lacking.items():
+        say(f"  missing: {crop}: {listed(names)}")
+    for row in result.failed:
+        say(f"  failed: {row.crop}/{row.class_name}: {row.reason}")
+    for problem in result.report.errors:
+        say(f"  wrong in the submission: {problem}")
+    found = f"{len(result.packed)} found, {len(result.missing)} missing, {len(result.failed)} failed"
+    where = f"{result.destination}"
+    if result.archive:
+        where = f"{result.archive} ({format_bytes(result.archive.stat().st_size)}) and {where}"
+    say(f"packed {plural(len(result.packed), 'volume')} ({found}): {where}")

@@ -2,22 +2,61 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from csc_cli.options import data_option
+from csc_cli.console import say
+from csc_cli.options import config_option
+from csc_data.wording import plural
+
+if TYPE_CHECKING:
+    from csc_data.config.user_config import Config
 
 
 @click.command()
 @click.argument("experiment", metavar="CONFIG", type=click.Path())
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs in all, instead of the file's.")
 @click.option("--device", help="cuda, mps or cpu [default: the first of them that is there].")
-@data_option
-def train(experiment: str, epochs: int | None, device: str | None, data: str | None) -> None:
+@config_option
+def train(experiment: str, config: Config, **overrides: Any) -> None:
     """Train the network of the experiment file CONFIG (.py or .toml).
 
     A run that was stopped goes on from its latest checkpoint. `csc settings train` lists what CONFIG may say.
     """
-    from csc_cli.stages import train_model
-    from csc_data.config.user_config import load_config
+    import csc_train
+    from csc_cli.stages.training import epoch_reporter
 
-    train_model(experiment, load_config(data=data), epochs=epochs, device=device)
+    with _first_batches(), epoch_reporter() as report:
+        result = csc_train.train(experiment, config=config, progress=report, **overrides)
+    if result.resumed_from and not result.records:
+        say(f"nothing to do: {result.resumed_from} is of the last epoch")
+        say("next: raise `epochs` to go on, or choose another `model_name` to train anew")
+    elif result.records:
+        known = result.best_value is not None and result.best_epoch is not None
+        best = f", the best of epoch {result.best_epoch}" if known else ""
+        count = plural(len(result.records), "epoch")
+        say(f"trained {count} in {result.seconds:.0f} s; checkpoint {result.latest_checkpoint}{best}")
+        say(f"next: csc predict {experiment}")
+
+
+@contextmanager
+def _first_batches() -> Iterator[None]:
+    """Print what the loader logs of its first batches: how much of each class is known and present in them."""
+    logger = logging.getLogger("csc_data.loader.batches")
+    handler, level = _SayingHandler(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+class _SayingHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())

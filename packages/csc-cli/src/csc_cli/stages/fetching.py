@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from csc_cli.console import format_bytes, plural, say, table
+from csc_cli.console import say
+from csc_data.wording import format_bytes, format_seconds, plural, table
 
 if TYPE_CHECKING:
     from csc_data.config.user_config import Config
@@ -103,7 +104,7 @@ def describe_plan(plan: FetchPlan, *, every_crop: bool) -> None:
             for crop in plan.crops
         ]
         headers = ["crop", "data set", "raw levels", "labels", "files", "size", "to fetch", "size"]
-        say(table(headers, rows))
+        say(table(headers, rows, indent="  "))
     for problem in plan.left_out[:MOST_LINES]:
         say(f"  left out: {problem}")
     if len(plan.left_out) > MOST_LINES:
@@ -272,16 +273,3 @@ class _Lines:
             per_byte = (now - self.speed.began) / (state.done_bytes - self.speed.first)
             left = f", {format_seconds(per_byte * (state.total_bytes - state.done_bytes))} left"
         say(f"  {state.phase}: {self.speed.words(state)}{left}")
-
-
-def format_seconds(seconds: float) -> str:
-    """Write a duration for people.
-
-    >>> format_seconds(42), format_seconds(4000)
-    ('42 s', '1 h 7 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from csc_cli.console import format_bytes, progress_bar, say
+from csc_cli.console import progress_bar, say
+from csc_data.wording import format_bytes
 
 
 def fetch_weights(name: str, *, mirror: str | None = None) -> Path:

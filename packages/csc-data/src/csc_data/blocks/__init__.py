@@ -8,11 +8,12 @@ block does not depend on the order, the bytes are the same as of one run.
 
 from csc_data.blocks.grid import Block, BlockGrid, align_block_shape
 from csc_data.blocks.ledger import Existing, Ledger, prepare_output, unfinished_work
-from csc_data.blocks.running import MissingBlocksError, Progress, run_blocks
+from csc_data.blocks.running import Execution, MissingBlocksError, Progress, run_blocks
 
 __all__ = [
     "Block",
     "BlockGrid",
+    "Execution",
     "Existing",
     "Ledger",
     "MissingBlocksError",

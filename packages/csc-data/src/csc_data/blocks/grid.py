@@ -86,6 +86,7 @@ class BlockGrid:
     def __getitem__(self, index: int) -> Block:
         if not 0 <= index < len(self):
             raise IndexError(f"block {index} of {len(self)}")
+        # Computed on demand: no memory grows with the number of blocks.
         _, ny, nx = self.counts
         position = (index // (ny * nx), index // nx % ny, index % nx)
         begin = as_shape([p * b for p, b in zip(position, self.block_shape, strict=True)])

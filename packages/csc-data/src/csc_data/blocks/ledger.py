@@ -11,7 +11,7 @@ from csc_data.errors import ExistingOutputError, UnreadableDataError
 from csc_data.storage.atomic import replace_text
 
 Existing = Literal["resume", "refuse", "overwrite"]
-"""What to do with output that is there: go on with it, leave it and stop, or start anew."""
+"""What to do with output that exists: continue it, leave it and stop, or start anew."""
 
 _COMPLETE = "complete"
 
@@ -93,7 +93,7 @@ class Ledger:
 def unfinished_work(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], ...]:
     """Return the fingerprints of the work whose records in a folder, ``*.ledger``, are not complete.
 
-    Who reads what others write block by block asks here first: an array that is half written looks like any other.
+    Ask this before reading output that is written block by block: an array that is half written looks like any other.
     """
     fingerprints = []
     for path in sorted(Path(folder).glob("*.ledger")):
@@ -108,7 +108,7 @@ def unfinished_work(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], ...
 
 
 def _drop_cut_off_line(file: BinaryIO) -> None:
-    """Leave the file at its end, less a last line without a break: what a kill left of 12 would read as block 1."""
+    """Go to the end of the file and cut off a last line without a break: a "12" cut to "1" by a kill is not block 1."""
     end = file.seek(0, os.SEEK_END)
     while end:
         file.seek(end - 1)
@@ -120,17 +120,17 @@ def _drop_cut_off_line(file: BinaryIO) -> None:
 
 
 def prepare_output(ledger: Ledger, existing: Existing) -> bool:
-    """Decide what happens to output that is there; return whether the output must be created anew.
+    """Decide what happens to output that exists; return whether it must be created anew.
 
     Raises
     ------
     ExistingOutputError
-        If output is there and ``existing`` is ``"refuse"``, or it is of other work and ``existing`` is ``"resume"``.
+        If there is output and ``existing`` is ``"refuse"``, or it is of other work and ``existing`` is ``"resume"``.
     """
     if existing == "refuse" and ledger.path.exists():
         raise ExistingOutputError(f"{ledger.path.parent} holds output; resume or overwrite it, or choose another place")
     if existing == "overwrite":
-        # The record goes first: a kill between here and the new arrays must not leave old blocks marked as finished.
+        # The record is removed first: a kill before the new arrays exist must not leave old blocks marked as finished.
         ledger.path.unlink(missing_ok=True)
         return True
     return not ledger.read()

@@ -1,10 +1,11 @@
-"""Running the work of blocks: here, in threads or processes, or on a cluster; again where it failed."""
+"""Running the work of blocks: here, in threads or processes, or on a cluster; with retries."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from dataclasses import dataclass
 
 from csc_data.blocks.grid import Block, BlockGrid
 from csc_data.blocks.ledger import Ledger
@@ -16,7 +17,7 @@ Progress = Callable[[int, int], None]
 RETRIES = 2
 
 _MAY_PASS = (UnreadableDataError, OSError)
-"""A line that was down, a disk that was full: worth another attempt. What is wrong in itself is not."""
+"""Worth another attempt: a connection that was down, a disk that was full. Other errors would only come again."""
 
 
 class MissingBlocksError(CscError, RuntimeError):
@@ -30,14 +31,43 @@ class MissingBlocksError(CscError, RuntimeError):
         return type(self), (self.missing, self.total, self.reason)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """Where blocks are worked on, and how.
+
+    Attributes
+    ----------
+    executor : concurrent.futures.Executor, optional
+        Threads, processes, or ``dask.distributed.Client.get_executor()``. Here, one by one, by default.
+    max_pending : int
+        Most blocks that are handed to the executor and not finished.
+    retries : int
+        How often a block is done again whose data could not be read or written (`UnreadableDataError`, `OSError`).
+        Blocks of a Dask worker that died are done again by Dask.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If a number is out of range.
+    """
+
+    executor: Executor | None = None
+    max_pending: int = 16
+    retries: int = RETRIES
+
+    def __post_init__(self) -> None:
+        if self.max_pending < 1 or self.retries < 0:
+            raise InvalidArgumentError(
+                f"max_pending must be 1 or more, retries 0 or more; got {self.max_pending} and {self.retries}"
+            )
+
+
 def run_blocks(
     work: Callable[[Block], None],
     grid: BlockGrid,
     *,
     ledger: Ledger | None = None,
-    executor: Executor | None = None,
-    max_pending: int = 16,
-    retries: int = RETRIES,
+    execution: Execution | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Do the work for every block that is not finished yet.
@@ -50,35 +80,27 @@ def run_blocks(
         The blocks.
     ledger : Ledger, optional
         Where finished blocks are recorded; those in it are not done again.
-    executor : concurrent.futures.Executor, optional
-        Where to work: threads, processes, or ``dask.distributed.Client.get_executor()``. Here, one by one, by default.
-    max_pending : int
-        Most blocks that are handed to the executor and not finished.
-    retries : int
-        How often a block is done again whose data could not be read or written (`UnreadableDataError`, `OSError`).
-        Blocks of a Dask worker that died are done again by Dask.
+    execution : Execution, optional
+        Here, one by one, by default.
     progress : callable, optional
         Called with (finished, all).
 
     Raises
     ------
     MissingBlocksError
-        If the work of a block raised a `CscError` or an `OSError`, each time, or if the executor broke; the blocks that
-        were under way are finished first, where they can be.
-    InvalidArgumentError
-        If ``max_pending`` or ``retries`` is out of range.
+        If a block raised a `CscError` or an `OSError` at each attempt, or if the executor broke. Blocks that were
+        already running are finished first, if possible.
     """
-    if max_pending < 1 or retries < 0:
-        raise InvalidArgumentError(f"max_pending must be 1 or more, retries 0 or more; got {max_pending} and {retries}")
+    execution = execution or Execution()
     finished = ledger.finished if ledger else set()
     todo = [index for index in range(len(grid)) if index not in finished]
     done = len(grid) - len(todo)
     if progress:
         progress(done, len(grid))
-    if executor is None:
-        completed = _completed_here(work, grid, todo, retries)
+    if execution.executor is None:
+        completed = _completed_here(work, grid, todo, execution.retries)
     else:
-        completed = _Run(work, grid, executor, retries).completed(todo, max_pending)
+        completed = _Run(work, grid, execution.executor, execution).completed(todo)
     for index in completed:
         if ledger:
             ledger.mark(index)
@@ -107,19 +129,21 @@ def _completed_here(work: Callable[[Block], None], grid: BlockGrid, todo: Sequen
 class _Run:
     """Blocks on an executor."""
 
-    def __init__(self, work: Callable[[Block], None], grid: BlockGrid, executor: Executor, retries: int) -> None:
-        self.work, self.grid, self.executor, self.retries = work, grid, executor, retries
+    def __init__(
+        self, work: Callable[[Block], None], grid: BlockGrid, executor: Executor, execution: Execution
+    ) -> None:
+        self.work, self.grid, self.executor, self.execution = work, grid, executor, execution
         self.pending: dict[Future[None], int] = {}
         self.failures: dict[int, int] = {}
 
-    def completed(self, todo: Sequence[int], max_pending: int) -> Iterator[int]:
-        """Give the blocks as they are finished; after a failure only those that were under way."""
+    def completed(self, todo: Sequence[int]) -> Iterator[int]:
+        """Yield blocks as they finish; after a failure only those that were already running."""
         waiting = iter(todo)
         failure: Exception | None = None
         left = len(todo)
         try:
             while True:
-                while failure is None and len(self.pending) < max_pending:
+                while failure is None and len(self.pending) < self.execution.max_pending:
                     following = next(waiting, None)
                     if following is None or (failure := self._submit(following)):
                         break
@@ -136,7 +160,7 @@ class _Run:
                     else:
                         failure = failure or error
         finally:
-            for future in self.pending:  # after an error that is not ours, or when nobody asks on
+            for future in self.pending:  # after an error that is not ours, or when the caller stops iterating
                 future.cancel()
         if failure:
             raise MissingBlocksError(left, len(self.grid), _reason(failure)) from failure
@@ -158,7 +182,7 @@ class _Run:
 
     def _may_try_again(self, index: int, error: Exception) -> bool:
         self.failures[index] = self.failures.get(index, 0) + 1
-        return isinstance(error, _MAY_PASS) and self.failures[index] <= self.retries
+        return isinstance(error, _MAY_PASS) and self.failures[index] <= self.execution.retries
 
 
 def _broken() -> tuple[type[Exception], ...]:

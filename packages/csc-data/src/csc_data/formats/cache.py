@@ -1,6 +1,6 @@
-"""Decoded chunks in memory, shared by all volumes of a process and bounded in bytes.
+"""What is decoded stays in memory up to a number of bytes; a process has one cache of chunks for all its volumes.
 
-Least recently used chunks leave first. A chunk that several threads ask for at once is loaded once. That a chunk is
+What was least recently used leaves first. A chunk that several threads ask for at once is loaded once. That a chunk is
 missing is remembered too, so that empty parts of a volume are not asked for again. A forked or spawned process starts
 with an empty cache of its own.
 """
@@ -12,12 +12,15 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from csc_data.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from typing import Self
 
 DEFAULT_BYTES = 1 << 28
 """256 MiB: 1,000 chunks of 64^3 bytes, enough for the neighbours of a block or a patch."""
@@ -33,9 +36,13 @@ Chunk = npt.NDArray[Any] | None
 
 Key = Hashable
 
+ValueT = TypeVar("ValueT")
 
-class ChunkCache:
-    """Holds decoded chunks up to a number of bytes; safe to use from many threads.
+
+class ByteCache(Generic[ValueT]):
+    """Holds values up to a number of bytes, the least recently used leave first; safe to use from many threads.
+
+    A copy for another process is empty.
 
     Parameters
     ----------
@@ -43,17 +50,16 @@ class ChunkCache:
         Most bytes held; 0 holds nothing.
     """
 
-    def __init__(self, max_bytes: int = DEFAULT_BYTES) -> None:
+    def __init__(self, max_bytes: int) -> None:
         if max_bytes < 0:
             raise InvalidArgumentError(f"max_bytes must be at least 0, got {max_bytes}")
         self._max_bytes = max_bytes
         self._held_bytes = 0
-        self._held: OrderedDict[Key, tuple[Hashable, Chunk]] = OrderedDict()
-        self._loading: dict[Key, _Loading] = {}
-        self._lock = threading.Lock()
+        self._held: OrderedDict[Key, tuple[ValueT, int]] = OrderedDict()
+        self._lock = threading.RLock()
 
-    def __reduce__(self) -> tuple[type[ChunkCache], tuple[int]]:
-        return type(self), (self.max_bytes,)  # another process starts with an empty one
+    def __reduce__(self) -> tuple[type[Self], tuple[int]]:
+        return type(self), (self.max_bytes,)
 
     @property
     def max_bytes(self) -> int:
@@ -65,6 +71,30 @@ class ChunkCache:
         """Bytes that are held now; never more than `max_bytes`."""
         return self._held_bytes
 
+    def find(self, key: Key) -> ValueT | None:
+        """Return what is held under a key, or None."""
+        with self._lock:
+            entry = self._held.get(key)
+            if entry is None:
+                return None
+            self._held.move_to_end(key)
+            return entry[0]
+
+    def keep(self, key: Key, value: ValueT, size: int) -> None:
+        """Hold a value of so many bytes in place of what is held under its key, unless it is too large."""
+        with self._lock:
+            self.drop(key)
+            if size <= self._max_bytes:
+                self._make_room(size)
+                self._held[key] = (value, size)
+                self._held_bytes += size
+
+    def drop(self, key: Key) -> None:
+        """Forget what is held under a key."""
+        with self._lock:
+            _, freed = self._held.pop(key, (None, 0))
+            self._held_bytes -= freed
+
     def resize(self, max_bytes: int) -> None:
         """Set the most bytes that are held; what is too much leaves at once."""
         if max_bytes < 0:
@@ -74,10 +104,23 @@ class ChunkCache:
             self._make_room(0)
 
     def clear(self) -> None:
-        """Forget every chunk."""
+        """Forget everything."""
         with self._lock:
             self._held.clear()
             self._held_bytes = 0
+
+    def _make_room(self, size: int) -> None:
+        while self._held and self._held_bytes + size > self._max_bytes:
+            _, (_, freed) = self._held.popitem(last=False)
+            self._held_bytes -= freed
+
+
+class ChunkCache(ByteCache[tuple[Hashable, Chunk]]):
+    """Holds decoded chunks, each with the stamp that tells one state of the stored chunk from the next."""
+
+    def __init__(self, max_bytes: int = DEFAULT_BYTES) -> None:
+        super().__init__(max_bytes)
+        self._loading: dict[Key, _Loading] = {}
 
     def chunks(
         self,
@@ -141,9 +184,9 @@ class ChunkCache:
             for number, item in enumerate(wanted):
                 key, stamp = item
                 entry = find(key)
-                if entry is not None and entry[0] == stamp:
+                if entry is not None and entry[0][0] == stamp:
                     use(key)
-                    held.append((number, entry[1]))
+                    held.append((number, entry[0][1]))
                     continue
                 loading = self._loading.get(item)
                 if loading is None:
@@ -156,12 +199,10 @@ class ChunkCache:
         key, stamp = item
         with self._lock:
             self._loading.pop(item, None)
-            self._drop(key)
-            size = _size(chunk)
-            if keep and size <= self._max_bytes:
-                self._make_room(size)
-                self._held[key] = (stamp, chunk)
-                self._held_bytes += size
+            if keep:
+                self.keep(key, (stamp, chunk), _size(chunk))
+            else:
+                self.drop(key)
         loading.chunk = chunk
         loading.failed = False
         loading.done.set()
@@ -172,16 +213,6 @@ class ChunkCache:
                 self._loading.pop(wanted[number], None)
         for loading in mine.values():
             loading.done.set()
-
-    def _drop(self, key: Key) -> None:
-        entry = self._held.pop(key, None)
-        if entry is not None:
-            self._held_bytes -= _size(entry[1])
-
-    def _make_room(self, size: int) -> None:
-        while self._held and self._held_bytes + size > self._max_bytes:
-            _, (_, oldest) = self._held.popitem(last=False)
-            self._held_bytes -= _size(oldest)
 
 
 class _Loading:
@@ -217,7 +248,7 @@ def shared_cache() -> ChunkCache:
     Raises
     ------
     InvalidArgumentError
-        If the variable is no number of bytes.
+        If the variable is not a number of bytes.
     """
     cache = _shared.get("cache")
     if cache is None:

@@ -66,7 +66,7 @@ class PatchLoader:
         self._batches = batches
         self._rank, self._world_size = rank, world_size
         self._loader: DataLoader[Any] = DataLoader(
-            _WholeBatches(patches),  # type: ignore[arg-type]  # torch asks it for all samples of a batch together
+            _WholeBatches(patches),  # type: ignore[arg-type]  # torch asks it for all samples of a batch at once
             batch_sampler=_Indices(self),
             collate_fn=_as_it_is,  # type: ignore[arg-type]  # and what it gives is a batch already
             num_workers=num_workers,
@@ -85,7 +85,7 @@ class PatchLoader:
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Batch]:
-        # Now and not at the end: loops drop an iterator before it is exhausted, and want other samples the next time.
+        # At once and not at the end: loops drop an iterator before its end, and want other samples the next time.
         self._under_way, self.epoch = self.epoch, self.epoch + 1
         return self._batches_of(iter(self._loader))
 

@@ -13,7 +13,7 @@ from csc_data.formats.cache import set_cache_bytes, shared_cache
 from csc_data.loader.batches import PatchLoader
 from csc_data.loader.intensity import IntensityTransform, IntensityTransforms
 from csc_data.loader.patches.reader import PatchReader
-from csc_data.loader.patches.training import TrainingPatches
+from csc_data.loader.patches.training import Augmentation, TrainingPatches
 from csc_data.loader.patches.validation import ValidationPatches
 from csc_data.loader.patches.value_transforms import ValueTransform, ValueTransforms, find_unstored_change
 from csc_data.loader.poses.array_info import ArrayInfo
@@ -157,10 +157,10 @@ def get_dataloader(
         if not crops:
             names = ", ".join(classes)
             raise MissingDataError(f"no crop of usage {usage} in the datasplit has any of the classes {names}")
-        return PatchReader.create(
-            crops,
-            classes,
-            patch,
+        return PatchReader(
+            crops=tuple(crops),
+            classes=tuple(classes),
+            patch=patch,
             raw_range=raw_range,
             use_mutual_exclusion=use_mutual_exclusion,
             cache=cache,
@@ -171,11 +171,9 @@ def get_dataloader(
     parallel: dict[str, Any] = {"rank": rank, "world_size": world_size, "num_workers": num_workers, "device": device}
     train = TrainingPatches(
         reader("train", _open(rows, "train", classes, use_mutual_exclusion)),
-        transforms,
+        Augmentation(spatial=transforms, intensity=intensity, values=train_values),
         seed=random_seed,
         foreground_share=0.0 if foreground_share is None and not weighted_sampler else foreground_share,
-        intensity=intensity,
-        values=train_values,
     )
     loader = PatchLoader(train, batch_size=batch_size, batches=iterations_per_epoch, **parallel)
     crops = _open(rows, "validate", classes, use_mutual_exclusion)

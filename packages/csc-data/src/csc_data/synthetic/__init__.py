@@ -2,7 +2,7 @@
 
 from csc_data.synthetic.baseline import AnnotatedImage, Band, choose_bands, predict_bands
 from csc_data.synthetic.imaging import Imaging, Stain
-from csc_data.synthetic.plan import TESTED_CLASSES, CropPlan, DatasetPlan, default_plans
+from csc_data.synthetic.plan import TESTED_CLASSES, ChallengePlan, SyntheticCrop, SyntheticDataset, default_plan
 from csc_data.synthetic.tissue.anatomy import Anatomy
 from csc_data.synthetic.tissue.growing import Tissue, generate_tissue
 from csc_data.synthetic.writing import SyntheticChallenge, number_objects, write_challenge
@@ -12,14 +12,15 @@ __all__ = [
     "Anatomy",
     "AnnotatedImage",
     "Band",
-    "CropPlan",
-    "DatasetPlan",
+    "ChallengePlan",
     "Imaging",
     "Stain",
     "SyntheticChallenge",
+    "SyntheticCrop",
+    "SyntheticDataset",
     "Tissue",
     "choose_bands",
-    "default_plans",
+    "default_plan",
     "generate_tissue",
     "number_objects",
     "predict_bands",

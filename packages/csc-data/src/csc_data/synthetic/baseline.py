@@ -31,7 +31,7 @@ class Band:
     low, high : int
         Least and largest grey value, both included.
     sigma_nm : float
-        Standard deviation of the Gaussian blur; 0 is none.
+        Standard deviation of the Gaussian blur; 0 for no blur.
     iou : float
         Intersection over union on the images that it was chosen on.
     """

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from csc_data.challenge import get_class
-from csc_data.errors import Problem, ProblemsError
+from csc_data.errors import InvalidArgumentError, Problem, ProblemsError
 from csc_data.geometry import Grid, Shape, Triple
 
 TESTED_CLASSES = ("mito_mem", "mito_lum", "ves_mem", "ves_lum", "ld_lum", "er_mem", "ves", "mito")
@@ -14,7 +14,7 @@ TESTED_CLASSES = ("mito_mem", "mito_lum", "ves_mem", "ves_lum", "ld_lum", "er_me
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CropPlan:
+class SyntheticCrop:
     """A box of a volume that is annotated (to train on) or tested.
 
     Attributes
@@ -48,7 +48,7 @@ class CropPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetPlan:
+class SyntheticDataset:
     """A data set: one raw volume and its crops.
 
     Attributes
@@ -57,74 +57,94 @@ class DatasetPlan:
         Name of the folder and of the zarr in it.
     grid : Grid
         Grid of the raw volume's finest level, in nm.
-    crops : tuple of CropPlan
+    crops : tuple of SyntheticCrop
         Inside the volume.
     """
 
     name: str
     grid: Grid
-    crops: tuple[CropPlan, ...]
+    crops: tuple[SyntheticCrop, ...]
 
 
-def check_plans(plans: Sequence[DatasetPlan]) -> None:
-    """Check that crops lie in their volumes, have ids of their own, and omit classes that exist.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChallengePlan:
+    """What a synthetic challenge holds, checked when it is made.
+
+    Attributes
+    ----------
+    datasets : tuple of SyntheticDataset
+    tested_classes : tuple of str
+        Classes that are scored in the test crops.
+    masks : bool
+        Whether the truth also gets a ``{class}_mask`` array for each class, all ones.
 
     Raises
     ------
     ProblemsError
-        With all that is wrong.
+        If crops do not lie in their volumes, or ids are not unique; with all that is wrong.
+    InvalidArgumentError
+        If no class is tested.
     UnknownClassError
-        If a class to omit does not exist.
+        If a class does not exist.
     """
-    problems = []
+
+    datasets: tuple[SyntheticDataset, ...]
+    tested_classes: tuple[str, ...] = TESTED_CLASSES
+    masks: bool = False
+
+    def __post_init__(self) -> None:
+        if problems := list(_problems(self.datasets)):
+            raise ProblemsError("plan of a synthetic challenge", problems)
+        if not self.tested_classes:
+            raise InvalidArgumentError("tested_classes is empty; name at least one class to score")
+        omitted = [name for dataset in self.datasets for crop in dataset.crops for name in crop.omitted]
+        for name in (*omitted, *self.tested_classes):
+            get_class(name)
+
+
+def _problems(datasets: Sequence[SyntheticDataset]) -> Iterator[Problem]:
+    if not datasets:
+        yield Problem(where="datasets", what="there is no data set")
     seen: set[int] = set()
-    for plan in plans:
-        for crop in plan.crops:
-            where = f"{plan.name}, {crop.name}"
+    for dataset in datasets:
+        for crop in dataset.crops:
+            where = f"{dataset.name}, {crop.name}"
             if crop.id in seen:
-                problems.append(Problem(where=where, what="the id is that of another crop", remedy="number them anew"))
+                yield Problem(where=where, what="the id is that of another crop", remedy="number them anew")
             seen.add(crop.id)
-            ends = [b + n for b, n in zip(crop.begin, crop.shape, strict=True)]
-            if (
-                min(crop.begin) < 0
-                or min(crop.shape) < 1
-                or any(e > n for e, n in zip(ends, plan.grid.shape, strict=True))
-            ):
-                what = f"voxels {crop.begin} to {tuple(ends)} are not all in a volume of {plan.grid.shape}"
-                problems.append(Problem(where=where, what=what, remedy="move or shrink the crop"))
-            for name in crop.omitted:
-                get_class(name)
-    if not plans:
-        problems.append(Problem(where="plans", what="there is no data set"))
-    if problems:
-        raise ProblemsError("plan of a synthetic challenge", problems)
+            size, ends = dataset.grid.shape, tuple(part.stop for part in crop.slices)
+            if min(crop.begin) < 0 or min(crop.shape) < 1 or any(e > n for e, n in zip(ends, size, strict=True)):
+                what = f"voxels {crop.begin} to {ends} are not all in a volume of {size}"
+                yield Problem(where=where, what=what, remedy="move or shrink the crop")
 
 
-def default_plans(*, quick: bool = False) -> tuple[DatasetPlan, ...]:
-    """Return two data sets, an isotropic one of 8 nm and one of 5.24 x 4 x 4 nm, each with training and test crops.
+def default_plan(*, quick: bool = False) -> ChallengePlan:
+    """Plan two data sets, an isotropic one of 8 nm and one of 5.24 x 4 x 4 nm, each with training and test crops.
 
     Parameters
     ----------
     quick : bool
         Smaller volumes, which take about a third of the time.
     """
-    return _quick_plans() if quick else _full_plans()
+    return ChallengePlan(datasets=_quick_datasets() if quick else _full_datasets())
 
 
-def _full_plans() -> tuple[DatasetPlan, ...]:
+def _full_datasets() -> tuple[SyntheticDataset, ...]:
     size = (112, 96, 112)
     crops = (
-        CropPlan(id=1, begin=(8, 8, 8), shape=size, omitted=("golgi", "golgi_mem", "golgi_lum")),
-        CropPlan(id=2, begin=(8, 104, 8), shape=size),
-        CropPlan(id=3, begin=(8, 8, 120), shape=size, omitted=("mt", "mt_out", "mt_in")),
-        CropPlan(id=4, begin=(8, 104, 120), shape=size, omitted=("ecs", "pm")),
-        CropPlan(id=501, begin=(16, 40, 240), shape=(96, 128, 120), tested=True),
+        SyntheticCrop(id=1, begin=(8, 8, 8), shape=size, omitted=("golgi", "golgi_mem", "golgi_lum")),
+        SyntheticCrop(id=2, begin=(8, 104, 8), shape=size),
+        SyntheticCrop(id=3, begin=(8, 8, 120), shape=size, omitted=("mt", "mt_out", "mt_in")),
+        SyntheticCrop(id=4, begin=(8, 104, 120), shape=size, omitted=("ecs", "pm")),
+        SyntheticCrop(id=501, begin=(16, 40, 240), shape=(96, 128, 120), tested=True),
     )
     fine = (144, 176, 160)
     fine_crops = (
-        CropPlan(id=11, begin=(12, 8, 8), shape=fine),
-        CropPlan(id=12, begin=(12, 188, 12), shape=(144, 108, 160), omitted=("er", "er_mem", "er_lum", "er_mem_all")),
-        CropPlan(id=502, begin=(12, 56, 184), shape=(144, 192, 192), tested=True),
+        SyntheticCrop(id=11, begin=(12, 8, 8), shape=fine),
+        SyntheticCrop(
+            id=12, begin=(12, 188, 12), shape=(144, 108, 160), omitted=("er", "er_mem", "er_lum", "er_mem_all")
+        ),
+        SyntheticCrop(id=502, begin=(12, 56, 184), shape=(144, 192, 192), tested=True),
     )
     return (
         _dataset("jrc_synth-1", (8.0, 8.0, 8.0), (4000.0, 12000.0, 8000.0), (128, 208, 368), crops),
@@ -132,15 +152,15 @@ def _full_plans() -> tuple[DatasetPlan, ...]:
     )
 
 
-def _quick_plans() -> tuple[DatasetPlan, ...]:
+def _quick_datasets() -> tuple[SyntheticDataset, ...]:
     crops = (
-        CropPlan(id=1, begin=(8, 8, 8), shape=(64, 64, 64), omitted=("golgi", "golgi_mem", "golgi_lum")),
-        CropPlan(id=2, begin=(8, 72, 8), shape=(64, 64, 64), omitted=("ecs", "pm")),
-        CropPlan(id=501, begin=(8, 40, 88), shape=(64, 64, 64), tested=True),
+        SyntheticCrop(id=1, begin=(8, 8, 8), shape=(64, 64, 64), omitted=("golgi", "golgi_mem", "golgi_lum")),
+        SyntheticCrop(id=2, begin=(8, 72, 8), shape=(64, 64, 64), omitted=("ecs", "pm")),
+        SyntheticCrop(id=501, begin=(8, 40, 88), shape=(64, 64, 64), tested=True),
     )
     fine_crops = (
-        CropPlan(id=11, begin=(8, 8, 8), shape=(80, 96, 96), omitted=("er", "er_mem", "er_lum", "er_mem_all")),
-        CropPlan(id=502, begin=(8, 24, 112), shape=(80, 96, 96), tested=True),
+        SyntheticCrop(id=11, begin=(8, 8, 8), shape=(80, 96, 96), omitted=("er", "er_mem", "er_lum", "er_mem_all")),
+        SyntheticCrop(id=502, begin=(8, 24, 112), shape=(80, 96, 96), tested=True),
     )
     return (
         _dataset("jrc_synth-1", (8.0, 8.0, 8.0), (4000.0, 12000.0, 8000.0), (80, 144, 160), crops),
@@ -149,6 +169,8 @@ def _quick_plans() -> tuple[DatasetPlan, ...]:
 
 
 def _dataset(
-    name: str, voxel_size: Triple, translation: Triple, shape: Shape, crops: tuple[CropPlan, ...]
-) -> DatasetPlan:
-    return DatasetPlan(name=name, grid=Grid(voxel_size=voxel_size, translation=translation, shape=shape), crops=crops)
+    name: str, voxel_size: Triple, translation: Triple, shape: Shape, crops: tuple[SyntheticCrop, ...]
+) -> SyntheticDataset:
+    return SyntheticDataset(
+        name=name, grid=Grid(voxel_size=voxel_size, translation=translation, shape=shape), crops=crops
+    )

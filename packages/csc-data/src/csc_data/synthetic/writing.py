@@ -14,10 +14,10 @@ from scipy import ndimage
 
 from csc_data.challenge import TestCrop, get_class
 from csc_data.challenge.test_crops import FILE_NAME, write_manifest
-from csc_data.errors import ExistingOutputError, InvalidArgumentError
+from csc_data.errors import ExistingOutputError
 from csc_data.formats.writing import create_array, ensure_groups, join, read_json, write_json
 from csc_data.synthetic.annotation import array_attributes, class_attributes, crop_attributes
-from csc_data.synthetic.plan import TESTED_CLASSES, CropPlan, DatasetPlan, check_plans, default_plans
+from csc_data.synthetic.plan import ChallengePlan, SyntheticCrop, SyntheticDataset, default_plan
 from csc_data.synthetic.scales import FACTOR, halve_image, halve_tissue
 from csc_data.synthetic.tissue.growing import Tissue, generate_tissue
 from csc_data.volumes import downsampled_grid, grid_attributes, write_multiscale
@@ -35,7 +35,7 @@ class SyntheticChallenge:
     ----------
     root : Path
         The data folder.
-    datasets : tuple of DatasetPlan
+    datasets : tuple of SyntheticDataset
         Volumes and crops.
     annotated : dict of str to tuple of str
         Training crop to the classes annotated in it.
@@ -48,7 +48,7 @@ class SyntheticChallenge:
     """
 
     root: Path
-    datasets: tuple[DatasetPlan, ...]
+    datasets: tuple[SyntheticDataset, ...]
     annotated: dict[str, tuple[str, ...]]
     test_crops: tuple[TestCrop, ...]
     truth: Path
@@ -60,9 +60,7 @@ def write_challenge(
     *,
     seed: int = 0,
     quick: bool = False,
-    plans: Sequence[DatasetPlan] | None = None,
-    tested_classes: Sequence[str] = TESTED_CLASSES,
-    masks: bool = False,
+    plan: ChallengePlan | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> SyntheticChallenge:
     """Write data sets with training crops and test crops, the truth of the test crops, and their manifest.
@@ -72,15 +70,11 @@ def write_challenge(
     root : path-like
         The data folder; it may exist, but must not hold these data sets, a truth, or a manifest.
     seed : int
-        The same seed, plans and versions of numpy and scipy give the same voxels.
+        The same seed, plan and versions of numpy and scipy give the same voxels.
     quick : bool
         Whether to take the smaller of the two default plans.
-    plans : sequence of DatasetPlan, optional
-        Data sets of your own.
-    tested_classes : sequence of str
-        Classes that are scored in the test crops.
-    masks : bool
-        Whether the truth also gets a ``{class}_mask`` array for each class, all ones.
+    plan : ChallengePlan, optional
+        Data sets, crops and tested classes of your own, instead of a default plan.
     progress : callable, optional
         Called with the name of each data set before it is made.
 
@@ -92,40 +86,31 @@ def write_challenge(
     ------
     ExistingOutputError
         If the folder holds such data already.
-    ProblemsError
-        If a crop does not fit into its volume, or two have the same id.
-    UnknownClassError
-        If a class does not exist.
     """
-    datasets = tuple(default_plans(quick=quick) if plans is None else plans)
-    check_plans(datasets)
-    if not tested_classes:
-        raise InvalidArgumentError("tested_classes is empty; name at least one class to score")
-    for name in tested_classes:
-        get_class(name)
+    plan = plan or default_plan(quick=quick)
     folder = Path(root)
     truth = folder / "ground_truth.zarr"
-    for place in (truth, folder / FILE_NAME, *(folder / plan.name for plan in datasets)):
+    for place in (truth, folder / FILE_NAME, *(folder / dataset.name for dataset in plan.datasets)):
         if place.exists():
             raise ExistingOutputError(f"{place} exists; choose another folder or remove it")
     annotated: dict[str, tuple[str, ...]] = {}
     test_crops: list[TestCrop] = []
-    for index, plan in enumerate(datasets):
+    for index, dataset in enumerate(plan.datasets):
         if progress is not None:
-            progress(plan.name)
+            progress(dataset.name)
         own_seed = int(np.random.SeedSequence((seed, index)).generate_state(1)[0])
-        tissue = generate_tissue(plan.grid.shape, plan.grid.voxel_size, seed=own_seed)
-        _write_raw(folder, plan, tissue)
-        for crop in plan.crops:
+        tissue = generate_tissue(dataset.grid.shape, dataset.grid.voxel_size, seed=own_seed)
+        _write_raw(folder, dataset, tissue)
+        for crop in dataset.crops:
             if crop.tested:
-                test_crops.append(_write_truth(truth, plan, crop, tissue, tested_classes, masks=masks))
+                test_crops.append(_write_truth(truth, plan, dataset, crop, tissue))
             else:
-                annotated[crop.name] = _write_annotations(folder, plan, crop, tissue)
+                annotated[crop.name] = _write_annotations(folder, dataset, crop, tissue)
     write_manifest(folder / FILE_NAME, test_crops)
-    written = [folder / FILE_NAME, truth, *(folder / plan.name for plan in datasets)]
+    written = [folder / FILE_NAME, truth, *(folder / dataset.name for dataset in plan.datasets)]
     return SyntheticChallenge(
         root=folder,
-        datasets=datasets,
+        datasets=plan.datasets,
         annotated=annotated,
         test_crops=tuple(test_crops),
         truth=truth,
@@ -133,24 +118,24 @@ def write_challenge(
     )
 
 
-def _write_raw(folder: Path, plan: DatasetPlan, tissue: Tissue) -> None:
-    levels, grids = [tissue.raw], [plan.grid]
+def _write_raw(folder: Path, dataset: SyntheticDataset, tissue: Tissue) -> None:
+    levels, grids = [tissue.raw], [dataset.grid]
     while len(levels) < RAW_LEVELS:
         levels.append(halve_image(levels[-1]))
         grids.append(downsampled_grid(grids[-1], (FACTOR,) * 3))
-    path = join(folder, plan.name, f"{plan.name}.zarr", "recon-1", "em", "fibsem-uint8")
+    path = join(folder, dataset.name, f"{dataset.name}.zarr", "recon-1", "em", "fibsem-uint8")
     write_multiscale(path, levels, grids, chunks=(64, 64, 64))
 
 
-def _write_annotations(folder: Path, plan: DatasetPlan, crop: CropPlan, tissue: Tissue) -> tuple[str, ...]:
+def _write_annotations(folder: Path, dataset: SyntheticDataset, crop: SyntheticCrop, tissue: Tissue) -> tuple[str, ...]:
     """Write all classes of the tissue but those that the crop omits, also where they are absent in the crop."""
     classes = tuple(name for name in tissue.class_names() if name not in crop.omitted)
     levels = [tissue.crop(crop.slices)]
-    grids = [plan.grid.window(crop.begin, crop.shape)]
+    grids = [dataset.grid.window(crop.begin, crop.shape)]
     while len(levels) < LABEL_LEVELS:
         levels.append(halve_tissue(levels[-1]))
         grids.append(downsampled_grid(grids[-1], (FACTOR,) * 3))
-    group = Path(folder, plan.name, f"{plan.name}.zarr", "recon-1", "labels", "groundtruth", crop.name)
+    group = Path(folder, dataset.name, f"{dataset.name}.zarr", "recon-1", "labels", "groundtruth", crop.name)
     known = [_known_atoms(level, crop.omitted) for level in levels]
     write_multiscale(group / "all", known, grids, chunks=LABEL_CHUNKS)
     for name in classes:
@@ -178,14 +163,14 @@ def _smallest(levels: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
 
 
 def _write_truth(
-    truth: Path, plan: DatasetPlan, crop: CropPlan, tissue: Tissue, class_names: Sequence[str], *, masks: bool
+    truth: Path, plan: ChallengePlan, dataset: SyntheticDataset, crop: SyntheticCrop, tissue: Tissue
 ) -> TestCrop:
-    part, grid = tissue.crop(crop.slices), plan.grid.window(crop.begin, crop.shape)
-    for name in class_names:
+    part, grid = tissue.crop(crop.slices), dataset.grid.window(crop.begin, crop.shape)
+    for name in plan.tested_classes:
         labels: npt.NDArray[Any] = part.label(name)
         if get_class(name).instance:
             labels = number_objects(labels)
-        arrays = {name: labels, **({f"{name}_mask": np.ones(grid.shape, np.uint8)} if masks else {})}
+        arrays = {name: labels, **({f"{name}_mask": np.ones(grid.shape, np.uint8)} if plan.masks else {})}
         for array_name, values in arrays.items():
             array = create_array(
                 truth / crop.name / array_name,
@@ -197,11 +182,11 @@ def _write_truth(
             array[...] = values
     return TestCrop(
         id=crop.id,
-        dataset=plan.name,
+        dataset=dataset.name,
         voxel_size=grid.voxel_size,
         translation=grid.translation,
         shape=grid.shape,
-        classes=tuple(class_names),
+        classes=plan.tested_classes,
     )
 
 

@@ -17,12 +17,13 @@ from csc_data.loader import (
     open_crop,
 )
 from csc_data.loader.patches.reader import PatchReader
+from csc_data.loader.patches.training import Augmentation
 from csc_data.loader.poses.patch_map import PatchMap
 from csc_data.loader.poses.spatial import Orientation
 from csc_data.volumes import downsampled_grid, write_multiscale
 
 VOXELS = [(8, 8, 8), (5.24, 4, 4), (1.74, 2, 2), (16, 8, 8), (3.24, 4.0, 4.0)]
-ALL = SpatialTransforms(mirror=(0.5, 0.5, 0.5), transpose=(0, 1, 2))
+ALL = Augmentation(spatial=SpatialTransforms(mirror=(0.5, 0.5, 0.5), transpose=(0, 1, 2)))
 SLOPE = np.array([0.0011, 0.0017, 0.0023])
 
 
@@ -33,7 +34,7 @@ def patch_of(shape, scale, target=None):
 
 def reader_of(world, patch, classes=("mito",), rows=None, **options):
     crops = [open_crop(row, classes) for row in (rows or [world.row(classes)])]
-    return PatchReader.create([crop for crop in crops if crop], classes, patch, **options)
+    return PatchReader(crops=tuple(crop for crop in crops if crop), classes=tuple(classes), patch=patch, **options)
 
 
 @given(
@@ -164,9 +165,7 @@ def test_patches_stay_in_crops_that_hold_them_and_hold_crops_that_do_not(world):
     grid = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(48, 48, 48))
     world.write_raw(grid)
     world.write_labels("mito", grid.window((4, 4, 4), (12, 40, 40)))
-    patches = TrainingPatches(
-        reader_of(world, patch_of((16, 16, 16), (8, 8, 8))), SpatialTransforms(), foreground_share=0.0
-    )
+    patches = TrainingPatches(reader_of(world, patch_of((16, 16, 16), (8, 8, 8))), foreground_share=0.0)
     for index in range(20):
         known = ~np.isnan(patches[index]["output"][0])
         assert known.sum() == 12 * 16 * 16
@@ -201,7 +200,7 @@ def test_weighted_sampling_shows_rare_classes_as_often_as_common_ones(world):
 
 def test_the_speck_appears_at_every_place_of_a_patch(world):
     reader = reader_of(world, patch_of((4, 4, 4), (8, 8, 8)), ("ld",), two_crops(world))
-    patches = TrainingPatches(reader, SpatialTransforms(), seed=5)
+    patches = TrainingPatches(reader, seed=5)
     places = set()
     for index in range(400):
         found = np.argwhere(patches[index]["output"][0] == 1)

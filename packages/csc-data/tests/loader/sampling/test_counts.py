@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from csc_data.geometry import Grid
-from csc_data.loader import ArrayInfo, PatchShape, SpatialTransforms, TrainingPatches, open_crop
+from csc_data.loader import ArrayInfo, PatchShape, TrainingPatches, open_crop
 from csc_data.loader.patches.reader import PatchReader
 
 GRID = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(24, 20, 16))
@@ -26,8 +26,8 @@ def patches(world):
     def make():
         array = ArrayInfo(shape=(4, 4, 4), scale=(8, 8, 8))
         crops = [open_crop(world.row(CLASSES, crop=crop), CLASSES) for crop in ("crop1", "crop2", "crop3")]
-        reader = PatchReader.create(crops, CLASSES, PatchShape(input=array, target=array))
-        return TrainingPatches(reader, SpatialTransforms(), foreground_share=1.0)
+        reader = PatchReader(crops=tuple(crops), classes=CLASSES, patch=PatchShape(input=array, target=array))
+        return TrainingPatches(reader, foreground_share=1.0)
 
     return make, stored
 

@@ -113,8 +113,11 @@ def test_raw_and_labels_are_those_of_their_positions(
         values = np.asarray(moved, dtype=np.float32).reshape(3, 1, 1, 1)
         displacement = Displacement(values=values, begin=np.zeros(3), step=np.ones(3))
     where = PatchMap(centre=centre, linear=linear, displacement=displacement)
-    reader = PatchReader.create(
-        [crop], ("mito", "er"), PatchShape(input=array, target=array), regions=RegionCache(1 << 28 if held else 0)
+    reader = PatchReader(
+        crops=(crop,),
+        classes=("mito", "er"),
+        patch=PatchShape(input=array, target=array),
+        regions=RegionCache(1 << 28 if held else 0),
     )
     for _ in range(8 if held else 1):  # until what is read in parts is read whole
         sample = reader.sample(0, where)
@@ -154,7 +157,7 @@ def reader_of(grid, raw, labels=None, *, shape=(4, 4, 4), classes=("mito",), sca
         bounds=grid.bounds,
     )
     array = ArrayInfo(shape=shape, scale=scale)
-    return PatchReader.create([crop], classes, PatchShape(input=array, target=array), **options)
+    return PatchReader(crops=(crop,), classes=classes, patch=PatchShape(input=array, target=array), **options)
 
 
 @pytest.mark.parametrize("centre", [(0, 0, 0), (96, 96, 96), (-20, 48, 120), (48, -300, 48), (500, 48, 48)])
@@ -228,8 +231,11 @@ def test_classes_on_grids_of_their_own_are_each_right():
     )
     array = ArrayInfo(shape=(8, 8, 8), scale=(4, 4, 4))
     for exclusive in (False, True):
-        reader = PatchReader.create(
-            [crop], ("mito", "er"), PatchShape(input=array, target=array), use_mutual_exclusion=exclusive
+        reader = PatchReader(
+            crops=(crop,),
+            classes=("mito", "er"),
+            patch=PatchShape(input=array, target=array),
+            use_mutual_exclusion=exclusive,
         )
         target = reader.sample(0, PatchMap(centre=np.array([40.0, 40.0, 40.0])))["output"]
         here = one[6:14, 6:14, 6:14]
@@ -253,7 +259,7 @@ def test_labels_of_noise_that_do_not_pack_are_right_all_the_same():
         bounds=grid.bounds,
     )
     array = ArrayInfo(shape=(36, 36, 36), scale=(8, 8, 8))
-    reader = PatchReader.create([crop], names, PatchShape(input=array, target=array))
+    reader = PatchReader(crops=(crop,), classes=tuple(names), patch=PatchShape(input=array, target=array))
     target = reader.sample(0, PatchMap(centre=np.array([20.0, 21.0, 22.0]) * 8))["output"]
     for channel, name in enumerate(names):
         np.testing.assert_array_equal(target[channel], stored[name][2:38, 3:39, 4:40])

@@ -63,7 +63,7 @@ class Sources:
             raise MissingDataError(f"there is no folder {self.source} to pack from")
 
     def find(self, dataset: str, crop: str, class_name: str) -> Path | None:
-        """Return the folder of an array or group, or None where there is none.
+        """Return the folder of an array or group, or None if it does not exist.
 
         Raises
         ------
@@ -127,7 +127,7 @@ class FitPlan:
     made_with: dict[str, Any]
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return all that the result depends on. This reads the whole source, so ask once, and only where needed."""
+        """Return all that the result depends on. This reads the whole source: call it once, and only where needed."""
         return {"source": digest_of_files(self.source / self.level), **self.made_with}
 
     @property
@@ -143,31 +143,49 @@ class FitPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What is asked of values that are no labels, or that do not say what they are."""
+class PackOptions:
+    """What to do with values that are not labels, or that do not say what they are.
+
+    Attributes
+    ----------
+    as_probabilities : {"refuse", "threshold"}
+    threshold : float
+        The probability above which a voxel belongs to the class.
+    stored_as : {"probability", "logit", "distance", "label"} or None
+        What arrays hold that do not say so themselves.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the threshold is not between 0 and 1.
+    """
 
     as_probabilities: AsProbabilities
     threshold: float
     stored_as: Kind | None
 
+    def __post_init__(self) -> None:
+        if not 0 < self.threshold < 1:
+            raise InvalidArgumentError(f"threshold must be a probability between 0 and 1, got {self.threshold}")
 
-def plan_fit(crop: TestCrop, class_name: str, source: Path, folder: Path, wish: Wish) -> FitPlan:
+
+def plan_fit(crop: TestCrop, class_name: str, source: Path, folder: Path, options: PackOptions) -> FitPlan:
     """Look at a source and decide how it gets onto the grid of a test crop.
 
     Raises
     ------
     CscError
-        If it cannot be read, does not meet the crop, or holds probabilities and these are refused.
+        If it cannot be read, does not overlap the crop, or holds probabilities and these are refused.
     """
     check_finished(source, class_name)
     volume = open_volume(source)
     grid = crop_grid(crop)
     level = volume.level_for(grid.voxel_size)
-    meaning = find_meaning(volume, wish.stored_as)
+    meaning = find_meaning(volume, options.stored_as)
     instances = class_name in get_instance_classes()
-    if not meaning.is_label and wish.as_probabilities == "refuse":
+    if not meaning.is_label and options.as_probabilities == "refuse":
         raise InvalidArgumentError(
-            f"{source} holds {level.dtype} that stand for a {meaning.values.kind}, no labels; "
+            f"{source} holds {level.dtype} that stand for a {meaning.values.kind}, not labels; "
             "`csc process` makes labels of them, or ask for a threshold"
         )
     if meaning.is_label and level.dtype.kind not in "biu":
@@ -175,12 +193,13 @@ def plan_fit(crop: TestCrop, class_name: str, source: Path, folder: Path, wish: 
     overlap = level.grid.bounds.intersect(grid.bounds)
     if overlap.empty:
         raise InvalidArgumentError(
-            f"{source} fills {level.grid.bounds} nm and does not meet the test crop, {grid.bounds} nm"
+            f"{source} fills {level.grid.bounds} nm and does not overlap the test crop, {grid.bounds} nm"
         )
     covered = float(np.prod(overlap.extent) / np.prod(grid.bounds.extent))
+    # Ids keep the width of their type, so that none is cut off; everything else becomes a mask.
     ids = instances and meaning.is_label and level.dtype.kind in "iu"
     dtype = np.dtype(f"u{level.dtype.itemsize}") if ids else np.dtype("u1")
-    threshold = None if meaning.is_label else wish.threshold
+    threshold = None if meaning.is_label else options.threshold
     return FitPlan(
         crop=crop,
         class_name=class_name,

@@ -17,14 +17,13 @@ from csc_data.config.user_config import Config
 from csc_data.errors import (
     CscError,
     ExistingOutputError,
-    InvalidArgumentError,
     MissingDataError,
 )
 from csc_data.formats.writing import create_array, ensure_groups, read_attributes
 from csc_data.volumes import grid_attributes
 from csc_submit.checking.check import SubmissionReport, check_submission
 from csc_submit.packing.archive import write_zip
-from csc_submit.packing.fitting import CHUNKS, AsProbabilities, FitBlock, FitPlan, Sources, Wish, plan_fit
+from csc_submit.packing.fitting import CHUNKS, AsProbabilities, FitBlock, FitPlan, PackOptions, Sources, plan_fit
 from csc_submit.progress import shift_progress
 from csc_submit.settings import Kind
 
@@ -45,7 +44,7 @@ class PackedArray:
     crop : str
         For example ``crop557``.
     status : {"packed", "there", "missing", "failed"}
-        ``there``: an earlier run had packed it. ``missing``: the test crop wants it, and there is none.
+        ``there``: an earlier run had packed it. ``missing``: the test crop wants it, and it does not exist.
     source : str
         Where it came from.
     voxels : int
@@ -126,7 +125,7 @@ def pack_results(
 
     Parameters
     ----------
-    config : csc_data.config.user_config.Settings
+    config : csc_data.config.user_config.Config
         Where things lie; the data folder may bring its own list of test crops.
     source : str or Path
         ``"processed"``, ``"predictions"``, or a folder with ``{dataset}.zarr/{crop}/{class}`` or ``{crop}/{class}``.
@@ -137,7 +136,7 @@ def pack_results(
     existing : {"resume", "refuse", "overwrite"}
         What to do with a submission that is there.
     as_probabilities : {"refuse", "threshold"}
-        What to do with probabilities, logits and distances: they are no labels. A threshold is applied after linear
+        What to do with probabilities, logits and distances, which are not labels. A threshold is applied after linear
         interpolation to the grid of the test crop.
     threshold : float
         The probability above which a voxel belongs to the class.
@@ -157,18 +156,16 @@ def pack_results(
     MissingDataError
         If there is nothing to pack at all.
     ExistingOutputError
-        If a submission is there that must not be touched, or that was packed from or with something else.
+        If there is a submission that must not be changed, or that was packed from other data or with other settings.
     """
-    if not 0 < threshold < 1:
-        raise InvalidArgumentError(f"threshold is a probability strictly between 0 and 1, got {threshold}")
+    options = PackOptions(as_probabilities=as_probabilities, threshold=threshold, stored_as=stored_as)
     chosen = select_crops(load_test_crops(config), crops)
     folder = Path(destination) if destination is not None else config.path("submission")
     if existing == "refuse" and folder.exists():
         raise ExistingOutputError(f"{folder} exists; resume or overwrite it, or choose another destination")
     sources = Sources(config=config, source=source)
     sources.check()
-    wish = Wish(as_probabilities=as_probabilities, threshold=threshold, stored_as=stored_as)
-    rows, plans = _plan(chosen, sources, folder, wish)
+    rows, plans = _plan(chosen, sources, folder, options)
     if not plans and all(row.status == "missing" for row in rows):
         raise MissingDataError(
             f"nothing to pack: {sources} holds none of the {len(rows)} arrays that {len(chosen)} test crops want; "
@@ -178,12 +175,9 @@ def pack_results(
         _check_existing(plans)
     archive_path = folder.with_suffix(".zip")
     if zip and plans:
-        # From here on the folder changes; a run that ends early must not leave a zip that looks like its result.
+        # The folder changes from here on: a run that ends early must not leave the old zip beside it.
         archive_path.unlink(missing_ok=True)
-    total, base = sum(len(plan.blocks) for plan in plans), 0
-    for plan in plans:
-        rows.append(_pack_one(plan, existing, shift_progress(progress, base, total)))
-        base += len(plan.blocks)
+    rows += _pack_all(plans, existing, progress)
     if plans:  # where nothing at all can be packed, an earlier submission may be all that somebody has
         _remove_stale(rows, folder)
     packed = any(row.status in ("packed", "there") for row in rows)
@@ -194,7 +188,7 @@ def pack_results(
 
 
 def _plan(
-    crops: Sequence[TestCrop], sources: Sources, folder: Path, wish: Wish
+    crops: Sequence[TestCrop], sources: Sources, folder: Path, options: PackOptions
 ) -> tuple[list[PackedArray], list[FitPlan]]:
     """Return what will be packed, and the rows of what cannot be."""
     rows, plans = [], []
@@ -206,14 +200,14 @@ def _plan(
                 if source is None:
                     rows.append(dataclasses.replace(row, status="missing", reason="there is no such array"))
                 else:
-                    plans.append(plan_fit(crop, name, source, folder, wish))
+                    plans.append(plan_fit(crop, name, source, folder, options))
             except CscError as error:
                 rows.append(dataclasses.replace(row, reason=str(error)))
     return rows, plans
 
 
 def _remove_stale(rows: Sequence[PackedArray], folder: Path) -> None:
-    """Remove what an earlier run packed for a class that is now missing or failed: it would be handed in unseen."""
+    """Remove what an earlier run packed for a class that is now missing or failed: it would be submitted unnoticed."""
     for row in rows:
         target = folder / row.crop / row.class_name
         if row.status in ("missing", "failed") and ATTRIBUTE in read_attributes(target):
@@ -232,6 +226,15 @@ def _check_existing(plans: Sequence[FitPlan]) -> None:
             raise ExistingOutputError(
                 f"{plan.target} was packed from something else, or in another way; overwrite the submission"
             )
+
+
+def _pack_all(plans: Sequence[FitPlan], existing: Existing, progress: Progress | None) -> list[PackedArray]:
+    rows, done = [], 0
+    total = sum(len(plan.blocks) for plan in plans)
+    for plan in plans:
+        rows.append(_pack_one(plan, existing, shift_progress(progress, done, total)))
+        done += len(plan.blocks)
+    return rows
 
 
 def _pack_one(plan: FitPlan, existing: Existing, progress: Progress | None) -> PackedArray:

@@ -29,7 +29,7 @@ Labels = npt.NDArray[Any]
 """Component numbers from 1 within one extended block, 0 elsewhere; shape (z, y, x)."""
 
 _DUAL: dict[Connectivity, Connectivity] = {6: 26, 18: 6, 26: 6}
-"""The connectivity that the background has when objects have the other one, so that a closed shell closes."""
+"""The connectivity of the background, by that of the objects: a closed shell must separate inside and outside."""
 
 _TABLES_IN_MEMORY = 64
 
@@ -99,7 +99,7 @@ def _first_voxels(core: Labels, count: int, block: Block, shape: Shape) -> npt.N
     """Return for each component of a block the place of its first voxel in the volume, as a flat index."""
     first = np.full(count + 1, np.iinfo(np.int64).max, dtype=np.int64)
     flat = core.ravel()
-    # Written from the last to the first, the first stays.
+    # Written from the last voxel to the first, so that the first one stays.
     places = np.flatnonzero(flat)[::-1]
     first[flat[places]] = places
     known = np.flatnonzero(first[1:] != np.iinfo(np.int64).max) + 1
@@ -158,9 +158,9 @@ class Components:
 
 
 def join_blocks(labelling: Labelling) -> Components:
-    """Join the components of all blocks, whose tables must be there.
+    """Join the components of all blocks, whose tables must exist.
 
-    Memory is about 60 bytes per component of a block, and that of a few tables.
+    This takes about 60 bytes per component of a block, and the memory of a few tables.
     """
     grid = labelling.grid
 
@@ -181,6 +181,7 @@ def join_blocks(labelling: Labelling) -> Components:
         for neighbour in _later_neighbours(grid, block)
         for one, other in [_shared(load(block.index), load(neighbour.index), block, neighbour)]
     ]
+    # Labels of all blocks are the nodes of one graph, pairs its edges: a component of the volume is one of the graph.
     total = int(offsets[-1])
     links = np.concatenate(pairs, axis=1) if pairs else np.zeros((2, 0), dtype=np.int64)
     graph = coo_array((np.ones(links.shape[1], dtype=bool), (links[0], links[1])), shape=(total, total))

@@ -1,7 +1,7 @@
 """Local steps of post-processing, and how much context each needs so that blocks do not show.
 
-At the border of the volume there is no context: smoothing goes on with the outermost values, and nothing beyond counts
-as background, so that an object that the border cuts is not eaten from there.
+At the border of the volume there is no context: smoothing repeats the outermost values, and nothing beyond counts
+as background, so that an object that is cut by the border is not eroded there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scipy import ndimage
 from csc_data.geometry import Shape, Triple, as_shape
 from csc_submit.settings import ClassOptions
 
-_TRUNCATE = 3.0  # sigmas; beyond lies 0.3 % of a Gaussian
+_TRUNCATE = 3.0  # sigmas; 0.3 % of a Gaussian lies beyond
 
 
 def needed_halo(options: ClassOptions, voxel_size: Triple) -> Shape:
@@ -37,7 +37,7 @@ def smooth(values: npt.NDArray[np.float32], sigma_nm: float, voxel_size: Triple)
 
 
 def open_mask(mask: npt.NDArray[np.bool_], radius_nm: float, voxel_size: Triple) -> npt.NDArray[np.bool_]:
-    """Return the mask, shape (z, y, x), without what a ball of a radius in nm does not fit into.
+    """Return the mask, shape (z, y, x), without the parts into which a ball of a radius in nm does not fit.
 
     Opening is an erosion and a dilation (Serra, Image Analysis and Mathematical Morphology, 1982), here by exact
     Euclidean distances, so that the ball is round in nm whatever the voxel size.
@@ -54,7 +54,7 @@ def open_mask(mask: npt.NDArray[np.bool_], radius_nm: float, voxel_size: Triple)
 
 
 def distance_nm(mask: npt.NDArray[np.bool_], voxel_size: Triple) -> npt.NDArray[Any]:
-    """Return the nm from each voxel of a mask to the nearest voxel outside; infinite where there is none."""
+    """Return the nm from each voxel of a mask to the nearest voxel outside; infinite if there is none."""
     if mask.all():
         return np.full(mask.shape, np.inf)
     distances: npt.NDArray[Any] = ndimage.distance_transform_edt(mask, sampling=voxel_size)

@@ -1,7 +1,7 @@
-"""The stages that one prediction goes through, each of which a killed run can go on with.
+"""The stages that one prediction goes through; a killed run continues in the stage where it stopped.
 
-Stages write into the hidden folder of the plan: a mask (or labels), with holes filled, tables of components, and the
-result with its final ids. The finished result is renamed to its place.
+Stages write into the hidden folder of the plan: a mask (or labels), the same with holes filled, tables of components,
+and the result with its final ids, which is renamed to its place when it is complete.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.blocks import Block, BlockGrid, Ledger, Progress, run_blocks
+from csc_data.blocks import Block, BlockGrid, Execution, Ledger, Progress, run_blocks
 from csc_data.formats.writing import create_array, ensure_groups, open_array, read_attributes, write_json
 from csc_data.volumes import create_multiscale
 from csc_data.volumes.stored_values import StoredValues
@@ -39,7 +39,7 @@ class Summary:
 
 
 def read_summary(plan: ArrayPlan) -> tuple[dict[str, Any], Summary] | None:
-    """Return what a result that is there was made with, and what it holds; None if there is none of ours."""
+    """Return what an existing result was made with, and what it holds; None if it does not say."""
     entry = read_attributes(plan.target).get(ATTRIBUTE)
     if entry is None:
         return None
@@ -47,7 +47,7 @@ def read_summary(plan: ArrayPlan) -> tuple[dict[str, Any], Summary] | None:
 
 
 def check_unfinished(plan: ArrayPlan) -> None:
-    """Check that work that a killed run left is the work of the plan.
+    """Check that the unfinished work of a killed run is that of the plan.
 
     Raises
     ------
@@ -166,7 +166,7 @@ class Pipeline:
             if self._progress:
                 self._progress(base + done, self.plan.steps)
 
-        run_blocks(work, grid, ledger=ledger, executor=self._executor, progress=report)
+        run_blocks(work, grid, ledger=ledger, execution=Execution(executor=self._executor), progress=report)
         self._done += len(grid)
 
     def _create(self, folder: Path, dtype: np.dtype[Any]) -> None:

@@ -66,7 +66,7 @@ class ArrayPlan:
     made_with: dict[str, Any]
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return all that the result depends on. This reads the whole source, so ask once, and only where needed."""
+        """Return all that the result depends on. This reads the whole source: call it once, and only where needed."""
         return {"prediction": digest_of_files(self.source), **self.made_with}
 
     @property
@@ -87,7 +87,7 @@ class ArrayPlan:
         return stages * len(self.blocks)
 
 
-def plan_array(prediction: Prediction, options: ProcessSettings, config: Config) -> ArrayPlan:
+def plan_array(prediction: Prediction, settings: ProcessSettings, config: Config) -> ArrayPlan:
     """Look at a prediction and decide what to do.
 
     Raises
@@ -98,19 +98,19 @@ def plan_array(prediction: Prediction, options: ProcessSettings, config: Config)
     check_finished(prediction.path, prediction.class_name)
     volume = open_volume(prediction.path)
     level = volume.levels[0]
-    mine = options.for_class(prediction.class_name)
-    meaning = find_meaning(volume, options.stored_as)
+    mine = settings.for_class(prediction.class_name)
+    meaning = find_meaning(volume, settings.stored_as)
     if meaning.is_label and mine.instances and mine.fill_holes:
         raise InvalidArgumentError(
             "fill_holes is for masks and probabilities, and this prediction holds ids; leave it out for this class"
         )
-    # Smaller blocks than usual chunks make smaller chunks, for blocks never share one.
-    limits = zip(_CHUNKS, options.block_shape, level.grid.shape, strict=True)
+    # Blocks never share a chunk, so chunks are not larger than blocks.
+    limits = zip(_CHUNKS, settings.block_shape, level.grid.shape, strict=True)
     chunks = as_shape([max(1, min(limit)) for limit in limits])
     halo = needed_halo(mine, level.grid.voxel_size)
-    if options.process_func is not None:
-        halo = as_shape([a + b for a, b in zip(halo, options.process_halo or PROCESS_FUNC_HALO, strict=True)])
-    blocks = BlockGrid(shape=level.grid.shape, block_shape=align_block_shape(options.block_shape, chunks), halo=halo)
+    if settings.process_func is not None:
+        halo = as_shape([a + b for a, b in zip(halo, settings.process_halo or PROCESS_FUNC_HALO, strict=True)])
+    blocks = BlockGrid(shape=level.grid.shape, block_shape=align_block_shape(settings.block_shape, chunks), halo=halo)
     source = prediction.path / level.name
     target = config.path(
         "processed", dataset=prediction.dataset, crop=prediction.crop, class_name=prediction.class_name
@@ -126,15 +126,15 @@ def plan_array(prediction: Prediction, options: ProcessSettings, config: Config)
         meaning=meaning,
         source_dtype=level.dtype,
         options=mine,
-        process_func=options.process_func,
+        process_func=settings.process_func,
         made_with={
             "version": _VERSION,
             "meaning": dataclasses.asdict(meaning),
             "voxel_size": list(level.grid.voxel_size),
             "translation": list(level.grid.translation),
             "options": dataclasses.asdict(mine),
-            "process_func": digest_of_function(options.process_func),
-            # The user's own step may see block borders; everything of ours does not.
+            "process_func": digest_of_function(settings.process_func),
+            # Block borders may change what the user's own step does, but no step of ours.
             "blocks": [list(blocks.block_shape), list(blocks.halo)],
         },
     )

@@ -52,7 +52,7 @@ class MaskBlock:
     def __call__(self, block: Block) -> None:
         """Work on a block."""
         source, target = open_array(self.source), open_array_for_writing(self.target)
-        # The box ends at the border of the volume: filters see the true border, as they would in the whole volume.
+        # The box is clipped to the volume, so that filters see its border as they would in the whole volume.
         begin = [max(0, b) for b in block.read_begin]
         end = [min(size, b + n) for b, n, size in zip(block.read_begin, block.read_shape, source.shape, strict=True)]
         box = tuple(slice(b, e) for b, e in zip(begin, end, strict=True))

@@ -17,15 +17,15 @@ from csc_data.errors import InvalidArgumentError
 from csc_data.loader import VolumeCache
 from csc_data.volumes.stored_values import StoredValues
 from csc_train.network import crop_centre
+from csc_train.prediction.predictor import Predictor
 from csc_train.prediction.reading import BlockReader, PatchBatch, UnreadBlock
-from csc_train.prediction.source import Predictor
 from csc_train.prediction.tiling import Tile, Tiling
 
 
 def stored_values(predictor: Predictor) -> StoredValues:
     """Return the meaning of the numbers that are written."""
-    one = 255.0 if predictor.options.stored_dtype == "uint8" else 1.0
-    return StoredValues(kind=predictor.options.output, one=one)
+    one = 255.0 if predictor.settings.stored_dtype == "uint8" else 1.0
+    return StoredValues(kind=predictor.settings.output, one=one)
 
 
 @dataclass(kw_only=True)
@@ -38,9 +38,9 @@ class BlockPredictor:
     tiling : Tiling
     fabric : Fabric
     ahead : iterator of PatchBatch or UnreadBlock
-        What is read ahead: the patches of all blocks that will be asked for, in that order.
+        What is read ahead: the patches of all blocks to predict, in their order.
     reader : BlockReader
-        Reads the patches of a block that is done again, because something failed before.
+        Reads the patches of a block that failed before and is repeated.
     arrays : list
         A zarr array for each class.
     """
@@ -55,7 +55,7 @@ class BlockPredictor:
     _begun: set[int] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
-        self._dtype = self.predictor.options.stored_dtype
+        self._dtype = self.predictor.settings.stored_dtype
 
     def __call__(self, block: Block) -> None:
         """Predict a block and write it, all classes."""
@@ -75,7 +75,7 @@ class BlockPredictor:
         """
         several = len(self.tiling.orientations)
         shape = (len(self.predictor.classes), *block.shape)
-        # One orientation: each voxel comes once and can be stored at once; otherwise the mean needs floats.
+        # With one orientation each voxel is predicted once and stored as it is; a mean of several needs floats.
         out = np.zeros(shape, dtype=np.float32 if several > 1 else self._dtype)
         for batch in self._batches(block):
             for tile, part in zip(batch.tiles, self._predict(batch, finish=several == 1), strict=True):
@@ -89,16 +89,16 @@ class BlockPredictor:
         return self._as_stored(torch.from_numpy(out) / several).numpy()
 
     def _batches(self, block: Block) -> Iterator[PatchBatch]:
-        """Yield all batches of a block: read ahead, or here if it is done again."""
+        """Yield all batches of a block: those read ahead, or read here if the block is repeated."""
         if block.index in self._begun:
-            # The thread that reads ahead goes on with its cache meanwhile.
+            # With a cache of its own: the thread that reads ahead uses the reader's meanwhile.
             yield from replace(self.reader, cache=VolumeCache()).batches([block])
             return
         self._begun.add(block.index)
         for batch in self.ahead:
             if batch.block != block.index:
                 if batch.block in self._begun:
-                    continue  # left of a block in which something failed
+                    continue  # left over from a block that failed
                 raise RuntimeError(f"patches of block {batch.block} came where those of {block.index} were expected")
             if isinstance(batch, UnreadBlock):
                 raise batch.error
@@ -121,7 +121,7 @@ class BlockPredictor:
         if self.tiling.patch.target.flat:
             logits = logits.unsqueeze(2)
         values = crop_centre(logits, target).float()
-        if self.predictor.options.output == "probability":
+        if self.predictor.settings.output == "probability":
             # Distances from -1 to 1 are read as `csc_data.volumes.stored_values` does: 0, the surface, is a half.
             distances = self.predictor.values == "distance"
             values = ((values + 1) / 2).clamp_(0, 1) if distances else torch.sigmoid(values)

@@ -17,7 +17,8 @@ from csc_data.errors import CscError, Problem
 from csc_data.splits.crops import validation_crops
 from csc_data.splits.split_file import read_datasplit
 from csc_train.devices import make_fabric
-from csc_train.prediction.crops import predict_crop
+from csc_train.prediction.crops import CropPredictor
+from csc_train.prediction.predictor import Predictor, load_predictor
 from csc_train.prediction.results import (
     CropPrediction,
     IncompletePredictionError,
@@ -25,7 +26,6 @@ from csc_train.prediction.results import (
     PredictProgress,
     PredictResult,
 )
-from csc_train.prediction.source import Predictor, load_predictor
 from csc_train.prediction.tiling import plan_tiling
 from csc_train.settings import TrainSettings
 
@@ -54,7 +54,7 @@ def predict(
     experiment_or_checkpoint : path-like or TrainSettings
         An experiment (.py, .toml, or settings), whose best checkpoint predicts unless it says otherwise; or a
         checkpoint file, which knows all that is needed.
-    config : csc_data.config.user_config.Settings, optional
+    config : csc_data.config.user_config.Config, optional
         Where data lies; the user's by default.
     crops : sequence of str, optional
         Which test crops, such as ``crop557`` or ``557``; ``validation`` stands for the validation crops of the
@@ -82,23 +82,22 @@ def predict(
     if isinstance(experiment_or_checkpoint, str | PathLike) and is_being_read(Path(experiment_or_checkpoint)):
         return PredictResult(checkpoint=None, classes=(), crops=(), problems=(), seconds=0.0)
     started = time.perf_counter()
-    folder = config or load_config()
+    config = config or load_config()
     predictor = load_predictor(experiment_or_checkpoint, **overrides)
-    options = predictor.options
+    settings = predictor.settings
     tiling = plan_tiling(
-        predictor.patch, patch_shape=options.patch_shape, halo=options.halo, output_chunks=options.output_chunks
+        predictor.patch, patch_shape=settings.patch_shape, halo=settings.halo, output_chunks=settings.output_chunks
     )
-    chosen = _choose_crops(crops if crops is not None else options.crops, predictor, folder)
-    fabric = make_fabric(options.device, options.precision)
+    chosen = _choose_crops(crops if crops is not None else settings.crops, predictor, config)
+    fabric = make_fabric(settings.device, settings.precision)
     predictor.network.to(fabric.device)
+    # A crop that fails must not cost the others: its error is reported with those of all, at the end.
     done: list[CropPrediction] = []
     problems: list[Problem] = []
+    crop_predictor = CropPredictor(predictor=predictor, tiling=tiling, fabric=fabric, config=config, existing=existing)
     for number, crop in enumerate(chosen, start=1):
-        report = _reporter(progress, crop, number, len(chosen))
         try:
-            done.append(
-                predict_crop(crop, predictor, tiling, fabric, config=folder, existing=existing, progress=report)
-            )
+            done.append(crop_predictor.predict(crop, _reporter(progress, crop, number, len(chosen))))
         except CscError as error:
             problems.append(Problem(where=f"{crop.dataset}/crop{crop.id}", what=str(error)))
     result = PredictResult(

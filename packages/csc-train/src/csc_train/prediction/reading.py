@@ -97,7 +97,7 @@ class BlockReader:
                 )
 
     def batches_or_failures(self, blocks: Iterable[Block]) -> Iterator[PatchBatch | UnreadBlock]:
-        """Yield the batches of blocks, and in place of the rest of a block that cannot be read, why; then go on."""
+        """Yield the batches of blocks; where one cannot be read, yield the reason instead of its rest, and go on."""
         for block in blocks:
             try:
                 yield from self.batches([block])
@@ -118,7 +118,7 @@ def _around(tiles: list[Tile]) -> Roi:
 
 
 class Ahead(Generic[ItemT]):
-    """Runs an iterator in a thread, some items ahead; what it raises is raised here.
+    """Runs an iterator in a thread, some items ahead; its errors are raised where the items are used.
 
     Use as a context manager: leaving it stops the thread.
     """

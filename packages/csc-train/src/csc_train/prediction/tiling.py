@@ -12,7 +12,7 @@ from csc_data.loader import ArrayInfo, PatchShape
 from csc_data.loader.poses.placement import centred_grid
 from csc_data.loader.poses.spatial import Orientation
 
-_BLOCK_TILES = 2  # tiles per block and axis: 8 tiles keep a batch full, and a block is soon done
+_BLOCK_TILES = 2  # tiles per block and axis: 8 tiles fill a batch, and little is lost when a block is interrupted
 
 _PLANES = (
     Orientation(world_axis=(0, 1, 2)),  # planes across z: the patch's axes are z, y, x
@@ -93,7 +93,7 @@ class Tiling:
 
     def _input_grid(self, target: Grid, orientation: Orientation) -> Grid:
         if self.patch.input == self.patch.target:
-            return target  # the very grid: no arithmetic that could shift it
+            return target  # the same grid, without arithmetic that could shift it
         # Planes of all directions lie on the grid of the volume, whatever its voxel size along each axis.
         return centred_grid(target, orientation.to_world(self.patch.input.shape), self.patch.input.scale)
 
@@ -108,11 +108,11 @@ def plan_tiling(
     trained : PatchShape
         Input and target as in training.
     patch_shape : tuple of int, optional
-        Another input shape; what it gives is larger or smaller by as much, in nm.
+        Another input shape; the output is larger or smaller by the same nm.
     halo : tuple of int, optional
         An eighth of the patch by default; 0 where inputs are larger than targets and bring their context along.
     output_chunks : tuple of int, optional
-        What is kept of a patch by default, so that no work is done twice but at the end of a crop.
+        What is kept of a patch by default, so that only voxels at the end of a crop are predicted twice.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def _resized(trained: PatchShape, shape: Shape) -> PatchShape:
     finer = [round(i / t) for i, t in zip(given.scale, target.scale, strict=True)]
     if any(i != f * t for i, f, t in zip(given.scale, finer, target.scale, strict=True)):
         raise InvalidArgumentError(
-            f"patch_shape cannot change where the input's voxel size {given.scale} is no multiple of {target.scale}"
+            f"patch_shape cannot change where the input's voxel size {given.scale} is not a multiple of {target.scale}"
         )
     if (shape[0] == 1) != given.flat:
         raise InvalidArgumentError(f"patch_shape {shape} and the patches of training, {given.shape}, must both be flat")

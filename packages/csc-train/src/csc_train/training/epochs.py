@@ -20,12 +20,12 @@ from csc_train.settings import TrainSettings
 from csc_train.training.logbook import Logbook
 from csc_train.training.losses import KnownVoxelLoss, Loss
 from csc_train.training.metrics import OverlapCounts
-from csc_train.training.results import EpochRecord, TrainCallback, TrainProgress, ValidationScores
+from csc_train.training.results import EpochRecord, Stage, TrainCallback, TrainProgress, ValidationScores
 from csc_train.training.run_state import RunState
 
 
 class DivergedError(CscError, ArithmeticError):
-    """The loss is no number any more."""
+    """The loss became infinite or NaN."""
 
 
 @dataclass(kw_only=True)
@@ -47,7 +47,7 @@ class EpochLoop:
     criterion: KnownVoxelLoss
     waited: float = field(default=0.0, init=False)
 
-    def run(self, epoch: int, logbook: Logbook, progress: TrainCallback | None) -> EpochRecord:
+    def run(self, epoch: int, logbook: Logbook, progress: TrainCallback) -> EpochRecord:
         """Train and validate one epoch, numbered from 1.
 
         Raises
@@ -68,7 +68,7 @@ class EpochLoop:
             loading_seconds=self.waited,
         )
 
-    def _train(self, epoch: int, logbook: Logbook, progress: TrainCallback | None) -> float:
+    def _train(self, epoch: int, logbook: Logbook, progress: TrainCallback) -> float:
         settings, total, known = self.settings, 0.0, 0
         self.network.train()
         self.loaders.train.set_epoch(epoch - 1)
@@ -85,7 +85,7 @@ class EpochLoop:
                 )
             total, known = total + value * loss.known, known + loss.known
             logbook.batch((epoch - 1) * count + iteration, value)
-            _report(progress, "train", epoch, settings.epochs, iteration, count, value)
+            progress(self._position("train", epoch, iteration, count, value))
         total, known = self._sum(total, known)
         return total / known if known else math.nan
 
@@ -106,7 +106,7 @@ class EpochLoop:
         return loss
 
     @torch.no_grad()
-    def _validate(self, epoch: int, progress: TrainCallback | None) -> ValidationScores | None:
+    def _validate(self, epoch: int, progress: TrainCallback) -> ValidationScores | None:
         loader = self.loaders.validation
         if loader is None:
             return None
@@ -123,7 +123,7 @@ class EpochLoop:
                 logits = fit_output(network(batch["input"]), batch["output"])
             loss: Loss = self.criterion(logits.float(), batch["output"])
             counts.add(logits, batch["output"], float(loss.value), loss.known)
-            _report(progress, "validate", epoch, self.settings.epochs, done, total, float(loss.value))
+            progress(self._position("validate", epoch, done, total, float(loss.value)))
             seconds = self.settings.validation_time_limit
             if limit is None and seconds is not None and time.perf_counter() - started > seconds:
                 break
@@ -158,13 +158,9 @@ class EpochLoop:
                 return
             yield self.fabric.to_device(batch)
 
-
-def _report(
-    progress: TrainCallback | None, stage: Any, epoch: int, epochs: int, iteration: int, iterations: int, loss: float
-) -> None:
-    if progress:
-        progress(
-            TrainProgress(
-                stage=stage, epoch=epoch, epochs=epochs, iteration=iteration, iterations=iterations, loss=loss
-            )
+    def _position(self, stage: Stage, epoch: int, iteration: int, iterations: int, loss: float) -> TrainProgress:
+        """Return where the epoch is, for the one who waits."""
+        epochs = self.settings.epochs
+        return TrainProgress(
+            stage=stage, epoch=epoch, epochs=epochs, iteration=iteration, iterations=iterations, loss=loss
         )

@@ -11,14 +11,14 @@ from csc_train.settings import TrainSettings
 
 
 def make_loaders(
-    options: TrainSettings, config: Config | None = None, *, rank: int = 0, world_size: int = 1
+    settings: TrainSettings, config: Config | None = None, *, rank: int = 0, world_size: int = 1
 ) -> Dataloaders:
     """Return the loaders of an experiment, for this process.
 
     Parameters
     ----------
-    options : TrainSettings
-    config : csc_data.config.user_config.Settings, optional
+    settings : TrainSettings
+    config : csc_data.config.user_config.Config, optional
         Where data lies, if the experiment names no datasplit; the user's by default.
     rank, world_size : int
         This process and the number of processes; each gets other samples.
@@ -32,41 +32,41 @@ def make_loaders(
     csc_models.ModelError
         If the network does not take patches of this shape.
     """
-    _check_that_prediction_can_repeat(options)
-    datasplit = options.datasplit_path or (config or load_config()).path("datasplit")
+    _check_that_prediction_can_repeat(settings)
+    datasplit = settings.datasplit_path or (config or load_config()).path("datasplit")
     return get_dataloader(
         datasplit,
-        options.classes,
-        batch_size=options.batch_size,
-        input_array_info=options.input_array_info,
-        target_array_info=target_array_info(options),
-        spatial_transforms=options.spatial_transforms,
-        intensity_transforms=options.intensity_transforms,
-        train_raw_value_transforms=options.train_raw_value_transforms,
-        val_raw_value_transforms=options.val_raw_value_transforms,
-        target_value_transforms=options.target_value_transforms,
-        iterations_per_epoch=options.iterations_per_epoch,
-        weighted_sampler=options.weighted_sampler,
-        foreground_share=options.foreground_share,
-        use_mutual_exclusion=options.use_mutual_exclusion,
-        raw_range=options.raw_range,
-        validation_batch_limit=options.validation_batch_limit,
-        random_validation=options.random_validation or options.validation_time_limit is not None,
-        random_seed=options.random_seed,
+        settings.classes,
+        batch_size=settings.batch_size,
+        input_array_info=settings.input_array_info,
+        target_array_info=target_array_info(settings),
+        spatial_transforms=settings.spatial_transforms,
+        intensity_transforms=settings.intensity_transforms,
+        train_raw_value_transforms=settings.train_raw_value_transforms,
+        val_raw_value_transforms=settings.val_raw_value_transforms,
+        target_value_transforms=settings.target_value_transforms,
+        iterations_per_epoch=settings.iterations_per_epoch,
+        weighted_sampler=settings.weighted_sampler,
+        foreground_share=settings.foreground_share,
+        use_mutual_exclusion=settings.use_mutual_exclusion,
+        raw_range=settings.raw_range,
+        validation_batch_limit=settings.validation_batch_limit,
+        random_validation=settings.random_validation or settings.validation_time_limit is not None,
+        random_seed=settings.random_seed,
         rank=rank,
         world_size=world_size,
-        num_workers=options.num_workers,
-        cache_bytes=options.cache_bytes,
+        num_workers=settings.num_workers,
+        cache_bytes=settings.cache_bytes,
     )
 
 
-def _check_that_prediction_can_repeat(options: TrainSettings) -> None:
+def _check_that_prediction_can_repeat(settings: TrainSettings) -> None:
     """Refuse value transforms of raw that prediction, which applies ``raw_range`` alone, would leave out."""
     problems = [
-        find_unstored_change(transform, options.raw_range, where=where, may_be_random=may_be_random)
+        find_unstored_change(transform, settings.raw_range, where=where, may_be_random=may_be_random)
         for where, transform, may_be_random in (
-            ("train_raw_value_transforms", options.train_raw_value_transforms, True),
-            ("val_raw_value_transforms", options.val_raw_value_transforms, False),
+            ("train_raw_value_transforms", settings.train_raw_value_transforms, True),
+            ("val_raw_value_transforms", settings.val_raw_value_transforms, False),
         )
         if transform is not None
     ]

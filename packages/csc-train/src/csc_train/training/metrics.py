@@ -52,7 +52,7 @@ class OverlapCounts:
     def scores(self, classes: Sequence[str]) -> ValidationScores:
         """Return the scores of everything that was added."""
         both, surplus, missed = self.counts.double().cpu()
-        iou = both / (both + surplus + missed)  # NaN, 0/0, where a class is neither there nor predicted
+        iou = both / (both + surplus + missed)  # 0/0 is NaN: a class that is neither present nor predicted
         dice = 2 * both / (2 * both + surplus + missed)
         return ValidationScores(
             loss=self.loss / self.known if self.known else math.nan,

@@ -27,13 +27,13 @@ def build_optimizer(settings: TrainSettings, network: nn.Module) -> Optimizer:
     Raises
     ------
     InvalidArgumentError
-        If a class does not take its arguments, or an object is no optimizer of this network.
+        If a class does not take its arguments, or an object is not an optimizer of this network.
     """
     chosen = settings.optimizer
     if isinstance(chosen, Optimizer):
         held = {id(parameter) for group in chosen.param_groups for parameter in group["params"]}
         if not held & {id(parameter) for parameter in network.parameters()}:
-            raise InvalidArgumentError("optimizer holds none of the network's weights; give its name or class instead")
+            raise InvalidArgumentError("optimizer does not hold the network's weights; give its name or class instead")
         return chosen
     kind, defaults = _OPTIMIZERS[chosen] if isinstance(chosen, str) else (chosen, {})
     arguments = {**defaults, "lr": settings.learning_rate, **settings.optimizer_kwargs}
@@ -64,6 +64,7 @@ class StepSizes:
         cosine = settings.scheduler == "cosine"
         warmup = settings.warmup_iterations
 
+        # Counted in optimizer steps of all epochs, so that a resumed run follows the curve of an unbroken one.
         def factor(step: int) -> float:
             if step < warmup:
                 return (step + 1) / (warmup + 1)
@@ -113,5 +114,5 @@ class StepSizes:
 
 
 def _plain_state(scheduler: Any) -> dict[str, Any]:
-    """Leave out what is no data, such as the functions some schedulers keep: they are made anew."""
+    """Leave out what is not data, such as the functions that some schedulers keep: they are made again on loading."""
     return {name: value for name, value in scheduler.state_dict().items() if not callable(value)}

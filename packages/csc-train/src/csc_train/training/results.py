@@ -16,7 +16,7 @@ class ValidationScores:
     ----------
     loss : float
     iou, dice : float
-        Means over the classes that are known and either there or predicted; NaN if there is none.
+        Means over the classes that are known and either present or predicted; NaN without such classes.
     class_iou : mapping
         Class name to IoU; NaN where it is not defined.
     """
@@ -53,11 +53,14 @@ class EpochRecord:
     loading_seconds: float
 
 
+Stage = Literal["train", "validate", "epoch"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainProgress:
     """Where training is: after each batch of training and validation, and at the end of each epoch."""
 
-    stage: Literal["train", "validate", "epoch"]
+    stage: Stage
     epoch: int
     epochs: int
     iteration: int

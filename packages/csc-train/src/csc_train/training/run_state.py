@@ -1,4 +1,4 @@
-"""Everything that changes while a run trains, and how it is saved and taken up again."""
+"""Everything that changes while a run trains, and how it is saved and resumed."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class RunState:
         return self.average.module if self.average else self.network
 
     def save(self, settings: TrainSettings, fabric: Fabric) -> Path:
-        """Write the checkpoint of the epoch that is done; it has its name only when it is whole."""
+        """Write the checkpoint of the epoch that is done; it gets its name when it is complete."""
         training: dict[str, Any] = {
             "epoch": self.epoch,
             "best": {"epoch": self.best_epoch, "score": self.best_score},
@@ -94,7 +94,7 @@ class RunState:
         return path
 
     def restore(self, path: Path, settings: TrainSettings, fabric: Fabric) -> None:
-        """Go on exactly where a checkpoint of this run was written.
+        """Resume exactly where a checkpoint of this run was written.
 
         Raises
         ------
@@ -121,6 +121,7 @@ class RunState:
         self.best_epoch, self.best_score = training["best"]["epoch"], training["best"]["score"]
         self.validation_batches = training["validation_batches"]
         self.history = [list(row) for row in training["history"]]
+        # A checkpoint holds the state of its first process only: several processes would all draw the same.
         if fabric.world_size == 1 == training["world_size"]:
             restore_random_state(training["random"])
 
@@ -152,7 +153,7 @@ def _words(value: Any) -> str:
 
 
 def take_up(state: RunState, settings: TrainSettings, fabric: Fabric) -> Path | None:
-    """Load what a run begins with, and return the checkpoint that it goes on from, if it goes on.
+    """Load what a run begins with, and return the checkpoint that it resumes from, if any.
 
     Raises
     ------
@@ -222,7 +223,7 @@ def begin_with_published(state: RunState, settings: TrainSettings) -> None:
 
 
 def _set_aside(later: Sequence[Path], fabric: Fabric) -> None:
-    """Rename checkpoints of epochs that a run from an earlier one leaves behind, so that none counts as the latest."""
+    """Rename the checkpoints of epochs after that which a run resumes from, so that none counts as the latest."""
     if fabric.is_global_zero:
         for path in later:
             path.replace(path.with_name(f"{path.name}.left_behind"))

@@ -67,7 +67,7 @@ class CropDataset(CellMapDataset):  # type: ignore[misc]
         length: int,
         count: Callable[[int], CropCounts],
     ) -> None:
-        # Not CellMapDataset's own: that would open the files with its reader, and know neither S3 nor group classes.
+        # CellMapDataset.__init__ is not called: it opens files with its own reader, which knows neither S3 nor groups.
         reader = patches.reader
         source = reader.crops[crop]
         self.patches: Any = copy.copy(patches)
@@ -83,7 +83,7 @@ class CropDataset(CellMapDataset):  # type: ignore[misc]
         self.force_has_data = False
         self._length = length
         self._count = count
-        self._rng = np.random.default_rng()  # CellMapDataLoader puts a seeded one here, in each worker another
+        self._rng = np.random.default_rng()  # CellMapDataLoader replaces it by a seeded one, another in each worker
 
         annotated = [name for name in self.classes if name in source.labels]
         folder = posixpath.dirname(next(iter(source.labels.values()))[0].path)

@@ -13,7 +13,6 @@ from cellmap_data import CellMapMultiDataset
 from csc_data.loader.cellmap.crops import CropDataset, DrawnCrop, TiledCrop
 from csc_data.loader.patches.training import TrainingPatches
 from csc_data.loader.patches.validation import ValidationPatches
-from csc_data.loader.poses.spatial import SpatialTransforms
 
 # cellmap-data's loader shuffles by listing all indices: as many as positions, 10^9, would not fit into memory.
 MOST_INDICES = 1 << 20
@@ -54,7 +53,7 @@ def as_cellmap_dataset(patches: TrainingPatches | ValidationPatches) -> CropsDat
         ``PatchLoader.patches``.
     """
     if isinstance(patches, ValidationPatches):
-        count = TrainingPatches(patches.reader, SpatialTransforms()).counts
+        count = TrainingPatches(patches.reader).counts
         firsts = np.cumsum([0, *patches.tile_counts])
         tiles = enumerate(zip(firsts.tolist(), patches.tile_counts, strict=False))
         return CropsDataset(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -48,8 +49,8 @@ class PatchReader:
     patch : PatchShape
     raw_range : pair of float
         See `scale_raw`.
-    excludes : mapping
-        See `read_codes`; empty to leave unknown what other classes exclude.
+    use_mutual_exclusion : bool
+        Whether a voxel of a class is a known 0 of every class that excludes it.
     cache : VolumeCache
         Holds what tiles of validation are read from.
     regions : RegionCache
@@ -57,57 +58,38 @@ class PatchReader:
     kinds : mapping
         The kind of each target by its name in batches; the first is that of ``patch.target``, as are those that
         ``patch.further_targets`` does not name.
+    excludes : mapping
+        See `read_codes`; empty to leave unknown what other classes exclude.
+
+    Raises
+    ------
+    MissingDataError
+        If there are no crops.
+    UnknownClassError
+        If mutual exclusion is asked for a class that is not one of the challenge.
     """
 
     crops: tuple[AnnotatedCrop, ...]
     classes: tuple[str, ...]
     patch: PatchShape
     raw_range: tuple[float, float] = DEFAULT_RANGE
-    excludes: Mapping[str, tuple[int, ...]]
-    cache: VolumeCache
-    regions: RegionCache
+    use_mutual_exclusion: bool = False
+    cache: VolumeCache = field(default_factory=VolumeCache)
+    regions: RegionCache = field(default_factory=RegionCache)
     kinds: Mapping[str, TargetKind] = field(default_factory=lambda: parse_targets(None))
+    excludes: Mapping[str, tuple[int, ...]] = field(init=False)
     _sources: dict[int, tuple[RawSource, LabelSource]] = field(default_factory=dict, init=False, repr=False)
 
-    @classmethod
-    def create(
-        cls,
-        crops: Sequence[AnnotatedCrop],
-        classes: Sequence[str],
-        patch: PatchShape,
-        *,
-        raw_range: tuple[float, float] = DEFAULT_RANGE,
-        use_mutual_exclusion: bool = False,
-        cache: VolumeCache | None = None,
-        regions: RegionCache | None = None,
-        kinds: Mapping[str, TargetKind] | None = None,
-    ) -> PatchReader:
-        """Make a reader.
+    def __post_init__(self) -> None:
+        if not self.crops:
+            raise MissingDataError(f"no crop has any of the classes {', '.join(self.classes)}")
+        witnesses = list(dict.fromkeys(name for crop in self.crops for name in crop.labels))
+        excludes = exclusions(self.classes, witnesses) if self.use_mutual_exclusion else {}
+        object.__setattr__(self, "excludes", excludes)
 
-        Raises
-        ------
-        MissingDataError
-            If there are no crops.
-        UnknownClassError
-            If mutual exclusion is asked for a class that is not one of the challenge.
-        """
-        if not crops:
-            raise MissingDataError(f"no crop has any of the classes {', '.join(classes)}")
-        witnesses = list(dict.fromkeys(name for crop in crops for name in crop.labels))
-        return cls(
-            crops=tuple(crops),
-            classes=tuple(classes),
-            patch=patch,
-            raw_range=raw_range,
-            excludes=exclusions(classes, witnesses) if use_mutual_exclusion else {},
-            cache=VolumeCache() if cache is None else cache,
-            regions=RegionCache() if regions is None else regions,
-            kinds=parse_targets(None) if kinds is None else kinds,
-        )
-
-    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        options = tuple(getattr(self, name) for name in _OPTIONS)
-        return _rebuild, options  # type: ignore[return-value]  # sources belong to a process
+    def __reduce__(self) -> tuple[Callable[[], PatchReader], tuple[()]]:
+        given = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.init}
+        return partial(PatchReader, **given), ()  # sources belong to a process
 
     def grid(self, crop: int, orientation: Orientation = UPRIGHT) -> Grid:
         """Return the grid of a whole crop at the voxel size of the targets."""
@@ -127,7 +109,7 @@ class PatchReader:
         source = self.crops[crop]
         given = self.patch.input_grid(target, UPRIGHT)
         raw = source.raw
-        # Drawn patches stay in the first box, tiles of validation in the second; anything else is read as it is.
+        # Drawn patches lie within the first box, validation tiles within the second; others are read without the cache.
         for overhang in (False, True):
             reach = self.patch.reach(source.bounds, overhang=overhang)
             if reach.contains(given.bounds):
@@ -258,10 +240,3 @@ class PatchReader:
         sample = {name: np.empty(shape, dtype=np.float32) for name, shape in self.shapes().items()}
         self.gather(crop, where, sample, intensity)
         return self.squeezed_sample(sample)
-
-
-_OPTIONS = ("crops", "classes", "patch", "raw_range", "excludes", "cache", "regions", "kinds")
-
-
-def _rebuild(*options: Any) -> PatchReader:
-    return PatchReader(**dict(zip(_OPTIONS, options, strict=True)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -35,12 +35,31 @@ class Placed:
         Its number in the reader.
     where : PatchMap
     class_name : str or None
-        The class of which the sample was to hold a voxel; None for any place.
+        The class of which the sample must hold a voxel; None for any place.
     """
 
     crop: int
     where: PatchMap
     class_name: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Augmentation:
+    """What is done to the samples of training.
+
+    Attributes
+    ----------
+    spatial : SpatialTransforms
+        How patches are turned, scaled and bent.
+    intensity : IntensityTransforms
+        What happens to raw.
+    values : ValueTransforms
+        What is done to each sample, last of all.
+    """
+
+    spatial: SpatialTransforms = field(default_factory=SpatialTransforms)
+    intensity: IntensityTransforms = field(default_factory=IntensityTransforms)
+    values: ValueTransforms = field(default_factory=ValueTransforms)
 
 
 class TrainingPatches:
@@ -49,39 +68,36 @@ class TrainingPatches:
     Parameters
     ----------
     reader : PatchReader
-    transforms : SpatialTransforms
+    augmentation : Augmentation, optional
+        None by default: patches lie along the axes, as they are.
     seed : int
     foreground_share : float, optional
         Share of the samples that are to hold a voxel of a class, each class as often as the others and crops of a
         class alike; the others lie anywhere, all positions equally likely. By default that many as there are classes,
         and one for anywhere.
-    intensity : IntensityTransforms, optional
-        What happens to raw.
-    values : ValueTransforms, optional
-        What is done to each sample, last of all.
 
     Attributes
     ----------
-    transforms, values
-        May be set anew; they are read at each sample.
+    transforms : SpatialTransforms
+    values : ValueTransforms
+        Both may be set anew; they are read at each sample.
     """
 
     def __init__(
         self,
         reader: PatchReader,
-        transforms: SpatialTransforms,
+        augmentation: Augmentation | None = None,
         *,
         seed: int = 0,
         foreground_share: float | None = None,
-        intensity: IntensityTransforms | None = None,
-        values: ValueTransforms | None = None,
     ) -> None:
         if foreground_share is not None and not 0 <= foreground_share <= 1:
             raise InvalidArgumentError(f"foreground_share must be from 0 to 1, got {foreground_share}")
+        augmentation = augmentation or Augmentation()
         self.reader = reader
-        self.transforms = transforms.for_shape(reader.patch.input.shape)
-        self.intensity = intensity or IntensityTransforms()
-        self.values = values or ValueTransforms()
+        self.transforms = augmentation.spatial.for_shape(reader.patch.input.shape)
+        self.intensity = augmentation.intensity
+        self.values = augmentation.values
         self.seed = seed
         channels = len(reader.classes)
         self.foreground_share = channels / (channels + 1) if foreground_share is None else foreground_share
@@ -176,7 +192,7 @@ class TrainingPatches:
             where = PatchMap(centre=centre, linear=pose.matrix, displacement=pose.displacement)
             if where.holds(anchor, target):
                 return where
-        # In a corner of the crop, where only a patch that hangs over it holds the voxel.
+        # The voxel is in a corner of the crop: only a patch that reaches beyond the crop can hold it.
         offset = rng.uniform(-0.5, 0.5, 3) * target.extent
         return PatchMap(centre=anchor - pose.matrix @ offset, linear=pose.matrix, displacement=pose.displacement)
 
@@ -185,7 +201,7 @@ class TrainingPatches:
     ) -> tuple[int | None, int, npt.NDArray[np.float64] | None]:
         """Draw a class, a crop, and the nm position of a voxel that the patch must hold; None for any."""
         if rng.random() < self.foreground_share:
-            # In random order, until one is there: a class that no crop has must not take from the share.
+            # Classes in a random order until a crop has one: absent classes must not lower the foreground share.
             for channel in rng.permutation(len(self._annotating)).tolist():
                 annotating = self._annotating[channel]
                 candidates = annotating if only is None else [only] * (only in annotating)

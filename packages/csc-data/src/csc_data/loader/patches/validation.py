@@ -18,7 +18,7 @@ from csc_data.loader.poses.patch_map import PatchMap
 class ValidationPatches:
     """Tiles that cover the crops fully, each voxel once, in a fixed order.
 
-    Tiles hang over the end of a crop where its size is no multiple of theirs; what is beyond is unknown.
+    Tiles reach beyond the end of a crop if its size is not a multiple of theirs; what is beyond is unknown.
 
     Parameters
     ----------

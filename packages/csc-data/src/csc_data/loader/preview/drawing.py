@@ -1,4 +1,4 @@
-"""A figure of samples, to be looked at: raw, the outlines of the classes, and what nobody knows."""
+"""A figure of samples: raw, the outlines of the classes, and what is unknown."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class PreviewSample:
     centre_nm : tuple of float
         Position of the patch's centre, z, y, x.
     shown_nm : tuple of float
-        Position of the centre of the plane that is drawn. An elastic displacement is left aside.
+        Position of the centre of the plane that is drawn, before any elastic displacement.
     class_name : str or None
-        The class of which the sample was to hold a voxel; None for any place.
+        The class of which the sample must hold a voxel; None for any place.
     known, present : mapping
         Class name to the share of the sample's voxels where it is known, and where it is present.
     """
@@ -68,18 +68,19 @@ def draw_preview(
 ) -> tuple[PreviewSample, ...]:
     """Draw samples as a network gets them, with the outline of each class, and write them as a PNG.
 
-    Of each sample one plane is drawn: that with the most voxels of the class it was drawn for, else that of which most
-    is known; of several the one nearest to the middle.
-    Outlines run along the inner side of the voxels that are present; where those of two classes meet the later one lies
-    further in. What no class knows is dark and hatched; what only some do not know is hatched in their colours. All raw
-    is shown at one contrast, so that samples can be compared. The same samples give the same bytes.
+    One plane of each sample is drawn: the one with the most voxels of the class that the sample was drawn for, else the
+    one of which most is known; of several the one nearest to the middle.
+    Outlines run along the inner side of the voxels that are present; where those of two classes meet, that of the later
+    class lies further in. What is unknown in all classes is dark and hatched; what is unknown in some is hatched in
+    their colours. All raw is shown at one contrast, so that samples can be compared. The same samples give the same
+    bytes.
 
     Parameters
     ----------
     patches : TrainingPatches or ValidationPatches
         ``get_dataloader(...).train.patches``, for instance.
     path : path-like
-        The PNG; one that is there is replaced. Folders above it are made.
+        The PNG; an existing one is replaced. Folders above it are made.
     count : int
         Samples to draw; fewer where validation has fewer tiles.
     first : int
@@ -165,7 +166,7 @@ def _take(patches: TrainingPatches | ValidationPatches, number: int) -> tuple[Pr
 def _find_targets(
     patches: TrainingPatches | ValidationPatches, placed: Placed, sample: Sample
 ) -> tuple[ArrayInfo, npt.NDArray[np.float32]]:
-    """Return a sample's first binary targets, shape (C, z, y, x); read beside it where it has others only."""
+    """Return a sample's first binary targets, shape (C, z, y, x); read separately if it has other kinds only."""
     reader = patches.reader
     for name, kind in reader.kinds.items():
         if isinstance(kind, BinaryTarget):
@@ -199,7 +200,7 @@ def _position(position: Triple) -> str:
 
 
 def _purpose(sample: PreviewSample) -> str:
-    """Say what a sample was drawn for, and which classes nobody knows in it."""
+    """Say what a sample was drawn for, and which classes are unknown in it."""
     words = [f"for {sample.class_name}" if sample.class_name else "for no class"]
     unknown = [name for name, share in sample.known.items() if share == 0]
     if len(unknown) == len(sample.known):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Colour = tuple[int, int, int]
 
-# Okabe and Ito's palette less black, https://jfly.uni-koeln.de/color: told apart by the colour-blind, too.
+# Okabe and Ito's palette less black, https://jfly.uni-koeln.de/color: colour-blind people can tell them apart, too.
 COLOURS: tuple[Colour, ...] = (
     (230, 159, 0),
     (86, 180, 233),
@@ -32,7 +32,7 @@ _PANEL = 384  # pixels that a panel is about wide
 _GAP = 12
 _LINE = 18
 _FONT = 14
-_RINGS = 3  # outlines that meet are drawn side by side, up to so many
+_RINGS = 3  # at most so many outlines that meet are drawn side by side
 _HATCH = 12
 _BACKGROUND = (255, 255, 255)
 _INK = (20, 20, 20)
@@ -74,7 +74,7 @@ class Style:
 
 
 def choose_styles(classes: Sequence[str], shown: Sequence[str]) -> dict[str, Style]:
-    """Return the style of each class; of more classes than there are styles only those shown have one of their own."""
+    """Return the style of each class; with more classes than styles, only those shown get one."""
     styles = [Style(colour, dash) for dash in _DASHES for colour in COLOURS]
     named = list(classes) if len(classes) <= len(styles) else list(shown)
     return {name: styles[number % len(styles)] for number, name in enumerate(named)}
@@ -177,12 +177,10 @@ def paint_panel(panel: Panel, classes: Sequence[str], styles: dict[str, Style], 
     picture = np.repeat(np.rint(grey).astype(np.uint8)[..., np.newaxis], 3, axis=2)
     found = [_voxels(o, v, n) for o, v, n in zip(offsets, panel.target_scale, panel.targets.shape[1:], strict=True)]
     within = found[0][1][:, np.newaxis] & found[1][1]
-    targets = panel.targets[:, found[0][0]][:, :, found[1][0]]
-    known = ~np.isnan(targets) & within
-    _paint_unknown(picture, known, within, classes, styles)
+    targets = np.where(within, panel.targets[:, found[0][0]][:, :, found[1][0]], np.float32(np.nan))
+    _paint_unknown(picture, ~np.isnan(targets), within, classes, styles)
     thickness = min(3, max(1, factor // 3))
-    present = (targets > 0) & within
-    _paint_outlines(picture, present, known, classes, styles, thickness)
+    _paint_outlines(picture, targets, classes, styles, thickness)
     _frame(picture, within)
     return picture
 
@@ -196,7 +194,7 @@ def _voxels(offsets: npt.NDArray[np.float64], scale: float, count: int) -> tuple
 def _paint_unknown(
     picture: Pixels, known: Mask, within: Mask, classes: Sequence[str], styles: dict[str, Style]
 ) -> None:
-    """Darken and hatch what no class knows; hatch in its colour what a class knows in other places only."""
+    """Darken and hatch what is unknown in all classes; hatch what is unknown in one class in its colour."""
     nobody = ~known.any(axis=0) & within
     picture[nobody] //= 2
     _hatch(picture, nobody)
@@ -225,20 +223,18 @@ def _dashed(shape: tuple[int, ...], style: Style) -> Mask:
 
 
 def _paint_outlines(
-    picture: Pixels, present: Mask, known: Mask, classes: Sequence[str], styles: dict[str, Style], thickness: int
+    picture: Pixels, targets: Plane, classes: Sequence[str], styles: dict[str, Style], thickness: int
 ) -> None:
-    """Outline each class on its own side of the border; beside a line that is there already, further in."""
+    """Outline each class on its own side of the border; further in where there is an outline already."""
     from scipy import ndimage
 
     taken = np.zeros(picture.shape[:2], dtype=bool)
     for channel, name in enumerate(classes):
-        absent = known[channel] & ~present[channel]
-        if name not in styles or not present[channel].any() or not absent.any():
+        present, absent = targets[channel] > 0, targets[channel] <= 0  # neither where it is unknown
+        if name not in styles or not present.any() or not absent.any():
             continue
         depth = ndimage.distance_transform_cdt(~absent, metric="chessboard")
-        rings = [
-            present[channel] & (depth > ring * thickness) & (depth <= (ring + 1) * thickness) for ring in range(_RINGS)
-        ]
+        rings = [present & (depth > ring * thickness) & (depth <= (ring + 1) * thickness) for ring in range(_RINGS)]
         outline = rings[0] & ~taken
         blocked = rings[0] & taken
         for ring in rings[1:]:

@@ -1,7 +1,7 @@
 """Counts of crops in the user's cache, so that the next run need not read all annotations again.
 
 Nothing is ever written beside the annotations. A record belongs to certain files: when one of them is changed, or
-others are asked for, it is not found. What cannot be read or written is counted anew; a cache is no reason to fail.
+others are asked for, it is not found. What cannot be read or written is counted again; a cache must not make work fail.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ def counts_folder() -> Path:
 
 
 def find_counts(key: str, grid: Grid) -> CropCounts | None:
-    """Return the counts that are kept under a key; None if there are none that can be read."""
+    """Return the counts that are kept under a key, or None if they do not exist or cannot be read."""
     try:
         with np.load(counts_folder() / f"{key}.npz", allow_pickle=False) as stored:
             return CropCounts(grid=grid, present=stored["present"], known=stored["known"], rows=stored.get("rows"))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         if not isinstance(error, FileNotFoundError):
-            _log.debug("counts %s cannot be read, and are made anew: %s", key, error)
+            _log.debug("counts %s cannot be read, so the crop is counted again: %s", key, error)
         return None
 
 
 def keep_counts(key: str, counts: CropCounts) -> None:
-    """Keep counts under a key, whole or not at all."""
+    """Keep counts under a key; a file is complete or not there."""
     arrays: dict[str, Any] = {"present": counts.present, "known": counts.known}
     if counts.rows is not None:
         arrays["rows"] = counts.rows
@@ -78,7 +78,7 @@ def counts_key(crop: AnnotatedCrop, classes: Sequence[str], excludes: Mapping[st
 def _fingerprint(volume: Any) -> list[Any]:
     """Return what changes when an annotation does: the files on disk with their sizes and times.
 
-    Behind a URL nobody can tell that cheaply; there the path and the metadata stand for the annotation.
+    To find this out behind a URL would be expensive; there the path and the metadata stand for the annotation.
     """
     described = [volume.path, json.dumps(volume.attributes, sort_keys=True, default=str)]
     if is_remote(volume.path):

@@ -17,8 +17,8 @@ from csc_data.geometry import Grid
 from csc_data.loader.poses.placement import Position
 from csc_data.volumes.encoding import PRESENT, UNKNOWN, Codes
 
-_SLAB_VOXELS = 1 << 24
-_MOST_ROWS = 1 << 22
+_SLAB_VOXELS = 1 << 24  # read at a time: 16 MB for each class
+_MOST_ROWS = 1 << 22  # kept as counts: 16 MB of a crop
 
 ReadCodes = Callable[[Grid], Codes]
 """Gives the codes, shape (C, z, y, x), of a grid."""
@@ -54,7 +54,7 @@ class CropCounts:
     known : ndarray
         Voxels known per class, shape (C,).
     rows : ndarray, optional
-        Voxels present per class and row along x, shape (C, z, y), where that is not too much to hold.
+        Voxels present per class and row along x, shape (C, z, y), unless there are too many rows to keep.
     """
 
     grid: Grid
@@ -98,7 +98,7 @@ def find_voxel(read: ReadClass, counts: CropCounts, channel: int, number: int) -
 
 
 def _find_in(counts: npt.NDArray[Any], number: int) -> tuple[int, int]:
-    """Return which of the counts the k-th of all belongs to, and which one of it it is."""
+    """Return which of the counts the k-th element of all belongs to, and its number within that count."""
     cumulative = np.cumsum(counts)
     index = int(np.searchsorted(cumulative, number, side="right"))
     return index, number - (int(cumulative[index - 1]) if index else 0)

@@ -80,6 +80,7 @@ def combine_codes(
     for channel, name in enumerate(classes):
         if name in crop.labels:
             codes[channel] = _unite(crop.labels[name], read)
+    # Last, when all annotations are read: exclusion only fills in what they leave unknown.
     for name, channels in excludes.items():
         if name not in crop.labels:
             continue

@@ -16,12 +16,12 @@ from csc_data.loader.poses.patch_map import PatchMap, voxel_range
 from csc_data.loader.sources.annotations import AnnotatedCrop, EncodedArray
 from csc_data.loader.sources.codes import combine_codes
 from csc_data.loader.sources.packing import VALUES, PackedLabels, pack_labels
-from csc_data.loader.sources.regions import Index, Region, RegionCache
+from csc_data.loader.sources.regions import HeldRegion, Index, RegionCache
 from csc_data.volumes import Level, Volume
 from csc_data.volumes.encoding import UNKNOWN, Codes
 
 _NO_PLACE = np.zeros((3, 2))
-_EXACTLY = 1e-9  # of a voxel a voxel: over a thousand of them it is still nothing
+_EXACTLY = 1e-9  # voxels per voxel: a millionth of a voxel over a thousand of them
 _CODE_TABLE = np.arange(256, dtype=np.uint8)[np.newaxis].copy()
 _CODE_TABLE = np.concatenate([_CODE_TABLE, np.full((1, 1), UNKNOWN, dtype=np.uint8)], axis=1)
 
@@ -42,7 +42,7 @@ class _LevelGrid:
     def steps_within(
         self, data: npt.NDArray[Any], start: Index, *, rounded: bool
     ) -> tuple[int, npt.NDArray[np.int64]] | None:
-        """Return first value and strides in contiguous data, if the patch's voxels are just voxels of it.
+        """Return first value and strides in contiguous data, if the patch's voxels coincide with voxels of the data.
 
         Parameters
         ----------
@@ -79,7 +79,7 @@ class RawSource:
 
     def __init__(self, volume: Volume, reach: Roi, cache: RegionCache) -> None:
         self.volume, self.reach, self.cache = volume, reach, cache
-        self._regions: dict[str, Region] = {}
+        self._regions: dict[str, HeldRegion] = {}
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -111,7 +111,7 @@ class RawSource:
         level = self.volume.level_for(where.steps(array))
         on = _LevelGrid(where, array, level.grid)
         size = np.array(level.grid.shape, dtype=np.int64)
-        # A voxel more at the beginning: on the first one's centre the compiled loop is at an end of the box.
+        # One voxel more at the beginning: the compiled loop treats a position on the first centre as an end of the box.
         begin, end = _reflected(np.floor(on.low).astype(np.int64) - 1, np.floor(on.high).astype(np.int64) + 2, size)
         data, start = self._region(level, size).part(begin, end)
         exact = on.steps_within(data, start, rounded=False)
@@ -120,13 +120,13 @@ class RawSource:
             return
         gather_linear(data, start, size, on.m, on.t, on.displacement, on.place, lookup, out)
 
-    def _region(self, level: Level, size: Index) -> Region:
+    def _region(self, level: Level, size: Index) -> HeldRegion:
         found = self._regions.get(level.name)
         if found is None:
             begin, window = level.grid.window_covering(self.reach)
             low = np.asarray(begin, dtype=np.int64)
             low, high = _reflected(low, low + np.asarray(window.shape, dtype=np.int64), size)
-            found = Region(self.cache, low, high, level.dtype.itemsize, lambda b, e: _read_box(level, b, e))
+            found = HeldRegion(self.cache, low, high, level.dtype.itemsize, lambda b, e: _read_box(level, b, e))
             self._regions[level.name] = found
         return found
 
@@ -138,7 +138,7 @@ def _reflected(low: Index, high: Index, size: Index) -> tuple[Index, Index]:
         return begin, end
     end = np.where(low < 0, np.maximum(end, np.minimum(-low + 1, size)), end)
     begin = np.where(high > size, np.minimum(begin, np.maximum(2 * size - high - 1, 0)), begin)
-    # Beyond its mirror image a volume is mirrored again: then all of it may be needed.
+    # Further away than one mirror image the volume is mirrored again, and all of it may be needed.
     far = (low < -size) | (high > 2 * size) | (begin >= end)
     return np.where(far, 0, begin), np.where(far, size, end)
 
@@ -149,7 +149,7 @@ class _LabelLevels:
 
     levels: Mapping[str, Level]
     grid: Grid
-    region: Region | None
+    region: HeldRegion | None
 
 
 class LabelSource:
@@ -216,7 +216,7 @@ class LabelSource:
         out[...] = VALUES[codes] if as_targets else codes
 
     def gather_ids(self, where: PatchMap, array: ArrayInfo) -> npt.NDArray[np.int64]:
-        """Return the instance ids of a patch, shape (C, *array.shape); 0 where a class has none.
+        """Return the instance ids of a patch, shape (C, *array.shape); 0 for classes without ids.
 
         Only classes that are scored as instances, and have an array of their own, have ids.
         """
@@ -244,7 +244,7 @@ class LabelSource:
         return codes
 
     def read_class(self, channel: int, grid: Grid) -> Codes:
-        """Return where one class is present at the voxels of a grid; for a look at some, shape (z, y, x)."""
+        """Return the codes of one class at the voxels of a grid, shape (z, y, x); cheap for a few voxels."""
         where, array = _upright(grid)
         at = self._levels_for(where.steps(array))
         if at.region is not None and at.region.is_held:
@@ -267,7 +267,7 @@ class LabelSource:
             region = None
             if all(level.grid == grid for level in levels.values()):
                 end = np.array(grid.shape, dtype=np.int64)
-                region = Region(
+                region = HeldRegion(
                     self.cache, np.zeros(3, dtype=np.int64), end, 2, lambda b, e: self._pack(levels, grid, b, e)
                 )
             found = self._found[key] = _LabelLevels(levels, grid, region)

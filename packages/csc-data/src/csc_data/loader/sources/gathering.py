@@ -13,15 +13,15 @@ import numpy.typing as npt
 from csc_data.geometry import TOLERANCE
 from csc_data.loader.compilation import FAST, compiled
 
-# Half a voxel more, so that rounding is cutting off; and what makes positions on a border fall to the later voxel,
-# whatever rounding did to them.
+# Half a voxel, so that cutting off rounds; and the tolerance, so that a position on the border of two voxels always
+# falls to the later one.
 _TO_CUT_OFF = 0.5 + TOLERANCE
 
-# Voxels that are kept away from the ends of a box, so that no rounding leads beyond them.
+# Distance in voxels from the ends of a box, so that no rounding leads beyond them.
 _MARGIN = 1e-5
 
-# Within rows coordinates are whole numbers of 2^-32 voxels: exact steps, whole and fraction by shifting, the same to
-# the last bit whichever box of the volume is at hand. What happens to be held in memory must not change a sample.
+# Within rows coordinates are integers, multiples of 2^-32 voxels: steps are exact, and a sample is the same to the
+# last bit whichever box of the volume is read. What happens to be cached must not change a sample.
 _ONE = 4294967296.0
 _FRACTION = np.float32(1 / 65536)
 
@@ -342,7 +342,7 @@ def merge_codes(
     codes : ndarray of uint8
         The codes of the class: absent (0), present (1), unknown (255).
     known : ndarray of int32
-        For each former combination and code the number of the new one, -1 where there is none yet; is filled.
+        For each former combination and code the number of the new one, -1 if it did not occur yet; filled in place.
     found : int
         New combinations so far.
 

@@ -1,7 +1,7 @@
 """Labels of many classes as one array of small numbers, so that one look at a voxel tells all classes.
 
-Few of the combinations of classes that could be are there: a voxel's number says which one it is, a table what each
-combination is in each class.
+Only few of the possible combinations of classes occur. Each gets a number: an array holds the number of each voxel, a
+table the code of each class in each combination.
 """
 
 from __future__ import annotations

@@ -1,32 +1,30 @@
-"""Boxes of volumes in memory, contiguous, as compiled loops need them; bounded in bytes, one holder per process."""
+"""Boxes of volumes in memory, contiguous, as compiled loops need them, up to a number of bytes."""
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.formats.cache import passing_through
+from csc_data.formats.cache import ByteCache, passing_through
 
 Index = npt.NDArray[np.int64]
 """Three voxel indices, z, y, x."""
 
-_LARGEST_SHARE = 2
+_LARGEST_SHARE = 2  # of the cache's bytes
 _READS_BEFORE = 6
-_COST_SHARE = 2
+_COST_SHARE = 2  # of the region's bytes
 
 DEFAULT_BYTES = 200_000_000
 
 
-class RegionCache:
-    """Holds whole regions that patches are cut from, least recently used ones leave first.
+class RegionCache(ByteCache[Any]):
+    """Holds whole regions that patches are cut from.
 
-    A region is read whole when it has been read from in parts some times, or the parts add up to half of it: a
-    crop that is visited once costs no more than its patch, and one that is visited often is read once.
+    A region is read whole when parts of it were read several times, or the parts add up to half of it: a crop that
+    is visited once costs no more than its patch, and one that is visited often is read once.
 
     Parameters
     ----------
@@ -35,37 +33,20 @@ class RegionCache:
     """
 
     def __init__(self, max_bytes: int = DEFAULT_BYTES) -> None:
-        self.max_bytes = max_bytes
-        self.held_bytes = 0
-        self._held: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        super().__init__(max_bytes)
         self._partly: dict[Hashable, tuple[int, int]] = {}
-        self._lock = threading.Lock()
-
-    def __reduce__(self) -> tuple[type[RegionCache], tuple[int]]:
-        return type(self), (self.max_bytes,)  # another process starts with an empty one
 
     def clear(self) -> None:
-        """Forget everything."""
-        with self._lock:
-            self._held.clear()
-            self._partly.clear()
-            self.held_bytes = 0
-
-    def find(self, key: Hashable) -> Any:
-        """Return what is held under a key, or None."""
-        with self._lock:
-            entry = self._held.get(key)
-            if entry is None:
-                return None
-            self._held.move_to_end(key)
-            return entry[0]
+        """Forget everything, also what was read in parts."""
+        super().clear()
+        self._partly.clear()
 
     def can_hold(self, size: int) -> bool:
-        """Tell whether a region of so many bytes may be held."""
+        """Tell whether a region of this many bytes may be cached."""
         return size <= self.max_bytes // _LARGEST_SHARE
 
     def is_due(self, key: Hashable, part: int, whole: int) -> bool:
-        """Tell whether a region is now to be read whole.
+        """Tell whether it is time to read a region whole; if not, note the part that is wanted now.
 
         Parameters
         ----------
@@ -74,24 +55,14 @@ class RegionCache:
             Bytes of the part that is wanted now, and of the region.
         """
         with self._lock:
-            reads, read = self._partly.get(key, (0, 0))
-            self._partly[key] = (reads + 1, read + part)
-        return reads + 1 >= _READS_BEFORE or (read + part) * _COST_SHARE >= whole
-
-    def keep(self, key: Hashable, value: Any, size: int) -> None:
-        """Hold a region of so many bytes."""
-        with self._lock:
-            if key in self._held or size > self.max_bytes:
-                return
-            self._held[key] = (value, size)
-            self.held_bytes += size
-            self._partly.pop(key, None)
-            while self.held_bytes > self.max_bytes:
-                _, (_, freed) = self._held.popitem(last=False)
-                self.held_bytes -= freed
+            reads, read = self._partly.pop(key, (0, 0))
+            due = reads + 1 >= _READS_BEFORE or (read + part) * _COST_SHARE >= whole
+            if not due:
+                self._partly[key] = (reads + 1, read + part)
+        return due
 
 
-class Region:
+class HeldRegion:
     """A box of a stored array from which patches are cut.
 
     Parameters
@@ -119,7 +90,7 @@ class Region:
         return self.cache.find(self) is not None
 
     def whole(self, begin: Index, end: Index) -> Any:
-        """Return the whole region, if it is held or is now to be, for who needs a box of it; else None."""
+        """Return the whole region if it is cached or worth caching for a reader of this box; else None."""
         if np.any(begin < self.begin) or np.any(end > self.end):
             return None
         held = self.cache.find(self)
@@ -130,7 +101,7 @@ class Region:
             return None
         if not self.cache.is_due(self, int(np.prod(end - begin)) * self.itemsize, size):
             return None
-        with passing_through():  # the region is held, so its chunks need not be
+        with passing_through():  # the region is cached, so its chunks need not be
             value = self._read(self.begin, self.end)
         self.cache.keep(self, value, size)
         return value

@@ -1,9 +1,7 @@
-"""Crops held in memory, decoded, up to a number of bytes; one cache per process."""
+"""Crops held in memory, decoded, up to a number of bytes."""
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from csc_data.errors import UnreadableDataError
+from csc_data.formats.cache import ByteCache
 from csc_data.geometry import Grid, Roi, as_shape
 from csc_data.volumes import Level, Volume
 
 DEFAULT_BYTES = 1 << 30
 
 
-class VolumeCache:
+class VolumeCache(ByteCache[npt.NDArray[Any]]):
     """Keeps the parts of volumes that are read again and again, least recently used ones leave first.
 
     Parameters
@@ -28,16 +27,7 @@ class VolumeCache:
     """
 
     def __init__(self, max_bytes: int = DEFAULT_BYTES) -> None:
-        self.max_bytes = max_bytes
-        self.held_bytes = 0
-        self._held: OrderedDict[tuple[Any, ...], npt.NDArray[Any]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"max_bytes": self.max_bytes}  # a worker process starts with an empty one
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["max_bytes"])  # type: ignore[misc]
+        super().__init__(max_bytes)
 
     def hold(self, volume: Volume, roi: Roi, voxel_size: Sequence[float]) -> Volume:
         """Return a volume that gives the same values within a box in nm, from memory where it fits.
@@ -60,25 +50,12 @@ class VolumeCache:
         if grid.size == 0 or grid.size * level.dtype.itemsize > self.max_bytes // 4:
             return volume
         key = (volume.path, level.name, begin, grid.shape)
-        with self._lock:
-            data = self._held.get(key)
-            if data is not None:
-                self._held.move_to_end(key)
+        data = self.find(key)
         if data is None:
             data = _read(volume, level, begin, grid)
-            self._keep(key, data)
+            self.keep(key, data, data.nbytes)
         held = Level(name=level.name, grid=grid, array=data)
         return Volume(path=volume.path, levels=(held,), attributes=volume.attributes)
-
-    def _keep(self, key: tuple[Any, ...], data: npt.NDArray[Any]) -> None:
-        with self._lock:
-            if key in self._held:
-                return
-            self._held[key] = data
-            self.held_bytes += data.nbytes
-            while self.held_bytes > self.max_bytes:
-                _, oldest = self._held.popitem(last=False)
-                self.held_bytes -= oldest.nbytes
 
 
 def _window(source: Grid, roi: Roi, voxel_size: Sequence[float]) -> tuple[tuple[int, int, int], Grid]:
@@ -87,7 +64,7 @@ def _window(source: Grid, roi: Roi, voxel_size: Sequence[float]) -> tuple[tuple[
     for axis in range(3):
         low, high = source.bounds.begin[axis], source.bounds.end[axis]
         first, last = roi.begin[axis], roi.end[axis]
-        # Beyond the volume raw is mirrored, at a face of the grid: as much of the inside is needed, and a voxel.
+        # Raw is mirrored beyond the faces of the volume: the same length of the inside is needed, and one voxel more.
         mirrored_begin = 2 * high - last - 2 * voxel_size[axis] if last > high else first
         mirrored_end = 2 * low - first + 2 * voxel_size[axis] if first < low else last
         # A centre half a voxel inside the box is interpolated from centres up to one stored voxel away.

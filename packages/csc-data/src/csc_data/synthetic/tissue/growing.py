@@ -60,7 +60,7 @@ class Tissue:
         return table[self.atoms]
 
     def instances(self, class_name: str) -> npt.NDArray[np.uint32]:
-        """Return the id of the object of a class at each voxel, 0 where there is none.
+        """Return the id of the object of a class at each voxel, 0 elsewhere.
 
         Raises
         ------

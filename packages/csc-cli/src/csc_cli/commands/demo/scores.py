@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from csc_cli.console import table
+from csc_data.wording import table
 
 if TYPE_CHECKING:
     from csc_eval import CombinedScores
@@ -24,4 +24,4 @@ def score_table(ours: CombinedScores, baseline: CombinedScores) -> str:
         "  best threshold: the best band of grey values, raw or blurred, chosen on the test crops with their truth,\n"
         "  without the specks that would make the leaderboard skip a crop"
     )
-    return table(["class", "score", "network", "best threshold"], rows) + "\n" + note
+    return table(["class", "score", "network", "best threshold"], rows, indent="  ") + "\n" + note

@@ -1,8 +1,8 @@
 """What brightness alone scores: the best grey value band of each class, raw or blurred first, by the same rules.
 
 The bands are chosen on the test crops with their truth, so this is more than an honest threshold could reach; for
-instance classes small specks are removed by the cut that scores best. A choice that the leaderboard would skip for its
-too many instances is none: skipped crops cost nothing there, and a class of nothing else would score 1.
+instance classes small specks are removed by the cut that scores best. A choice with so many instances that
+the leaderboard would skip a crop does not count: skipped crops cost nothing there, and such a class could score 1.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ def score_baseline(config: Config) -> CombinedScores:
         for name, band in choose_bands(blurred, names, sigmas_nm=(0.0,)).items():
             for min_voxels in MIN_VOXELS if name in get_instance_classes() else (0,):
                 choices[name].append(_score(name, crops, blurred, band, min_voxels))
+    # Each class has its best way of its own, chosen on the very crops it is scored on: an upper bound.
     best = {name: _best(name, choices[name]) for name in names}
     return combine_scores(
         {f"crop{crop.id}": {name: best[name][f"crop{crop.id}"] for name in crop.classes} for crop in crops}

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 
-from csc_cli.stages.viewer_links import viewer_link, viewer_source
+from csc_cli.commands.data_preview.viewer_links import viewer_link, viewer_source
 from csc_data.geometry import Grid
 from csc_data.splits.split_file import SplitRow, write_datasplit
 from csc_data.volumes import write_multiscale

@@ -33,7 +33,7 @@ def viewer_link(
     labels : mapping
         Name of a layer to path or URL; those that a browser cannot reach are left out.
     position_nm, extent_nm : sequence of float
-        What is to be in the middle, and how much around it is to be seen; z, y, x.
+        The middle of the view, and how much around it the view shows; z, y, x.
     endpoint : str, optional
         Address of the S3 service, where it is not Amazon's.
     """

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from csc_cli.console import say
+from csc_data.wording import format_bytes
 
 if TYPE_CHECKING:
     from csc_models.checkpoint import LoadedCheckpoint
@@ -46,9 +49,8 @@ def export(
     format_: str,
     output: Path | None,
     overwrite: bool,
-    opset: int | None,
     raw_range: tuple[float, float] | None,
-    **package: object,
+    **package: Any,
 ) -> None:
     """Export the network of CHECKPOINT for other programs, and check that the file gives the network's outputs.
 
@@ -58,9 +60,9 @@ def export(
     onnx         for onnxruntime and others; .onnx
     bioimageio   a BioImage.IO model package for ilastik, deepImageJ and others; .zip
     """  # noqa: D301 - \b, the character, keeps click from joining lines
-    from csc_cli.console import say
     from csc_models.checkpoint import load_checkpoint
 
+    opset: int | None = package.pop("opset")  # all others are for BioImage.IO
     target = output or Path(checkpoint).with_suffix(SUFFIXES[format_])
     if opset is not None and format_ != "onnx":
         raise click.UsageError("--opset is for --format onnx")
@@ -96,29 +98,26 @@ def _export(
     return library.to_bioimageio(loaded.model, target, details, description=loaded.description)
 
 
-def _details(package: dict[str, object]) -> PackageDetails:
+def _details(package: dict[str, Any]) -> PackageDetails:
     from csc_models.export import Author, Citation, PackageDetails
 
     needed = ("name", "authors", "license_", "citations")
     lacking = [_option(name) for name in needed if not package[name]]
     if lacking:
         raise click.UsageError(f"a BioImage.IO package needs {', '.join(lacking)}")
-    documentation = package["documentation"]
-    authors, citations = package["authors"], package["citations"]
-    assert isinstance(authors, tuple)
-    assert isinstance(citations, tuple)
+    documentation: Path | None = package["documentation"]
     return PackageDetails(
-        name=str(package["name"]),
-        authors=tuple(Author(name=name) for name in authors),
-        license=str(package["license_"]),
+        name=package["name"],
+        authors=tuple(Author(name=name) for name in package["authors"]),
+        license=package["license_"],
         cite=tuple(
             Citation(text=entry, url=entry) if "://" in entry else Citation(text=entry, doi=entry)
-            for entry in citations
+            for entry in package["citations"]
         ),
-        description=str(package["description"]),
-        documentation=documentation.read_text(encoding="utf-8") if isinstance(documentation, Path) else "",
+        description=package["description"],
+        documentation=documentation.read_text(encoding="utf-8") if documentation else "",
         activation="none" if package["activation"] == "none" else "sigmoid",
-        with_onnx=bool(package["with_onnx"]),
+        with_onnx=package["with_onnx"],
     )
 
 
@@ -128,8 +127,6 @@ def _option(name: str) -> str:
 
 
 def _report(exported: ExportedFile) -> str:
-    from csc_cli.console import format_bytes
-
     spatial = [axis for axis in exported.dynamic_axes if axis != "batch"]
     if spatial:
         sizes = [str(exported.smallest + count * exported.step) for count in range(3)]

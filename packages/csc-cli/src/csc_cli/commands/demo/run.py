@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from csc_cli.console import format_bytes, plural, progress_bar, say
-from csc_cli.demo.baseline import score_baseline
-from csc_cli.demo.experiment import CLASSES, write_experiment
-from csc_cli.demo.scores import score_table
+from csc_cli.commands.demo.baseline import score_baseline
+from csc_cli.commands.demo.experiment import CLASSES, write_experiment
+from csc_cli.commands.demo.scores import score_table
+from csc_cli.console import progress_bar, say
 from csc_cli.stages.prediction import block_reporter, describe_prediction
 from csc_cli.stages.training import epoch_reporter
+from csc_data.wording import format_bytes, plural
 
 if TYPE_CHECKING:
     from csc_data.config.user_config import Config
@@ -64,7 +65,7 @@ def stage(number: int, name: str) -> Iterator[StageReport]:
 def run_demo(options: DemoOptions) -> SubmissionScore:
     """Write a challenge, split, train, predict, process, pack and evaluate; print a line a stage and the scores.
 
-    A folder that holds a demo of the same options is gone on with.
+    A folder that holds a demo of the same options is continued.
 
     Raises
     ------
@@ -107,7 +108,7 @@ def _prepare(options: DemoOptions, config: Config) -> Path:
         else:
             if options.out.exists() and any(options.out.iterdir()):
                 raise ExistingOutputError(
-                    f"{options.out} is not empty and holds no demo; choose another folder with --out, or remove it"
+                    f"{options.out} is not empty and not a demo; choose another folder with --out, or remove it"
                 )
             made = write_challenge(options.out, seed=options.seed, quick=options.quick)
             write_json(marker, wanted)

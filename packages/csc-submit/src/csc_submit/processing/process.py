@@ -1,7 +1,7 @@
 """Post-processing: from predictions to masks and objects, block by block.
 
-All work on one array goes on in a hidden folder beside its place, ``.{class}.part``, and takes its place when it is
-whole; a run that was killed goes on there. Memory is that of the blocks under way, about 60 bytes per voxel of a block
+An array is made in a hidden folder beside its place, ``.{class}.part``, which is renamed when the array is complete; a
+run that was killed continues there. Memory is that of the blocks under way, about 60 bytes per voxel of a block
 with its halo, and about 60 bytes per object of each block; the volume itself is never loaded whole.
 """
 
@@ -90,7 +90,7 @@ def process(
     ----------
     experiment_or_settings : path, Experiment or ProcessSettings
         The experiment file, or the settings themselves.
-    config : csc_data.config.user_config.Settings
+    config : csc_data.config.user_config.Config
         Where predictions lie (``predictions``) and results go (``processed``).
     crops : sequence of str, optional
         Names, ids or patterns of the crops; all that were predicted by default.
@@ -109,24 +109,24 @@ def process(
     Raises
     ------
     MissingDataError
-        If there are no predictions, or none of a crop or of any class that was asked for.
+        If there are no predictions, or a crop or all classes that were asked for were not predicted.
     ProblemsError
         If settings are wrong.
     ExistingOutputError
         If results are there and must not be touched, or were made from or with something else.
     """
-    options = as_process_settings(experiment_or_settings)
-    how: Existing = existing or options.existing
+    settings = as_process_settings(experiment_or_settings)
+    how: Existing = existing or settings.existing
     found = find_predictions(config, crops)
-    chosen = [p for p in found if not options.classes or p.class_name in options.classes]
+    chosen = [p for p in found if not settings.classes or p.class_name in settings.classes]
     if not chosen:
         known = ", ".join(sorted({p.class_name for p in found}))
-        raise MissingDataError(f"none of the classes {', '.join(options.classes)} was predicted; there are {known}")
-    rows = _missing(found, options)
+        raise MissingDataError(f"none of the classes {', '.join(settings.classes)} was predicted; there are {known}")
+    rows = _missing(found, settings)
     plans = []
     for prediction in chosen:
         try:
-            plans.append(plan_array(prediction, options, config))
+            plans.append(plan_array(prediction, settings, config))
         except CscError as error:
             rows.append(_row(prediction, "failed", reason=str(error)))
     _check_existing(plans, how)
@@ -155,7 +155,7 @@ def as_process_settings(given: str | Path | Experiment | ProcessSettings) -> Pro
     return build_settings(given if isinstance(given, Experiment) else read_experiment(given), ProcessSettings)
 
 
-def _missing(found: Sequence[Prediction], options: ProcessSettings) -> list[ProcessedArray]:
+def _missing(found: Sequence[Prediction], settings: ProcessSettings) -> list[ProcessedArray]:
     there = {(p.dataset, p.crop, p.class_name) for p in found}
     crops = dict.fromkeys((p.dataset, p.crop) for p in found)
     return [
@@ -163,7 +163,7 @@ def _missing(found: Sequence[Prediction], options: ProcessSettings) -> list[Proc
             dataset=dataset, crop=crop, class_name=name, status="missing", reason="no prediction of this class"
         )
         for dataset, crop in crops
-        for name in options.classes
+        for name in settings.classes
         if (dataset, crop, name) not in there
     ]
 

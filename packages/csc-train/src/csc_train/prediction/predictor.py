@@ -43,7 +43,7 @@ class Predictor:
         Input and target as in training.
     raw_range : pair of float
         What raw is scaled to.
-    options : PredictSettings
+    settings : PredictSettings
     values : {"logit", "distance"}
         What the network gives.
     datasplit : Path or None
@@ -56,7 +56,7 @@ class Predictor:
     classes: tuple[str, ...]
     patch: PatchShape
     raw_range: tuple[float, float]
-    options: PredictSettings
+    settings: PredictSettings
     values: Values = "logit"
     datasplit: Path | None = None
 
@@ -88,17 +88,17 @@ def load_predictor(source: str | PathLike[str] | TrainSettings, **overrides: Any
         if not Path(source).is_file():
             raise MissingDataError(f"there is no checkpoint or experiment file {source}")
         overrides["checkpoint"] = Path(source)
-    options = _predict_settings(experiment, overrides)
-    if training is not None and options.checkpoint == "untrained":
-        return _untrained(training, options)
-    path = _checkpoint_path(training, options)
+    settings = _predict_settings(experiment, overrides)
+    if training is not None and settings.checkpoint == "untrained":
+        return _untrained(training, settings)
+    path = _checkpoint_path(training, settings)
     model = None
     if training is not None:
         seed_generators(training.random_seed)  # the weights of the file replace those that are drawn
         model = build_network(training)
-    loaded = load_checkpoint(path, model=model, raw_range=options.raw_range)
+    loaded = load_checkpoint(path, model=model, raw_range=settings.raw_range)
     description = _completed(loaded.description, training, path)
-    check_output(options, description.values)
+    check_output(settings, description.values)
     return Predictor(
         network=loaded.model.eval(),
         checkpoint=path,
@@ -106,30 +106,30 @@ def load_predictor(source: str | PathLike[str] | TrainSettings, **overrides: Any
         classes=description.classes,
         patch=_patch_shape(description, path),
         raw_range=_raw_range(description, path),
-        options=options,
+        settings=settings,
         values=description.values,
         datasplit=training.datasplit_path if training is not None else None,
     )
 
 
-def check_output(options: PredictSettings, values: Values) -> None:
-    """Check that what is to be stored can be had from what a network gives.
+def check_output(settings: PredictSettings, values: Values) -> None:
+    """Check that the output to store can be computed from what the network gives.
 
     Raises
     ------
     InvalidArgumentError
         If logits are asked of a network that gives distances, or the other way round.
     """
-    if options.output not in ("probability", values):
+    if settings.output not in ("probability", values):
         raise InvalidArgumentError(
-            f"output is {options.output!r}, but the network gives {values}s; ask for 'probability' or {values!r}"
+            f"output is {settings.output!r}, but the network gives {values}s; ask for 'probability' or {values!r}"
         )
 
 
-def _published(name: str, options: PredictSettings) -> Predictor:
+def _published(name: str, settings: PredictSettings) -> Predictor:
     """Return the predictor of published weights, which say all that is needed."""
     description = pretrained_description(name)
-    check_output(options, description.values)
+    check_output(settings, description.values)
     path = fetch_pretrained(name)
     return Predictor(
         network=load_pretrained(name).eval(),
@@ -138,14 +138,14 @@ def _published(name: str, options: PredictSettings) -> Predictor:
         classes=description.classes,
         patch=_patch_shape(description, path),
         raw_range=_raw_range(description, path),
-        options=options,
+        settings=settings,
         values=description.values,
     )
 
 
 def _predict_settings(experiment: Experiment | None, overrides: Mapping[str, Any]) -> PredictSettings:
     given = {name: value for name, value in overrides.items() if value is not None}
-    # Config without a file are read as if they stood in one, so that they are checked and converted alike.
+    # Settings without a file are read as if they stood in one, so that they are checked and converted alike.
     base = experiment or Experiment(path=Path("settings"), names={}, exact=True)
     known = {field.name for field in dataclasses.fields(PredictSettings)}
     unknown = {name: value for name, value in given.items() if name not in known}
@@ -154,10 +154,10 @@ def _predict_settings(experiment: Experiment | None, overrides: Mapping[str, Any
     return build_settings(base, PredictSettings, **{name: v for name, v in given.items() if name in known})
 
 
-def _untrained(training: TrainSettings, options: PredictSettings) -> Predictor:
+def _untrained(training: TrainSettings, settings: PredictSettings) -> Predictor:
     seed_generators(training.random_seed)
     network = build_network(training).eval()
-    check_output(options, "logit")
+    check_output(settings, "logit")
     return Predictor(
         network=network,
         checkpoint=None,
@@ -165,20 +165,20 @@ def _untrained(training: TrainSettings, options: PredictSettings) -> Predictor:
         classes=training.classes,
         patch=PatchShape(input=training.input_array_info, target=target_array_info(training)),
         raw_range=training.raw_range,
-        options=options,
+        settings=settings,
     )
 
 
-def _checkpoint_path(training: TrainSettings | None, options: PredictSettings) -> Path:
-    if isinstance(options.checkpoint, Path):
-        return options.checkpoint
-    if training is None or options.checkpoint == "untrained":
+def _checkpoint_path(training: TrainSettings | None, settings: PredictSettings) -> Path:
+    if isinstance(settings.checkpoint, Path):
+        return settings.checkpoint
+    if training is None or settings.checkpoint == "untrained":
         raise InvalidArgumentError("an untrained network needs an experiment that says which")
-    return find_checkpoint(training.model_save_path, training.model_name, options.checkpoint)
+    return find_checkpoint(training.model_save_path, training.model_name, settings.checkpoint)
 
 
 def _completed(stored: CheckpointDescription, training: TrainSettings | None, path: Path) -> CheckpointDescription:
-    """Add from the experiment what a checkpoint of other tools does not say; what it says must agree."""
+    """Complete what a checkpoint says by what the experiment says; where both say something, they must agree."""
     if training is None:
         return stored
     own = describe_network(training)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
-from csc_cli.commands.model_export import export
-from csc_cli.commands.model_weights import fetch, pretrained
+from csc_cli.commands.models.export import export
+from csc_cli.commands.models.weights import fetch, pretrained
+from csc_cli.console import say
+from csc_data.wording import table
 
 
 @click.group()
@@ -24,12 +26,11 @@ def list_(pattern: str | None) -> None:
     """List the networks, or those whose name holds PATTERN."""
     from importlib.util import find_spec
 
-    from csc_cli.console import say, table
     from csc_models import list_models, model_spec
 
     specs = [model_spec(name) for name in list_models(pattern)]
     rows = [(spec.name, f"{spec.default_parameters or spec.card().parameters:,}", spec.source) for spec in specs]
-    say(table(["name", "parameters", "source"], rows, indent=""))
+    say(table(["name", "parameters", "source"], rows))
     for extra in sorted({spec.extra for spec in specs if spec.extra and find_spec(spec.extra) is None}):
         say(f'{extra}_* need the extra csc-models[{extra}]: in a clone, pip install "./packages/csc-models[{extra}]"')
 
@@ -38,7 +39,6 @@ def list_(pattern: str | None) -> None:
 @click.argument("name")
 def show(name: str) -> None:
     """Show what a network takes, or what published weights are for."""
-    from csc_cli.console import say
     from csc_models import list_pretrained, model_card
     from csc_models.pretrained import pretrained_card
 
@@ -56,7 +56,6 @@ def show(name: str) -> None:
 @click.argument("file", type=click.Path())
 def check(file: str) -> None:
     """Tell what FILE is (a checkpoint of ours, weights of the official toolbox, or neither) and whether it loads."""
-    from csc_cli.console import say
     from csc_models.checkpoint import identify
 
     found = identify(file)

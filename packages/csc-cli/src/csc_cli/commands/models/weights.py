@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import click
 
+from csc_cli.console import say
+from csc_data.wording import table
+
 
 @click.command()
 @click.argument("pattern", required=False)
@@ -12,7 +15,6 @@ def pretrained(pattern: str | None) -> None:
 
     `csc models show NAME` tells more of one.
     """
-    from csc_cli.console import say, table
     from csc_models import list_pretrained
     from csc_models.pretrained import pretrained_card, pretrained_path
 
@@ -21,7 +23,7 @@ def pretrained(pattern: str | None) -> None:
         card = pretrained_card(name)
         sizes = f"{card.input_voxel_size[0]:g} -> {card.output_voxel_size[0]:g}"
         rows.append((name, sizes, "yes" if pretrained_path(name).is_file() else "no", ", ".join(card.classes)))
-    say(table(["name", "nm", "fetched", "classes"], rows, indent=""))
+    say(table(["name", "nm", "fetched", "classes"], rows))
 
 
 @click.command()
@@ -36,7 +38,6 @@ def fetch(name: str, mirror: str | None, output: str | None) -> None:
     NAME is one that `csc models pretrained` lists. A download that was cut goes on where it stopped when this is run
     again.
     """
-    from csc_cli.console import say
     from csc_cli.stages.weights import fetch_weights
     from csc_models.pretrained import pretrained_card
 

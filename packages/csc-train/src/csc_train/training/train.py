@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
+
+from lightning_fabric import Fabric
 
 from csc_data.config.experiment import is_being_read
 from csc_data.config.user_config import Config
@@ -43,7 +46,7 @@ def train(
     ----------
     experiment : path-like or TrainSettings
         An experiment file (.py or .toml), or the settings themselves. A Python file may end in ``train(__file__)``.
-    config : csc_data.config.user_config.Settings, optional
+    config : csc_data.config.user_config.Config, optional
         Where data lies; the user's by default. Used where the experiment names no datasplit.
     progress : callable, optional
         Called with a `TrainProgress` after each batch and epoch.
@@ -64,111 +67,114 @@ def train(
     """
     if not isinstance(experiment, TrainSettings) and is_being_read(Path(experiment)):
         return TrainResult()
-    options = read_train_settings(experiment, **overrides)
+    settings = read_train_settings(experiment, **overrides)
     started = time.perf_counter()
     fabric = make_fabric(
-        options.device,
-        options.precision,
-        devices=options.devices,
-        num_nodes=options.num_nodes,
-        strategy=options.strategy,
+        settings.device,
+        settings.precision,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        strategy=settings.strategy,
     )
-    seed_generators(options.random_seed)  # before the network is built: its weights are drawn
-    network = build_network(options)
-    loaders = make_loaders(options, config, rank=fabric.global_rank, world_size=fabric.world_size)
-    average = WeightAverage(network, options.ema) if options.ema else None
-    optimizer = build_optimizer(options, network)
-    state = RunState(network=network, optimizer=optimizer, step_sizes=StepSizes(options, optimizer), average=average)
+    loop, resumed_from = _set_up(settings, config, fabric)
+    logbook = Logbook(
+        Path(settings.logs_save_path.format(model_name=settings.model_name)).expanduser(),
+        first_step=loop.state.epoch * settings.iterations_per_epoch,
+        enabled=fabric.is_global_zero,
+    )
+    try:
+        records, written = _run_epochs(loop, logbook, progress or _keep_silent)
+    finally:
+        logbook.close()
+    return replace(
+        _result(settings, loop.state),
+        checkpoints=tuple(written),
+        records=tuple(records),
+        resumed_from=resumed_from,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _set_up(settings: TrainSettings, config: Config | None, fabric: Fabric) -> tuple[EpochLoop, Path | None]:
+    """Return all that epochs need, and the checkpoint that the run goes on from, if it goes on."""
+    seed_generators(settings.random_seed)  # before the network is built: its weights are drawn
+    network = build_network(settings)
+    loaders = make_loaders(settings, config, rank=fabric.global_rank, world_size=fabric.world_size)
+    average = WeightAverage(network, settings.ema) if settings.ema else None
+    optimizer = build_optimizer(settings, network)
+    state = RunState(network=network, optimizer=optimizer, step_sizes=StepSizes(settings, optimizer), average=average)
     wrapped, stepper = fabric.setup(network, optimizer)
     if average:
         average.module.to(fabric.device)
-    seed_generators(options.random_seed + fabric.global_rank)
-    resumed_from = take_up(state, options, fabric)
+    seed_generators(settings.random_seed + fabric.global_rank)
+    resumed_from = take_up(state, settings, fabric)
     loop = EpochLoop(
-        settings=options,
+        settings=settings,
         fabric=fabric,
         state=state,
         network=wrapped,
         stepper=stepper,
         loaders=loaders,
-        criterion=_make_criterion(options, loaders).to(fabric.device),
+        criterion=_make_criterion(settings, loaders).to(fabric.device),
     )
-    logbook = Logbook(
-        Path(options.logs_save_path.format(model_name=options.model_name)).expanduser(),
-        first_step=state.epoch * options.iterations_per_epoch,
-        enabled=fabric.is_global_zero,
-    )
-    try:
-        records, written = _run_epochs(loop, logbook, progress)
-    finally:
-        logbook.close()
-    return _result(options, state, records, written, resumed_from, time.perf_counter() - started)
+    return loop, resumed_from
 
 
-def _make_criterion(options: TrainSettings, loaders: Dataloaders) -> KnownVoxelLoss:
+def _keep_silent(state: TrainProgress) -> None:
+    """Stand for no callback."""
+
+
+def _make_criterion(settings: TrainSettings, loaders: Dataloaders) -> KnownVoxelLoss:
     weights = None
     patches = loaders.train.patches
-    if options.weight_loss and options.criterion in ("bce", "bce_dice") and isinstance(patches, TrainingPatches):
+    if settings.weight_loss and settings.criterion in ("bce", "bce_dice") and isinstance(patches, TrainingPatches):
         counts = patches.class_counts()
-        weights = positive_weights(counts.present, counts.known, options.max_positive_weight)
+        weights = positive_weights(counts.present, counts.known, settings.max_positive_weight)
         absent = [name for name, count in counts.present.items() if count == 0]
         if absent:
             logger.warning("no training crop has any voxel of %s", ", ".join(absent))
-    return KnownVoxelLoss(options.criterion, options.criterion_kwargs, weights)
+    return KnownVoxelLoss(settings.criterion, settings.criterion_kwargs, weights)
 
 
-def _run_epochs(
-    loop: EpochLoop, logbook: Logbook, progress: TrainCallback | None
-) -> tuple[list[EpochRecord], list[Path]]:
+def _run_epochs(loop: EpochLoop, logbook: Logbook, progress: TrainCallback) -> tuple[list[EpochRecord], list[Path]]:
     records: list[EpochRecord] = []
     written: list[Path] = []
-    options, state = loop.settings, loop.state
-    while state.epoch < options.epochs:
+    settings, state = loop.settings, loop.state
+    while state.epoch < settings.epochs:
         record = loop.run(state.epoch + 1, logbook, progress)
-        score = best_of(options, record)
+        score = best_of(settings, record)
         state.step_sizes.after_epoch(-score)
         state.finish_epoch(record, score)
         if loop.fabric.is_global_zero:
-            written.append(state.save(options, loop.fabric))
+            written.append(state.save(settings, loop.fabric))
         loop.fabric.barrier()
-        logbook.epoch(record.epoch * options.iterations_per_epoch, record)
+        logbook.epoch(record.epoch * settings.iterations_per_epoch, record)
         records.append(record)
-        if progress:
-            progress(
-                TrainProgress(
-                    stage="epoch",
-                    epoch=record.epoch,
-                    epochs=options.epochs,
-                    iteration=options.iterations_per_epoch,
-                    iterations=options.iterations_per_epoch,
-                    loss=record.loss,
-                    record=record,
-                )
+        progress(
+            TrainProgress(
+                stage="epoch",
+                epoch=record.epoch,
+                epochs=settings.epochs,
+                iteration=settings.iterations_per_epoch,
+                iterations=settings.iterations_per_epoch,
+                loss=record.loss,
+                record=record,
             )
+        )
     return records, written
 
 
-def _result(
-    options: TrainSettings,
-    state: RunState,
-    records: list[EpochRecord],
-    written: list[Path],
-    resumed_from: Path | None,
-    seconds: float,
-) -> TrainResult:
-    found = list_checkpoints(options.model_save_path, options.model_name)
+def _result(settings: TrainSettings, state: RunState) -> TrainResult:
+    """Return what all runs of this name have done together: the best and the latest checkpoint."""
+    found = list_checkpoints(settings.model_save_path, settings.model_name)
     best = None
     if state.best_epoch is not None:
-        best = checkpoint_path(options.model_save_path, options.model_name, state.best_epoch)
+        best = checkpoint_path(settings.model_save_path, settings.model_name, state.best_epoch)
     validated = bool(state.history) and state.history[-1][2] == state.history[-1][2]
     return TrainResult(
-        model_name=options.model_name,
-        checkpoints=tuple(written),
+        model_name=settings.model_name,
         best_checkpoint=best,
         latest_checkpoint=found[max(found)] if found else None,
         best_epoch=state.best_epoch,
-        best_value=None if best is None else as_metric(options, state.best_score, validated),
-        records=tuple(records),
-        resumed_from=resumed_from,
-        seconds=seconds,
+        best_value=None if best is None else as_metric(settings, state.best_score, validated),
     )

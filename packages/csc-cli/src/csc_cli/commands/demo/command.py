@@ -20,6 +20,6 @@ def demo(out: str, quick: bool, seed: int) -> None:
     """
     from pathlib import Path
 
-    from csc_cli.demo import DemoOptions, run_demo
+    from csc_cli.commands.demo.run import DemoOptions, run_demo
 
     run_demo(DemoOptions(out=Path(out), quick=quick, seed=seed))

@@ -1,38 +1,57 @@
-"""Drawing samples, and telling where they lie."""
+"""``csc data-preview``: what a network will see."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from csc_cli.console import plural, say, table
+import click
+
+from csc_cli.console import say
+from csc_cli.options import config_option
+from csc_data.wording import listed, plural, table
 
 if TYPE_CHECKING:
     from csc_data.config.user_config import Config
     from csc_data.loader import TrainingPatches, ValidationPatches
     from csc_data.loader.preview.drawing import PreviewSample
 
+HEADERS = ("sample", "crop", "z (nm)", "y", "x", "for", "present", "unknown")
+
 _MOST_CLASSES = 6
 
 
-def preview_samples(
-    experiment: str, config: Config, *, output: str, count: int, seed: int | None, validation: bool
-) -> None:
-    """Draw samples of an experiment, and say where each lies and what is in it."""
+@click.command()
+@click.argument("experiment", metavar="CONFIG", type=click.Path())
+@click.option("-o", "--output", metavar="FILE", default="preview.png", show_default=True, help="The PNG to write.")
+@click.option("-n", "--count", type=click.IntRange(min=1), default=16, show_default=True, help="Samples to draw.")
+@click.option(
+    "--seed",
+    "random_seed",
+    type=click.IntRange(min=0),
+    help="Draw other samples [default: the file's random_seed, as training does].",
+)
+@click.option("--validation", is_flag=True, help="Draw tiles of the validation crops instead.")
+@config_option
+def data_preview(experiment: str, output: str, count: int, validation: bool, config: Config, **overrides: Any) -> None:
+    """Draw samples of the experiment file CONFIG (.py or .toml), as training gets them.
+
+    A PNG shows raw, turned and changed as CONFIG says, with the outlines of its classes; a table tells where each
+    sample lies in nm. Data of a bucket or a web server comes with a link that opens the place in Neuroglancer.
+    """
     from csc_data.errors import MissingDataError
     from csc_data.loader.preview.drawing import draw_preview
     from csc_train.settings import read_train_settings
     from csc_train.training.loaders import make_loaders
 
-    # In a random order, fixed by the seed, a few tiles are of all crops.
-    options = read_train_settings(experiment, random_seed=seed, random_validation=validation or None, num_workers=0)
-    loaders = make_loaders(options, config)
+    # Tiles in a random order, which the seed fixes: the first few then come from all crops.
+    settings = read_train_settings(experiment, random_validation=validation or None, num_workers=0, **overrides)
+    loaders = make_loaders(settings, config)
     loader = loaders.validation if validation else loaders.train
     if loader is None:
         raise MissingDataError("the datasplit has no validation crop with any of the classes; leave --validation out")
     samples = draw_preview(loader.patches, output, count=count)
-    headers = ("sample", "crop", "z (nm)", "y", "x", "for", "present", "unknown")
-    say(table(headers, [_row(sample) for sample in samples], indent=""))
+    say(table(HEADERS, [_row(sample) for sample in samples]))
     links = [_link(sample, loader.patches, config) for sample in samples]
     for sample, link in zip(samples, links, strict=True):
         if link:
@@ -52,14 +71,11 @@ def _row(sample: PreviewSample) -> tuple[object, ...]:
 def _present(sample: PreviewSample) -> str:
     """Say how much of each class is there, the most first."""
     found = sorted(((share, name) for name, share in sample.present.items() if share > 0), reverse=True)
-    words = [f"{name} {share:.1%}" for share, name in found[:_MOST_CLASSES]]
-    if len(found) > _MOST_CLASSES:
-        words.append(f"and {len(found) - _MOST_CLASSES} more")
-    return ", ".join(words) or "nothing"
+    return listed([f"{name} {share:.1%}" for share, name in found], _MOST_CLASSES) or "nothing"
 
 
 def _unknown(sample: PreviewSample) -> str:
-    """Say how much nobody knows; classes of which it is as much together."""
+    """Say how much of each class is unknown; the most common share once, as "others"."""
     shares = {name: f"{1 - share:.1%}" for name, share in sample.known.items()}
     (common, _), *others = Counter(shares.values()).most_common()
     words = [f"{', '.join(n for n, s in shares.items() if s == share)} {share}" for share, _ in others]
@@ -67,7 +83,7 @@ def _unknown(sample: PreviewSample) -> str:
 
 
 def _link(sample: PreviewSample, patches: TrainingPatches | ValidationPatches, config: Config) -> str | None:
-    from csc_cli.stages.viewer_links import viewer_link
+    from csc_cli.commands.data_preview.viewer_links import viewer_link
 
     crop = patches.reader.crops[sample.crop_index]
     labels = {}

@@ -1,0 +1,1 @@
+"""``csc demo``: a small synthetic challenge, and the whole path on it, through the functions behind the commands."""

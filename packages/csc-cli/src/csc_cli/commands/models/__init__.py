@@ -1,0 +1,1 @@
+"""``csc models``: the networks, published weights, checkpoints, and export for other programs."""
