@@ -10,14 +10,15 @@ from typing import Literal
 
 import platformdirs
 
+from csc_data.challenge import crop_places, test_crops, zip_places
 from csc_data.errors import UnreadableDataError
 
 ManifestName = Literal["crops", "test_crops", "zips"]
 
 MANIFEST_FILES: dict[ManifestName, str] = {
-    "crops": "manifest.csv",
-    "test_crops": "test_crop_manifest.csv",
-    "zips": "zip_manifest.csv",
+    "crops": crop_places.FILE_NAME,
+    "test_crops": test_crops.FILE_NAME,
+    "zips": zip_places.FILE_NAME,
 }
 """The organisers' names of their lists."""
 

@@ -11,7 +11,6 @@ from lightning_fabric import Fabric
 
 from csc_data.blocks import BlockGrid, Existing, Ledger, prepare_output, run_blocks
 from csc_data.challenge import TestCrop
-from csc_data.challenge.test_crops import crop_grid
 from csc_data.config.user_config import Config
 from csc_data.errors import ExistingOutputError, MissingDataError
 from csc_data.formats.writing import open_array_for_writing
@@ -50,7 +49,7 @@ def predict_crop(
     """
     started = time.perf_counter()
     raw = _open_raw(crop, config)
-    grid = Grid.covering(crop_grid(crop).bounds, tiling.patch.target.scale)
+    grid = Grid.covering(crop.grid.bounds, tiling.patch.target.scale)
     name = f"crop{crop.id}"
     folders = [
         config.path("predictions", dataset=crop.dataset, crop=name, class_name=class_name)
