@@ -4,8 +4,9 @@ python benchmarks/datasplit.py
 
 The annotations are small (32^3), as their number and not their size is what takes the time. `recorded`: how many voxels
 are present stands in the metadata, as in the challenge's own; `counted`: it does not, and each array is read. By the
-list in csc-data nothing is read. Bars: 1 s by the list, 5 s on a local disk, 30 s over S3 with 30 ms latency. The reference opens the same arrays one by one with zarr and counts.
-The S3 server is that of csc-data's tests, in a process of its own on the same machine.
+list in csc-data nothing is read. Bars: 1 s by the list, 5 s on a local disk, 30 s over S3 with 30 ms latency. The
+reference opens the same arrays one by one with zarr and counts. The S3 server is that of csc-data's tests, in a process
+of its own on the same machine.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ import threading
 import pytest
 
 from csc_data.challenge import get_test_crops, refreshing
-from csc_data.challenge.current_lists import load_test_crops, load_zip_places
-from csc_data.challenge.refreshing import RefreshError, cache_folder, cached_manifest, manifest_url, refresh_manifests
+from csc_data.challenge.current_lists import cache_folder, cached_manifest, load_test_crops, load_zip_places
+from csc_data.challenge.refreshing import RefreshError, manifest_url, refresh_manifests
 from csc_data.config.user_config import Config
 from csc_data.errors import InvalidArgumentError, ProblemsError
 from csc_data.fetching.sources import known_crops

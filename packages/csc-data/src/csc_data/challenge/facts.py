@@ -1,7 +1,6 @@
-"""The facts that the organisers published, as they lie in this package: classes, test crops, and where the data is.
+"""The facts that the organisers published, as they lie in this package: classes, and where the data is.
 
-They are tables in ``challenge.toml``; nothing here needs a network. `csc_data.challenge.training_crops` has a table of
-its own.
+They are tables in ``challenge.toml``; crops have tables of their own. Nothing here needs a network.
 """
 
 from __future__ import annotations

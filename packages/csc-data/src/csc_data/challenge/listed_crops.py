@@ -1,7 +1,7 @@
 """Lists of crops with their grids and classes: test_crop_manifest.csv, train_crop_manifest.csv.
 
 Columns: crop_name, dataset, class_label, voxel_size, translation, shape; triples as ``[z;y;x]``. The organisers write
-one row for each crop and class; a row may also name several classes, as in the table in this package.
+one row for each crop and class; a row may also name several classes, as in the tables of this package.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import resources
+from types import MappingProxyType
 from typing import TypeVar
 
 from csc_data.challenge.classes import get_tested_classes
@@ -95,3 +97,9 @@ def read_listed_crops(path: str | os.PathLike[str], kind: type[C]) -> dict[int, 
         )
         for crop_id, (dataset, grid) in places.items()
     }
+
+
+def read_table(name: str, kind: type[C]) -> Mapping[int, C]:
+    """Read a list that lies in this package."""
+    with resources.as_file(resources.files("csc_data.challenge").joinpath(name)) as path:
+        return MappingProxyType(read_listed_crops(path, kind))

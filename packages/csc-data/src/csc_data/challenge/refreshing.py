@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from csc_data.challenge.cached_lists import (
+from csc_data.challenge.crop_places import read_crop_places
+from csc_data.challenge.current_lists import (
     MANIFEST_FILES,
     CachedManifest,
     ManifestName,
@@ -27,7 +28,6 @@ from csc_data.challenge.cached_lists import (
     cached_manifest,
     origin_file,
 )
-from csc_data.challenge.crop_places import read_crop_places
 from csc_data.challenge.facts import get_storage
 from csc_data.challenge.test_crops import read_test_crops
 from csc_data.challenge.zip_places import read_zip_places

@@ -1,7 +1,8 @@
 """The test crops: what a submission must hold.
 
-Those of the challenge are facts in this package. A data folder may bring its own list, ``test_crop_manifest.csv`` in
-the organisers' form; `csc_data.challenge.current_lists.load_test_crops` gives those that hold.
+Those of the challenge are facts in this package, ``test_crops.csv``. A data folder may bring its own list,
+``test_crop_manifest.csv`` in the organisers' form; `csc_data.challenge.current_lists.load_test_crops` gives those that
+hold.
 """
 
 from __future__ import annotations
@@ -12,13 +13,10 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
-from csc_data.challenge.classes import get_tested_classes
-from csc_data.challenge.facts import facts
-from csc_data.challenge.listed_crops import ALL_TESTED, COLUMNS, ListedCrop, read_listed_crops
+from csc_data.challenge.listed_crops import COLUMNS, ListedCrop, read_listed_crops, read_table
 from csc_data.errors import CscError
-from csc_data.geometry import Shape, Triple, as_shape, as_triple
+from csc_data.geometry import Shape, Triple
 
 FILE_NAME = "test_crop_manifest.csv"
 
@@ -54,18 +52,7 @@ class TestCropRow:
 @functools.cache
 def get_test_crops() -> Mapping[int, TestCrop]:
     """Return the crops that the challenge scores, by id."""
-    crops = {}
-    for key, entry in facts()["test_crops"].items():
-        labels = entry["labels"]
-        crops[int(key)] = TestCrop(
-            id=int(key),
-            dataset=entry["dataset"],
-            voxel_size=as_triple(entry["voxel_size"], "voxel_size"),
-            translation=as_triple(entry["translation"], "translation"),
-            shape=as_shape(entry["shape"], "shape"),
-            classes=get_tested_classes() if labels == ALL_TESTED else tuple(labels),
-        )
-    return MappingProxyType(crops)
+    return read_table("test_crops.csv", TestCrop)
 
 
 def get_test_crop_labels(crop_id: int) -> tuple[str, ...]:

@@ -10,10 +10,9 @@ import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from types import MappingProxyType
 
-from csc_data.challenge.listed_crops import ListedCrop, read_listed_crops
+from csc_data.challenge.listed_crops import ListedCrop, read_listed_crops, read_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +27,7 @@ def training_crops_by_id() -> Mapping[int, TrainingCrop]:
     >>> training_crops_by_id()[234].grid.shape
     (400, 400, 400)
     """
-    table = resources.files("csc_data.challenge").joinpath("training_crops.csv")
-    with resources.as_file(table) as path:
-        return MappingProxyType(read_training_crops(path))
+    return read_table("training_crops.csv", TrainingCrop)
 
 
 @functools.cache

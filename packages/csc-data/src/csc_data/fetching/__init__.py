@@ -8,7 +8,7 @@ organisers' zips instead.
 
 from csc_data.fetching.archives.download import ArchivePlan, ArchiveResult, fetch_archive, plan_archive
 from csc_data.fetching.archives.unpacking import UnpackResult, UnsafeArchiveError
-from csc_data.fetching.estimate import FetchEstimate, estimate_fetch
+from csc_data.fetching.estimate import estimate_fetch
 from csc_data.fetching.fetch import fetch_data
 from csc_data.fetching.plan import CropPlan, FetchInterrupted, FetchOptions, FetchPlan, FetchProgress, FetchResult
 from csc_data.fetching.planning import plan_fetch
@@ -20,7 +20,6 @@ __all__ = [
     "ArchiveResult",
     "CropPlan",
     "DiskFullError",
-    "FetchEstimate",
     "FetchInterrupted",
     "FetchOptions",
     "FetchPlan",

@@ -1,6 +1,7 @@
-"""Write the table of training crops in csc-data anew, from the organisers' train_crop_manifest.csv.
+"""Write a table of crops in csc-data anew, from the organisers' train_crop_manifest.csv or test_crop_manifest.csv.
 
-python tools/write_training_crops.py train_crop_manifest.csv src/csc_data/challenge/training_crops.csv
+python tools/write_crop_table.py train_crop_manifest.csv src/csc_data/challenge/training_crops.csv
+python tools/write_crop_table.py test_crop_manifest.csv src/csc_data/challenge/test_crops.csv
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ import sys
 from pathlib import Path
 
 from csc_data.challenge import get_tested_classes
-from csc_data.challenge.listed_crops import ALL_TESTED, COLUMNS
-from csc_data.challenge.training_crops import read_training_crops, training_crops_by_id
+from csc_data.challenge.listed_crops import ALL_TESTED, COLUMNS, ListedCrop, read_listed_crops
 
 
 def main(source: str, table: str) -> None:
     """Write one row for each crop; crops that the table has already stay in their order, new ones follow."""
-    crops = read_training_crops(source)
-    known = [crop_id for crop_id in training_crops_by_id() if crop_id in crops]
+    crops = read_listed_crops(source, ListedCrop)
+    known = [crop_id for crop_id in read_listed_crops(table, ListedCrop) if crop_id in crops]
     tested = get_tested_classes()
     with Path(table).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
