@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from csc_data.challenge.test_crops import read_manifest
+from csc_data.challenge.test_crops import read_test_crops
 from csc_data.splits.split_file import read_datasplit
 from csc_data.volumes import open_volume
 
@@ -31,7 +31,7 @@ def test_what_it_leaves_is_the_layout_of_a_data_folder(quick_demo):
     data = quick_demo[0] / "csc-demo"
     rows = read_datasplit(data / "datasplit.csv")
     assert {row.usage for row in rows} == {"train", "validate"}
-    crops = read_manifest(data / "test_crop_manifest.csv")
+    crops = read_test_crops(data / "test_crop_manifest.csv")
     for crop in crops.values():
         for name in crop.classes:
             for kind in ("predictions", "processed"):

@@ -8,6 +8,7 @@ from csc_data.errors import (
     CscError,
     ExistingOutputError,
     InvalidArgumentError,
+    MissingBucketError,
     MissingDataError,
     Problem,
     ProblemsError,
@@ -20,6 +21,7 @@ from csc_data.errors import (
     [
         (InvalidArgumentError, ValueError),
         (MissingDataError, FileNotFoundError),
+        (MissingBucketError, MissingDataError),
         (UnreadableDataError, OSError),
         (ExistingOutputError, FileExistsError),
         (ProblemsError, ValueError),

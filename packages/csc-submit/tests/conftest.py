@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from csc_data.challenge import TestCrop
-from csc_data.challenge.test_crops import write_manifest
+from csc_data.challenge.test_crops import write_test_crops
 from csc_data.config.user_config import Config
 from csc_data.geometry import Grid
 from csc_data.volumes import write_multiscale
@@ -64,7 +64,7 @@ def write_test_crop(config: Config) -> Callable[..., TestCrop]:
     ) -> TestCrop:
         crop = TestCrop(id=7, dataset="x", voxel_size=voxel_size, translation=translation, shape=shape, classes=classes)
         config.root.mkdir(parents=True, exist_ok=True)
-        write_manifest(config.root / "test_crop_manifest.csv", [crop])
+        write_test_crops(config.root / "test_crop_manifest.csv", [crop])
         return crop
 
     return write

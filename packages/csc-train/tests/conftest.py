@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from csc_data.challenge import TestCrop
-from csc_data.challenge.test_crops import FILE_NAME, write_manifest
+from csc_data.challenge.test_crops import FILE_NAME, write_test_crops
 from csc_data.config.user_config import Config
 from csc_data.geometry import Grid
 from csc_data.splits.split_file import SplitRow, write_datasplit
@@ -87,5 +87,5 @@ def data_folder(tmp_path_factory) -> DataFolder:
                 classes=CLASSES,
             )
         )
-    write_manifest(root / FILE_NAME, tests)
+    write_test_crops(root / FILE_NAME, tests)
     return DataFolder(config=config, raw=raw, grid=RAW)

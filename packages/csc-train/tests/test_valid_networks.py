@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from csc_data.challenge.test_crops import crop_grid, load_test_crops
+from csc_data.challenge.current_lists import load_test_crops
 from csc_data.errors import InvalidArgumentError, ProblemsError
 from csc_data.loader import ArrayInfo, read_raw, scale_raw
 from csc_data.loader.poses.placement import centred_grid
@@ -112,7 +112,7 @@ class TestPrediction:
         volume = open_volume(place.path("predictions", dataset=crop.dataset, crop="crop901", class_name="ld"))
         grid = volume.levels[0].grid
         assert grid.voxel_size == (4.0, 4.0, 4.0)
-        assert grid.shape == tuple(2 * n for n in crop_grid(crop).shape)
+        assert grid.shape == tuple(2 * n for n in crop.grid.shape)
         # The whole crop in one patch, with the context that the network loses.
         edge = CARD.sizes.fit(-(-(max(grid.shape) + CARD.output.lost) // 2))
         given = centred_grid(grid.window((0, 0, 0), CARD.output_shape((edge,) * 3)), (edge,) * 3, (8.0,) * 3)

@@ -21,7 +21,7 @@ from csc_data.volumes import downsampled_grid, write_multiscale
 
 BUCKET = "janelia-cosem-datasets"
 ZARR = "jrc_x/jrc_x.zarr/recon-1"
-HEADER = "crop_name, dataset, alignment, crop_url, em_url\n"
+HEADER = "crop_number,collection,alignment,crop_url,em_url\r\n"  # the organisers' since December 2024
 
 
 class _Bucket(http.server.BaseHTTPRequestHandler):
@@ -276,9 +276,11 @@ def test_the_settings_name_endpoint_and_data_folder(run, fetch, served, tmp_path
 
 
 MANIFESTS = {
-    "manifest.csv": HEADER + f"1,jrc_x,recon-1,s3://{BUCKET}/{ZARR}/labels/groundtruth/crop1,s3://{BUCKET}/{ZARR}/em\n",
-    "test.csv": "crop_name,dataset,class_label,voxel_size,translation,shape\n901,jrc_x,mito,[8;8;8],[0;0;0],[4;4;4]\n",
-    "zips.csv": f"all_res,raw_padding,file,url\nFalse,0,a.zip,s3://{BUCKET}/a.zip\n",
+    "manifest.csv": HEADER
+    + f"1,jrc_x,recon-1,s3://{BUCKET}/{ZARR}/labels/groundtruth/crop1,s3://{BUCKET}/{ZARR}/em/fibsem-uint8\r\n",
+    "test_crop_manifest.csv": "crop_name,dataset,class_label,voxel_size,translation,shape\n"
+    "901,jrc_x,mito,[8;8;8],[0;0;0],[4;4;4]\n",
+    "zip_manifest.csv": f"all_res,raw_padding,file,url\nFalse,0,a.zip,s3://{BUCKET}/a.zip\n",
 }
 
 
@@ -310,3 +312,13 @@ def test_classes_refresh_reads_the_organisers_lists_and_says_what_changed(run, o
     result = run("fetch-data", "--refresh")
     assert result.exit_code == 1
     assert "must begin with https://" in result.stderr
+
+
+def test_fetch_data_refreshes_the_lists_and_fetches_what_they_name(run, organisers, served, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    result = run("fetch-data", "--refresh", "-d", str(tmp_path / "data"), "--endpoint", served[0], "-c", "train")
+    assert result.exit_code == 0, result.stderr
+    assert "1 test crop listed by http://127.0.0.1" in result.output
+    assert "crops by the organisers' list as of " in result.output
+    assert (tmp_path / "data" / ZARR / "labels" / "groundtruth" / "crop1" / "mito" / ".zattrs").is_file()
+    assert (tmp_path / "data" / ZARR / "em" / "fibsem-uint8" / ".zattrs").is_file()

@@ -13,6 +13,7 @@ from .errors import ProblemsError as ProblemsError
 from .fetching import fetch_data as fetch_data
 from .geometry import Grid as Grid
 from .geometry import Roi as Roi
+from .splits.official_names import get_dataset_counts as get_dataset_counts
 from .splits.official_names import make_datasplit_csv as make_datasplit_csv
 from .splits.official_names import make_s3_datasplit_csv as make_s3_datasplit_csv
 from .splits.split_file import SplitRow as SplitRow
@@ -39,6 +40,7 @@ __all__ = [
     "Volume",
     "fetch_data",
     "get_class_relations",
+    "get_dataset_counts",
     "get_test_crops",
     "get_tested_classes",
     "load_config",

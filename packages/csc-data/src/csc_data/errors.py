@@ -69,6 +69,10 @@ class MissingDataError(CscError, FileNotFoundError):
     """A file, directory, array or crop that was asked for is not there."""
 
 
+class MissingBucketError(MissingDataError):
+    """A bucket is not there: what was asked for in it is not merely absent, the name or the endpoint is wrong."""
+
+
 class UnreadableDataError(CscError, OSError):
     """Data is there, but cannot be read: truncated, corrupt, or of a format that is not installed."""
 

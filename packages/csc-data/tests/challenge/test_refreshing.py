@@ -10,18 +10,17 @@ import threading
 import pytest
 
 from csc_data.challenge import get_test_crops, refreshing
-from csc_data.challenge.refreshing import RefreshError, cache_folder, cached_manifest, manifest_url, refresh_manifests
-from csc_data.challenge.test_crops import load_test_crops
+from csc_data.challenge.current_lists import cache_folder, cached_manifest, load_test_crops, load_zip_places
+from csc_data.challenge.refreshing import RefreshError, manifest_url, refresh_manifests
 from csc_data.config.user_config import Config
 from csc_data.errors import InvalidArgumentError, ProblemsError
-from csc_data.fetching.archives.download import known_archives
 from csc_data.fetching.sources import known_crops
 
 trustme = pytest.importorskip("trustme")
 
 MANIFESTS = {
-    "manifest.csv": "crop_name, dataset, alignment, crop_url, em_url\n"
-    "77,jrc_new,recon-1,s3://buck/jrc_new/jrc_new.zarr/recon-1/labels/groundtruth/crop77,s3://buck/jrc_new/em\n",
+    "manifest.csv": "crop_number,collection,alignment,crop_url,em_url\r\n"
+    "77,jrc_new,recon-1,s3://buck/jrc_new/jrc_new.zarr/recon-1/labels/groundtruth/crop77,s3://buck/jrc_new/em\r\n",
     "test_crop_manifest.csv": "crop_name,dataset,class_label,voxel_size,translation,shape\n"
     "990,jrc_new,mito,[8;8;8],[0;0;0],[10;10;10]\n990,jrc_new,er,[8;8;8],[0;0;0],[10;10;10]\n",
     "zip_manifest.csv": "all_res,raw_padding,file,url\nFalse,64,x.zip,s3://buck/zips/x.zip\n",
@@ -107,10 +106,26 @@ def test_refreshed_lists_are_used_from_then_on_and_forgotten_with_the_folder(tmp
     known = known_crops(config)
     assert [(source.id, source.bucket) for source in known.crops] == [(77, "buck"), (990, "buck")]
     assert f"as of {found[0].date}" in known.origin
-    assert [place.url for place in known_archives()] == ["s3://buck/zips/x.zip"]
+    assert [place.url for place in load_zip_places()] == ["s3://buck/zips/x.zip"]
     for path in cache_folder().iterdir():
         path.unlink()
     assert load_test_crops(config) == get_test_crops()
+
+
+def test_the_variables_of_the_official_tools_name_the_lists(tmp_path, folder, monkeypatch):
+    handler = functools.partial(_Handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        for name, url in variables(f"http://127.0.0.1:{server.server_address[1]}").items():
+            monkeypatch.setenv(name, url)
+        refresh_manifests()
+        server.shutdown()
+        thread.join(timeout=60)
+    assert [source.id for source in known_crops(Config(data=str(tmp_path / "data"))).crops] == [77, 990]
+    from csc_data.challenge import TEST_CROPS
+
+    assert [(row.id, row.class_label) for row in TEST_CROPS] == [(990, "mito"), (990, "er")]
 
 
 def test_without_trust_nothing_is_read(address):
@@ -135,8 +150,9 @@ def test_a_damaged_list_replaces_nothing(address, trusting, folder, name, text, 
     (folder / name).unlink()
     if text is not None:
         (folder / name).write_text(text, encoding="utf-8")
-    with pytest.raises(error, match=words):
+    with pytest.raises(error, match=words) as caught:
         refresh_manifests(environ=variables(address), context=trusting)
+    assert name in str(caught.value)
     assert {path.name: path.read_bytes() for path in cache_folder().iterdir()} == before
 
 

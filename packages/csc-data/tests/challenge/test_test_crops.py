@@ -5,15 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csc_data.challenge import TestCrop, UnknownCropError, get_test_crops
-from csc_data.challenge.test_crops import (
-    COLUMNS,
-    FILE_NAME,
-    crop_grid,
-    load_test_crops,
-    read_manifest,
-    select_crops,
-    write_manifest,
-)
+from csc_data.challenge.current_lists import load_test_crops
+from csc_data.challenge.test_crops import COLUMNS, FILE_NAME, read_test_crops, select_crops, write_test_crops
 from csc_data.config.user_config import Config
 from csc_data.errors import MissingDataError, ProblemsError
 
@@ -39,24 +32,49 @@ crops = st.lists(
 @given(crops)
 def test_what_is_written_is_read_to_the_last_digit(tmp_path_factory, given_crops):
     file = tmp_path_factory.mktemp("manifest") / FILE_NAME
-    write_manifest(file, given_crops)
-    assert read_manifest(file) == {crop.id: crop for crop in given_crops}
+    write_test_crops(file, given_crops)
+    assert read_test_crops(file) == {crop.id: crop for crop in given_crops}
 
 
 @pytest.mark.parametrize("name", ["557", "crop557", " crop557 "])
 @pytest.mark.parametrize("triple", ["[8.0;5.24;5.24]", "8.0;5.24;5.24", '"(8.0, 5.24, 5.24)"'])
 def test_the_organisers_form_is_read(tmp_path, name, triple):
     (tmp_path / FILE_NAME).write_text(HEADER + ROW.replace("557", name).replace("[8.0;5.24;5.24]", triple))
-    crop = read_manifest(tmp_path / FILE_NAME)[557]
+    crop = read_test_crops(tmp_path / FILE_NAME)[557]
     assert (crop.dataset, crop.classes) == ("jrc_x", ("mito",))
-    assert crop_grid(crop).voxel_size == (8.0, 5.24, 5.24)
-    assert crop_grid(crop).translation == (100.5, -3.0, 0.1)
-    assert crop_grid(crop).shape == (400, 400, 100)
+    assert crop.grid.voxel_size == (8.0, 5.24, 5.24)
+    assert crop.grid.translation == (100.5, -3.0, 0.1)
+    assert crop.grid.shape == (400, 400, 100)
 
 
 def test_rows_of_one_crop_are_one_crop_with_several_classes(tmp_path):
     (tmp_path / FILE_NAME).write_text(HEADER + ROW + ROW.replace("mito", "er"))
-    assert read_manifest(tmp_path / FILE_NAME)[557].classes == ("mito", "er")
+    assert read_test_crops(tmp_path / FILE_NAME)[557].classes == ("mito", "er")
+
+
+OFFICIAL = """crop_name,dataset,class_label,voxel_size,translation,shape
+557,jrc_ctl-id8-1,perox_mem,[1.74;2.0;2.0],[23837.13;7599.0;35999.0],[600;600;600]
+557,jrc_ctl-id8-1,lyso_lum,[1.74;2.0;2.0],[23837.13;7599.0;35999.0],[600;600;600]
+"""
+"""Rows as they stand in the organisers' file of 2026-06-30."""
+
+
+def test_the_organisers_file_of_today_agrees_with_the_package(tmp_path):
+    (tmp_path / FILE_NAME).write_text(OFFICIAL)
+    crop = read_test_crops(tmp_path / FILE_NAME)[557]
+    assert crop.classes == ("perox_mem", "lyso_lum")
+    assert (crop.dataset, crop.grid) == (get_test_crops()[557].dataset, get_test_crops()[557].grid)
+
+
+def test_the_official_names_hold_a_row_for_each_crop_and_class(tmp_path, monkeypatch):
+    from csc_data.challenge import TEST_CROPS, TEST_CROPS_DICT
+
+    assert len(TEST_CROPS) == len(TEST_CROPS_DICT) == 413
+    assert {(row.id, row.dataset) for row in TEST_CROPS} == {(c.id, c.dataset) for c in get_test_crops().values()}
+    row = TEST_CROPS_DICT[557, "mito"]
+    assert (row.class_label, row.voxel_size, row.shape) == ("mito", (1.74, 2.0, 2.0), (600, 600, 600))
+    assert row.translation == (23837.13, 7599.0, 35999.0)
+    assert row in TEST_CROPS
 
 
 def test_a_data_folders_own_list_comes_before_the_challenges(tmp_path):
@@ -69,7 +87,7 @@ def test_a_data_folders_own_list_comes_before_the_challenges(tmp_path):
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        (ROW.replace("557", "abc"), "crop_name 'abc' is no number"),
+        (ROW.replace("557", "abc"), "must be like 234 or crop234, got 'abc'"),
         (ROW.replace("5.24]", "x]"), "x"),
         (ROW.replace(";5.24]", "]"), "three finite numbers"),
         (ROW.replace("8.0;", "0;"), "above 0 nm"),
@@ -81,7 +99,7 @@ def test_a_data_folders_own_list_comes_before_the_challenges(tmp_path):
 def test_rows_that_cannot_be_understood_are_named(tmp_path, row, words):
     (tmp_path / FILE_NAME).write_text(HEADER + row)
     with pytest.raises(ProblemsError, match="row 2") as caught:
-        read_manifest(tmp_path / FILE_NAME)
+        read_test_crops(tmp_path / FILE_NAME)
     assert words in str(caught.value)
 
 
@@ -89,7 +107,7 @@ def test_rows_of_one_crop_that_disagree_or_repeat_are_named(tmp_path):
     text = HEADER + ROW + ROW.replace("mito", "er").replace("[400", "[200") + ROW
     (tmp_path / FILE_NAME).write_text(text)
     with pytest.raises(ProblemsError) as caught:
-        read_manifest(tmp_path / FILE_NAME)
+        read_test_crops(tmp_path / FILE_NAME)
     assert [problem.where for problem in caught.value.problems] == ["row 3", "row 4"]
     assert "another grid" in str(caught.value)
     assert "twice" in str(caught.value)
@@ -97,13 +115,13 @@ def test_rows_of_one_crop_that_disagree_or_repeat_are_named(tmp_path):
 
 def test_lists_that_are_none_are_errors(tmp_path):
     with pytest.raises(MissingDataError):
-        read_manifest(tmp_path / FILE_NAME)
+        read_test_crops(tmp_path / FILE_NAME)
     (tmp_path / FILE_NAME).write_text("a,b\n1,2\n")
     with pytest.raises(ProblemsError, match="lacks crop_name, dataset, class_label"):
-        read_manifest(tmp_path / FILE_NAME)
+        read_test_crops(tmp_path / FILE_NAME)
     (tmp_path / FILE_NAME).write_text(HEADER)
     with pytest.raises(ProblemsError, match="lists no crops"):
-        read_manifest(tmp_path / FILE_NAME)
+        read_test_crops(tmp_path / FILE_NAME)
 
 
 def test_crops_are_chosen_by_id_or_name_in_the_order_asked():

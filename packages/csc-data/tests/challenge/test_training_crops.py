@@ -2,61 +2,36 @@ from __future__ import annotations
 
 import pytest
 
-from csc_data.challenge.training_crops import CropPlace, read_crop_manifest, split_url
-from csc_data.errors import InvalidArgumentError, MissingDataError, ProblemsError
+from csc_data.challenge import get_tested_classes, get_training_crops
+from csc_data.challenge.training_crops import read_training_crops, training_crops_by_id
+from csc_data.errors import ProblemsError
+from csc_data.geometry import Grid
 
-HEADER = "crop_name, dataset, alignment, crop_url, em_url\n"
-ROW = "234,jrc_x,recon-1,s3://labels/jrc_x/gt.zarr/crop234,s3://raws/jrc_x/jrc_x.zarr/recon-1/em/fibsem-uint8\n"
-
-
-@pytest.fixture
-def file(tmp_path):
-    return tmp_path / "manifest.csv"
-
-
-def test_the_organisers_form_is_read(file):
-    file.write_text(HEADER + ROW)
-    assert read_crop_manifest(file) == {
-        234: CropPlace(
-            id=234,
-            dataset="jrc_x",
-            labels="s3://labels/jrc_x/gt.zarr/crop234",
-            raw="s3://raws/jrc_x/jrc_x.zarr/recon-1/em/fibsem-uint8",
-        )
-    }
-    file.write_text(HEADER.replace(", ", ",") + ROW.replace("234,", "crop234,"))
-    assert list(read_crop_manifest(file)) == [234]
+OFFICIAL = """crop_name,dataset,class_label,voxel_size,translation,shape
+57,jrc_hela-2,echrom,[2.62;2.0;2.0],[12186.93;3363.0;1583.0],[400;400;400]
+57,jrc_hela-2,mito_ribo,[2.62;2.0;2.0],[12186.93;3363.0;1583.0],[400;400;400]
+423,jrc_mus-heart-1,nuc,[32.0;32.0;32.0],[57900.0;67372.0;62092.0],[400;400;400]
+"""
+"""Rows as they stand in the organisers' train_crop_manifest.csv."""
 
 
-@pytest.mark.parametrize(
-    ("row", "words"),
-    [
-        (ROW.replace("234,jrc", "abc,jrc"), "no number"),
-        (ROW.replace("234,jrc_x", "234,../x"), "no name of a folder"),
-        (ROW.replace("s3://labels", "https://labels"), "s3://bucket/folder"),
-        (ROW.replace("gt.zarr", ".."), "s3://bucket/folder"),
-        ("234,jrc_x\n", "row 2"),
-        (ROW + ROW, "twice"),
-    ],
-)
-def test_rows_that_cannot_be_understood_are_named(file, row, words):
-    file.write_text(HEADER + row)
-    with pytest.raises(ProblemsError, match=words):
-        read_crop_manifest(file)
+def test_the_table_has_all_crops_and_classes_that_the_organisers_list():
+    crops = training_crops_by_id()
+    assert len(crops) == 289
+    assert sum(len(crop.classes) for crop in crops.values()) == 11_786
+    assert {name for crop in crops.values() for name in crop.classes} == set(get_tested_classes())
+    assert sum(map(len, get_training_crops().values())) == 289
+    crop = crops[57]
+    assert (crop.dataset, crop.name, len(crop.classes)) == ("jrc_hela-2", "crop57", 48)
+    assert crop.grid == Grid(voxel_size=(2.62, 2, 2), translation=(12186.93, 3363, 1583), shape=(400, 400, 400))
 
 
-def test_lists_that_are_none_are_errors(file):
-    with pytest.raises(MissingDataError):
-        read_crop_manifest(file)
-    file.write_text("a,b\n1,2\n")
-    with pytest.raises(ProblemsError, match="lacks crop_name, dataset"):
-        read_crop_manifest(file)
-    file.write_text(HEADER)
-    with pytest.raises(ProblemsError, match="lists no crops"):
-        read_crop_manifest(file)
-
-
-@pytest.mark.parametrize("url", ["s3://b", "s3://b/", "s3://b/../x", "s3:///x", "b/x", "s3://B/x", "s3://bb//x"])
-def test_what_is_no_place_in_a_bucket_is_refused(url):
-    with pytest.raises(InvalidArgumentError, match="s3://bucket/folder"):
-        split_url(url)
+def test_the_organisers_form_is_read_and_classes_of_a_crop_come_together(tmp_path):
+    file = tmp_path / "train_crop_manifest.csv"
+    file.write_text(OFFICIAL)
+    crops = read_training_crops(file)
+    assert {number: crop.classes for number, crop in crops.items()} == {57: ("echrom", "mito_ribo"), 423: ("nuc",)}
+    assert crops[57].grid == training_crops_by_id()[57].grid
+    file.write_text(OFFICIAL.replace("mito_ribo,[2.62", "mito_ribo,[5.24"))
+    with pytest.raises(ProblemsError, match="row 3: crop57 has another grid above"):
+        read_training_crops(file)

@@ -59,7 +59,7 @@ def write_manifest(bucket):
     def write(folder: Path, source: Path = bucket) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copy(source / "test_crop_manifest.csv", folder)
-        lines = ["crop_name, dataset, alignment, crop_url, em_url"]
+        lines = ["crop_number,collection,alignment,crop_url,em_url"]
         for plan in PLANS:
             zarr = f"s3://{BUCKET}/{plan.name}/{plan.name}.zarr/recon-1"
             lines += [
@@ -67,7 +67,7 @@ def write_manifest(bucket):
                 for crop in plan.crops
                 if not crop.tested
             ]
-        (folder / "manifest.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (folder / "manifest.csv").write_text("\r\n".join(lines) + "\r\n", encoding="utf-8", newline="")
 
     return write
 

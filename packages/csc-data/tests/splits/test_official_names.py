@@ -9,7 +9,7 @@ from fsspec.config import conf
 
 from csc_data.challenge import UnknownClassError
 from csc_data.errors import InvalidArgumentError, MissingDataError, UnreadableDataError
-from csc_data.splits.official_names import make_datasplit_csv, make_s3_datasplit_csv, parse_scale
+from csc_data.splits.official_names import get_dataset_counts, make_datasplit_csv, make_s3_datasplit_csv, parse_scale
 from csc_data.splits.split_file import read_datasplit
 from csc_data.synthetic import write_challenge
 
@@ -110,3 +110,44 @@ def test_a_server_that_fails_is_no_empty_bucket(root, settings_file, s3_server, 
 def test_a_scale_is_one_number_or_three(wrong):
     with pytest.raises(InvalidArgumentError, match="scale"):
         parse_scale(wrong)
+
+
+def test_every_parameter_of_the_official_functions_is_taken(root, tmp_path, settings_file, s3_server, caplog):
+    server = s3_server(root)
+    settings_file.write_text(f'bucket = "bucket"\nendpoint = "{server.endpoint}"\n')
+    official = {
+        "classes": ["mito"],
+        "scale": [8, 8, 8],
+        "force_all_classes": False,
+        "validation_prob": 0.1,
+        "datasets": ["jrc_synth-1"],
+        "crops": ["*"],
+        "raw_name": "em/fibsem-uint8",
+        "crop_name": "labels/groundtruth/{crop}/{label}",
+        "csv_path": tmp_path / "split.csv",
+        "dry_run": True,
+    }
+    expected = make_s3_datasplit_csv(["mito"], 8, datasets=["jrc_synth-1"], dry_run=True).rows
+    for search_path in (
+        "{dataset}/{dataset}.zarr/recon-1/{name}",
+        "s3://bucket/{dataset}/{dataset}.zarr/recon-1/{name}",
+    ):
+        assert make_s3_datasplit_csv(**official, search_path=search_path).rows == expected
+    assert not caplog.records
+    on_disk = f"{root}/bucket/{{dataset}}/{{dataset}}.zarr/recon-1/{{name}}"
+    assert make_s3_datasplit_csv(**official, search_path=on_disk).rows == expected
+    assert "is a path on a disk; the bucket is searched" in caplog.text
+    local = make_datasplit_csv(**official, search_path=on_disk).rows
+    assert [(row.usage, row.crop) for row in local] == [(row.usage, row.crop) for row in expected]
+    with pytest.raises(MissingDataError, match=r"has no raw data at s3://bucket/.*/em/other"):
+        make_s3_datasplit_csv(**{**official, "raw_name": "em/other"})
+
+
+def test_crops_are_counted_as_the_official_function_counts_them(root, monkeypatch):
+    search_path = f"{root}/bucket/{{dataset}}/{{dataset}}.zarr/recon-1/{{name}}"
+    assert get_dataset_counts(["mito", "none"], search_path) == {"jrc_synth-1": {"mito": 2}, "jrc_synth-2": {"mito": 1}}
+    monkeypatch.setenv("CSC_DATA", str(root / "bucket"))
+    everything = get_dataset_counts()
+    assert everything["jrc_synth-1"]["mito"] == 2
+    assert "all" not in everything["jrc_synth-1"]
+    assert get_dataset_counts(raw_name="em/none") == {}

@@ -7,7 +7,7 @@ import zipfile
 import fsspec
 import pytest
 
-from csc_data.errors import MissingDataError, UnreadableDataError
+from csc_data.errors import MissingBucketError, MissingDataError, UnreadableDataError
 from csc_data.storage.remote import (
     Retries,
     attempt,
@@ -91,6 +91,17 @@ def test_what_is_not_there_is_missing(bucket, s3_server):
         read_file("s3://b/x.zarr/77", endpoint=server.endpoint)
     with pytest.raises(MissingDataError, match="s3://b/nothing"):
         list_names("s3://b/nothing", endpoint=server.endpoint)
+
+
+def test_a_bucket_that_is_not_there_is_told_from_a_file_that_is_not(bucket, s3_server):
+    server = s3_server(bucket.parent)
+    with pytest.raises(MissingBucketError, match=r"s3://other/x does not exist: there is no such bucket"):
+        read_file("s3://other/x", endpoint=server.endpoint)
+    with pytest.raises(MissingBucketError):
+        read_files(["s3://other/x", "s3://other/y"], endpoint=server.endpoint)
+    with pytest.raises(MissingDataError) as caught:
+        read_file("s3://b/bucket", endpoint=server.endpoint)
+    assert not isinstance(caught.value, MissingBucketError)
 
 
 def test_a_server_that_fails_at_first_is_asked_again(bucket, s3_server):

@@ -6,7 +6,7 @@ import sys
 import fsspec
 import pytest
 
-from csc_data.errors import MissingDataError, UnreadableDataError
+from csc_data.errors import MissingBucketError, UnreadableDataError
 from csc_data.storage.trees import BucketTree, open_tree
 
 KEYS = ("a/.zgroup", "a/x/.zattrs", "a/y/0/0/0", "a/.hidden/file", "a/file")
@@ -52,9 +52,9 @@ def test_the_root_of_a_bucket_is_a_folder(tmp_path, s3_server):
     (tmp_path / "bucket" / "jrc_a" / "x" / "file").touch()
     tree = BucketTree(s3_server(tmp_path).endpoint)
     assert tree.children(["s3://bucket/"]) == [["jrc_a"]]
-    with pytest.raises(MissingDataError, match="no bucket 'other'"):
+    with pytest.raises(MissingBucketError, match="no bucket 'other'"):
         tree.children(["s3://other/"])
-    with pytest.raises(MissingDataError, match="no bucket 'other'"):
+    with pytest.raises(MissingBucketError, match="no bucket 'other'"):
         tree.read(["s3://other/x"])
 
 

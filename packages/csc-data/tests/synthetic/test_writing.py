@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from csc_data.challenge import UnknownClassError, get_class, label_classes
-from csc_data.challenge.test_crops import read_manifest
+from csc_data.challenge.test_crops import read_test_crops
 from csc_data.errors import ExistingOutputError, InvalidArgumentError, ProblemsError
 from csc_data.formats.writing import child_names, open_array, read_attributes
 from csc_data.geometry import Grid
@@ -141,7 +141,7 @@ def test_an_object_has_one_id_in_all_crops(written, datasets):
 
 
 def test_truth_and_manifest_agree(written, datasets):
-    crops = read_manifest(written.root / "test_crop_manifest.csv")
+    crops = read_test_crops(written.root / "test_crop_manifest.csv")
     assert tuple(crops.values()) == written.test_crops
     assert set(crops) == {crop.id for dataset in datasets for crop in dataset.crops if crop.tested}
     for crop in crops.values():

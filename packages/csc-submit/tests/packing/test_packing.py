@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from csc_data.challenge.test_crops import crop_grid
 from csc_data.errors import ExistingOutputError, InvalidArgumentError, MissingDataError
 from csc_data.formats.writing import open_array
 from csc_data.geometry import Grid
@@ -61,7 +60,7 @@ def test_large_crops_are_resampled_as_one(config, write_prediction, write_test_c
     translation = tuple(t + o for t, o in zip(grid.translation, offset, strict=True))
     crop = write_test_crop(shape, voxel_size=voxel_size, translation=translation)
     pack_results(config=config, existing="overwrite", zip=False)
-    expected = resample(lambda box: source[box], grid, crop_grid(crop), order=0)
+    expected = resample(lambda box: source[box], grid, crop.grid, order=0)
     np.testing.assert_array_equal(packed(config)[...], expected)
 
 

@@ -17,7 +17,8 @@ from torch import nn
 
 from csc_data.blocks import Ledger
 from csc_data.challenge import TestCrop
-from csc_data.challenge.test_crops import FILE_NAME, crop_grid, load_test_crops, write_manifest
+from csc_data.challenge.current_lists import load_test_crops
+from csc_data.challenge.test_crops import FILE_NAME, write_test_crops
 from csc_data.config.user_config import Config
 from csc_data.errors import InvalidArgumentError, MissingDataError, ProblemsError, UnreadableDataError
 from csc_data.geometry import Grid
@@ -70,7 +71,7 @@ def make_folder(root, crops, raw=None, grid=RAW):
                 classes=("mito",),
             )
         )
-    write_manifest(root / FILE_NAME, tests)
+    write_test_crops(root / FILE_NAME, tests)
     return place, raw
 
 
@@ -139,7 +140,7 @@ def test_an_identity_network_gives_back_its_input(shared_folder, begin, shape, k
     expected = raw[tuple(slice(b, b + n) for b, n in zip(begin, shape, strict=True))].astype(np.float32)
     for name, factor in (("mito", 1), ("ld", 2)):
         volume = read(place, "crop1", name)
-        assert volume.levels[0].grid == crop_grid(load_test_crops(place)[1])
+        assert volume.levels[0].grid == load_test_crops(place)[1].grid
         np.testing.assert_array_equal(volume.levels[0].array[...], expected * factor)
     assert result.crops[0].shape == shape
 
@@ -209,7 +210,7 @@ def test_the_output_lies_where_the_raw_was(tmp_path, stored):
     place, _ = make_folder(tmp_path, [((8, 9, 10), (30, 31, 33))], raw=linear(grid), grid=grid)
     predict(experiment(raw_range=(0.0, 1.0), input_array_info=info((10, 12, 14))), config=place, **AS_IS)
     level = read(place, "crop1").levels[0]
-    bounds = crop_grid(load_test_crops(place)[1]).bounds
+    bounds = load_test_crops(place)[1].grid.bounds
     assert level.grid == Grid.covering(bounds, (8, 8, 8))
     np.testing.assert_allclose(level.array[...], linear(level.grid), atol=1e-4)
 
@@ -336,7 +337,7 @@ def test_crops_without_raw_are_named_and_the_others_done(tmp_path):
     place, raw = make_folder(tmp_path, [((0, 0, 0), (9, 9, 9)), ((1, 1, 1), (9, 9, 9))])
     crops = list(load_test_crops(place).values())
     crops[0] = dataclasses.replace(crops[0], dataset="elsewhere")
-    write_manifest(tmp_path / FILE_NAME, crops)
+    write_test_crops(tmp_path / FILE_NAME, crops)
     events = []
     with pytest.raises(IncompletePredictionError, match="elsewhere/crop1: there is no raw data") as caught:
         predict(experiment(), config=place, progress=events.append, **AS_IS)

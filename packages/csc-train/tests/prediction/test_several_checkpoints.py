@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from csc_data.challenge import TestCrop
-from csc_data.challenge.test_crops import FILE_NAME, write_manifest
+from csc_data.challenge.test_crops import FILE_NAME, write_test_crops
 from csc_data.config.user_config import Config
 from csc_data.geometry import Grid
 from csc_data.loader import ArrayInfo
@@ -37,7 +37,7 @@ def place(tmp_path):
         id=1, dataset="a", voxel_size=grid.voxel_size, translation=grid.translation, shape=grid.shape,
         classes=CLASSES,
     )  # fmt: skip
-    write_manifest(tmp_path / "data" / FILE_NAME, [crop])
+    write_test_crops(tmp_path / "data" / FILE_NAME, [crop])
     return config
 
 

@@ -1,6 +1,6 @@
-"""The facts that the organisers published, as they lie in this package: classes, crops, and where the data is.
+"""The facts that the organisers published, as they lie in this package: classes, and where the data is.
 
-They are tables in ``challenge.toml``, so nothing here needs a network.
+They are tables in ``challenge.toml``; crops have tables of their own. Nothing here needs a network.
 """
 
 from __future__ import annotations
@@ -18,12 +18,6 @@ def facts() -> Mapping[str, Any]:
     """Return the tables of the facts by name."""
     text = resources.files("csc_data.challenge").joinpath("challenge.toml").read_text(encoding="utf-8")
     return MappingProxyType(tomllib.loads(text))
-
-
-@functools.cache
-def get_training_crops() -> Mapping[str, tuple[int, ...]]:
-    """Return the ids of the annotated crops by data set."""
-    return MappingProxyType({dataset: tuple(ids) for dataset, ids in facts()["training_crops"].items()})
 
 
 @functools.cache

@@ -7,7 +7,6 @@ addresses can be changed by environment variables, as in the official tools.
 
 from __future__ import annotations
 
-import csv
 import http.client
 import json
 import os
@@ -15,13 +14,13 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sized
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from csc_data.challenge.cached_lists import (
+from csc_data.challenge.crop_places import read_crop_places
+from csc_data.challenge.current_lists import (
     MANIFEST_FILES,
     CachedManifest,
     ManifestName,
@@ -30,30 +29,27 @@ from csc_data.challenge.cached_lists import (
     origin_file,
 )
 from csc_data.challenge.facts import get_storage
-from csc_data.challenge.test_crops import read_manifest
-from csc_data.challenge.training_crops import read_crop_manifest, split_url
-from csc_data.errors import CscError, InvalidArgumentError, Problem, ProblemsError
+from csc_data.challenge.test_crops import read_test_crops
+from csc_data.challenge.zip_places import read_zip_places
+from csc_data.errors import CscError, InvalidArgumentError, ProblemsError
 from csc_data.storage.atomic import replace_text
 
 _LARGEST_BYTES = 20_000_000  # the list of 289 crops has 60 kB
 _SECONDS = 30
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
+_VARIABLES: Mapping[ManifestName, str] = {
+    "crops": "CSC_FETCH_DATA_MANIFEST_URL",
+    "test_crops": "CSC_TEST_CROP_MANIFEST_URL",
+    "zips": "CSC_FETCH_ZIP_DATA_MANIFEST_URL",
+}
+"""What the official tools call the addresses of the lists."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kind:
-    file: str
-    variable: str
-    count: Callable[[Path], int]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ZipPlace:
-    """An archive of the organisers: whether it holds all resolutions, the padding of the raw in voxels, its URL."""
-
-    all_resolutions: bool
-    padding: int
-    url: str
+_READERS: Mapping[ManifestName, Callable[[Path], Sized]] = {
+    "crops": read_crop_places,
+    "test_crops": read_test_crops,
+    "zips": read_zip_places,
+}
 
 
 class RefreshError(CscError, ConnectionError):
@@ -62,9 +58,8 @@ class RefreshError(CscError, ConnectionError):
 
 def manifest_url(name: ManifestName, environ: Mapping[str, str] | None = None) -> str:
     """Return the address of a manifest: that of the environment, else the organisers'."""
-    kind = _KINDS[name]
-    given = (os.environ if environ is None else environ).get(kind.variable)
-    return given or get_storage()["manifest_base"] + kind.file
+    given = (os.environ if environ is None else environ).get(_VARIABLES[name])
+    return given or get_storage()["manifest_base"] + MANIFEST_FILES[name]
 
 
 def refresh_manifests(
@@ -93,72 +88,26 @@ def refresh_manifests(
     InvalidArgumentError
         If an address is not https.
     """
-    folder = cache_folder()
-    texts = {name: _download(manifest_url(name, environ), context) for name in _KINDS}
-    counts = {name: _check(folder, kind, texts[name]) for name, kind in _KINDS.items()}
+    urls = {name: manifest_url(name, environ) for name in MANIFEST_FILES}
+    texts = {name: _download(url, context) for name, url in urls.items()}
+    counts = {name: _count_entries(name, urls[name], text) for name, text in texts.items()}
     # Only now that all are read and understood does any replace another.
-    for name, kind in _KINDS.items():
-        replace_text(folder / kind.file, texts[name])
-        origin = {"url": manifest_url(name, environ), "read_at": time.time(), "entries": counts[name]}
-        replace_text(origin_file(folder / kind.file), json.dumps(origin))
-    found = (cached_manifest(name) for name in _KINDS)
+    for name, file_name in MANIFEST_FILES.items():
+        replace_text(cache_folder() / file_name, texts[name])
+        origin = {"url": urls[name], "read_at": time.time(), "entries": counts[name]}
+        replace_text(origin_file(cache_folder() / file_name), json.dumps(origin))
+    found = (cached_manifest(name) for name in MANIFEST_FILES)
     return tuple(manifest for manifest in found if manifest is not None)
 
 
-def read_zip_manifest(path: Path) -> tuple[ZipPlace, ...]:
-    """Read the list of archives: columns all_res, raw_padding, file, url.
-
-    Raises
-    ------
-    ProblemsError
-        If it is damaged.
-    """
-    places, problems = [], []
-    with path.open(newline="", encoding="utf-8") as stream:
-        for number, row in enumerate(csv.DictReader(stream, skipinitialspace=True), start=2):
-            try:
-                split_url(row["url"])
-                place = ZipPlace(
-                    all_resolutions={"True": True, "False": False}[row["all_res"].strip()],
-                    padding=int(row["raw_padding"]),
-                    url=row["url"].strip(),
-                )
-            except (KeyError, ValueError, TypeError, AttributeError) as error:
-                problems.append(Problem(where=f"row {number}", what=str(error)))
-            else:
-                places.append(place)
-    if not places and not problems:
-        problems.append(Problem(where="file", what="lists no archives"))
-    if problems:
-        raise ProblemsError(str(path), problems)
-    return tuple(places)
-
-
-_KINDS: Mapping[ManifestName, _Kind] = {
-    "crops": _Kind(
-        file=MANIFEST_FILES["crops"],
-        variable="CSC_FETCH_DATA_MANIFEST_URL",
-        count=lambda path: len(read_crop_manifest(path)),
-    ),
-    "test_crops": _Kind(
-        file=MANIFEST_FILES["test_crops"],
-        variable="CSC_TEST_CROP_MANIFEST_URL",
-        count=lambda path: len(read_manifest(path)),
-    ),
-    "zips": _Kind(
-        file=MANIFEST_FILES["zips"],
-        variable="CSC_FETCH_ZIP_DATA_MANIFEST_URL",
-        count=lambda path: len(read_zip_manifest(path)),
-    ),
-}
-
-
-def _check(folder: Path, kind: _Kind, text: str) -> int:
+def _count_entries(name: ManifestName, url: str, text: str) -> int:
     """Return how many entries a manifest has, as it will be read later."""
-    trial = folder / f"{kind.file}.{os.getpid()}.trial"
+    trial = cache_folder() / f"{MANIFEST_FILES[name]}.{os.getpid()}.trial"
     replace_text(trial, text)
     try:
-        return kind.count(trial)
+        return len(_READERS[name](trial))
+    except ProblemsError as error:
+        raise ProblemsError(url, error.problems) from error
     finally:
         trial.unlink(missing_ok=True)
 

@@ -1,98 +1,44 @@
-"""The organisers' list of annotated crops, ``manifest.csv``: where each crop and its raw lie in the bucket.
+"""The training crops: the grid that each is annotated on, and the classes that are annotated in it.
 
-Columns: crop_name, dataset, alignment, crop_url, em_url. A data folder may bring its own list, like that of the test
-crops (`csc_data.challenge.test_crops`).
+They are facts in this package, ``training_crops.csv``: the organisers' train_crop_manifest.csv with one row for each
+crop, as all classes of a crop have one grid.
 """
 
 from __future__ import annotations
 
-import csv
+import functools
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from types import MappingProxyType
 
-from csc_data.errors import InvalidArgumentError, MissingDataError, Problem, ProblemsError
-
-FILE_NAME = "manifest.csv"
-COLUMNS = ("crop_name", "dataset", "alignment", "crop_url", "em_url")
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_URL = re.compile(r"s3://([a-z0-9][a-z0-9.-]+)/((?:[^/\s]+/)*[^/\s]+)/?")
+from csc_data.challenge.listed_crops import ListedCrop, read_listed_crops, read_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CropPlace:
-    """Where an annotated crop lies: URLs like ``s3://bucket/...``."""
-
-    id: int
-    dataset: str
-    labels: str
-    raw: str
+class TrainingCrop(ListedCrop):
+    """One annotated crop: the grid of its finest annotation, and its classes among those that are scored."""
 
 
-def split_url(url: str) -> tuple[str, str]:
-    """Return bucket and key of an ``s3://`` URL.
+@functools.cache
+def training_crops_by_id() -> Mapping[int, TrainingCrop]:
+    """Return the annotated crops of the challenge by id, data set by data set.
 
-    >>> split_url("s3://bucket/a.zarr/b/")
-    ('bucket', 'a.zarr/b')
-
-    Raises
-    ------
-    InvalidArgumentError
-        If it is none, or goes up.
+    >>> training_crops_by_id()[234].grid.shape
+    (400, 400, 400)
     """
-    match = _URL.fullmatch(url.strip())
-    if match is None or {".", ".."} & set(match[2].split("/")):
-        raise InvalidArgumentError(f"expected a URL like s3://bucket/folder, got {url!r}")
-    return match[1], match[2]
+    return read_table("training_crops.csv", TrainingCrop)
 
 
-def read_crop_manifest(path: str | os.PathLike[str]) -> dict[int, CropPlace]:
-    """Read a list of annotated crops, by id.
-
-    Raises
-    ------
-    MissingDataError
-        If there is no such file.
-    ProblemsError
-        With every row that cannot be understood.
-    """
-    file = Path(path)
-    if not file.is_file():
-        raise MissingDataError(f"there is no manifest {file}")
-    crops: dict[int, CropPlace] = {}
-    problems = []
-    with file.open(newline="", encoding="utf-8") as stream:
-        # The organisers write blanks behind the commas of the header.
-        reader = csv.DictReader(stream, skipinitialspace=True)
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            raise ProblemsError(str(file), [Problem(where="header", what=f"lacks {', '.join(missing)}")])
-        for number, row in enumerate(reader, start=2):
-            try:
-                crop = _parse(row)
-            except (ValueError, TypeError, AttributeError) as error:
-                problems.append(Problem(where=f"row {number}", what=str(error)))
-                continue
-            if crop.id in crops:
-                problems.append(Problem(where=f"row {number}", what=f"lists crop{crop.id} twice"))
-            crops[crop.id] = crop
-    if not crops and not problems:
-        problems.append(Problem(where="file", what="lists no crops"))
-    if problems:
-        raise ProblemsError(str(file), problems)
-    return crops
+@functools.cache
+def get_training_crops() -> Mapping[str, tuple[int, ...]]:
+    """Return the ids of the annotated crops by data set."""
+    ids: dict[str, list[int]] = {}
+    for crop in training_crops_by_id().values():
+        ids.setdefault(crop.dataset, []).append(crop.id)
+    return MappingProxyType({dataset: tuple(own) for dataset, own in ids.items()})
 
 
-def _parse(row: Mapping[str, str]) -> CropPlace:
-    digits = row["crop_name"].strip().removeprefix("crop")
-    if not digits.isdigit():
-        raise InvalidArgumentError(f"crop_name {row['crop_name']!r} is no number")
-    dataset = row["dataset"].strip()
-    if not _NAME.fullmatch(dataset):
-        raise InvalidArgumentError(f"dataset {dataset!r} is no name of a folder")
-    for name in ("crop_url", "em_url"):
-        split_url(row[name])
-    return CropPlace(id=int(digits), dataset=dataset, labels=row["crop_url"].strip(), raw=row["em_url"].strip())
+def read_training_crops(path: str | os.PathLike[str]) -> dict[int, TrainingCrop]:
+    """Read a list of training crops, by id; see `csc_data.challenge.listed_crops.read_listed_crops`."""
+    return read_listed_crops(path, TrainingCrop)

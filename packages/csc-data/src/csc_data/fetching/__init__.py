@@ -1,12 +1,14 @@
 """Fetching the challenge's data: the labels of crops and the raw around them, from the bucket into the data folder.
 
-`plan_fetch` lists what is needed and compares it with what is there; `fetch_data` does that, and fetches the rest.
-Every file appears whole or not at all, so a run can be stopped at any point, by Ctrl-C or by force: the next one
-fetches what is missing and nothing else. `fetch_archive` fetches one of the organisers' zips instead.
+`estimate_fetch` tells how much it can be at most. `plan_fetch` lists what is needed and compares it with what is there;
+`fetch_data` does that, and fetches the rest. Every file appears whole or not at all, so a run can be stopped at any
+point, by Ctrl-C or by force: the next one fetches what is missing and nothing else. `fetch_archive` fetches one of the
+organisers' zips instead.
 """
 
 from csc_data.fetching.archives.download import ArchivePlan, ArchiveResult, fetch_archive, plan_archive
 from csc_data.fetching.archives.unpacking import UnpackResult, UnsafeArchiveError
+from csc_data.fetching.estimate import estimate_fetch
 from csc_data.fetching.fetch import fetch_data
 from csc_data.fetching.plan import CropPlan, FetchInterrupted, FetchOptions, FetchPlan, FetchProgress, FetchResult
 from csc_data.fetching.planning import plan_fetch
@@ -27,6 +29,7 @@ __all__ = [
     "UnpackResult",
     "UnsafeArchiveError",
     "UnwritableFolderError",
+    "estimate_fetch",
     "fetch_archive",
     "fetch_data",
     "plan_archive",

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from csc_data.challenge.test_crops import crop_grid
 from csc_data.errors import Problem, UnreadableDataError
 from csc_data.fetching.listing import ChunkLayout
 from csc_data.fetching.plan import FileGroup
@@ -69,7 +68,7 @@ def find_labels(survey: Survey, sources: Sequence[CropSource]) -> LabelsFound:
     left_out: list[Problem] = []
     for source in sources:
         if source.test is not None:
-            grid = crop_grid(source.test)
+            grid = source.test.grid
             region = Region(bounds=grid.bounds, voxel_size=grid.voxel_size)
             crops.append(CropLabels(source=source, region=region, groups=(), classes=()))
             continue

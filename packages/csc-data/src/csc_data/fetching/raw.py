@@ -17,7 +17,7 @@ from csc_data.geometry import Grid
 from csc_data.storage.bucket import RemoteFile
 from csc_data.volumes.volume import LEVEL_TOLERANCE
 
-MATCHING = 0.9
+MATCHING = 0.8
 """A level matches an annotation if its voxels have, along each axis, more than this share of its size (the official
 rule); all levels coarser than the annotation match."""
 

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from csc_data.challenge import TestCrop, UnknownCropError, get_storage, get_training_crops, label_classes, nearest_class
-from csc_data.challenge.cached_lists import cached_manifest
-from csc_data.challenge.test_crops import load_test_crops
-from csc_data.challenge.training_crops import FILE_NAME, CropPlace, read_crop_manifest, split_url
+from csc_data.challenge import TestCrop, UnknownCropError, get_storage, label_classes, nearest_class
+from csc_data.challenge.crop_places import CropPlace, raw_url, split_url
+from csc_data.challenge.current_lists import load_crop_places, load_test_crops
 from csc_data.config.user_config import Config
 from csc_data.errors import InvalidArgumentError, Problem, ProblemsError
 
@@ -63,41 +62,13 @@ def known_crops(config: Config) -> KnownCrops:
     ProblemsError
         If a manifest is damaged.
     """
-    places, origin = _annotated(config)
-    raw_of = {place.dataset: place.raw for place in places}
-    crops = [_annotated_source(place, config) for place in places]
+    places, origin = load_crop_places(config)
+    raw_of = {place.dataset: place.raw for place in places.values()}
+    crops = [_annotated_source(place, config) for place in places.values()]
     for test in load_test_crops(config).values():
-        bucket, key = split_url(raw_of.get(test.dataset) or _default_raw(test.dataset))
+        bucket, key = split_url(raw_of.get(test.dataset) or raw_url(test.dataset))
         crops.append(CropSource(id=test.id, dataset=test.dataset, bucket=_own(bucket, config), raw=key, test=test))
     return KnownCrops(crops=tuple(crops), origin=origin)
-
-
-def _annotated(config: Config) -> tuple[list[CropPlace], str]:
-    own = config.root / FILE_NAME
-    if own.is_file():
-        return list(read_crop_manifest(own).values()), str(own)
-    cached = cached_manifest("crops")
-    if cached is not None:
-        words = f"the organisers' list as of {cached.date} (refreshed)"
-        return list(read_crop_manifest(cached.path).values()), words
-    storage = get_storage()
-    base = f"s3://{storage['bucket']}/"
-    places = [
-        CropPlace(
-            id=number,
-            dataset=dataset,
-            labels=base + storage["groundtruth"].format(dataset=dataset, id=number, label="").rstrip("/"),
-            raw=_default_raw(dataset),
-        )
-        for dataset, numbers in get_training_crops().items()
-        for number in numbers
-    ]
-    return places, "the list in this package (--refresh reads the organisers' own)"
-
-
-def _default_raw(dataset: str) -> str:
-    storage = get_storage()
-    return f"s3://{storage['bucket']}/" + storage["raw"].format(dataset=dataset)
 
 
 def _annotated_source(place: CropPlace, config: Config) -> CropSource:

@@ -82,7 +82,7 @@ def find_crops(
     UnreadableDataError
         If a folder cannot be listed.
     """
-    tree = open_tree(templates.labels, choose_endpoint(templates.labels, templates.endpoint) or "")
+    tree = _open(templates)
     found = search_crops(tree, templates, datasets, crops)
     if not found:
         names = f" {', '.join(crops)} of data set {', '.join(datasets)}" if (*datasets, *crops) != ("*", "*") else ""
@@ -112,6 +112,32 @@ def find_crops(
             annotated = ", ".join(_class_names(crop)) or "none"
             left_out.append(Problem(where=where, what=f"has none of the classes (annotated are {annotated})"))
     return summaries, left_out
+
+
+def count_crops(templates: CropTemplates, classes: Sequence[str] | None = None) -> dict[str, dict[str, int]]:
+    """Count the crops that each class is annotated in, by data set and class; no annotation is opened.
+
+    Parameters
+    ----------
+    templates : CropTemplates
+        Where crops are looked for; those without raw do not count.
+    classes : sequence of str, optional
+        The classes to count; all that are annotated by default.
+    """
+    tree = _open(templates)
+    found = search_crops(tree, templates)
+    raws = _find_raws(tree, {crop.raw for crop in found})
+    counts: dict[str, dict[str, int]] = {}
+    for crop in found:
+        for name in _class_names(crop) if classes is None else classes:
+            if raws[crop.raw] and name in crop.names:
+                own = counts.setdefault(crop.dataset, {})
+                own[name] = own.get(name, 0) + 1
+    return counts
+
+
+def _open(templates: CropTemplates) -> FileTree:
+    return open_tree(templates.labels, choose_endpoint(templates.labels, templates.endpoint) or "")
 
 
 def _find_raws(tree: FileTree, raws: Iterable[str]) -> dict[str, str | None]:

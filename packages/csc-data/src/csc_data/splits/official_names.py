@@ -1,4 +1,4 @@
-"""Making a datasplit file under the names and meanings that participants know from the official tools.
+"""Making a datasplit file, and counting crops, under the names that participants know from the official tools.
 
 `csc_data.splits.splitting` is the library's own way; here are the functions that notebooks and scripts already call.
 What they return is more: not a list of paths, but a `Datasplit`, and what they write is a function of their arguments.
@@ -6,14 +6,20 @@ What they return is more: not a list of paths, but a `Datasplit`, and what they 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 
+from csc_data.config.templates import anchor
 from csc_data.config.user_config import load_config
 from csc_data.geometry import Triple, as_triple
+from csc_data.splits.crops import count_crops
 from csc_data.splits.search import CropTemplates
 from csc_data.splits.split_file import write_datasplit
 from csc_data.splits.splitting import Datasplit, ForceAllClasses, GroupBy, SplitOptions, make_datasplit
+from csc_data.storage.paths import is_remote
+
+_logger = logging.getLogger(__name__)
 
 RAW_NAME = "em/fibsem-uint8"
 CROP_NAME = "labels/groundtruth/{crop}/{label}"
@@ -82,13 +88,6 @@ def make_datasplit_csv(
     --------
     >>> make_datasplit_csv(["mito", "er"], datasets=["jrc_mus*"], csv_path="split.csv")  # doctest: +SKIP
     """
-    if search_path is not None:
-        templates = CropTemplates.from_names(search_path, raw_name, crop_name)
-    elif (raw_name, crop_name) == (RAW_NAME, CROP_NAME):
-        templates = CropTemplates.below(load_config())
-    else:
-        root = load_config().root.absolute().as_posix()
-        templates = CropTemplates.from_names(f"{root}/{SEARCH_PATH}", raw_name, crop_name)
     options = SplitOptions(
         classes=classes,
         validation_share=validation_prob,
@@ -100,7 +99,7 @@ def make_datasplit_csv(
         datasets=datasets,
         crops=crops,
     )
-    return _make(templates, options, None if dry_run else csv_path)
+    return _make(_templates_on_disk(search_path, raw_name, crop_name), options, None if dry_run else csv_path)
 
 
 def make_s3_datasplit_csv(
@@ -114,12 +113,25 @@ def make_s3_datasplit_csv(
     dry_run: bool = False,
     seed: int = 0,
     *,
+    search_path: str | None = None,
+    raw_name: str = RAW_NAME,
+    crop_name: str = CROP_NAME,
     group_by: GroupBy = "crop",
     min_voxels: int = 1,
+    by_list: bool = False,
 ) -> Datasplit:
     """Split the annotated crops in the bucket of the challenge; the rows stream.
 
-    Bucket and endpoint are those of the configuration; the parameters are those of `make_datasplit_csv`.
+    Bucket and endpoint are those of the configuration; the parameters are those of `make_datasplit_csv`, but:
+
+    Parameters
+    ----------
+    search_path : str, optional
+        A URL, or a path below the bucket. A path on a disk, which `make_datasplit_csv` would take, is not used; a
+        warning says so.
+    by_list : bool
+        Whether to take classes and scales from the challenge's list in this package: no network is used, and no
+        voxel is counted.
     """
     options = SplitOptions(
         classes=classes,
@@ -131,8 +143,48 @@ def make_s3_datasplit_csv(
         force_all_classes=force_all_classes,
         datasets=datasets,
         crops=crops,
+        by_list=by_list,
     )
-    return _make(CropTemplates.in_bucket(load_config()), options, None if dry_run else csv_path)
+    return _make(_templates_in_bucket(search_path, raw_name, crop_name), options, None if dry_run else csv_path)
+
+
+def get_dataset_counts(
+    classes: Sequence[str] | None = None,
+    search_path: str | None = None,
+    raw_name: str = RAW_NAME,
+    crop_name: str = CROP_NAME,
+) -> dict[str, dict[str, int]]:
+    """Count the crops on disk that each class is annotated in: ``counts["jrc_cos7-1a"]["mito"]``.
+
+    Crops without raw do not count, and neither data sets nor classes without crops are named.
+    `csc_data.splits.class_counts.count_by_dataset` counts voxels, too, by scale.
+
+    Parameters
+    ----------
+    classes : sequence of str, optional
+        The classes to count; all that are annotated by default.
+    search_path, raw_name, crop_name : str
+        As in `make_datasplit_csv`.
+    """
+    return count_crops(_templates_on_disk(search_path, raw_name, crop_name), classes)
+
+
+def _templates_on_disk(search_path: str | None, raw_name: str, crop_name: str) -> CropTemplates:
+    if search_path is None and (raw_name, crop_name) == (RAW_NAME, CROP_NAME):
+        return CropTemplates.below(load_config())
+    root = load_config().root.absolute().as_posix()
+    return CropTemplates.from_names(search_path or f"{root}/{SEARCH_PATH}", raw_name, crop_name)
+
+
+def _templates_in_bucket(search_path: str | None, raw_name: str, crop_name: str) -> CropTemplates:
+    config = load_config()
+    if search_path is None and (raw_name, crop_name) == (RAW_NAME, CROP_NAME):
+        return CropTemplates.in_bucket(config)
+    place = anchor(f"s3://{config.bucket}", search_path or SEARCH_PATH)
+    if not is_remote(place) or (search_path or "").startswith("~"):
+        _logger.warning("search_path %s is a path on a disk; the bucket is searched as ever", search_path)
+        return _templates_in_bucket(None, raw_name, crop_name)
+    return CropTemplates.from_names(place, raw_name, crop_name, config.endpoint)
 
 
 def _make(templates: CropTemplates, options: SplitOptions, csv_path: str | os.PathLike[str] | None) -> Datasplit:

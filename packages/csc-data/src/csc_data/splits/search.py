@@ -136,7 +136,8 @@ def search_crops(
             (path + name, {**values, **found})
             for (path, text, values), names in zip(open_ones, listed, strict=True)
             for name in names
-            if (found := match(text, name)) is not None and _wanted(found, datasets, crops)
+            if (found := match(text, name)) is not None
+            and is_wanted(found.get("dataset"), found.get("crop"), datasets, crops)
         ]
     contents = tree.children([path for path, _ in places])
     found_crops = [
@@ -162,9 +163,8 @@ def _parts(pattern: str) -> list[str]:
     return [part for part in re.split(r"([^/]*\{\w+\}[^/]*)", pattern) if part]
 
 
-def _wanted(found: dict[str, str], datasets: Sequence[str], crops: Sequence[str]) -> bool:
-    """Tell whether what was found so far can belong to a crop that is asked for."""
-    dataset, crop = found.get("dataset"), found.get("crop")
+def is_wanted(dataset: str | None, crop: str | None, datasets: Sequence[str], crops: Sequence[str]) -> bool:
+    """Tell whether a crop is asked for by name or pattern; None stands for a name that is not known yet."""
     if dataset is not None and not any(fnmatchcase(dataset, pattern) for pattern in datasets):
         return False
     return crop is None or any(fnmatchcase(crop, p) or fnmatchcase(crop, f"crop{p}") for p in crops)

@@ -12,6 +12,7 @@ from csc_data.config.user_config import Config
 from csc_data.errors import MissingDataError, Problem, ProblemsError
 from csc_data.geometry import Triple
 from csc_data.splits.crops import CropSummary, find_crops
+from csc_data.splits.listed_crops import list_crops
 from csc_data.splits.search import CropTemplates
 from csc_data.splits.split_file import SplitRow
 from csc_data.splits.stratification import stratify
@@ -43,6 +44,9 @@ class SplitOptions:
         True leaves out crops that lack a class; "train" lets them validate, "validate" lets them train.
     datasets, crops : sequence of str
         Names or patterns of those wanted: ``jrc_mus*``; ``234``, ``crop234`` or ``crop2*``.
+    by_list : bool
+        Whether to take classes and scales from the challenge's list in this package, for crops in its bucket: no
+        network is used, but no voxel is counted, and the scale of the raw is not looked at.
     """
 
     classes: Sequence[str] | None = None
@@ -54,6 +58,7 @@ class SplitOptions:
     force_all_classes: ForceAllClasses = False
     datasets: Sequence[str] = ("*",)
     crops: Sequence[str] = ("*",)
+    by_list: bool = False
 
     def __post_init__(self) -> None:
         problems = []
@@ -81,7 +86,7 @@ class Datasplit:
     ----------
     rows : tuple of SplitRow
     voxels : dict
-        Voxels of each class by side: ``voxels["mito"]["train"]``.
+        Voxels of each class by side: ``voxels["mito"]["train"]``. By the challenge's list, all that are annotated.
     crops : dict
         Crops that have the class by side.
     left_out : tuple of Problem
@@ -118,7 +123,8 @@ def make_datasplit(where: Config | CropTemplates, options: SplitOptions | None =
                 f"there is no data folder {where.root}; name another with --data, or fetch data into it"
             )
         where = CropTemplates.below(where)
-    found, left_out = find_crops(where, options.classes, datasets=options.datasets, crops=options.crops)
+    find = list_crops if options.by_list else find_crops
+    found, left_out = find(where, options.classes, datasets=options.datasets, crops=options.crops)
     annotated = {name for crop in found for name in crop.levels}
     for name in options.classes or ():
         if name not in annotated and name not in label_classes():
@@ -160,7 +166,7 @@ def _usable(found: Sequence[CropSummary], options: SplitOptions, left_out: list[
     """Return the crops, and of each the classes, that the options allow; the others go to ``left_out``."""
     crops = list(found)
     if options.scale is not None:
-        crops = _fine_enough(crops, options.scale, left_out)
+        crops = _fine_enough(crops, options.scale, left_out, look_at_raw=not options.by_list)
     if options.force_all_classes is True:
         kept = []
         for crop in crops:
@@ -174,19 +180,22 @@ def _usable(found: Sequence[CropSummary], options: SplitOptions, left_out: list[
     return crops
 
 
-def _fine_enough(crops: Sequence[CropSummary], scale: Triple, left_out: list[Problem]) -> list[CropSummary]:
+def _fine_enough(
+    crops: Sequence[CropSummary], scale: Triple, left_out: list[Problem], *, look_at_raw: bool
+) -> list[CropSummary]:
     """Return the crops whose raw has a level as fine as asked, with those of their classes that have one, too."""
     words = " x ".join(f"{size:g}" for size in scale)
 
     def coarser(voxel_size: Triple) -> bool:
         return any(have > want * (1 + LEVEL_TOLERANCE) for have, want in zip(voxel_size, scale, strict=True))
 
-    raws = {raw: open_volume(raw).levels[0].grid.voxel_size for raw in {crop.raw for crop in crops}}
+    raws = {crop.raw for crop in crops} if look_at_raw else set()
+    finest = {raw: open_volume(raw).levels[0].grid.voxel_size for raw in raws}
     kept = []
     for crop in crops:
         where = f"{crop.dataset}/{crop.crop}"
         levels = {name: own for name, own in crop.levels.items() if not coarser(own[0].voxel_size)}
-        if coarser(raws[crop.raw]):
+        if look_at_raw and coarser(finest[crop.raw]):
             left_out.append(Problem(where=where, what=f"has no raw as fine as {words} nm"))
             continue
         coarse = [name for name in crop.levels if name not in levels]

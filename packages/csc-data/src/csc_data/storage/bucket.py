@@ -18,7 +18,7 @@ import obstore
 import obstore.exceptions
 import obstore.store
 
-from csc_data.errors import CscError, InvalidArgumentError, MissingDataError, UnreadableDataError
+from csc_data.errors import CscError, InvalidArgumentError, MissingBucketError, MissingDataError, UnreadableDataError
 from csc_data.storage.remote import Retries, storage_options
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ class Bucket:
         if isinstance(error, obstore.exceptions.PreconditionError):
             return UnreadableDataError(f"{self.url(key)} was changed in the bucket meanwhile; start again")
         if "NoSuchBucket" in text:
-            return MissingDataError(
+            return MissingBucketError(
                 f"{self.address} has no bucket {self.name!r}; choose with --bucket, --endpoint or `csc config set`"
             )
         if isinstance(error, obstore.exceptions.PermissionDeniedError | obstore.exceptions.UnauthenticatedError):

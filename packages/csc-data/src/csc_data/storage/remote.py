@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from csc_data.errors import CscError, MissingDataError, UnreadableDataError
+from csc_data.errors import CscError, MissingBucketError, MissingDataError, UnreadableDataError
 
 T = TypeVar("T")
 
@@ -276,7 +276,9 @@ async def _read_soon(files: Any, url: str, path: str, retries: Retries) -> bytes
     while True:
         try:
             return bytes(await files._cat_file(path))
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if _is_missing_bucket(error):
+                raise _translated(url, error) from error
             return None
         except _failures() as error:
             wait = next(waits, None) if _may_pass(error) else None
@@ -330,13 +332,20 @@ def _may_pass(error: Exception) -> bool:
     return getattr(error, "errno", None) not in _PERMANENT_ERRNO
 
 
+def _is_missing_bucket(error: Exception) -> bool:
+    """Tell whether s3fs found no bucket: botocore's error, with the code of the answer, is the cause of its own."""
+    response = getattr(error.__cause__, "response", {})
+    return bool(response.get("Error", {}).get("Code") == "NoSuchBucket")
+
+
 def _translated(url: str, error: Exception, attempts: int = 1) -> CscError:
     """Return our error for one of a file system."""
     if isinstance(error, CscError):
         return error
     if isinstance(error, FileNotFoundError):
-        reason = f" ({error})" if "bucket" in str(error) else ""
-        return MissingDataError(f"{url} does not exist{reason}")
+        if _is_missing_bucket(error):
+            return MissingBucketError(f"{url} does not exist: there is no such bucket")
+        return MissingDataError(f"{url} does not exist")
     status = getattr(error, "status", None)
     if isinstance(error, PermissionError) or status in {401, 403}:
         return UnreadableDataError(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from csc_data.errors import MissingDataError, UnreadableDataError
+from csc_data.errors import MissingBucketError, MissingDataError, UnreadableDataError
 from csc_data.storage.bucket import Bucket
 from csc_data.storage.paths import is_remote
 from csc_data.storage.remote import list_names, read_files
@@ -100,9 +100,9 @@ def open_tree(path: str, endpoint: str = "") -> FileTree:
 def _read_object(bucket: Bucket, key: str) -> bytes | None:
     try:
         return bytes(bucket.read(key))
-    except MissingDataError as error:
-        if "has no bucket" in str(error):
-            raise
+    except MissingBucketError:
+        raise
+    except MissingDataError:
         return None
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from csc_data.challenge import TestCrop, get_class
-from csc_data.challenge.test_crops import FILE_NAME, write_manifest
+from csc_data.challenge.test_crops import FILE_NAME, write_test_crops
 from csc_data.errors import ExistingOutputError
 from csc_data.formats.writing import create_array, ensure_groups, join, read_json, write_json
 from csc_data.synthetic.annotation import array_attributes, class_attributes, crop_attributes
@@ -106,7 +106,7 @@ def write_challenge(
                 test_crops.append(_write_truth(truth, plan, dataset, crop, tissue))
             else:
                 annotated[crop.name] = _write_annotations(folder, dataset, crop, tissue)
-    write_manifest(folder / FILE_NAME, test_crops)
+    write_test_crops(folder / FILE_NAME, test_crops)
     written = [folder / FILE_NAME, truth, *(folder / dataset.name for dataset in plan.datasets)]
     return SyntheticChallenge(
         root=folder,

@@ -143,7 +143,7 @@ def resolve_paths(submission: str | None, truth: str | None, data: str | None) -
 
 def _raw_of_test_crops(data: str | None) -> dict[str, str]:
     """Return the raw volume of each test crop whose data set lies in the data folder."""
-    from csc_data.challenge.test_crops import load_test_crops
+    from csc_data.challenge.current_lists import load_test_crops
     from csc_data.config.user_config import load_config
 
     config = load_config(data=data)

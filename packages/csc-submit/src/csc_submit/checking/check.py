@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from csc_data.blocks import BlockGrid, align_block_shape
 from csc_data.challenge import TestCrop, get_instance_classes
-from csc_data.challenge.test_crops import load_test_crops, select_crops
+from csc_data.challenge.current_lists import load_test_crops
+from csc_data.challenge.test_crops import select_crops
 from csc_data.config.user_config import Config
 from csc_data.errors import CscError, Problem
 from csc_data.geometry import TOLERANCE

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from csc_data.blocks import Block, BlockGrid, align_block_shape
 from csc_data.challenge import TestCrop, get_instance_classes
-from csc_data.challenge.test_crops import crop_grid
 from csc_data.config.user_config import Config
 from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_data.formats.writing import open_array_for_writing
@@ -179,7 +178,7 @@ def plan_fit(crop: TestCrop, class_name: str, source: Path, folder: Path, option
     """
     check_finished(source, class_name)
     volume = open_volume(source)
-    grid = crop_grid(crop)
+    grid = crop.grid
     level = volume.level_for(grid.voxel_size)
     meaning = find_meaning(volume, options.stored_as)
     instances = class_name in get_instance_classes()

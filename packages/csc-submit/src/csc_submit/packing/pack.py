@@ -12,7 +12,8 @@ from typing import Literal
 
 from csc_data.blocks import Existing, Ledger, Progress, run_blocks
 from csc_data.challenge import TestCrop
-from csc_data.challenge.test_crops import load_test_crops, select_crops
+from csc_data.challenge.current_lists import load_test_crops
+from csc_data.challenge.test_crops import select_crops
 from csc_data.config.user_config import Config
 from csc_data.errors import (
     CscError,

@@ -12,7 +12,6 @@ from lightning_fabric import Fabric
 
 from csc_data.blocks import BlockGrid, Existing, Ledger, prepare_output, run_blocks
 from csc_data.challenge import TestCrop
-from csc_data.challenge.test_crops import crop_grid
 from csc_data.config.user_config import Config
 from csc_data.errors import ExistingOutputError, MissingDataError
 from csc_data.formats.writing import open_array_for_writing
@@ -64,7 +63,7 @@ class CropPredictor:
         """
         started = time.perf_counter()
         raw = _open_raw(crop, self.config)
-        grid = Grid.covering(crop_grid(crop).bounds, self.tiling.patch.target.scale)
+        grid = Grid.covering(crop.grid.bounds, self.tiling.patch.target.scale)
         name = f"crop{crop.id}"
         folders = [
             self.config.path("predictions", dataset=crop.dataset, crop=name, class_name=class_name)

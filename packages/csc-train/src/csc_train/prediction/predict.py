@@ -10,7 +10,8 @@ from typing import Any
 
 from csc_data.blocks import Existing
 from csc_data.challenge import TestCrop
-from csc_data.challenge.test_crops import load_test_crops, select_crops
+from csc_data.challenge.current_lists import load_test_crops
+from csc_data.challenge.test_crops import select_crops
 from csc_data.config.experiment import is_being_read
 from csc_data.config.user_config import Config, load_config
 from csc_data.errors import CscError, Problem

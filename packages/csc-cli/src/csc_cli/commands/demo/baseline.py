@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csc_data.challenge import TestCrop, get_instance_classes
-from csc_data.challenge.test_crops import crop_grid, load_test_crops
+from csc_data.challenge.current_lists import load_test_crops
 from csc_data.synthetic.baseline import SIGMAS_NM, AnnotatedImage, Band, blur, choose_bands
 from csc_data.volumes import open_volume
 from csc_eval import combine_scores, connected_components, score_instances, score_semantic
@@ -57,7 +57,7 @@ def score_baseline(config: Config) -> CombinedScores:
 
 
 def _load(crop: TestCrop, config: Config) -> AnnotatedImage:
-    grid = crop_grid(crop)
+    grid = crop.grid
     truth = config.path("ground_truth") / f"crop{crop.id}"
     labels: Mapping[str, Mask] = {
         name: np.asarray(open_volume(truth / name).levels[0].array[...]) for name in crop.classes

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from csc_data.challenge import get_storage
-from csc_data.challenge.cached_lists import cached_manifest
-from csc_data.challenge.refreshing import ZipPlace, read_zip_manifest
-from csc_data.challenge.training_crops import split_url
+from csc_data.challenge.crop_places import split_url
+from csc_data.challenge.current_lists import load_zip_places
 from csc_data.config.user_config import Config
 from csc_data.errors import CscError, InvalidArgumentError
 from csc_data.fetching.archives.unpacking import UnpackResult, unpack
@@ -76,24 +75,6 @@ class ArchiveResult:
     removed: bool
 
 
-def known_archives() -> tuple[ZipPlace, ...]:
-    """Return the organisers' archives: those of their list if it was refreshed, else those that this package knows."""
-    cached = cached_manifest("zips")
-    if cached is not None:
-        return read_zip_manifest(cached.path)
-    storage = get_storage()
-    folder = storage["zips"].rpartition("/")[0]
-    return tuple(
-        ZipPlace(
-            all_resolutions=everything,
-            padding=padding,
-            url=f"s3://{storage['bucket']}/{folder}/{'all' if everything else 'matched'}_res_{padding or 'no'}_pad.zip",
-        )
-        for everything in (True, False)
-        for padding in (128, 0)
-    )
-
-
 def plan_archive(config: Config, options: FetchOptions) -> ArchivePlan:
     """Find the archive that holds what the options ask for.
 
@@ -108,7 +89,7 @@ def plan_archive(config: Config, options: FetchOptions) -> ArchivePlan:
         raise InvalidArgumentError("an archive holds everything; leave out --crops, --datasets, --classes, or --zip")
     if (config.raw, config.labels) != (_DEFAULTS.raw, _DEFAULTS.labels):
         raise InvalidArgumentError("archives have the bucket's layout, your path templates another; leave out --zip")
-    places = known_archives()
+    places = load_zip_places()
     wanted = (options.all_resolutions, options.raw_padding)
     place = next((place for place in places if (place.all_resolutions, place.padding) == wanted), None)
     if place is None:

@@ -1,0 +1,67 @@
+"""The organisers' archives of everything, and their list ``zip_manifest.csv``.
+
+Columns: all_res, raw_padding, file, url.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from csc_data.challenge.crop_places import split_url
+from csc_data.challenge.csv_lists import read_csv_list
+from csc_data.challenge.facts import get_storage
+from csc_data.errors import InvalidArgumentError
+
+FILE_NAME = "zip_manifest.csv"
+COLUMNS = ("all_res", "raw_padding", "url")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ZipPlace:
+    """An archive of the organisers: whether it holds all resolutions, the padding of the raw in voxels, its URL."""
+
+    all_resolutions: bool
+    padding: int
+    url: str
+
+
+def get_zip_places() -> tuple[ZipPlace, ...]:
+    """Return the archives that this package knows."""
+    storage = get_storage()
+    folder = storage["zips"].rpartition("/")[0]
+    return tuple(
+        ZipPlace(
+            all_resolutions=everything,
+            padding=padding,
+            url=f"s3://{storage['bucket']}/{folder}/{'all' if everything else 'matched'}_res_{padding or 'no'}_pad.zip",
+        )
+        for everything in (True, False)
+        for padding in (128, 0)
+    )
+
+
+def read_zip_places(path: str | os.PathLike[str]) -> tuple[ZipPlace, ...]:
+    """Read the list of archives.
+
+    Raises
+    ------
+    MissingDataError
+        If there is no such file.
+    ProblemsError
+        With every row that cannot be understood.
+    """
+    places: list[ZipPlace] = []
+
+    def take_row(row: Mapping[str, str]) -> None:
+        if row["all_res"] not in {"True", "False"} or not row["raw_padding"].isdigit():
+            given = f"{row['all_res']!r} and {row['raw_padding']!r}"
+            raise InvalidArgumentError(f"all_res must be True or False and raw_padding a number, got {given}")
+        split_url(row["url"])
+        places.append(
+            ZipPlace(all_resolutions=row["all_res"] == "True", padding=int(row["raw_padding"]), url=row["url"])
+        )
+
+    read_csv_list(path, COLUMNS, take_row, of="archives")
+    return tuple(places)
