@@ -20,7 +20,6 @@ STANDING = {
     "csc-cli": {"is no": 1},
     "csc-data": {"is no": 36, "user settings": 1},
     "csc-eval": {"is no": 14},
-    "csc-models": {"is no": 7},
     "csc-submit": {"Settings": 3, "is no": 7},
     "csc-train": {"Settings": 3, "is no": 4, "user settings": 1},
 }
