@@ -28,6 +28,16 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def sources() -> dict[str, list[Path]]:
+    """The Python files of each package, stubs included, by the name that is imported."""
+    found = {
+        folder.name: sorted((*folder.rglob("*.py"), *folder.rglob("*.pyi"))) for folder in ROOT.glob("packages/*/src/*")
+    }
+    assert len(found) == 6, found.keys()
+    return found
+
+
+@pytest.fixture(scope="session")
 def readme_blocks() -> list[CommandBlock]:
     """All blocks of commands of the README, in order."""
     return [

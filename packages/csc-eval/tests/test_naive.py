@@ -7,7 +7,8 @@ import csc_eval
 from csc_data.errors import CscError
 from csc_eval.instances.components import find_overlaps, label_components, label_ids
 from csc_eval.instances.matching import match_overlaps, pair_costs
-from csc_eval.scoring.pairs import InstancePair, score_instance_pair
+from csc_eval.instances.pair import InstancePair
+from csc_eval.scoring.pairs import score_instance_pair
 from csc_eval.voxels.arrays import MemoryArray
 from csc_eval.voxels.runs import encode_runs
 

@@ -155,7 +155,7 @@ class TestCheckpoint:
             ensemble_checkpoints([files[0], other])
         with pytest.raises(CheckpointError, match="no checkpoints"):
             ensemble_checkpoints([])
-        with pytest.raises(CheckpointError, match="one of the checkpoints of the ensemble"):
+        with pytest.raises(CheckpointError, match="one of the checkpoints to join"):
             ensemble_checkpoints(files, files[0])
 
     @pytest.mark.parametrize("members", [None, 3, [{"name": "2d_unet_s"}], [5]])

@@ -93,7 +93,7 @@ class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
 
 
 class CheckpointReadError(CheckpointError, OSError):
-    """The file is truncated, or is no checkpoint."""
+    """The file is truncated, or is not a checkpoint."""
 
 
 class CheckpointMismatchError(CheckpointError, ValueError):

@@ -12,7 +12,7 @@ from torch import nn
 
 from csc_models import CheckpointError, ModelError
 from csc_models.ensemble import Ensemble
-from csc_models.export import ExportError, to_exported_program, to_onnx, to_torchscript
+from csc_models.export import ExportError, Trial, to_exported_program, to_onnx, to_torchscript
 
 NETWORKS = {
     "2d_unet_s": {"width": 4},
@@ -140,36 +140,36 @@ class Named(nn.Module):
 class TestOnesOwn:
     def test_needs_the_shape_and_is_free_in_the_batch_only(self, export):
         model = Positions().eval()
-        with pytest.raises(ExportError, match=r"not in the catalogue: give shape="):
+        with pytest.raises(ExportError, match=r"not in the catalogue: give trial=Trial\(shape="):
             export(model)
-        exported = export(model, shape=(2, 1, 8, 12))
+        exported = export(model, trial=Trial(shape=(2, 1, 8, 12)))
         assert exported.dynamic_axes == ("batch",)
         x = torch.rand(5, 1, 8, 12)
         torch.testing.assert_close(opened(exported)[0](x), model(x).detach())
 
     def test_an_input_that_it_does_not_take_is_named(self, export):
         with pytest.raises(ExportError, match=r"does not take an input of \(2, 1, 9, 9\)"):
-            export(Positions(), shape=(2, 1, 9, 9))
+            export(Positions(), trial=Trial(shape=(2, 1, 9, 9)))
         with pytest.raises(ExportError, match=r"shape=\(2, 1, 8\) is not \(batch, 1"):
-            export(Positions(), shape=(2, 1, 8))
+            export(Positions(), trial=Trial(shape=(2, 1, 8)))
 
     def test_outputs_that_differ_are_an_error_and_leave_no_file(self, export, tmp_path):
         old = tmp_path / "net.onnx"
         old.write_text("old")
         with pytest.raises(ExportError, match=r"differs from the original|not take the network at all"):
-            export(Unsteady(), shape=(2, 1, 8, 8))
+            export(Unsteady(), trial=Trial(shape=(2, 1, 8, 8)))
         assert list(tmp_path.iterdir()) == [old]
         assert old.read_text() == "old"
 
     def test_other_outputs_than_one_array_are_refused(self, export):
         with pytest.raises(ExportError, match="only networks that give one array"):
-            export(Named(), shape=(1, 1, 8, 8))
+            export(Named(), trial=Trial(shape=(1, 1, 8, 8)))
 
 
 def test_wrong_shapes_and_folders_are_named(build, export, tmp_path, format_):
     model = build("2d_unet_s", width=4)
     with pytest.raises(ExportError, match=r"shape=\(1, 2, 16, 16\) is not \(batch, 1, y, x\)"):
-        export(model, shape=(1, 2, 16, 16))
+        export(model, trial=Trial(shape=(1, 2, 16, 16)))
     function, suffix = FORMATS[format_]
     with pytest.raises(CheckpointError, match="no folder"):
         function(model, tmp_path / "nowhere" / f"net{suffix}")
@@ -179,7 +179,7 @@ def test_an_impossible_tolerance_is_an_error(build, tmp_path):
     pytest.importorskip("onnxruntime", reason="needs csc-models[onnx]")
     pytest.importorskip("onnxscript", reason="needs csc-models[onnx]")
     with pytest.raises(ExportError, match=r"differs from the original by .* the tolerance is 1e-12"):
-        to_onnx(build("2d_unet_s", width=4), tmp_path / "net.onnx", tolerance=1e-12)
+        to_onnx(build("2d_unet_s", width=4), tmp_path / "net.onnx", trial=Trial(tolerance=1e-12))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from csc_eval.instances.components import IntArray
 from csc_eval.instances.distances import GroupedRuns
-
-if TYPE_CHECKING:
-    from csc_eval.scoring.pairs import InstancePair
+from csc_eval.instances.pair import InstancePair
 
 BoolArray = npt.NDArray[np.bool_]
 

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from csc_data.errors import CscError, InvalidArgumentError
 from csc_eval._native import Array
 from csc_eval.instances.components import IntArray, label_components, label_ids
+from csc_eval.instances.pair import InstancePair
 from csc_eval.rules import LEADERBOARD, Rules, get_rules
 from csc_eval.scoring.metrics import parse_metrics
 from csc_eval.scoring.pairs import (
-    InstancePair,
     count_semantic,
     describe,
     find_matching,

@@ -13,11 +13,12 @@ import numpy as np
 from csc_data.challenge import get_test_crops
 from csc_data.errors import CscError, InvalidArgumentError, UnreadableDataError
 from csc_eval.instances.components import Instances, label_components, label_ids
+from csc_eval.instances.pair import InstancePair
 from csc_eval.placing.align import align, is_large, is_resampled
 from csc_eval.placing.predictions import CropGrid, Prediction, open_prediction, parse_translation, parse_voxel_size
 from csc_eval.rules import Rules
 from csc_eval.scoring.metrics import parse_metrics
-from csc_eval.scoring.pairs import InstancePair, count_semantic, describe, score_instance_pair, semantic_label_score
+from csc_eval.scoring.pairs import count_semantic, describe, score_instance_pair, semantic_label_score
 from csc_eval.scoring.results import FAILED, MISSING, LabelScore
 from csc_eval.voxels.arrays import Array, Shape, StoredArray, VoxelSource, is_array, read_attributes
 from csc_eval.voxels.runs import BYTES_PER_INSTANCE, BYTES_PER_RUN, TOO_FRAGMENTED, TooFragmentedError, encode_runs

@@ -8,18 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from csc_data.errors import InvalidArgumentError
 from csc_eval.instances.components import Instances, IntArray, Overlaps
+from csc_eval.instances.pair import InstancePair
 from csc_eval.instances.surfaces import surface_details
 from csc_eval.scoring.formulas import dice, precision, recall
-
-if TYPE_CHECKING:
-    from csc_eval.scoring.pairs import InstancePair
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
 from csc_eval._native import Array, call
-from csc_eval.instances.components import Instances, IntArray, Overlaps, find_overlaps
-from csc_eval.instances.distances import GroupedRuns, distance_cap, measure_distances, normalise_distances
+from csc_eval.instances.components import IntArray, Overlaps
+from csc_eval.instances.distances import normalise_distances
 from csc_eval.instances.matching import match_overlaps
+from csc_eval.instances.pair import InstancePair
 from csc_eval.rules import Rules
 from csc_eval.scoring.formulas import iou
 from csc_eval.scoring.metrics import instance_details, semantic_details
@@ -20,58 +21,6 @@ from csc_eval.voxels.arrays import VoxelSource
 from csc_eval.voxels.runs import iterate_boxes
 
 NO_MATCHES = (np.empty(0, np.int64), np.empty(0, np.int64))
-
-
-@dataclass(kw_only=True)
-class InstancePair:
-    """Truth and predicted instances on one grid, and what has been worked out about them.
-
-    One pair serves several rule sets: components and overlaps are found once.
-    """
-
-    truth: Instances
-    prediction: Instances
-    voxel_size: tuple[float, ...]
-    _overlaps: Overlaps | None = field(default=None, repr=False)
-    _grouped: tuple[GroupedRuns, GroupedRuns] | None = field(default=None, repr=False)
-
-    @property
-    def cap(self) -> float:
-        """The largest distance that is told apart, nm."""
-        return distance_cap(self.truth.runs.shape, self.voxel_size)
-
-    @property
-    def grouped(self) -> tuple[GroupedRuns, GroupedRuns]:
-        """Truth and prediction in the order of their labels."""
-        if self._grouped is None:
-            self._grouped = (GroupedRuns(instances=self.truth), GroupedRuns(instances=self.prediction))
-        return self._grouped
-
-    def overlaps(self, max_pairs: int) -> Overlaps:
-        """Return the overlap table; given up beyond so many pairs."""
-        if self._overlaps is None or (not self._overlaps.complete and len(self._overlaps.truth) < max_pairs):
-            self._overlaps = find_overlaps(self.truth, self.prediction, max_pairs=max_pairs)
-        if len(self._overlaps.truth) > max_pairs:
-            return replace(self._overlaps, complete=False)
-        return self._overlaps
-
-    def distances(self, truth: IntArray, prediction: IntArray, second: IntArray | None = None) -> Array:
-        """Return Hausdorff distances of labels, pair by pair, in nm, at most the cap."""
-        extra = np.zeros(len(truth), np.int64) if second is None else second
-        return measure_distances(
-            *self.grouped, pairs=(truth, prediction, extra), voxel_size=self.voxel_size, cap=self.cap
-        )
-
-    def centroid_distances(self, truth: IntArray, prediction: IntArray) -> Array:
-        """Return distances between centroids, pair by pair, in nm; exactly the same for a flipped volume."""
-        t, p = self.truth, self.prediction
-        # Differences of integer sums over a common denominator: floats would differ in the last bit under a flip.
-        n_t, n_p = t.size[truth].astype(object), p.size[prediction].astype(object)
-        squared = np.zeros(len(truth))
-        for axis, v in enumerate(self.voxel_size):
-            gap = t.sums[truth, axis].astype(object) * n_p - p.sums[prediction, axis].astype(object) * n_t
-            squared += (v * (np.abs(gap) / (n_t * n_p)).astype(float)) ** 2
-        return np.sqrt(squared)
 
 
 def score_instance_pair(pair: InstancePair, rules: Rules, metrics: Sequence[str] = ()) -> LabelScore:

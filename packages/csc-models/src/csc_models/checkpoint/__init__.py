@@ -7,10 +7,9 @@ recognised. Several checkpoints become one by `average_checkpoints` (mean weight
 predictions).
 """
 
-from csc_models.checkpoint.averaging import average_checkpoints
 from csc_models.checkpoint.contents import CheckpointDescription
-from csc_models.checkpoint.ensembles import ensemble_checkpoints
 from csc_models.checkpoint.identity import CheckpointIdentity, identify
+from csc_models.checkpoint.joining import average_checkpoints, ensemble_checkpoints
 from csc_models.checkpoint.loading import LoadedCheckpoint, load_checkpoint
 from csc_models.checkpoint.reading import StoredCheckpoint, read_checkpoint
 from csc_models.checkpoint.saving import save_checkpoint

@@ -18,9 +18,9 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
-from csc_models.arguments import plain_arguments
 from csc_models.catalog import describe_model
 from csc_models.errors import CheckpointError, nearest
+from csc_models.specification.arguments import plain_arguments
 
 FORMAT = "csc-models"
 FORMAT_VERSION = 1

@@ -88,7 +88,7 @@ def read_file(path: Path, map_location: str | torch.device) -> Any:
     CheckpointNotFoundError
         There is no such file.
     CheckpointReadError
-        The file is truncated, is no checkpoint, or holds objects other than weights and plain data.
+        The file is truncated, is not a checkpoint, or holds objects other than weights and plain data.
     """
     if not path.is_file():
         raise CheckpointNotFoundError(f"there is no checkpoint {path}")
@@ -99,7 +99,7 @@ def read_file(path: Path, map_location: str | torch.device) -> Any:
     except _UNREADABLE as error:
         reason = str(error).strip().splitlines()
         raise CheckpointReadError(
-            f"{path} ({path.stat().st_size:,} bytes) cannot be read: it is truncated, is no checkpoint, or holds "
+            f"{path} ({path.stat().st_size:,} bytes) cannot be read: it is truncated, is not a checkpoint, or holds "
             f"objects other than weights and plain data ({type(error).__name__}: {reason[0] if reason else 'no text'})"
         ) from error
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from csc_models.checkpoint.contents import CheckpointDescription
+from csc_models.checkpoint.loading import build_network
 from csc_models.checkpoint.reading import Origin, read_checkpoint
-from csc_models.checkpoint.rebuilding import build_network
 from csc_models.checkpoint.weights import load_weights
 from csc_models.errors import ModelError
 
@@ -84,7 +84,7 @@ def identify(path: str | PathLike[str]) -> CheckpointIdentity:
     CheckpointNotFoundError
         There is no such file.
     CheckpointReadError
-        The file is truncated, or is no checkpoint.
+        The file is truncated, or is not a checkpoint.
     """
     stored = read_checkpoint(path)
     return CheckpointIdentity(

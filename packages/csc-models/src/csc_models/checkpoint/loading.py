@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from csc_models.catalog import create_model
 from csc_models.checkpoint.contents import CheckpointDescription, check_raw_range
 from csc_models.checkpoint.reading import Origin, StoredCheckpoint, read_checkpoint
-from csc_models.checkpoint.rebuilding import build_network
 from csc_models.checkpoint.weights import LeftOut, load_weights
+from csc_models.ensemble import ENSEMBLE, build_ensemble
 from csc_models.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ def load_checkpoint(
     CheckpointNotFoundError
         There is no such file.
     CheckpointReadError
-        The file is truncated, is no checkpoint, or of a newer format.
+        The file is truncated, is not a checkpoint, or of a newer format.
     CheckpointMismatchError
         The weights do not fit the network; the text names missing and surplus keys.
     CheckpointError
@@ -115,6 +116,19 @@ def load_checkpoint(
         origin=stored.origin,
         notes=stored.notes,
     )
+
+
+def build_network(description: CheckpointDescription) -> nn.Module:
+    """Build a network of the catalogue, or an ensemble of them, with fresh weights.
+
+    Raises
+    ------
+    UnknownModelError, ModelArgumentError
+        The catalogue does not know the network, or it does not take the arguments.
+    """
+    if description.model_name == ENSEMBLE:
+        return build_ensemble(description.model_arguments)
+    return create_model(description.model_name or "", **description.model_arguments)
 
 
 def _with_raw_range(stored: StoredCheckpoint, raw_range: tuple[float, float] | None) -> CheckpointDescription:

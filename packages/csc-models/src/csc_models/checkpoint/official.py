@@ -12,11 +12,11 @@ from typing import Any
 
 from torch import Tensor
 
-from csc_models.arguments import plain_arguments
 from csc_models.catalog import create_model
 from csc_models.errors import ModelArgumentError
 from csc_models.nets.transformer import STRIDE
 from csc_models.specification import without_weights
+from csc_models.specification.arguments import plain_arguments
 
 OFFICIAL_RAW_RANGE = (0.0, 255.0)
 

@@ -93,7 +93,7 @@ def _state(file: Path, contents: Mapping[str, Any]) -> dict[str, Tensor]:
             return _state(file, contents[name])
     wrong = [str(key) for key, value in contents.items() if not isinstance(value, Tensor)]
     if wrong or not contents:
-        what = f"entries that are no tensors: {', '.join(wrong[:6])}" if wrong else "nothing in it"
+        what = f"entries other than tensors: {', '.join(wrong[:6])}" if wrong else "nothing in it"
         raise CheckpointReadError(f"{file} is not a checkpoint: {what}")
     return without_wrapper_prefixes(contents)
 

@@ -6,6 +6,7 @@ outputs of the network. Files say what their classes are and what raw data has t
 
 from csc_models.export.bioimageio import to_bioimageio
 from csc_models.export.errors import ExportError
+from csc_models.export.exportable import Trial
 from csc_models.export.exported_program import to_exported_program
 from csc_models.export.onnx import to_onnx
 from csc_models.export.package_details import Author, Citation, PackageDetails
@@ -18,6 +19,7 @@ __all__ = [
     "ExportError",
     "ExportedFile",
     "PackageDetails",
+    "Trial",
     "to_bioimageio",
     "to_exported_program",
     "to_onnx",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from csc_models.checkpoint.contents import CheckpointDescription
 from csc_models.checkpoint.files import replacing
 from csc_models.export.errors import ExportError
-from csc_models.export.exportable import Exportable, exportable
+from csc_models.export.exportable import DEFAULT_TRIAL, Exportable, Trial, exportable
 from csc_models.export.onnx import check_onnx_installed, write_onnx
 from csc_models.export.package_details import PackageDetails
 from csc_models.export.package_words import package_description, package_documentation, package_tags
 from csc_models.export.torchscript import free_axes, save_trace, trace
-from csc_models.export.verification import DEFAULT_TOLERANCE, ExportedFile, reason
+from csc_models.export.verification import ExportedFile, reason
 from csc_models.optional import import_extra
 
 _EXTRA = "bioimageio"
@@ -67,8 +67,7 @@ def to_bioimageio(
     details: PackageDetails,
     *,
     description: CheckpointDescription | None = None,
-    shape: Sequence[int] | None = None,
-    tolerance: float = DEFAULT_TOLERANCE,
+    trial: Trial = DEFAULT_TRIAL,
 ) -> ExportedFile:
     """Write a BioImage.IO model package, and check it with the validator of bioimageio.spec.
 
@@ -77,7 +76,7 @@ def to_bioimageio(
 
     Parameters
     ----------
-    model, shape, tolerance
+    model, trial
         As for `to_torchscript`.
     path : path
         Ends in ``.zip``; the folder exists.
@@ -106,7 +105,7 @@ def to_bioimageio(
     target = Path(path)
     if target.suffix != ".zip":
         raise ExportError(f"{target}: the name of a package has to end in .zip")
-    source = exportable(model, description, shape)
+    source = exportable(model, description, trial)
     if source.description.raw_range is None:
         raise ExportError(
             "the checkpoint does not say what raw was scaled to, and a package has to; give raw_range: (0, 1) for raw "
@@ -114,30 +113,30 @@ def to_bioimageio(
         )
     with tempfile.TemporaryDirectory(prefix="csc-models-") as folder_name, replacing(target) as temporary:
         folder = Path(folder_name)
-        weights = _write_weights(source, details, folder, tolerance)
+        weights = _write_weights(source, details, folder)
         plan = _plan(source, details, weights)
         _write_tests(source, details, plan, folder)
         (folder / "README.md").write_text(package_documentation(source, details), encoding="utf-8")
         with _unclosed_files():
-            _write_package(source, details, plan, weights, folder, temporary)
+            _write_package(source, details, plan, weights, temporary)
     return ExportedFile(
         path=target, format="bioimageio", input_shape=source.example, dynamic_axes=weights.dynamic_axes,
         smallest=plan.smallest, step=plan.step, largest_difference=weights.largest_difference, notes=weights.notes,
     )  # fmt: skip
 
 
-def _write_weights(source: Exportable, details: PackageDetails, folder: Path, tolerance: float) -> _Weights:
+def _write_weights(source: Exportable, details: PackageDetails, folder: Path) -> _Weights:
     traced = trace(source)
-    source, dynamic = free_axes(source, traced, tolerance)
+    source, dynamic = free_axes(source, traced)
     torchscript = folder / "weights.pt"
     onnx: Path | None = None
     notes: tuple[str, ...] = ()
     found = 0.0
     if details.with_onnx:
         onnx = folder / "weights.onnx"
-        source, onnx_axes, found, notes = write_onnx(source, onnx, None, tolerance)
+        source, onnx_axes, found, notes = write_onnx(source, onnx, None)
         dynamic = tuple(axis for axis in dynamic if axis in onnx_axes)
-    found = max(found, save_trace(source, traced, dynamic, torchscript, tolerance))
+    found = max(found, save_trace(source, traced, dynamic, torchscript))
     return _Weights(
         smallest=source.smallest,
         torchscript=torchscript,
@@ -188,9 +187,7 @@ def _scaling(source: Exportable, details: PackageDetails) -> tuple[float, float]
     return (high - low) / _RAW_END[details.raw_type], low
 
 
-def _write_package(
-    source: Exportable, details: PackageDetails, plan: _Plan, weights: _Weights, folder: Path, path: Path
-) -> None:
+def _write_package(source: Exportable, details: PackageDetails, plan: _Plan, weights: _Weights, path: Path) -> None:
     """Describe the model, pack it, and validate the zip file as a reader would.
 
     Raises
@@ -201,6 +198,7 @@ def _write_package(
     spec: Any = import_extra("bioimageio.spec", extra=_EXTRA, purpose="exporting a package")
     v5: Any = import_extra("bioimageio.spec.model.v0_5", extra=_EXTRA, purpose="exporting a package")
     pydantic: Any = import_extra("pydantic", extra=_EXTRA, purpose="exporting a package")
+    folder = weights.torchscript.parent
     try:
         content = v5.ModelDescr(
             name=details.name,

@@ -36,6 +36,25 @@ class _OneOutput(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """How an export is tried: the file has to give the network's outputs.
+
+    Attributes
+    ----------
+    shape : sequence of int, optional
+        Shape (B, C, [z,] y, x) of the input to trace the network with; needed for a network of one's own.
+    tolerance : float
+        Largest difference of outputs, relative to the largest output.
+    """
+
+    shape: Sequence[int] | None = None
+    tolerance: float = 1e-4
+
+
+DEFAULT_TRIAL = Trial()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Exportable:
     """A network as exports take it.
 
@@ -57,6 +76,8 @@ class Exportable:
         Shape (B, C, [z,] y, x) of an input to trace the network with.
     smallest, unit : int
         Spatial sizes of exported files are the smallest one plus multiples of the unit, in voxels.
+    tolerance : float
+        Largest difference of outputs that an export may have, relative to the largest output.
     """
 
     network: nn.Module
@@ -68,6 +89,7 @@ class Exportable:
     example: tuple[int, ...]
     smallest: int
     unit: int
+    tolerance: float
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -86,7 +108,7 @@ class Exportable:
         return [(other, channels, *larger), (1, channels, *[self.smallest] * len(sizes))]
 
 
-def exportable(model: nn.Module, description: CheckpointDescription | None, shape: Sequence[int] | None) -> Exportable:
+def exportable(model: nn.Module, description: CheckpointDescription | None, trial: Trial) -> Exportable:
     """Take a network apart for an export; the network itself stays as it is.
 
     Parameters
@@ -95,21 +117,22 @@ def exportable(model: nn.Module, description: CheckpointDescription | None, shap
         From the catalogue, an ensemble of such, or one's own.
     description : CheckpointDescription, optional
         What it was trained for.
-    shape : sequence of int, optional
-        Shape (B, C, [z,] y, x) of the input to trace it with; needed for a network of one's own.
+    trial : Trial
+        How it is tried.
 
     Raises
     ------
     ExportError
-        `shape` is missing or wrong, or the network does not take it.
+        The shape is missing or wrong, or the network does not take it.
     """
+    shape = trial.shape
     network = copy.deepcopy(unwrapped(model)).to(device="cpu", dtype=torch.float32).eval().requires_grad_(False)
     full = described(description or CheckpointDescription(), network)
     own = describe_model(network)
     if own is None:
         if shape is None:
             raise ExportError(
-                "the network is not in the catalogue: give shape=(batch, channels, [z,] y, x) to trace with"
+                "the network is not in the catalogue: give trial=Trial(shape=(batch, channels, [z,] y, x))"
             )
         sizes, output, field, channels = None, SAME_SIZE, None, shape[1] if len(shape) > 1 else 0
         ndim = len(shape) - 2
@@ -122,6 +145,7 @@ def exportable(model: nn.Module, description: CheckpointDescription | None, shap
     found = Exportable(
         network=_OneOutput(network), description=full, channels=channels, sizes=sizes, output=output,
         receptive_field=field, example=example, smallest=smallest, unit=unit,
+        tolerance=trial.tolerance,
     )  # fmt: skip
     _check_output(found)
     return found
@@ -176,7 +200,9 @@ def _example(shape: Sequence[int] | None, ndim: int, channels: int, sizes: SizeR
             raise ExportError(f"shape={tuple(shape)} is not (batch, {channels}, {', '.join(AXES.get(ndim, AXES[3]))})")
         return tuple(shape)
     if sizes is None:
-        raise ExportError("the networks of the ensemble take different sizes: give shape=(batch, channels, [z,] y, x)")
+        raise ExportError(
+            "the networks of the ensemble take different sizes: give trial=Trial(shape=(batch, channels, [z,] y, x))"
+        )
     if sizes.step > 1:
         return (2, channels, *[sizes.minimum] * ndim)
     # More than one voxel at the coarsest level, so that no axis looks like one that is 1 by design; unequal sizes, so

@@ -5,7 +5,6 @@ Source: https://docs.pytorch.org/docs/stable/export.html
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -18,11 +17,10 @@ from torch.export import Dim, ExportedProgram
 from csc_models.checkpoint.contents import CheckpointDescription
 from csc_models.checkpoint.files import replacing
 from csc_models.export.errors import ExportError
-from csc_models.export.exportable import Exportable, exportable
+from csc_models.export.exportable import DEFAULT_TRIAL, Exportable, Trial, exportable
 from csc_models.export.metadata import METADATA_KEY, metadata_text
 from csc_models.export.quiet import quiet
 from csc_models.export.verification import (
-    DEFAULT_TOLERANCE,
     RUN_ERRORS,
     ExportedFile,
     check_agreement,
@@ -40,8 +38,7 @@ def to_exported_program(
     path: str | PathLike[str],
     *,
     description: CheckpointDescription | None = None,
-    shape: Sequence[int] | None = None,
-    tolerance: float = DEFAULT_TOLERANCE,
+    trial: Trial = DEFAULT_TRIAL,
 ) -> ExportedFile:
     """Export a network by ``torch.export``, save it, and check that the file gives the network's outputs.
 
@@ -49,7 +46,7 @@ def to_exported_program(
 
     Parameters
     ----------
-    model, description, shape, tolerance
+    model, description, trial
         As for `to_torchscript`.
     path : path
         Ends in ``.pt2``; the folder exists.
@@ -70,11 +67,11 @@ def to_exported_program(
     target = Path(path)
     if target.suffix != ".pt2":
         raise ExportError(f"{target}: the name of an exported program has to end in .pt2, or torch does not read it")
-    source = exportable(model, description, shape)
-    source, program, dynamic, notes = export_program(source, tolerance)
+    source = exportable(model, description, trial)
+    source, program, dynamic, notes = export_program(source)
     with replacing(target) as temporary, quiet(), torch.no_grad():
         torch.export.save(program, temporary, extra_files={METADATA_KEY: metadata_text(source, dynamic)})
-        found = check_agreement(source, torch.export.load(temporary).module(), dynamic, tolerance)
+        found = check_agreement(source, torch.export.load(temporary).module(), dynamic)
     return ExportedFile(
         path=target, format="export", input_shape=source.example, dynamic_axes=dynamic, smallest=source.smallest,
         step=source.unit, largest_difference=found, notes=notes,
@@ -82,7 +79,7 @@ def to_exported_program(
 
 
 def export_program(
-    source: Exportable, tolerance: float
+    source: Exportable,
 ) -> tuple[Exportable, ExportedProgram, tuple[str, ...], tuple[str, ...]]:
     """Export with as many free axes as the network allows.
 
@@ -113,7 +110,7 @@ def export_program(
         try:
             with quiet(), torch.no_grad():
                 program = torch.export.export(source.network, (example,), dynamic_shapes=dims)
-                check_agreement(candidate, program.module(), axes, tolerance)
+                check_agreement(candidate, program.module(), axes)
         except (ExportError, *RUN_ERRORS) as error:
             fixed = "with free spatial axes" if len(axes) > 1 else "with a free batch axis" if axes else "at all"
             failures.append(f"torch.export does not take the network {fixed} ({reason(error)})")

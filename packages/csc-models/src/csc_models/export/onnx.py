@@ -6,7 +6,7 @@ Source: https://docs.pytorch.org/docs/stable/onnx.html
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from csc_models.checkpoint.contents import CheckpointDescription
 from csc_models.checkpoint.files import replacing
 from csc_models.export.errors import ExportError
-from csc_models.export.exportable import Exportable, exportable
+from csc_models.export.exportable import DEFAULT_TRIAL, Exportable, Trial, exportable
 from csc_models.export.exported_program import export_program
 from csc_models.export.metadata import METADATA_KEY, metadata_text
 from csc_models.export.quiet import quiet
-from csc_models.export.verification import DEFAULT_TOLERANCE, RUN_ERRORS, ExportedFile, check_agreement, reason
+from csc_models.export.verification import RUN_ERRORS, ExportedFile, check_agreement, reason
 from csc_models.optional import import_extra
 
 _EXTRA = "onnx"
@@ -34,9 +34,8 @@ def to_onnx(
     path: str | PathLike[str],
     *,
     description: CheckpointDescription | None = None,
-    shape: Sequence[int] | None = None,
+    trial: Trial = DEFAULT_TRIAL,
     opset: int | None = None,
-    tolerance: float = DEFAULT_TOLERANCE,
 ) -> ExportedFile:
     """Export a network to ONNX, and check with onnxruntime that the file gives the network's outputs.
 
@@ -45,7 +44,7 @@ def to_onnx(
 
     Parameters
     ----------
-    model, description, shape, tolerance
+    model, description, trial
         As for `to_torchscript`.
     path : path
         Usually ends in ``.onnx``; the folder exists.
@@ -67,10 +66,10 @@ def to_onnx(
         The folder does not exist.
     """
     check_onnx_installed(f"exporting {path}")
-    source = exportable(model, description, shape)
+    source = exportable(model, description, trial)
     target = Path(path)
     with replacing(target) as temporary:
-        source, dynamic, found, notes = write_onnx(source, temporary, opset, tolerance)
+        source, dynamic, found, notes = write_onnx(source, temporary, opset)
     return ExportedFile(
         path=target, format="onnx", input_shape=source.example, dynamic_axes=dynamic, smallest=source.smallest,
         step=source.unit, largest_difference=found, notes=notes,
@@ -85,7 +84,7 @@ def check_onnx_installed(purpose: str) -> None:
 
 
 def write_onnx(
-    source: Exportable, path: Path, opset: int | None, tolerance: float
+    source: Exportable, path: Path, opset: int | None
 ) -> tuple[Exportable, tuple[str, ...], float, tuple[str, ...]]:
     """Write the file and run it.
 
@@ -105,7 +104,7 @@ def write_onnx(
     weights = sum(values.nbytes for values in source.network.state_dict().values())
     if weights > _LARGEST_FILE:
         raise ExportError(f"the network has {weights:,} bytes of weights; an ONNX file holds up to {_LARGEST_FILE:,}")
-    source, program, dynamic, notes = export_program(source, tolerance)
+    source, program, dynamic, notes = export_program(source)
     try:
         with quiet():
             converted = torch.onnx.export(
@@ -120,7 +119,7 @@ def write_onnx(
             converted.save(path)
     except (*RUN_ERRORS, torch.onnx.OnnxExporterError) as error:
         raise ExportError(f"the network cannot be exported to ONNX: {reason(error)}") from error
-    return source, dynamic, check_agreement(source, onnx_runner(path), dynamic, tolerance), notes
+    return source, dynamic, check_agreement(source, onnx_runner(path), dynamic), notes
 
 
 def onnx_runner(path: Path) -> Callable[[Tensor], Tensor]:

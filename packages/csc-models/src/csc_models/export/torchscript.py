@@ -14,11 +14,10 @@ from torch import nn
 from csc_models.checkpoint.contents import CheckpointDescription
 from csc_models.checkpoint.files import replacing
 from csc_models.export.errors import ExportError
-from csc_models.export.exportable import Exportable, exportable
+from csc_models.export.exportable import DEFAULT_TRIAL, Exportable, Trial, exportable
 from csc_models.export.metadata import METADATA_KEY, metadata_text
 from csc_models.export.quiet import quiet
 from csc_models.export.verification import (
-    DEFAULT_TOLERANCE,
     RUN_ERRORS,
     ExportedFile,
     check_agreement,
@@ -32,8 +31,7 @@ def to_torchscript(
     path: str | PathLike[str],
     *,
     description: CheckpointDescription | None = None,
-    shape: Sequence[int] | None = None,
-    tolerance: float = DEFAULT_TOLERANCE,
+    trial: Trial = DEFAULT_TRIAL,
 ) -> ExportedFile:
     """Trace a network, save the trace, and check that the file gives the network's outputs.
 
@@ -47,10 +45,8 @@ def to_torchscript(
         Usually ends in ``.pt``; the folder exists.
     description : CheckpointDescription, optional
         What the network was trained for, as `load_checkpoint` gives it.
-    shape : sequence of int, optional
-        Shape (B, C, [z,] y, x) of the input to trace with; needed for a network of one's own.
-    tolerance : float
-        Largest difference of outputs, relative to the largest output.
+    trial : Trial
+        Which input the network is traced with, and how far the outputs of the file may be from its own.
 
     Returns
     -------
@@ -65,12 +61,12 @@ def to_torchscript(
     CheckpointError
         The folder does not exist.
     """
-    source = exportable(model, description, shape)
+    source = exportable(model, description, trial)
     target = Path(path)
     traced = trace(source)
-    source, dynamic = free_axes(source, traced, tolerance)
+    source, dynamic = free_axes(source, traced)
     with replacing(target) as temporary:
-        found = save_trace(source, traced, dynamic, temporary, tolerance)
+        found = save_trace(source, traced, dynamic, temporary)
     return ExportedFile(
         path=target, format="torchscript", input_shape=source.example, dynamic_axes=dynamic, smallest=source.smallest,
         step=source.unit, largest_difference=found,
@@ -93,7 +89,7 @@ def trace(source: Exportable) -> Any:
             raise ExportError(f"the network cannot be exported to TorchScript: {reason(error)}") from error
 
 
-def free_axes(source: Exportable, traced: Any, tolerance: float) -> tuple[Exportable, tuple[str, ...]]:
+def free_axes(source: Exportable, traced: Any) -> tuple[Exportable, tuple[str, ...]]:
     """Find out by trying which axes of a trace take other sizes, and which is the smallest size."""
     choices: list[tuple[Exportable, tuple[str, ...]]] = [(source, ("batch",))]
     if source.sizes is not None:
@@ -102,14 +98,14 @@ def free_axes(source: Exportable, traced: Any, tolerance: float) -> tuple[Export
     for candidate, axes in choices:
         with quiet(), torch.no_grad():
             try:
-                check_agreement(candidate, traced, axes, tolerance)
+                check_agreement(candidate, traced, axes)
             except ExportError:
                 continue
         return candidate, axes
     return source, ()
 
 
-def save_trace(source: Exportable, traced: Any, dynamic: Sequence[str], path: Path, tolerance: float) -> float:
+def save_trace(source: Exportable, traced: Any, dynamic: Sequence[str], path: Path) -> float:
     """Save a trace with its description, read it back, and return how far its outputs are from the network's.
 
     Raises
@@ -120,4 +116,4 @@ def save_trace(source: Exportable, traced: Any, dynamic: Sequence[str], path: Pa
     jit: Any = torch.jit
     with quiet(), torch.no_grad():
         jit.save(traced, str(path), _extra_files={METADATA_KEY: metadata_text(source, dynamic)})
-        return check_agreement(source, jit.load(str(path), map_location="cpu"), dynamic, tolerance)
+        return check_agreement(source, jit.load(str(path), map_location="cpu"), dynamic)

@@ -15,7 +15,6 @@ from csc_models.export.errors import ExportError
 from csc_models.export.exportable import Exportable
 
 Format = Literal["torchscript", "export", "onnx", "bioimageio"]
-DEFAULT_TOLERANCE = 1e-4
 # Outputs that are all smaller, as of a head that starts at zero, are compared with this: rounding further inside the
 # network does not shrink with them.
 _SMALLEST_SCALE = 1e-2
@@ -84,9 +83,7 @@ def difference(network: nn.Module, run: Callable[[Tensor], Tensor], shape: Seque
     return float("inf") if math.isnan(relative) else relative
 
 
-def check_agreement(
-    source: Exportable, run: Callable[[Tensor], Tensor], dynamic_axes: Sequence[str], tolerance: float
-) -> float:
+def check_agreement(source: Exportable, run: Callable[[Tensor], Tensor], dynamic_axes: Sequence[str]) -> float:
     """Run an export on the input that it was traced with, and on ones with other sizes.
 
     Returns
@@ -105,10 +102,10 @@ def check_agreement(
             found = max(found, difference(source.network, run, shape))
         except RUN_ERRORS as error:
             raise ExportError(f"the exported network does not run on an input of {shape}: {reason(error)}") from error
-        if found > tolerance:
+        if found > source.tolerance:
             raise ExportError(
                 f"on an input of {shape}, the exported network differs from the original by {found:.2g} of the largest "
-                f"output; the tolerance is {tolerance:g}"
+                f"output; the tolerance is {source.tolerance:g}"
             )
     return found
 

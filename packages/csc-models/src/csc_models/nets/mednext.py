@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from csc_models.nets.layers import CONVOLUTION, TRANSPOSED, check_input, check_least, crop_end
 from csc_models.nets.recomputation import recomputed
-from csc_models.receptive_field import Step, convolution, receptive_field
 from csc_models.specification import Arguments, ModelSpec, SizeRule
+from csc_models.specification.receptive_field import Step, convolution, receptive_field
 
 SizeName = Literal["s", "b", "m", "l"]
 

@@ -19,7 +19,8 @@ from csc_models.errors import ModelArgumentError
 from csc_models.nets.layers import NormName, check_input, check_least, crop_end
 from csc_models.nets.recomputation import recomputed
 from csc_models.optional import import_extra
-from csc_models.receptive_field import (
+from csc_models.specification import Arguments, ModelSpec, SizeRule
+from csc_models.specification.receptive_field import (
     Step,
     convolution,
     pooling,
@@ -27,7 +28,6 @@ from csc_models.receptive_field import (
     strided_transposition,
     upsampling,
 )
-from csc_models.specification import Arguments, ModelSpec, SizeRule
 
 EXTRA = "monai"
 _PREFIX = "net."

@@ -22,8 +22,8 @@ from csc_models.nets.layers import (
     crop_end,
 )
 from csc_models.nets.recomputation import recomputed
-from csc_models.receptive_field import Step, convolution, receptive_field, upsampling
 from csc_models.specification import Arguments, ModelSpec, SizeRule
+from csc_models.specification.receptive_field import Step, convolution, receptive_field, upsampling
 
 _SLOPE = 0.01
 

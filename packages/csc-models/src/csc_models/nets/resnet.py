@@ -23,8 +23,8 @@ from csc_models.nets.layers import (
     crop_end,
 )
 from csc_models.nets.recomputation import recomputed
-from csc_models.receptive_field import Step, convolution, receptive_field, strided_transposition
 from csc_models.specification import Arguments, ModelSpec, SizeRule
+from csc_models.specification.receptive_field import Step, convolution, receptive_field, strided_transposition
 
 PaddingName = Literal["reflect", "same", "replicate", "zeros", "valid"]
 NormLayerName = Literal["instance", "batch"]

@@ -20,7 +20,8 @@ from csc_models.nets.layers import (
     check_least,
 )
 from csc_models.nets.recomputation import recomputed
-from csc_models.receptive_field import (
+from csc_models.specification import Arguments, ModelSpec, SizeRule
+from csc_models.specification.receptive_field import (
     Step,
     convolution,
     linear_upsampling,
@@ -28,7 +29,6 @@ from csc_models.receptive_field import (
     receptive_field,
     upsampling,
 )
-from csc_models.specification import Arguments, ModelSpec, SizeRule
 
 _LEVELS = 4  # poolings on the way down
 _MINIMUM = 2**_LEVELS

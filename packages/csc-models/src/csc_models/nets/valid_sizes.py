@@ -10,8 +10,8 @@ import math
 from functools import lru_cache
 from itertools import count
 
-from csc_models.receptive_field import Step, pooling, receptive_field, upsampling, valid_convolution
 from csc_models.specification import OutputRule, SizeRule
+from csc_models.specification.receptive_field import Step, pooling, receptive_field, upsampling, valid_convolution
 
 _LOSS = 4  # voxels that two valid convolutions of 3 take off an axis
 

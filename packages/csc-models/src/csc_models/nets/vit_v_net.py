@@ -133,7 +133,7 @@ class ViTVNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, n_channels, z, y, x) to logits (B, out_channels, z, y, x).
 
-        Sizes that are no multiple of 32 are padded inside, by repeating the last voxels, and cut back.
+        Sizes that are not multiples of 32 are padded inside, by repeating the last voxels, and cut back.
 
         Raises
         ------

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from os import PathLike
+from typing import Any
 
 from csc_models.catalog import create_model
 from csc_models.checkpoint.contents import CheckpointDescription
@@ -18,11 +18,9 @@ def load_pretrained(
     name: str,
     *,
     n_classes: int | None = None,
-    upsampling_relu: bool = True,
-    gradient_checkpointing: bool = False,
     folder: str | PathLike[str] | None = None,
     mirror: str | None = None,
-    progress: Callable[[int, int | None], None] | None = None,
+    **arguments: Any,
 ) -> CosemUNet:
     """Build a network with published weights, which are downloaded unless they are there.
 
@@ -32,10 +30,10 @@ def load_pretrained(
         A name from `list_pretrained`, such as ``cosem_setup04/1820500``.
     n_classes : int, optional
         Replace the head by a new one for so many other classes; by default the network keeps its own.
-    upsampling_relu, gradient_checkpointing : bool
-        Arguments of the network.
-    folder, mirror, progress
-        As for `fetch_pretrained`.
+    folder, mirror
+        As for `fetch_pretrained`, which, called before, can show the progress of a download.
+    **arguments
+        Arguments of the network, as for `create_model`: ``upsampling_relu``, ``gradient_checkpointing``.
 
     Returns
     -------
@@ -46,12 +44,14 @@ def load_pretrained(
     ------
     UnknownWeightsError, DownloadError
         As `fetch_pretrained`.
+    ModelArgumentError
+        The network does not take an argument; the text has the nearest name.
     CheckpointReadError, CheckpointMismatchError
         The file is damaged, or not that of this network; remove it to fetch it again.
     """
     card = pretrained_card(name)
-    path = fetch_pretrained(name, folder=folder, mirror=mirror, progress=progress)
-    model = create_model(card.model, upsampling_relu=upsampling_relu, gradient_checkpointing=gradient_checkpointing)
+    path = fetch_pretrained(name, folder=folder, mirror=mirror)
+    model = create_model(card.model, **arguments)
     assert isinstance(model, CosemUNet)
     load_weights(model, read_checkpoint(path).state, source=str(path))
     return (model if n_classes is None else model.with_head(n_classes)).eval()

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -100,6 +102,12 @@ class TestRefused:
         with pytest.raises(CheckpointError, match=r"classes \(\['mito', 'er'\] and \['er', 'mito'\]\), raw_range"):
             average_checkpoints([files[0], other])
 
+    def test_another_meaning_of_the_output_is_named(self, files, tmp_path, build):
+        other = tmp_path / "other.pth"
+        save_checkpoint(other, build(0), description=replace(DESCRIPTION, values="distance"))
+        with pytest.raises(CheckpointError, match=r"they differ in values \('logit' and 'distance'\)"):
+            average_checkpoints([files[0], other])
+
     def test_gradient_checkpointing_is_no_difference(self, files, tmp_path, build):
         other = tmp_path / "other.pth"
         save_checkpoint(other, build(0, gradient_checkpointing=True), description=DESCRIPTION)
@@ -126,7 +134,7 @@ class TestRefused:
             with pytest.raises(ModelArgumentError, match="one positive number for each of 3"):
                 average_checkpoints(files, weights=weights)
         before = files[0].read_bytes()
-        with pytest.raises(CheckpointError, match="one of the checkpoints to average"):
+        with pytest.raises(CheckpointError, match="one of the checkpoints to join"):
             average_checkpoints(files, files[0].parent / "." / files[0].name)
         assert files[0].read_bytes() == before
 
