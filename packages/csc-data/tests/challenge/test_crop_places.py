@@ -35,6 +35,7 @@ def test_the_organisers_file_of_today_is_read_and_agrees_with_the_package(file):
         OLD_HEADER.replace(", ", ",") + ROW.replace("234,", "crop234,", 1),
         HEADER.strip().replace(",", ", ") + "\n" + ROW.replace(",", ", "),
         "\ufeff" + HEADER + ROW + "\n,,,,\n\n",
+        OLD_HEADER + ROW.replace("jrc_x,recon-1", ' "jrc_x", recon-1', 1),
         "note," + OLD_HEADER + "new," + ROW,
     ],
 )

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from csc_data.challenge import get_tested_classes, get_training_crops
-from csc_data.challenge.training_crops import read_training_crops, training_crops_by_id
+from csc_data.challenge import TrainingCrop, get_tested_classes, get_training_crops, training_crops_by_id
+from csc_data.challenge.listed_crops import read_listed_crops
 from csc_data.errors import ProblemsError
 from csc_data.geometry import Grid
 
@@ -29,9 +29,9 @@ def test_the_table_has_all_crops_and_classes_that_the_organisers_list():
 def test_the_organisers_form_is_read_and_classes_of_a_crop_come_together(tmp_path):
     file = tmp_path / "train_crop_manifest.csv"
     file.write_text(OFFICIAL)
-    crops = read_training_crops(file)
+    crops = read_listed_crops(file, TrainingCrop)
     assert {number: crop.classes for number, crop in crops.items()} == {57: ("echrom", "mito_ribo"), 423: ("nuc",)}
     assert crops[57].grid == training_crops_by_id()[57].grid
     file.write_text(OFFICIAL.replace("mito_ribo,[2.62", "mito_ribo,[5.24"))
     with pytest.raises(ProblemsError, match="row 3: crop57 has another grid above"):
-        read_training_crops(file)
+        read_listed_crops(file, TrainingCrop)

@@ -54,6 +54,13 @@ def test_where_voxels_are_anisotropic_the_level_that_reading_takes_comes_too():
     assert names(choose_levels(levels, region(coarse), all_resolutions=False)) == ["s1", "s2", "s3", "s4"]
 
 
+def test_a_level_matches_from_four_fifths_of_the_annotations_voxels_on():
+    crop = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(10, 10, 10))
+    for size, expected in ((3.24, ["s0", "s1", "s2"]), (3.16, ["s0", "s2"])):  # s1 is 10.48 x 6.48 or 6.32 nm
+        levels = levels_of((5.24, size, size), n=3)
+        assert names(choose_levels(levels, region(crop), all_resolutions=False)) == expected
+
+
 @given(
     raw=voxel_sizes,
     label=voxel_sizes,

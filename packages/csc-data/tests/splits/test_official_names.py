@@ -136,7 +136,8 @@ def test_every_parameter_of_the_official_functions_is_taken(root, tmp_path, sett
     assert not caplog.records
     on_disk = f"{root}/bucket/{{dataset}}/{{dataset}}.zarr/recon-1/{{name}}"
     assert make_s3_datasplit_csv(**official, search_path=on_disk).rows == expected
-    assert "is a path on a disk; the bucket is searched" in caplog.text
+    assert make_s3_datasplit_csv(**official, search_path="~/data/{dataset}/{name}").rows == expected
+    assert caplog.text.count("is a path on a disk; the bucket is searched") == 2
     local = make_datasplit_csv(**official, search_path=on_disk).rows
     assert [(row.usage, row.crop) for row in local] == [(row.usage, row.crop) for row in expected]
     with pytest.raises(MissingDataError, match=r"has no raw data at s3://bucket/.*/em/other"):

@@ -7,12 +7,11 @@ crop, as all classes of a crop have one grid.
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from csc_data.challenge.listed_crops import ListedCrop, read_listed_crops, read_table
+from csc_data.challenge.listed_crops import ListedCrop, read_table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +36,3 @@ def get_training_crops() -> Mapping[str, tuple[int, ...]]:
     for crop in training_crops_by_id().values():
         ids.setdefault(crop.dataset, []).append(crop.id)
     return MappingProxyType({dataset: tuple(own) for dataset, own in ids.items()})
-
-
-def read_training_crops(path: str | os.PathLike[str]) -> dict[int, TrainingCrop]:
-    """Read a list of training crops, by id; see `csc_data.challenge.listed_crops.read_listed_crops`."""
-    return read_listed_crops(path, TrainingCrop)

@@ -20,6 +20,7 @@ import numpy as np
 
 from csc_data.blocks import BlockGrid, align_block_shape
 from csc_data.errors import CscError, UnreadableDataError
+from csc_data.formats.ngff import parse_multiscale
 from csc_data.formats.writing import open_array
 from csc_data.geometry import Triple
 from csc_data.storage.trees import FileTree, LocalTree
@@ -78,7 +79,7 @@ def count_annotations(tree: FileTree, paths: Sequence[str], *, all_levels: bool 
     """
     # Forward slashes do everywhere, and building ten thousands of path objects takes longer than reading the files.
     annotations = [
-        _Annotation(path=path, **_parse_group(content))
+        _read_group(path, content)
         for path, content in zip(paths, tree.read([f"{path}/.zattrs" for path in paths]), strict=True)
     ]
     wanted = [
@@ -147,25 +148,15 @@ def _count_stored(path: str, array: Any, group: Encoding | None) -> int:
     return count
 
 
-def _parse_group(content: bytes | None) -> dict[str, Any]:
+def _read_group(path: str, content: bytes | None) -> _Annotation:
     """Return the levels and the encoding that the attributes of a multiscale group tell; nothing if they are odd."""
     attributes = _json_object(content)
     try:
-        datasets = attributes["multiscales"][0]["datasets"]
-        levels = [(str(dataset["path"]), _scale(dataset["coordinateTransformations"])) for dataset in datasets]
-        outer = attributes["multiscales"][0].get("coordinateTransformations", [])
-        factors = _scale(outer) if outer else (1.0, 1.0, 1.0)
-        units = {axis.get("unit", "nanometer") for axis in attributes["multiscales"][0]["axes"]}
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError, StopIteration):
-        return {}
-    if factors != (1.0, 1.0, 1.0) or units != {"nanometer"}:
-        return {}
-    return {"levels": sorted(levels, key=lambda level: math.prod(level[1])), "encoding": read_encoding(attributes)}
-
-
-def _scale(transformations: Sequence[Mapping[str, Any]]) -> Triple:
-    z, y, x = next(step["scale"] for step in transformations if step["type"] == "scale")
-    return float(z), float(y), float(x)
+        places = parse_multiscale(path, attributes)
+    except UnreadableDataError:
+        return _Annotation(path=path)
+    levels = sorted(((place.name, place.voxel_size) for place in places), key=lambda level: math.prod(level[1]))
+    return _Annotation(path=path, encoding=read_encoding(attributes), levels=levels)
 
 
 def _recorded_count(metadata: bytes | None, attributes: bytes | None) -> tuple[int, int] | None:
