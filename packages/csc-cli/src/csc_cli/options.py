@@ -132,7 +132,6 @@ class CropSearch:
             If the crops would be in the data folder and there is none.
         """
         from csc_data.errors import MissingDataError
-        from csc_data.splits.official_names import CROP_NAME, RAW_NAME, SEARCH_PATH
         from csc_data.splits.search import CropTemplates
 
         if self.use_s3 and self.search_path:
@@ -141,14 +140,8 @@ class CropSearch:
             raise MissingDataError(
                 f"there is no data folder {config.root}; `csc fetch-data` makes one, --data names another"
             )
-        if not self.search_path and self.raw_name is None and self.crop_name is None:
-            return CropTemplates.in_bucket(config) if self.use_s3 else CropTemplates.below(config)
-        root = f"s3://{config.bucket}" if self.use_s3 else config.root.absolute().as_posix()
-        return CropTemplates.from_names(
-            self.search_path or f"{root}/{SEARCH_PATH}",
-            self.raw_name or RAW_NAME,
-            self.crop_name or CROP_NAME,
-            config.endpoint,
+        return CropTemplates.choose(
+            config, self.search_path or None, self.raw_name, self.crop_name, in_bucket=self.use_s3
         )
 
 

@@ -45,6 +45,18 @@ def test_a_dry_run_writes_nothing_and_tells_what_is_left_out(data, tmp_path):
     assert "nothing was written" in done.output
 
 
+def test_the_challenge_is_split_by_its_list_without_a_network(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("FSSPEC_S3_ENDPOINT_URL", "http://127.0.0.1:9")  # nothing answers there
+    file = tmp_path / "split.csv"
+    done = run("make-datasplit", "--use-s3", "--by-list", "-s", "8", "-c", "mito,er", "-cp", file)
+    assert done.exit_code == 0, done.output
+    rows = read_datasplit(file)
+    assert len(rows) == 242
+    assert all(row.raw.startswith("s3://janelia-cosem-datasets/") for row in rows)
+    assert "voxels are those annotated" in done.output
+    assert "look there (--use-s3)" in run("make-datasplit", "--data", data, "--by-list").output
+
+
 @pytest.mark.parametrize(
     ("flags", "crops"),
     [

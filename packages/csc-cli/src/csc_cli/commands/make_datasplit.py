@@ -66,6 +66,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Voxels from which on a crop counts as having a class.",
 )
+@click.option(
+    "--by-list",
+    is_flag=True,
+    help="With --use-s3: go by the challenge's list in this package. No network, but no voxels are counted.",
+)
 @config_option
 def make_datasplit(search: CropSearch, csv_path: str | None, dry_run: bool, config: Config, **options: Any) -> None:
     """Split the annotated crops into training and validation, every class on both sides where it can be."""
@@ -75,6 +80,8 @@ def make_datasplit(search: CropSearch, csv_path: str | None, dry_run: bool, conf
     chosen = SplitOptions(force_all_classes=force, datasets=search.datasets, crops=search.crops, **options)
     split = make_datasplit(search.templates(config), chosen)
     _tell(split)
+    if chosen.by_list:
+        say("  by the list in this package: voxels are those annotated, raw was not looked at")
     usages = [row.usage for row in split.rows]
     summary = f"{plural(usages.count('train'), 'crop')} to train, {usages.count('validate')} to validate"
     if dry_run:

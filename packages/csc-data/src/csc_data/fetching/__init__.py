@@ -8,10 +8,10 @@ organisers' zips instead.
 
 from csc_data.fetching.archives.download import ArchivePlan, ArchiveResult, fetch_archive, plan_archive
 from csc_data.fetching.archives.unpacking import UnpackResult, UnsafeArchiveError
-from csc_data.fetching.estimate import estimate_fetch
 from csc_data.fetching.fetch import fetch_data
 from csc_data.fetching.plan import CropPlan, FetchInterrupted, FetchOptions, FetchPlan, FetchProgress, FetchResult
 from csc_data.fetching.planning import plan_fetch
+from csc_data.fetching.sources import estimate_fetch
 from csc_data.fetching.staging import DiskFullError, UnwritableFolderError
 from csc_data.storage.bucket import FetchStopped
 

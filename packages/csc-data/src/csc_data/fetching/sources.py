@@ -1,17 +1,33 @@
-"""Which crops there are, where they lie in the bucket, and which of them are asked for."""
+"""Which crops there are, where they lie in the bucket, which of them are asked for, and how large they can be."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from csc_data.challenge import TestCrop, UnknownCropError, get_storage, label_classes, nearest_class
+from csc_data.challenge import (
+    TestCrop,
+    UnknownCropError,
+    get_storage,
+    get_tested_classes,
+    label_classes,
+    nearest_class,
+    training_crops_by_id,
+)
 from csc_data.challenge.crop_places import CropPlace, raw_url, split_url
 from csc_data.challenge.current_lists import load_crop_places, load_test_crops
+from csc_data.challenge.listed_crops import ListedCrop
 from csc_data.config.user_config import Config
 from csc_data.errors import InvalidArgumentError, Problem, ProblemsError
+
+_METADATA_BYTES = 65_536  # of one multiscale group, with all its levels: they have some kB
+_HALVED = 8 / 7  # an array and its levels, each half of the one before along each axis
+_RAW_CHUNK = 128
+_RAW_LEVELS = 12
+_FINEST_RAW = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +141,59 @@ def select_sources(
         where = f" in {', '.join(datasets)}" if datasets else ""
         raise UnknownCropError(f"no crop fits {', '.join(crops) or 'an empty list'}{where}")
     return chosen
+
+
+def estimate_fetch(
+    sources: Iterable[CropSource],
+    *,
+    classes: Sequence[str] | None = None,
+    raw_padding: int = 0,
+    all_resolutions: bool = False,
+) -> int | None:
+    """Tell how many bytes crops can bring at most, from the challenge's list alone; nothing is asked for.
+
+    Voxels count one byte, as if nothing was compressed: of labels a small part of that comes. Of raw it is taken that a
+    volume has at most 12 levels, each half of the one before, the finest of 2 nm, in chunks of at most 128^3, and that
+    no level is needed whose voxels are less than half as long as the annotation's: so it is in the challenge. Raw that
+    several crops share counts for each of them.
+
+    Parameters
+    ----------
+    sources : iterable of CropSource
+    classes, raw_padding, all_resolutions
+        As in `csc_data.fetching.FetchOptions`.
+
+    Returns
+    -------
+    int or None
+        None if this package does not know where one of the crops is.
+    """
+    n_bytes = 0
+    for source in sources:
+        crop = source.test or training_crops_by_id().get(source.id)
+        if crop is None or crop.dataset != source.dataset:
+            return None
+        n_bytes += _raw_bytes(crop, raw_padding, all_resolutions=all_resolutions) + _METADATA_BYTES
+        if source.test is None:
+            # The list names the classes that are scored; of others nobody knows whether the bucket has them.
+            wanted = {*label_classes(), "all"} if classes is None else set(classes)
+            arrays = len(wanted.difference(set(get_tested_classes()).difference(crop.classes)))
+            n_bytes += arrays * (math.ceil(crop.grid.size * _HALVED) + _METADATA_BYTES)
+    return n_bytes
+
+
+def _raw_bytes(crop: ListedCrop, padding: int, *, all_resolutions: bool) -> int:
+    """Return the most that the chunks around a crop can have, wherever chunks begin."""
+    sizes = (0.0,) * 3 if all_resolutions else crop.voxel_size
+    extent = [n * size for n, size in zip(crop.shape, crop.voxel_size, strict=True)]
+    n_bytes = 0
+    for level in range(_RAW_LEVELS):
+        steps = [max(size / 2, _FINEST_RAW) * 2**level for size in sizes]
+        # A window covers a part of a voxel at both ends; a run of n voxels touches a part of a chunk at both.
+        covered = [math.ceil(length / step) + 1 for length, step in zip(extent, steps, strict=True)]
+        chunks = [(n + 2 * padding - 2) // _RAW_CHUNK + 2 for n in covered]
+        n_bytes += math.prod(chunks) * _RAW_CHUNK**3
+    return n_bytes
 
 
 def check_classes(classes: Sequence[str]) -> None:

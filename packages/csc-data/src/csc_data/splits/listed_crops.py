@@ -49,7 +49,7 @@ def list_crops(
     if not is_remote(templates.labels):
         raise InvalidArgumentError(
             f"the challenge's list describes the crops of its bucket, not those of {templates.place}; "
-            "leave out by_list, or look in the bucket"
+            "look there (--use-s3), or leave by_list out"
         )
     known = [crop for crop in training_crops_by_id().values() if is_wanted(crop.dataset, crop.name, datasets, crops)]
     if not known:

@@ -14,17 +14,12 @@ from csc_data.config.templates import anchor
 from csc_data.config.user_config import load_config
 from csc_data.geometry import Triple, as_triple
 from csc_data.splits.crops import count_crops
-from csc_data.splits.search import CropTemplates
+from csc_data.splits.search import CROP_NAME, RAW_NAME, CropTemplates
 from csc_data.splits.split_file import write_datasplit
 from csc_data.splits.splitting import Datasplit, ForceAllClasses, GroupBy, SplitOptions, make_datasplit
 from csc_data.storage.paths import is_remote
 
 _logger = logging.getLogger(__name__)
-
-RAW_NAME = "em/fibsem-uint8"
-CROP_NAME = "labels/groundtruth/{crop}/{label}"
-SEARCH_PATH = "{dataset}/{dataset}.zarr/recon-1/{name}"
-"""Below the data folder."""
 
 
 def make_datasplit_csv(
@@ -99,7 +94,7 @@ def make_datasplit_csv(
         datasets=datasets,
         crops=crops,
     )
-    return _make(_templates_on_disk(search_path, raw_name, crop_name), options, None if dry_run else csv_path)
+    return _make(_templates(search_path, raw_name, crop_name), options, None if dry_run else csv_path)
 
 
 def make_s3_datasplit_csv(
@@ -145,7 +140,7 @@ def make_s3_datasplit_csv(
         crops=crops,
         by_list=by_list,
     )
-    return _make(_templates_in_bucket(search_path, raw_name, crop_name), options, None if dry_run else csv_path)
+    return _make(_templates(search_path, raw_name, crop_name, in_bucket=True), options, None if dry_run else csv_path)
 
 
 def get_dataset_counts(
@@ -166,25 +161,16 @@ def get_dataset_counts(
     search_path, raw_name, crop_name : str
         As in `make_datasplit_csv`.
     """
-    return count_crops(_templates_on_disk(search_path, raw_name, crop_name), classes)
+    return count_crops(_templates(search_path, raw_name, crop_name), classes)
 
 
-def _templates_on_disk(search_path: str | None, raw_name: str, crop_name: str) -> CropTemplates:
-    if search_path is None and (raw_name, crop_name) == (RAW_NAME, CROP_NAME):
-        return CropTemplates.below(load_config())
-    root = load_config().root.absolute().as_posix()
-    return CropTemplates.from_names(search_path or f"{root}/{SEARCH_PATH}", raw_name, crop_name)
-
-
-def _templates_in_bucket(search_path: str | None, raw_name: str, crop_name: str) -> CropTemplates:
-    config = load_config()
-    if search_path is None and (raw_name, crop_name) == (RAW_NAME, CROP_NAME):
-        return CropTemplates.in_bucket(config)
-    place = anchor(f"s3://{config.bucket}", search_path or SEARCH_PATH)
-    if not is_remote(place) or (search_path or "").startswith("~"):
+def _templates(search_path: str | None, raw_name: str, crop_name: str, *, in_bucket: bool = False) -> CropTemplates:
+    # The official names are those of the configuration, unless that says otherwise.
+    names = (None, None) if (raw_name, crop_name) == (RAW_NAME, CROP_NAME) else (raw_name, crop_name)
+    if in_bucket and search_path and (search_path.startswith("~") or not is_remote(anchor("s3://b", search_path))):
         _logger.warning("search_path %s is a path on a disk; the bucket is searched as ever", search_path)
-        return _templates_in_bucket(None, raw_name, crop_name)
-    return CropTemplates.from_names(place, raw_name, crop_name, config.endpoint)
+        search_path = None
+    return CropTemplates.choose(load_config(), search_path, *names, in_bucket=in_bucket)
 
 
 def _make(templates: CropTemplates, options: SplitOptions, csv_path: str | os.PathLike[str] | None) -> Datasplit:

@@ -13,6 +13,11 @@ from csc_data.config.user_config import Config
 from csc_data.errors import InvalidArgumentError
 from csc_data.storage.trees import FileTree
 
+RAW_NAME = "em/fibsem-uint8"
+CROP_NAME = "labels/groundtruth/{crop}/{label}"
+SEARCH_PATH = "{dataset}/{dataset}.zarr/recon-1/{name}"
+"""As the official tools have it, below the data folder or in the bucket."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CropTemplates:
@@ -59,6 +64,27 @@ class CropTemplates:
         """Return the templates of the configuration, in the bucket of the challenge."""
         root = f"s3://{config.bucket}"
         return cls(raw=anchor(root, config.raw), labels=anchor(root, config.labels), endpoint=config.endpoint)
+
+    @classmethod
+    def choose(
+        cls,
+        config: Config,
+        search_path: str | None = None,
+        raw_name: str | None = None,
+        crop_name: str | None = None,
+        *,
+        in_bucket: bool = False,
+    ) -> CropTemplates:
+        """Return what `from_names` makes of the names that are given; the templates of the configuration without any.
+
+        A search path below the bucket is relative, or a URL.
+        """
+        if search_path is None and raw_name is None and crop_name is None:
+            return cls.in_bucket(config) if in_bucket else cls.below(config)
+        root = f"s3://{config.bucket}" if in_bucket else config.root.absolute().as_posix()
+        if search_path is None or in_bucket:
+            search_path = anchor(root, search_path or SEARCH_PATH)
+        return cls.from_names(search_path, raw_name or RAW_NAME, crop_name or CROP_NAME, config.endpoint)
 
     @classmethod
     def from_names(cls, search_path: str, raw_name: str, crop_name: str, endpoint: str = "") -> CropTemplates:

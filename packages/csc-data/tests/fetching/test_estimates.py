@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
@@ -10,11 +11,11 @@ from hypothesis import strategies as st
 
 from csc_data.challenge import TrainingCrop
 from csc_data.config.user_config import Config
-from csc_data.errors import ProblemsError
-from csc_data.fetching import FetchOptions, estimate_fetch, plan_fetch
+from csc_data.fetching import plan_fetch
 from csc_data.fetching.labels import Region
 from csc_data.fetching.listing import ChunkLayout
 from csc_data.fetching.raw import RawLevel, choose_levels, level_box
+from csc_data.fetching.sources import CropSource, estimate_fetch, known_crops, select_sources
 from csc_data.geometry import Grid
 from csc_data.volumes import downsampled_grid
 
@@ -34,15 +35,15 @@ RAWS = [(8, 8, 8), (5.24, 4, 4), (3.24, 4, 4), (3.48, 4, 4), (4, 4, 4), (2, 2, 2
 
 @pytest.mark.parametrize("changes", [{}, {"classes": ("mito",)}, {"raw_padding": 3, "all_resolutions": True}])
 def test_what_a_fetch_brings_is_never_more(config, options, monkeypatch, changes):
-    monkeypatch.setattr("csc_data.fetching.estimate.training_crops_by_id", lambda: CROPS)
-    assert plan_fetch(config, options(**changes)).n_bytes <= estimate_fetch(config, options(**changes))
+    monkeypatch.setattr("csc_data.fetching.sources.training_crops_by_id", lambda: CROPS)
+    assert plan_fetch(config, options(**changes)).n_bytes <= estimate_fetch(known_crops(config).crops, **changes)
 
 
 def test_the_whole_challenge_is_estimated_without_a_network(tmp_path):
-    config = Config(data=str(tmp_path), endpoint="http://127.0.0.1:9")
+    known = known_crops(Config(data=str(tmp_path), endpoint="http://127.0.0.1:9")).crops
 
-    def estimate(**options):
-        return estimate_fetch(config, FetchOptions(**options))
+    def estimate(crops=("all",), **options):
+        return estimate_fetch(select_sources(known, crops), **options)
 
     one, two = estimate(crops=["234"], classes=["mito"]), estimate(crops=["234"], classes=["mito", "er"])
     assert 400**3 * 8 / 7 <= two - one < 400**3 * 1.2  # one class, and its levels
@@ -50,16 +51,14 @@ def test_the_whole_challenge_is_estimated_without_a_network(tmp_path):
     assert estimate(crops=["234"], classes=["mito"], raw_padding=64) > one
     assert one < estimate(classes=["mito"]) < estimate() < estimate(all_resolutions=True)
     assert estimate(crops=["423"], classes=["nuc", "er"]) == estimate(crops=["423"], classes=["nuc"])  # er is not there
-    with pytest.raises(ProblemsError, match="there is no such crop"):
-        estimate(crops=["99999"])
 
 
-def test_nothing_is_said_of_crops_whose_place_is_not_known(config, options, tmp_path):
-    assert estimate_fetch(config, options()) is None
+def test_nothing_is_said_of_crops_whose_place_is_not_known(config):
+    known = known_crops(config).crops
+    assert estimate_fetch(known) is None
     # crop 234 of the challenge is another one
-    row = "234,jrc_own,recon-1,s3://bucket/jrc_own/crop234,s3://bucket/jrc_own/em"
-    (tmp_path / "manifest.csv").write_text(f"crop_number,collection,alignment,crop_url,em_url\n{row}\n")
-    assert estimate_fetch(Config(data=str(tmp_path)), options(crops=["234"])) is None
+    assert estimate_fetch([replace(known[0], id=234, dataset="jrc_cos7-1a")]) is not None
+    assert estimate_fetch([replace(known[0], id=234)]) is None
 
 
 @given(
@@ -75,9 +74,7 @@ def test_nothing_is_said_of_crops_whose_place_is_not_known(config, options, tmp_
 @example((2, 2, 2), 1, False, (524284,) * 3, (4, 4, 4), 128, {"raw_padding": 0, "all_resolutions": True})
 @example((2, 2, 2), 1, False, (524284,) * 3, (4, 4, 4), 128, {"raw_padding": 200, "all_resolutions": True})
 @example((5.24, 4, 4), 2, True, (900,) * 3, (400,) * 3, 128, {"raw_padding": 0, "all_resolutions": False})
-def test_raw_is_never_less_than_the_chunks_that_are_fetched(
-    tmp_path_factory, raw, times, isotropic, begin, shape, chunk, changes
-):
+def test_raw_is_never_less_than_the_chunks_that_are_fetched(raw, times, isotropic, begin, shape, chunk, changes):
     voxel_size = (raw[1] * times,) * 3 if isotropic and times >= 1 else tuple(size * times for size in raw)
     crop = TrainingCrop(
         id=234, dataset="jrc_cos7-1a", voxel_size=voxel_size, translation=begin, shape=shape, classes=()
@@ -94,7 +91,7 @@ def test_raw_is_never_less_than_the_chunks_that_are_fetched(
         math.prod(map(len, level_box(level, region, changes["raw_padding"]))) * chunk**3
         for level in choose_levels(levels, region, all_resolutions=changes["all_resolutions"])
     )
-    config = Config(data=str(tmp_path_factory.getbasetemp()))
+    source = CropSource(id=234, dataset=crop.dataset, bucket="b", raw="r")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("csc_data.fetching.estimate.training_crops_by_id", lambda: {234: crop})
-        assert needed <= estimate_fetch(config, FetchOptions(crops=["234"], classes=["mito"], **changes))
+        patch.setattr("csc_data.fetching.sources.training_crops_by_id", lambda: {234: crop})
+        assert needed <= estimate_fetch([source], classes=["mito"], **changes)
