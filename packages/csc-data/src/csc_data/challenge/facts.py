@@ -1,6 +1,6 @@
 """The facts that the organisers published, as they lie in this package: classes, and where the data is.
 
-They are tables in ``challenge.toml``; crops have tables of their own. Nothing here needs a network.
+They stand in ``challenge.toml``; crops and archives have tables of their own. Nothing here needs a network.
 """
 
 from __future__ import annotations
@@ -28,6 +28,6 @@ def get_storage() -> Mapping[str, str]:
     -------
     mapping
         ``bucket`` (public, on S3), in it ``raw`` with ``{dataset}``, ``groundtruth`` with ``{dataset}``, ``{id}`` and
-        ``{label}``, ``zips``; and ``manifest_base``, the address that names of manifests are appended to.
+        ``{label}``; and ``manifest_base``, the address that names of manifests are appended to.
     """
     return MappingProxyType(dict(facts()["storage"]))

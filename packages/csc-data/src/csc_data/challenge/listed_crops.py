@@ -9,8 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
-from types import MappingProxyType
 from typing import TypeVar
 
 from csc_data.challenge.classes import get_tested_classes
@@ -97,9 +95,3 @@ def read_listed_crops(path: str | os.PathLike[str], kind: type[C]) -> dict[int, 
         )
         for crop_id, (dataset, grid) in places.items()
     }
-
-
-def read_table(name: str, kind: type[C]) -> Mapping[int, C]:
-    """Read a list that lies in this package."""
-    with resources.as_file(resources.files("csc_data.challenge").joinpath(name)) as path:
-        return MappingProxyType(read_listed_crops(path, kind))

@@ -13,8 +13,9 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
-from csc_data.challenge.listed_crops import COLUMNS, ListedCrop, read_listed_crops, read_table
+from csc_data.challenge.listed_crops import COLUMNS, ListedCrop, read_listed_crops
 from csc_data.errors import CscError
 from csc_data.geometry import Shape, Triple
 
@@ -52,7 +53,7 @@ class TestCropRow:
 @functools.cache
 def get_test_crops() -> Mapping[int, TestCrop]:
     """Return the crops that the challenge scores, by id."""
-    return read_table("test_crops.csv", TestCrop)
+    return MappingProxyType(read_listed_crops(Path(__file__).with_name("test_crops.csv"), TestCrop))
 
 
 def get_test_crop_labels(crop_id: int) -> tuple[str, ...]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
-from csc_data.challenge.listed_crops import ListedCrop, read_table
+from csc_data.challenge.listed_crops import ListedCrop, read_listed_crops
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +27,7 @@ def training_crops_by_id() -> Mapping[int, TrainingCrop]:
     >>> training_crops_by_id()[234].grid.shape
     (400, 400, 400)
     """
-    return read_table("training_crops.csv", TrainingCrop)
+    return MappingProxyType(read_listed_crops(Path(__file__).with_name("training_crops.csv"), TrainingCrop))
 
 
 @functools.cache

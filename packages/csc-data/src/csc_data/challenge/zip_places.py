@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from csc_data.challenge.crop_places import split_url
 from csc_data.challenge.csv_lists import read_csv_list
-from csc_data.challenge.facts import get_storage
 from csc_data.errors import InvalidArgumentError
 
 FILE_NAME = "zip_manifest.csv"
@@ -29,17 +29,7 @@ class ZipPlace:
 
 def get_zip_places() -> tuple[ZipPlace, ...]:
     """Return the archives that this package knows."""
-    storage = get_storage()
-    folder = storage["zips"].rpartition("/")[0]
-    return tuple(
-        ZipPlace(
-            all_resolutions=everything,
-            padding=padding,
-            url=f"s3://{storage['bucket']}/{folder}/{'all' if everything else 'matched'}_res_{padding or 'no'}_pad.zip",
-        )
-        for everything in (True, False)
-        for padding in (128, 0)
-    )
+    return read_zip_places(Path(__file__).with_name("zip_places.csv"))
 
 
 def read_zip_places(path: str | os.PathLike[str]) -> tuple[ZipPlace, ...]:
