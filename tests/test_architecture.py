@@ -22,7 +22,7 @@ ALLOWED = {
 }
 # A room imports from rooms on floors below its own.
 FLOORS_OF_CSC_DATA = (
-    {"errors"},
+    {"errors", "wording"},
     {"geometry", "storage"},
     {"blocks", "config"},
     {"challenge", "formats"},

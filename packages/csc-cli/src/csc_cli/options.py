@@ -48,7 +48,7 @@ def parse_scale(ctx: click.Context, param: click.Parameter, value: str | None) -
 
 
 data_option: Decorator = click.option(
-    "--data", metavar="DIR", help="Data folder [default: CSC_DATA, else the setting `data`, else ./data]."
+    "--data", metavar="DIR", help="Data folder [default: CSC_DATA, else `data` of `csc config`, else ./data]."
 )
 
 crops_option: Decorator = click.option(

@@ -16,7 +16,7 @@ _ZARR_METADATA = (".zgroup", ".zarray", "zarr.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
+class StoredPrediction:
     """One class of one crop, as found on disk; ``path`` is its group or array."""
 
     dataset: str
@@ -25,7 +25,7 @@ class Prediction:
     path: Path
 
 
-def find_predictions(config: Config, crops: Sequence[str] | None = None) -> tuple[Prediction, ...]:
+def find_predictions(config: Config, crops: Sequence[str] | None = None) -> tuple[StoredPrediction, ...]:
     """Look for predictions where the path template says.
 
     Parameters
@@ -37,7 +37,7 @@ def find_predictions(config: Config, crops: Sequence[str] | None = None) -> tupl
 
     Returns
     -------
-    tuple of Prediction
+    tuple of StoredPrediction
         By data set, crop and class; hidden folders and those without zarr metadata are left out.
 
     Raises
@@ -51,7 +51,9 @@ def find_predictions(config: Config, crops: Sequence[str] | None = None) -> tupl
         match = config.placeholders("predictions", path)
         if match and not path.name.startswith(".") and any((path / name).exists() for name in _ZARR_METADATA):
             found.append(
-                Prediction(dataset=match["dataset"], crop=match["crop"], class_name=match["class_name"], path=path)
+                StoredPrediction(
+                    dataset=match["dataset"], crop=match["crop"], class_name=match["class_name"], path=path
+                )
             )
     if not found:
         raise MissingDataError(

@@ -65,7 +65,7 @@ def _tell(result: PackResult) -> None:
     for problem in result.report.errors:
         say(f"  wrong in the submission: {problem}")
     found = f"{len(result.packed)} found, {len(result.missing)} missing, {len(result.failed)} failed"
-    where = f"{result.destination}"
+    places = f"{result.destination}"
     if result.archive:
-        where = f"{result.archive} ({format_bytes(result.archive.stat().st_size)}) and {where}"
-    say(f"packed {plural(len(result.packed), 'volume')} ({found}): {where}")
+        places = f"{result.archive} ({format_bytes(result.archive.stat().st_size)}) and {places}"
+    say(f"packed {plural(len(result.packed), 'volume')} ({found}): {places}")

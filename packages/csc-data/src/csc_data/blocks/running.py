@@ -100,7 +100,7 @@ def run_blocks(
     if execution.executor is None:
         completed = _completed_here(work, grid, todo, execution.retries)
     else:
-        completed = _Run(work, grid, execution.executor, execution).completed(todo)
+        completed = _ExecutorRun(work, grid, execution.executor, execution).completed(todo)
     for index in completed:
         if ledger:
             ledger.mark(index)
@@ -126,7 +126,7 @@ def _completed_here(work: Callable[[Block], None], grid: BlockGrid, todo: Sequen
         yield index
 
 
-class _Run:
+class _ExecutorRun:
     """Blocks on an executor."""
 
     def __init__(

@@ -53,12 +53,12 @@ def test_outlines_lie_where_the_structures_end(world, rows, tmp_path, flat):
         sample, picture = draw_one(patches, number, tmp_path / "figures" / "preview.png")
         y, x = np.nonzero(is_coloured(picture, COLOURS[0]))
         factor = len(picture) // SIZE
-        where = patches.place(sample.number).where
+        patch_map = patches.place(sample.number).patch_map
         offset = np.stack([np.zeros(len(y)), (y // factor - SIZE // 2) * 8.0, (x // factor - SIZE // 2) * 8.0])
-        at = np.array(sample.shown_nm)[:, None] + where.linear @ offset
+        at = np.array(sample.shown_nm)[:, None] + patch_map.linear @ offset
         raw = GRADIENT @ (at - world.origin[:, None])
         # Present voxels whose neighbour is absent: at most one step across the border, and half a stored voxel off.
-        step = 8 * (np.abs(GRADIENT @ where.linear[:, 1:]).sum() + np.abs(GRADIENT).sum() / 2)
+        step = 8 * (np.abs(GRADIENT @ patch_map.linear[:, 1:]).sum() + np.abs(GRADIENT).sum() / 2)
         assert (raw > THRESHOLD - 4 * np.abs(GRADIENT).sum() - 1e-6).all()
         assert (raw < THRESHOLD + step).all()
         outlined += len(y) > 0

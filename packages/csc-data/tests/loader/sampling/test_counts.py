@@ -98,9 +98,9 @@ def test_nothing_is_written_beside_the_annotations(patches, world, digest):
 
 def test_rows_too_many_to_hold_give_the_same_places(patches, monkeypatch):
     make, _ = patches
-    with_rows = [make().place(index).where.centre for index in range(8)]
+    with_rows = [make().place(index).patch_map.centre for index in range(8)]
     monkeypatch.setattr("csc_data.loader.sampling.counts._MOST_ROWS", 1)
     monkeypatch.setattr("csc_data.loader.patches.training.find_counts", lambda *_: None)
     without = make()
     assert without.counts(0).rows is None
-    np.testing.assert_array_equal([without.place(index).where.centre for index in range(8)], with_rows)
+    np.testing.assert_array_equal([without.place(index).patch_map.centre for index in range(8)], with_rows)

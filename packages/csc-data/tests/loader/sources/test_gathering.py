@@ -55,13 +55,13 @@ def world(voxel_size, translation, normal, label_window):
     return crop, grid, labels, intensity, slope
 
 
-def positions(where, array):
+def positions(patch_map, array):
     """The nm position of every voxel of a patch, one by one from what the map says; shape (3, z, y, x)."""
     index = np.stack(np.meshgrid(*map(np.arange, array.shape), indexing="ij")).reshape(3, -1)
     offset = (index - (np.array(array.shape)[:, None] - 1) / 2) * np.array(array.scale)[:, None]
-    found = where.centre[:, None] + where.linear @ offset
-    if where.displacement is not None:
-        found = found + where.displacement.values.reshape(3)[:, None]  # a single grid point: the same everywhere
+    found = patch_map.centre[:, None] + patch_map.linear @ offset
+    if patch_map.displacement is not None:
+        found = found + patch_map.displacement.values.reshape(3)[:, None]  # a single grid point: the same everywhere
     return found.reshape(3, *array.shape)
 
 
@@ -113,7 +113,7 @@ def test_raw_and_labels_are_those_of_their_positions(
     if moved is not None:
         values = np.asarray(moved, dtype=np.float32).reshape(3, 1, 1, 1)
         displacement = Displacement(values=values, begin=np.zeros(3), step=np.ones(3))
-    where = PatchMap(centre=centre, linear=linear, displacement=displacement)
+    patch_map = PatchMap(centre=centre, linear=linear, displacement=displacement)
     reader = PatchReader(
         crops=(crop,),
         classes=("mito", "er"),
@@ -121,9 +121,9 @@ def test_raw_and_labels_are_those_of_their_positions(
         regions=RegionCache(1 << 28 if held else 0),
     )
     for _ in range(8 if held else 1):  # until what is read in parts is read whole
-        sample = reader.sample(0, where)
+        sample = reader.sample(0, patch_map)
     raw, target = (part.reshape(-1, *shape) for part in (sample["input"], sample["output"]))
-    at = positions(where, array)
+    at = positions(patch_map, array)
     voxel = np.asarray(stored)[:, None, None, None]
 
     # Raw: half a level of rounding when it was stored, half a level when it is interpolated.
@@ -167,9 +167,9 @@ def test_beyond_the_volume_raw_is_mirrored_and_labels_are_unknown(centre, angle)
     grid, raw = ramp()
     reader = reader_of(grid, raw)
     linear = Rotation.from_euler("z", angle, degrees=True).as_matrix()[::-1, ::-1]
-    where = PatchMap(centre=np.asarray(centre, dtype=float), linear=linear)
-    sample = reader.sample(0, where)
-    at = positions(where, reader.patch.input)
+    patch_map = PatchMap(centre=np.asarray(centre, dtype=float), linear=linear)
+    sample = reader.sample(0, patch_map)
+    at = positions(patch_map, reader.patch.input)
     mirrored = np.pad(raw, 48, mode="symmetric")  # four times the volume on either side
     index = at / 8 - 0.5 + 48
     low = np.floor(index + 1e-9).astype(int)
@@ -312,8 +312,8 @@ def test_what_is_held_changes_no_bit(seed):
         held.sample(0, PatchMap(centre=centre))
     assert held.regions.held_bytes > 0
     parts = reader_of(grid, raw, labels, shape=(16, 20, 24), regions=RegionCache(0))
-    where = PatchMap(centre=centre, linear=linear)
-    one, other = held.sample(0, where), parts.sample(0, where)
+    patch_map = PatchMap(centre=centre, linear=linear)
+    one, other = held.sample(0, patch_map), parts.sample(0, patch_map)
     np.testing.assert_array_equal(one["input"], other["input"])
     np.testing.assert_array_equal(one["output"], other["output"])
 

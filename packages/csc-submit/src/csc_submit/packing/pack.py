@@ -33,7 +33,7 @@ ATTRIBUTE = "csc_packed"
 
 logger = logging.getLogger(__name__)
 
-Status = Literal["packed", "there", "missing", "failed"]
+PackStatus = Literal["packed", "there", "missing", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class PackedArray:
     dataset: str
     crop: str
     class_name: str
-    status: Status
+    status: PackStatus
     source: str = ""
     voxels: int = 0
     instances: int | None = None

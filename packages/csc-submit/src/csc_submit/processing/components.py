@@ -25,7 +25,7 @@ from csc_data.formats.writing import open_array
 from csc_data.geometry import Shape
 from csc_submit.settings import Connectivity
 
-Labels = npt.NDArray[Any]
+BlockLabels = npt.NDArray[Any]
 """Component numbers from 1 within one extended block, 0 elsewhere; shape (z, y, x)."""
 
 _DUAL: dict[Connectivity, Connectivity] = {6: 26, 18: 6, 26: 6}
@@ -58,7 +58,7 @@ class Labelling:
     grid: BlockGrid
     tables: Path
 
-    def label(self, block: Block) -> Labels:
+    def label(self, block: Block) -> BlockLabels:
         """Label the components of a block and the layer beyond it; the same numbers each time."""
         box = tuple(
             slice(b, min(b + n + 1, size)) for b, n, size in zip(block.begin, block.shape, self.grid.shape, strict=True)
@@ -70,7 +70,7 @@ class Labelling:
             connectivity = self.connectivity
             if values.dtype == bool:
                 values = values.view(np.uint8)
-        labels: Labels = cc3d.connected_components(np.ascontiguousarray(values), connectivity=connectivity)
+        labels: BlockLabels = cc3d.connected_components(np.ascontiguousarray(values), connectivity=connectivity)
         return labels
 
     def table(self, index: int) -> Path:
@@ -95,7 +95,7 @@ class Labelling:
         temporary.replace(self.table(block.index))
 
 
-def _first_voxels(core: Labels, count: int, block: Block, shape: Shape) -> npt.NDArray[np.int64]:
+def _first_voxels(core: BlockLabels, count: int, block: Block, shape: Shape) -> npt.NDArray[np.int64]:
     """Return for each component of a block the place of its first voxel in the volume, as a flat index."""
     first = np.full(count + 1, np.iinfo(np.int64).max, dtype=np.int64)
     flat = core.ravel()
@@ -109,7 +109,7 @@ def _first_voxels(core: Labels, count: int, block: Block, shape: Shape) -> npt.N
     return first[1:]
 
 
-def _touching_border(core: Labels, count: int, block: Block, shape: Shape) -> npt.NDArray[np.bool_]:
+def _touching_border(core: BlockLabels, count: int, block: Block, shape: Shape) -> npt.NDArray[np.bool_]:
     """Tell for each component of a block whether it touches the border of the volume."""
     touching = np.zeros(count + 1, dtype=bool)
     for axis in range(3):
@@ -120,7 +120,7 @@ def _touching_border(core: Labels, count: int, block: Block, shape: Shape) -> np
     return touching[1:]
 
 
-def _planes(labels: Labels, block: Block) -> dict[str, Labels]:
+def _planes(labels: BlockLabels, block: Block) -> dict[str, BlockLabels]:
     """Return the first plane of the block on each axis, and the one beyond its last where there is one."""
     planes = {}
     for axis, size in enumerate(block.shape):
@@ -165,7 +165,7 @@ def join_blocks(labelling: Labelling) -> Components:
     grid = labelling.grid
 
     @functools.lru_cache(maxsize=_TABLES_IN_MEMORY)
-    def load(index: int) -> dict[str, Labels]:
+    def load(index: int) -> dict[str, BlockLabels]:
         with np.load(labelling.table(index), allow_pickle=False) as file:
             return dict(file)
 
@@ -181,7 +181,7 @@ def join_blocks(labelling: Labelling) -> Components:
         for neighbour in _later_neighbours(grid, block)
         for one, other in [_shared(load(block.index), load(neighbour.index), block, neighbour)]
     ]
-    # Labels of all blocks are the nodes of one graph, pairs its edges: a component of the volume is one of the graph.
+    # One graph of the labels of all blocks, with pairs as edges: its components are those of the volume.
     total = int(offsets[-1])
     links = np.concatenate(pairs, axis=1) if pairs else np.zeros((2, 0), dtype=np.int64)
     graph = coo_array((np.ones(links.shape[1], dtype=bool), (links[0], links[1])), shape=(total, total))
@@ -210,7 +210,7 @@ def _later_neighbours(grid: BlockGrid, block: Block) -> list[Block]:
 
 
 def _shared(
-    table: dict[str, Labels], other: dict[str, Labels], block: Block, neighbour: Block
+    table: dict[str, BlockLabels], other: dict[str, BlockLabels], block: Block, neighbour: Block
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return the pairs of labels that two blocks gave to the same voxels, those of the neighbour second."""
     axis = next(a for a in range(3) if neighbour.begin[a] > block.begin[a])

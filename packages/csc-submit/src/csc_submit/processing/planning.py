@@ -16,7 +16,7 @@ from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Grid, Shape, as_shape
 from csc_data.volumes import open_volume
 from csc_submit.digests import digest_of_files, digest_of_function
-from csc_submit.predictions import Prediction, check_finished
+from csc_submit.predictions import StoredPrediction, check_finished
 from csc_submit.processing.filters import needed_halo
 from csc_submit.settings import PROCESS_FUNC_HALO, ClassOptions, ProcessSettings
 from csc_submit.values import Meaning, find_meaning
@@ -32,7 +32,7 @@ class ArrayPlan:
 
     Attributes
     ----------
-    prediction : Prediction
+    prediction : StoredPrediction
     source : Path
         The array that is read, the finest level.
     target, work : Path
@@ -52,7 +52,7 @@ class ArrayPlan:
         All that the result depends on, but for the contents of the source.
     """
 
-    prediction: Prediction
+    prediction: StoredPrediction
     source: Path
     target: Path
     work: Path
@@ -87,7 +87,7 @@ class ArrayPlan:
         return stages * len(self.blocks)
 
 
-def plan_array(prediction: Prediction, settings: ProcessSettings, config: Config) -> ArrayPlan:
+def plan_array(prediction: StoredPrediction, settings: ProcessSettings, config: Config) -> ArrayPlan:
     """Look at a prediction and decide what to do.
 
     Raises

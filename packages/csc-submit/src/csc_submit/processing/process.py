@@ -21,7 +21,7 @@ from csc_data.blocks import Existing, Progress
 from csc_data.config.experiment import Experiment, build_settings, read_experiment
 from csc_data.config.user_config import Config
 from csc_data.errors import CscError, ExistingOutputError, MissingDataError, ProblemsError
-from csc_submit.predictions import Prediction, find_predictions
+from csc_submit.predictions import StoredPrediction, find_predictions
 from csc_submit.processing.pipeline import Pipeline, check_unfinished, read_summary
 from csc_submit.processing.planning import ArrayPlan, plan_array
 from csc_submit.progress import shift_progress
@@ -29,7 +29,7 @@ from csc_submit.settings import ProcessSettings
 
 logger = logging.getLogger(__name__)
 
-Status = Literal["done", "there", "missing", "failed"]
+ProcessStatus = Literal["done", "there", "missing", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class ProcessedArray:
     dataset: str
     crop: str
     class_name: str
-    status: Status
+    status: ProcessStatus
     path: str = ""
     voxels: int = 0
     instances: int | None = None
@@ -155,7 +155,7 @@ def as_process_settings(given: str | Path | Experiment | ProcessSettings) -> Pro
     return build_settings(given if isinstance(given, Experiment) else read_experiment(given), ProcessSettings)
 
 
-def _missing(found: Sequence[Prediction], settings: ProcessSettings) -> list[ProcessedArray]:
+def _missing(found: Sequence[StoredPrediction], settings: ProcessSettings) -> list[ProcessedArray]:
     there = {(p.dataset, p.crop, p.class_name) for p in found}
     crops = dict.fromkeys((p.dataset, p.crop) for p in found)
     return [
@@ -168,7 +168,7 @@ def _missing(found: Sequence[Prediction], settings: ProcessSettings) -> list[Pro
     ]
 
 
-def _row(prediction: Prediction, status: Status, **values: object) -> ProcessedArray:
+def _row(prediction: StoredPrediction, status: ProcessStatus, **values: object) -> ProcessedArray:
     return dataclasses.replace(
         ProcessedArray(
             dataset=prediction.dataset, crop=prediction.crop, class_name=prediction.class_name, status=status

@@ -20,7 +20,7 @@ from csc_train.settings import TrainSettings
 from csc_train.training.logbook import Logbook
 from csc_train.training.losses import KnownVoxelLoss, Loss
 from csc_train.training.metrics import OverlapCounts
-from csc_train.training.results import EpochRecord, Stage, TrainCallback, TrainProgress, ValidationScores
+from csc_train.training.results import EpochRecord, TrainCallback, TrainProgress, TrainStage, ValidationScores
 from csc_train.training.run_state import RunState
 
 
@@ -158,7 +158,7 @@ class EpochLoop:
                 return
             yield self.fabric.to_device(batch)
 
-    def _position(self, stage: Stage, epoch: int, iteration: int, iterations: int, loss: float) -> TrainProgress:
+    def _position(self, stage: TrainStage, epoch: int, iteration: int, iterations: int, loss: float) -> TrainProgress:
         """Return where the epoch is, for the one who waits."""
         epochs = self.settings.epochs
         return TrainProgress(

@@ -53,14 +53,14 @@ class EpochRecord:
     loading_seconds: float
 
 
-Stage = Literal["train", "validate", "epoch"]
+TrainStage = Literal["train", "validate", "epoch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainProgress:
     """Where training is: after each batch of training and validation, and at the end of each epoch."""
 
-    stage: Stage
+    stage: TrainStage
     epoch: int
     epochs: int
     iteration: int

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 AXES = ("z", "y", "x")
-Box = dict[str, tuple[float, float]]
+AxisRanges = dict[str, tuple[float, float]]
 
 
 class Annotation(CellMapImage):  # type: ignore[misc]  # cellmap-data has no type hints that mypy could read
@@ -115,13 +115,13 @@ class CropDataset(CellMapDataset):  # type: ignore[misc]
         raise NotImplementedError
 
     @property
-    def bounding_box(self) -> Box:
+    def bounding_box(self) -> AxisRanges:
         """The annotated box in nm, from the outer face of the first voxel to that of the last."""
         bounds = self.patches.reader.crops[self.crop].bounds
         return dict(zip(AXES, zip(bounds.begin, bounds.end, strict=True), strict=True))
 
     @property
-    def sampling_box(self) -> Box:
+    def sampling_box(self) -> AxisRanges:
         """Where the centre of an upright patch lies; the middle of the crop where the patch is larger."""
         extent = dict(zip(AXES, self.patches.reader.patch.target.extent, strict=True))
         box = {}

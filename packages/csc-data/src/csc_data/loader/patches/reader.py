@@ -170,13 +170,13 @@ class PatchReader:
             self._sources[crop] = found
         return found
 
-    def gather(self, crop: int, where: PatchMap, sample: Sample, intensity: DrawnIntensity | None = None) -> None:
+    def gather(self, crop: int, patch_map: PatchMap, sample: Sample, intensity: DrawnIntensity | None = None) -> None:
         """Fill a sample in place, at any pose.
 
         Parameters
         ----------
         crop : int
-        where : PatchMap
+        patch_map : PatchMap
         sample : dict
             Arrays of the shapes that `shapes` tells; those of some names are enough.
         intensity : DrawnIntensity, optional
@@ -190,53 +190,53 @@ class PatchReader:
         raw, labels = self.sources(crop)
         for name, array in self.inputs.items():
             if name in sample:
-                self._gather_raw(raw, where, array, sample[name][0], intensity)
+                self._gather_raw(raw, patch_map, array, sample[name][0], intensity)
         wanted = {name: array for name, array in self.targets.items() if name in sample}
         for array in dict.fromkeys(wanted.values()):
             names = [name for name, own in wanted.items() if own == array]
             if len(names) == 1 and isinstance(self.kinds[names[0]], BinaryTarget):
-                labels.gather(where, array, sample[names[0]])
+                labels.gather(patch_map, array, sample[names[0]])
             else:
-                self._gather_kinds(labels, where, array, {name: sample[name] for name in names})
+                self._gather_kinds(labels, patch_map, array, {name: sample[name] for name in names})
 
     def _gather_raw(
         self,
         source: RawSource,
-        where: PatchMap,
+        patch_map: PatchMap,
         array: ArrayInfo,
         out: npt.NDArray[np.float32],
         intensity: DrawnIntensity | None,
     ) -> None:
         if intensity is None:
             lookup = lookup_table(source.dtype, self.raw_range)
-            source.gather(where, array, lookup, out)
+            source.gather(patch_map, array, lookup, out)
             if not len(lookup):
                 out[...] = scale_raw(out, self.raw_range, stored=source.dtype)
             return
         lookup = lookup_table(source.dtype, DEFAULT_RANGE)
-        source.gather(where, array, lookup, out)
+        source.gather(patch_map, array, lookup, out)
         if not len(lookup):
             out[...] = scale_raw(out, stored=source.dtype)
-        changed = intensity.apply(out, where.voxel_size(array))
+        changed = intensity.apply(out, patch_map.voxel_size(array))
         low, high = self.raw_range
         np.multiply(changed, np.float32(high - low), out=out)
         if low:
             out += np.float32(low)
 
-    def _gather_kinds(self, labels: LabelSource, where: PatchMap, array: ArrayInfo, out: Sample) -> None:
+    def _gather_kinds(self, labels: LabelSource, patch_map: PatchMap, array: ArrayInfo, out: Sample) -> None:
         """Fill targets that are computed from what lies around the patch, too."""
         kinds = {name: self.kinds[name] for name in out}
-        voxel_size = where.voxel_size(array)
+        voxel_size = patch_map.voxel_size(array)
         margin = common_margin(kinds, voxel_size)
         z, y, x = (n + 2 * m for n, m in zip(array.shape, margin, strict=True))
         around = ArrayInfo(shape=(z, y, x), scale=array.scale)
         codes = np.empty((len(self.classes), z, y, x), dtype=np.uint8)
-        labels.gather(where, around, codes)
-        ids = labels.gather_ids(where, around) if any(kind.needs_ids for kind in kinds.values()) else None
+        labels.gather(patch_map, around, codes)
+        ids = labels.gather_ids(patch_map, around) if any(kind.needs_ids for kind in kinds.values()) else None
         compute_targets(kinds, codes, ids, voxel_size, out=out)
 
-    def sample(self, crop: int, where: PatchMap, intensity: DrawnIntensity | None = None) -> Sample:
+    def sample(self, crop: int, patch_map: PatchMap, intensity: DrawnIntensity | None = None) -> Sample:
         """Return the sample at any pose; see `gather`."""
         sample = {name: np.empty(shape, dtype=np.float32) for name, shape in self.shapes().items()}
-        self.gather(crop, where, sample, intensity)
+        self.gather(crop, patch_map, sample, intensity)
         return self.squeezed_sample(sample)

@@ -26,20 +26,20 @@ _TRIES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Placed:
+class PatchPlace:
     """Where one sample comes from.
 
     Attributes
     ----------
     crop : int
         Its number in the reader.
-    where : PatchMap
+    patch_map : PatchMap
     class_name : str or None
         The class of which the sample must hold a voxel; None for any place.
     """
 
     crop: int
-    where: PatchMap
+    patch_map: PatchMap
     class_name: str | None
 
 
@@ -138,23 +138,23 @@ class TrainingPatches:
 
     def _fill(self, rng: np.random.Generator, sample: Sample, crop: int | None) -> None:
         placed = self._place(rng, crop)
-        self.reader.gather(placed.crop, placed.where, sample, self.intensity.draw(rng) if self.intensity else None)
+        self.reader.gather(placed.crop, placed.patch_map, sample, self.intensity.draw(rng) if self.intensity else None)
         if self.values:
             self.reader.apply(self.values, sample, rng)
 
-    def place(self, index: int) -> Placed:
+    def place(self, index: int) -> PatchPlace:
         """Return where the sample of an index comes from, and how it lies there."""
         return self._place(np.random.default_rng([self.seed, index]), None)
 
-    def _place(self, rng: np.random.Generator, crop: int | None) -> Placed:
+    def _place(self, rng: np.random.Generator, crop: int | None) -> PatchPlace:
         pose = self.transforms.draw(rng, self.reader.patch.input.shape, self._extent)
         channel, crop, anchor = self._draw_anchor(rng, crop)
         if pose.linear is None:
-            where = self._along_axes(rng, crop, pose, anchor)
+            patch_map = self._along_axes(rng, crop, pose, anchor)
         else:
-            where = self._anywhere(rng, crop, pose, anchor)
+            patch_map = self._anywhere(rng, crop, pose, anchor)
         name = None if channel is None else self.reader.classes[channel]
-        return Placed(crop=crop, where=where, class_name=name)
+        return PatchPlace(crop=crop, patch_map=patch_map, class_name=name)
 
     def _along_axes(
         self, rng: np.random.Generator, crop: int, pose: Pose, anchor_nm: npt.NDArray[np.float64] | None
@@ -189,9 +189,9 @@ class TrainingPatches:
         for _ in range(_TRIES):
             offset = rng.uniform(-0.5, 0.5, 3) * target.extent
             centre = np.clip(anchor - pose.matrix @ offset, low, high)
-            where = PatchMap(centre=centre, linear=pose.matrix, displacement=pose.displacement)
-            if where.holds(anchor, target):
-                return where
+            patch_map = PatchMap(centre=centre, linear=pose.matrix, displacement=pose.displacement)
+            if patch_map.holds(anchor, target):
+                return patch_map
         # The voxel is in a corner of the crop: only a patch that reaches beyond the crop can hold it.
         offset = rng.uniform(-0.5, 0.5, 3) * target.extent
         return PatchMap(centre=anchor - pose.matrix @ offset, linear=pose.matrix, displacement=pose.displacement)

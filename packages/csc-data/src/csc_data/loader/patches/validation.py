@@ -10,7 +10,7 @@ import numpy as np
 from csc_data.blocks import BlockGrid
 from csc_data.geometry import Grid
 from csc_data.loader.patches.reader import PatchReader, Sample
-from csc_data.loader.patches.training import Placed
+from csc_data.loader.patches.training import PatchPlace
 from csc_data.loader.patches.value_transforms import ValueTransforms
 from csc_data.loader.poses.patch_map import PatchMap
 
@@ -48,11 +48,11 @@ class ValidationPatches:
     def __getitem__(self, index: int) -> Sample:
         return self.tile(self._number(index))
 
-    def place(self, index: int) -> Placed:
+    def place(self, index: int) -> PatchPlace:
         """Return where the sample of an index comes from."""
         crop, target = self._target(self._number(index))
         centre = (np.asarray(target.bounds.begin) + np.asarray(target.bounds.end)) / 2
-        return Placed(crop=crop, where=PatchMap(centre=centre), class_name=None)
+        return PatchPlace(crop=crop, patch_map=PatchMap(centre=centre), class_name=None)
 
     def _number(self, index: int) -> int:
         if not 0 <= index < len(self):

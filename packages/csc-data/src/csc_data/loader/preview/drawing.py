@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Triple
-from csc_data.loader.patches.training import Placed, TrainingPatches
+from csc_data.loader.patches.training import PatchPlace, TrainingPatches
 from csc_data.loader.patches.validation import ValidationPatches
 from csc_data.loader.poses.array_info import ArrayInfo
 from csc_data.loader.targets import BinaryTarget
@@ -147,8 +147,8 @@ def _take(patches: TrainingPatches | ValidationPatches, number: int) -> tuple[Pr
         number=number,
         crop=name,
         crop_index=placed.crop,
-        centre_nm=_as_triple(placed.where.centre),
-        shown_nm=_as_triple(placed.where.centre + placed.where.linear @ np.array([offset_nm, 0.0, 0.0])),
+        centre_nm=_as_triple(placed.patch_map.centre),
+        shown_nm=_as_triple(placed.patch_map.centre + placed.patch_map.linear @ np.array([offset_nm, 0.0, 0.0])),
         class_name=placed.class_name,
         known=_shares(known, reader.classes),
         present=_shares(present, reader.classes),
@@ -164,7 +164,7 @@ def _take(patches: TrainingPatches | ValidationPatches, number: int) -> tuple[Pr
 
 
 def _find_targets(
-    patches: TrainingPatches | ValidationPatches, placed: Placed, sample: Sample
+    patches: TrainingPatches | ValidationPatches, placed: PatchPlace, sample: Sample
 ) -> tuple[ArrayInfo, npt.NDArray[np.float32]]:
     """Return a sample's first binary targets, shape (C, z, y, x); read separately if it has other kinds only."""
     reader = patches.reader
@@ -173,11 +173,11 @@ def _find_targets(
             return reader.targets[name], sample[name].reshape(patches.shapes()[name])
     array = reader.patch.target
     targets = np.empty((len(reader.classes), *array.shape), dtype=np.float32)
-    reader.sources(placed.crop)[1].gather(placed.where, array, targets)
+    reader.sources(placed.crop)[1].gather(placed.patch_map, array, targets)
     return array, targets
 
 
-def _choose_plane(present: Mask, known: Mask, placed: Placed, classes: tuple[str, ...]) -> int:
+def _choose_plane(present: Mask, known: Mask, placed: PatchPlace, classes: tuple[str, ...]) -> int:
     """Return the plane with the most of the class, or the most that is known; of several that nearest to the middle."""
     wanted = known.any(axis=0) if placed.class_name is None else present[classes.index(placed.class_name)]
     counts = np.count_nonzero(wanted, axis=(1, 2))

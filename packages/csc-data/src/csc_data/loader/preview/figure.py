@@ -205,8 +205,8 @@ def _paint_unknown(
             picture[lines] = styles[name].colour
 
 
-def _hatch(picture: Pixels, where: Mask) -> None:
-    picture[where & (_diagonal(where.shape) % _HATCH < 2)] = 200
+def _hatch(picture: Pixels, mask: Mask) -> None:
+    picture[mask & (_diagonal(mask.shape) % _HATCH < 2)] = 200
 
 
 def _diagonal(shape: tuple[int, ...]) -> npt.NDArray[np.int64]:

@@ -70,8 +70,8 @@ def keep_counts(key: str, counts: CropCounts) -> None:
 def counts_key(crop: AnnotatedCrop, classes: Sequence[str], excludes: Mapping[str, tuple[int, ...]], grid: Grid) -> str:
     """Return the key of the counts of a crop: a digest of what they depend on."""
     volumes = {name: [_fingerprint(volume) for volume in volumes] for name, volumes in sorted(crop.labels.items())}
-    where = [grid.voxel_size, grid.translation, grid.shape]
-    text = json.dumps([_VERSION, volumes, list(classes), sorted(excludes.items()), where], default=str)
+    place = [grid.voxel_size, grid.translation, grid.shape]
+    text = json.dumps([_VERSION, volumes, list(classes), sorted(excludes.items()), place], default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 

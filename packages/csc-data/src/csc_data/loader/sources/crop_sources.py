@@ -16,7 +16,7 @@ from csc_data.loader.poses.patch_map import PatchMap, voxel_range
 from csc_data.loader.sources.annotations import AnnotatedCrop, EncodedArray
 from csc_data.loader.sources.codes import combine_codes
 from csc_data.loader.sources.packing import VALUES, PackedLabels, pack_labels
-from csc_data.loader.sources.regions import HeldRegion, Index, RegionCache
+from csc_data.loader.sources.regions import HeldRegion, RegionCache, VoxelIndex
 from csc_data.volumes import Level, Volume
 from csc_data.volumes.encoding import UNKNOWN, Codes
 
@@ -31,16 +31,16 @@ class _LevelGrid:
 
     __slots__ = ("displacement", "high", "low", "m", "place", "t")
 
-    def __init__(self, where: PatchMap, array: ArrayInfo, source: Grid) -> None:
+    def __init__(self, patch_map: PatchMap, array: ArrayInfo, source: Grid) -> None:
         from csc_data.loader.sources.gathering import NO_DISPLACEMENT
 
-        self.m, self.t = where.to_voxels(array, source)
-        field = where.displacement_in(array, source)
+        self.m, self.t = patch_map.to_voxels(array, source)
+        field = patch_map.displacement_in(array, source)
         self.displacement, self.place = field if field is not None else (NO_DISPLACEMENT, _NO_PLACE)
         self.low, self.high = voxel_range(self.m, self.t, array.shape, None if field is None else field[0])
 
     def steps_within(
-        self, data: npt.NDArray[Any], start: Index, *, rounded: bool
+        self, data: npt.NDArray[Any], start: VoxelIndex, *, rounded: bool
     ) -> tuple[int, npt.NDArray[np.int64]] | None:
         """Return first value and strides in contiguous data, if the patch's voxels coincide with voxels of the data.
 
@@ -87,13 +87,13 @@ class RawSource:
         return self.volume.levels[0].dtype
 
     def gather(
-        self, where: PatchMap, array: ArrayInfo, lookup: npt.NDArray[np.float32], out: npt.NDArray[np.float32]
+        self, patch_map: PatchMap, array: ArrayInfo, lookup: npt.NDArray[np.float32], out: npt.NDArray[np.float32]
     ) -> None:
         """Fill a patch, interpolated linearly from the level that suits it.
 
         Parameters
         ----------
-        where : PatchMap
+        patch_map : PatchMap
         array : ArrayInfo
             The patch's voxels.
         lookup : ndarray of float32
@@ -108,8 +108,8 @@ class RawSource:
         """
         from csc_data.loader.sources.gathering import copy_values, gather_linear
 
-        level = self.volume.level_for(where.steps(array))
-        on = _LevelGrid(where, array, level.grid)
+        level = self.volume.level_for(patch_map.steps(array))
+        on = _LevelGrid(patch_map, array, level.grid)
         size = np.array(level.grid.shape, dtype=np.int64)
         # One voxel more at the beginning: the compiled loop treats a position on the first centre as an end of the box.
         begin, end = _reflected(np.floor(on.low).astype(np.int64) - 1, np.floor(on.high).astype(np.int64) + 2, size)
@@ -120,7 +120,7 @@ class RawSource:
             return
         gather_linear(data, start, size, on.m, on.t, on.displacement, on.place, lookup, out)
 
-    def _region(self, level: Level, size: Index) -> HeldRegion:
+    def _region(self, level: Level, size: VoxelIndex) -> HeldRegion:
         found = self._regions.get(level.name)
         if found is None:
             begin, window = level.grid.window_covering(self.reach)
@@ -131,7 +131,7 @@ class RawSource:
         return found
 
 
-def _reflected(low: Index, high: Index, size: Index) -> tuple[Index, Index]:
+def _reflected(low: VoxelIndex, high: VoxelIndex, size: VoxelIndex) -> tuple[VoxelIndex, VoxelIndex]:
     """Return the voxels that stand for a box where raw is mirrored beyond the volume."""
     begin, end = np.maximum(low, 0), np.minimum(high, size)
     if np.array_equal(begin, low) and np.array_equal(end, high):
@@ -172,12 +172,12 @@ class LabelSource:
         self._volumes = list({v.path: v for volumes in crop.labels.values() for v in volumes}.values())
         self._found: dict[tuple[str, ...], _LabelLevels] = {}
 
-    def gather(self, where: PatchMap, array: ArrayInfo, out: npt.NDArray[Any]) -> None:
+    def gather(self, patch_map: PatchMap, array: ArrayInfo, out: npt.NDArray[Any]) -> None:
         """Fill the channels of a patch: targets where it is of float32, codes where it is of uint8.
 
         Parameters
         ----------
-        where : PatchMap
+        patch_map : PatchMap
         array : ArrayInfo
             The patch's voxels.
         out : ndarray
@@ -190,10 +190,10 @@ class LabelSource:
         """
         from csc_data.loader.sources.gathering import copy_labels, gather_nearest
 
-        at = self._levels_for(where.steps(array))
+        at = self._levels_for(patch_map.steps(array))
         as_targets = out.dtype == np.float32
         if at.region is not None:
-            on = _LevelGrid(where, array, at.grid)
+            on = _LevelGrid(patch_map, array, at.grid)
             begin, end = _box(on, at.grid)
             if np.any(begin >= end):
                 out[...] = VALUES[UNKNOWN] if as_targets else UNKNOWN
@@ -210,12 +210,12 @@ class LabelSource:
                 return
 
         def gather_one(volume: Volume) -> Codes:
-            return _gather_codes(at.levels[volume.path], where, array)
+            return _gather_codes(at.levels[volume.path], patch_map, array)
 
         codes = combine_codes(self.crop, self.classes, array.shape, gather_one, self.excludes)
         out[...] = VALUES[codes] if as_targets else codes
 
-    def gather_ids(self, where: PatchMap, array: ArrayInfo) -> npt.NDArray[np.int64]:
+    def gather_ids(self, patch_map: PatchMap, array: ArrayInfo) -> npt.NDArray[np.int64]:
         """Return the instance ids of a patch, shape (C, *array.shape); 0 for classes without ids.
 
         Only classes that are scored as instances, and have an array of their own, have ids.
@@ -223,13 +223,13 @@ class LabelSource:
         from csc_data.loader.sources.gathering import gather_stored
 
         ids = np.zeros((len(self.classes), *array.shape), dtype=np.int64)
-        levels = self._levels_for(where.steps(array)).levels
+        levels = self._levels_for(patch_map.steps(array)).levels
         for channel, name in enumerate(self.classes):
             volumes = self.crop.labels.get(name, ())
             if name not in get_instance_classes() or len(volumes) != 1:
                 continue
             level = levels[volumes[0].path]
-            on = _LevelGrid(where, array, level.grid)
+            on = _LevelGrid(patch_map, array, level.grid)
             begin, end = _box(on, level.grid)
             if isinstance(level.array, EncodedArray) and np.all(begin < end):
                 stored = replace(level, array=level.array.array)
@@ -238,22 +238,22 @@ class LabelSource:
 
     def read(self, grid: Grid) -> Codes:
         """Return the codes at the voxels of a grid, shape (C, z, y, x)."""
-        where, array = _upright(grid)
+        patch_map, array = _upright(grid)
         codes = np.empty((len(self.classes), *grid.shape), dtype=np.uint8)
-        self.gather(where, array, codes)
+        self.gather(patch_map, array, codes)
         return codes
 
     def read_class(self, channel: int, grid: Grid) -> Codes:
         """Return the codes of one class at the voxels of a grid, shape (z, y, x); cheap for a few voxels."""
-        where, array = _upright(grid)
-        at = self._levels_for(where.steps(array))
+        patch_map, array = _upright(grid)
+        at = self._levels_for(patch_map.steps(array))
         if at.region is not None and at.region.is_held:
             codes: Codes = self.read(grid)[channel]
             return codes
         only = (self.classes[channel],)
 
         def gather_one(volume: Volume) -> Codes:
-            return _gather_codes(at.levels[volume.path], where, array)
+            return _gather_codes(at.levels[volume.path], patch_map, array)
 
         present: Codes = combine_codes(self.crop, only, grid.shape, gather_one, {})[0]
         return present
@@ -273,7 +273,7 @@ class LabelSource:
             found = self._found[key] = _LabelLevels(levels, grid, region)
         return found
 
-    def _pack(self, levels: Mapping[str, Level], grid: Grid, begin: Index, end: Index) -> PackedLabels | None:
+    def _pack(self, levels: Mapping[str, Level], grid: Grid, begin: VoxelIndex, end: VoxelIndex) -> PackedLabels | None:
         shape = as_shape((end - begin).tolist())
 
         def read(volume: Volume) -> Codes:
@@ -288,11 +288,11 @@ def _upright(grid: Grid) -> tuple[PatchMap, ArrayInfo]:
     return PatchMap(centre=centre), ArrayInfo(shape=grid.shape, scale=grid.voxel_size)
 
 
-def _gather_codes(level: Level, where: PatchMap, array: ArrayInfo) -> Codes:
+def _gather_codes(level: Level, patch_map: PatchMap, array: ArrayInfo) -> Codes:
     """Gather the codes of one volume by itself: classes of one crop may lie on different grids."""
     from csc_data.loader.sources.gathering import gather_nearest
 
-    on = _LevelGrid(where, array, level.grid)
+    on = _LevelGrid(patch_map, array, level.grid)
     begin, end = _box(on, level.grid)
     codes = np.full((1, *array.shape), UNKNOWN, dtype=np.uint8)
     if np.all(begin < end):
@@ -302,13 +302,13 @@ def _gather_codes(level: Level, where: PatchMap, array: ArrayInfo) -> Codes:
     return gathered
 
 
-def _box(on: _LevelGrid, grid: Grid) -> tuple[Index, Index]:
+def _box(on: _LevelGrid, grid: Grid) -> tuple[VoxelIndex, VoxelIndex]:
     """Return the voxels of a grid that a patch reaches."""
     begin = np.maximum(np.floor(on.low + 0.5).astype(np.int64) - 1, 0)
     end = np.minimum(np.floor(on.high + 0.5).astype(np.int64) + 2, np.asarray(grid.shape))
     return begin, end
 
 
-def _read_box(level: Level, begin: Index, end: Index) -> npt.NDArray[Any]:
+def _read_box(level: Level, begin: VoxelIndex, end: VoxelIndex) -> npt.NDArray[Any]:
     z, y, x = (slice(int(b), int(e)) for b, e in zip(begin, end, strict=True))
     return np.ascontiguousarray(level.array[z, y, x])

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from csc_data.formats.cache import ByteCache, passing_through
 
-Index = npt.NDArray[np.int64]
+VoxelIndex = npt.NDArray[np.int64]
 """Three voxel indices, z, y, x."""
 
 _LARGEST_SHARE = 2  # of the cache's bytes
@@ -77,7 +77,12 @@ class HeldRegion:
     """
 
     def __init__(
-        self, cache: RegionCache, begin: Index, end: Index, itemsize: int, read: Callable[[Index, Index], Any]
+        self,
+        cache: RegionCache,
+        begin: VoxelIndex,
+        end: VoxelIndex,
+        itemsize: int,
+        read: Callable[[VoxelIndex, VoxelIndex], Any],
     ) -> None:
         self.cache = cache
         self.begin, self.end = begin, np.maximum(begin, end)
@@ -89,7 +94,7 @@ class HeldRegion:
         """Whether it is in memory."""
         return self.cache.find(self) is not None
 
-    def whole(self, begin: Index, end: Index) -> Any:
+    def whole(self, begin: VoxelIndex, end: VoxelIndex) -> Any:
         """Return the whole region if it is cached or worth caching for a reader of this box; else None."""
         if np.any(begin < self.begin) or np.any(end > self.end):
             return None
@@ -106,7 +111,7 @@ class HeldRegion:
         self.cache.keep(self, value, size)
         return value
 
-    def part(self, begin: Index, end: Index) -> tuple[Any, Index]:
+    def part(self, begin: VoxelIndex, end: VoxelIndex) -> tuple[Any, VoxelIndex]:
         """Return what holds a box of the array, and where it begins."""
         whole = self.whole(begin, end)
         return (self._read(begin, end), begin) if whole is None else (whole, self.begin)
