@@ -101,6 +101,20 @@ def test_a_third_of_a_voxel_is_not_aligned():
     assert not Grid(voxel_size=(8, 8, 8.1), translation=(0, 0, 0), shape=(4, 4, 4)).is_aligned_with(grid)
 
 
+@pytest.mark.parametrize("voxel_size", [0.1, 1.74, 3.24, 5.24, 8.0])
+def test_centres_of_twice_the_size_lie_exactly_between_voxels(voxel_size):
+    fine = Grid(voxel_size=(voxel_size,) * 3, translation=(0.03, 1234.57, -99.9), shape=(4000, 1, 1))
+    coarse = Grid.covering(fine.bounds, (2 * voxel_size,) * 3)
+    assert coarse.coordinates_in(fine, 0).tolist() == [2 * index + 0.5 for index in range(2000)]
+
+
+def test_voxel_sizes_that_drift_apart_along_an_axis_are_not_aligned():
+    grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(5000, 4, 4))
+    near = {"voxel_size": (8.0002, 8, 8), "translation": (0, 0, 0)}
+    assert Grid(**near, shape=(2, 4, 4)).is_aligned_with(grid)
+    assert not Grid(**near, shape=(5000, 4, 4)).is_aligned_with(grid)  # by an eighth of a voxel at its end
+
+
 boxes = st.builds(
     lambda b, e: Roi(b, tuple(x + y for x, y in zip(b, e, strict=True))),
     positions,

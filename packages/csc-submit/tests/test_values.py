@@ -66,6 +66,7 @@ def test_stored_as_gives_packed_probabilities_the_range_of_their_type(write_pred
     ("data", "instances", "words"),
     [
         (np.array([-4.0, 9.0], "f4"), False, "no probabilities"),
+        (np.array([np.nan, 0.5, 9.0], "f4"), False, "no probabilities"),
         (np.array([-1, 2], "i4"), True, "0 or more"),
         (np.array([0, 7, 200], "u1"), False, "may be labels or packed probabilities"),
     ],

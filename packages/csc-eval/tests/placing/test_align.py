@@ -38,6 +38,12 @@ def test_equal_translations_are_offset_zero_in_the_definition(k):
     assert nearest_offset(translation, grid((1.74, 1.74, 0.1), translation)) == (0, 0, 0)
 
 
+def test_the_definition_takes_the_nearest_voxel_on_both_sides():
+    assert nearest_offset((7.0, 5.0, 3.0), grid()) == (1, 1, 0)
+    assert nearest_offset((-7.0, -5.0, -3.0), grid()) == (-1, -1, 0)
+    assert nearest_offset((804.0, 801.0, 799.0), grid(translation=(800.0, 0.0, 0.0))) == (0, 100, 100)
+
+
 def test_half_a_voxel_rounds_towards_the_first():
     assert nearest_offset((4.0, 12.0, -4.0), grid()) == (0, 1, -1)
 
@@ -109,9 +115,11 @@ def test_a_plain_group_prefers_what_is_not_coarser(write_array, volume, tmp_path
     [
         (np.array([0.2, 0.5, 0.7, np.nan], np.float32), [1, 1, 1, 0], [0, 1, 1, 0]),
         (np.array([0.0, 100.0, 200.0, 255.0], np.float32), [0, 1, 1, 1], [0, 0, 1, 1]),
+        (np.array([np.nan, 90.0, 200.0, -np.inf], np.float32), [0, 1, 1, 0], [0, 0, 1, 0]),
+        (np.array([0.0, 90.0, 200.0, np.inf], np.float32), [0, 1, 1, 1], [0, 0, 1, 1]),
         (np.array([0, 1, 100, 255], np.uint8), [0, 1, 1, 1], [0, 1, 1, 1]),
     ],
-    ids=["probabilities", "0 to 255", "integers"],
+    ids=["probabilities", "0 to 255", "with NaN", "with infinity", "integers"],
 )
 def test_what_counts_as_foreground_at_the_crops_voxel_size(values, leaderboard, definition):
     for rules, expected in zip(RULES, (leaderboard, definition), strict=True):

@@ -32,6 +32,20 @@ def test_beyond_the_halo_nothing_changes_a_result(seed, sigma, radius, cut):
     np.testing.assert_array_equal(steps(values)[:, :cut], steps(values[:, : cut + halo[1]])[:, :cut])
 
 
+@pytest.mark.parametrize("radius", [5.0, 10.0, 14.0])
+def test_objects_at_the_end_of_a_block_are_opened_as_in_the_whole(radius):
+    """Objects of every length around the border, whose end the halo has to show."""
+    end = 20
+    halo = needed_halo(ProcessSettings(opening_nm=radius).for_class("mito"), VOXEL_SIZE)
+    for length in range(1, 14):
+        for begin in range(end - length, end):
+            whole = np.zeros((1, 40, 1), dtype=bool)
+            whole[:, begin : begin + length] = True
+            block = whole[:, : end + halo[1]]
+            opened = open_mask(whole, radius, VOXEL_SIZE), open_mask(block, radius, VOXEL_SIZE)
+            np.testing.assert_array_equal(opened[1][:, :end], opened[0][:, :end], err_msg=f"{begin}, {length}")
+
+
 def test_no_step_needs_no_halo():
     assert needed_halo(ProcessSettings().for_class("mito"), VOXEL_SIZE) == (0, 0, 0)
 

@@ -8,11 +8,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from csc_data.geometry import Grid
+from csc_data.geometry import TOLERANCE, Grid
 from csc_data.loader import AnnotatedCrop, ArrayInfo, PatchShape, RegionCache
 from csc_data.loader.patches.reader import PatchReader
 from csc_data.loader.poses.patch_map import Displacement, PatchMap
 from csc_data.loader.sources.annotations import EncodedArray
+from csc_data.loader.sources.gathering import NO_DISPLACEMENT, gather_stored
 from csc_data.volumes import Level, Volume
 from csc_data.volumes.encoding import UNKNOWN, Encoding
 
@@ -257,6 +258,24 @@ def test_labels_of_noise_that_do_not_pack_are_right_all_the_same():
     target = reader.sample(0, PatchMap(centre=np.array([20.0, 21.0, 22.0]) * 8))["output"]
     for channel, name in enumerate(names):
         np.testing.assert_array_equal(target[channel], stored[name][2:38, 3:39, 4:40])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_stored_numbers_are_those_of_the_nearest_voxel(seed):
+    rng = np.random.default_rng(seed)
+    source = rng.integers(1, 2**40, (9, 8, 7))
+    m = np.diag(rng.uniform(0.3, 1.7, 3)) @ (Rotation.random(rng=rng).as_matrix() if seed else np.eye(3))
+    begin = np.array([0, 1, 2])  # of the box in its volume
+    out = np.full((6, 7, 8), -1, dtype=np.int64)
+    t = begin + np.array([4, 3.5, 3]) + rng.uniform(-1, 1, 3) - m @ (np.array(out.shape) - 1) / 2
+    gather_stored(source, begin, m, t, NO_DISPLACEMENT, np.zeros((3, 2)), out)
+    inside = 0
+    for index in np.ndindex(*out.shape):
+        nearest = np.floor(m @ index + t + 0.5 + TOLERANCE).astype(int) - begin  # borders: the later voxel
+        held = all(0 <= i < n for i, n in zip(nearest, source.shape, strict=True))
+        assert out[index] == (source[tuple(nearest)] if held else 0)
+        inside += held
+    assert inside > 50
 
 
 def test_what_is_held_stays_below_its_bound():
