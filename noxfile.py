@@ -34,6 +34,28 @@ WHEEL_TARGETS = (
 QUICK = ("-m", "not slow and not fresh_clone")
 # What must not come along when a package is installed alone.
 ABSENT = {"csc-data": ("torch",), "csc-models": ("zarr", "monai"), "csc-eval": ("torch",), "csc-submit": ("torch",)}
+# What shows that a wheel works alone: what its README says, and its main way through. All its code is imported, too,
+# and tests/test_architecture.py sees that what is imported is declared; all its tests run in `tests`.
+ALONE = {
+    "csc-data": ("test_readme.py", "test_public_names.py", "volumes/test_volume.py", "splits/test_splitting.py"),
+    "csc-models": ("test_readme.py", "test_package.py", "checkpoint/test_save_load.py"),
+    "csc-eval": ("test_package.py", "test_golden.py", "command"),
+    "csc-train": ("test_settings.py", "training/test_training.py"),
+    "csc-submit": ("test_readme.py", "packing/test_packing.py"),
+    "csc-cli": ("test_main.py", "test_config.py"),
+}
+# csc-data's rooms that no array passes through: another zarr makes no difference to them.
+WITHOUT_ARRAYS = tuple(f"--ignore-glob=*/{room}/*" for room in ("challenge", "config", "fetching"))
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+for entry in pkgutil.walk_packages(importlib.import_module(sys.argv[1]).__path__, sys.argv[1] + "."):
+    try:
+        if not entry.name.endswith(("__main__", "._kernels")):
+            importlib.import_module(entry.name)
+    except ImportError as error:  # what an extra brings may be missing, of ours nothing
+        if not error.name or error.name.startswith("csc"):
+            raise
+"""
 
 
 def group(name: str) -> list[str]:
@@ -101,14 +123,17 @@ def siblings(package: str) -> list[str]:
     return found
 
 
-def run_own_tests(session: nox.Session, package: str, *arguments: str) -> None:
-    """Run a package's tests from a copy, so that of the tree only they and the README, which they run, are in reach."""
+def run_own_tests(session: nox.Session, package: str, *arguments: str, only: tuple[str, ...] = (".",)) -> None:
+    """Run a package's tests, or `only` some of their files and folders, from a copy.
+
+    So of the tree only they and the README, which they run, are in reach.
+    """
     copy = Path(session.create_tmp()) / package / "tests"
     shutil.rmtree(copy.parent, ignore_errors=True)
     shutil.copytree(ROOT / "packages" / package / "tests", copy)
     shutil.copy(ROOT / "packages" / package / "README.md", copy.parent)
     config = ("-c", str(ROOT / "pyproject.toml"), "--rootdir", str(copy.parent), "-p", "no:cacheprovider")
-    session.run("pytest", *config, *PYTEST, *arguments, str(copy), env=ENVIRONMENT)
+    session.run("pytest", *config, *PYTEST, *arguments, *(str(copy / name) for name in only), env=ENVIRONMENT)
 
 
 @nox.session
@@ -138,7 +163,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("package", PACKAGES, ids=PACKAGES)
 def isolated(session: nox.Session, package: str) -> None:
-    """Install one package's wheel alone, with its siblings' wheels where it needs them, and run its own tests there."""
+    """Install one package's wheel alone, with its siblings' wheels where it needs them, and see that it works there."""
     folder = build(session)
     wheels = [str(wheel(folder, name)) for name in (package, *siblings(package))]
     install(session, *wheels, *group("test"))
@@ -146,39 +171,41 @@ def isolated(session: nox.Session, package: str) -> None:
         session.run(
             "python", "-c", f"import importlib.util as u; assert u.find_spec({module!r}) is None, 'has {module}'"
         )
-    run_own_tests(session, package, *QUICK)
+    elsewhere = session.create_tmp()
+    with session.chdir(elsewhere):
+        session.run("python", "-c", IMPORT_ALL, package.replace("-", "_"), env=ENVIRONMENT)
+    run_own_tests(session, package, *QUICK, only=ALONE[package])
+    if package == "csc-cli":  # with all six from wheels
+        shutil.rmtree(Path(elsewhere) / "csc-demo", ignore_errors=True)
+        with session.chdir(elsewhere):
+            session.run("csc", "demo", "--quick", env=ENVIRONMENT)
 
 
 @nox.session
 def zarr3(session: nox.Session) -> None:
-    """Run the tests of the torch-free packages with the newest zarr."""
+    """Run the tests of the torch-free packages that open or write arrays with the newest zarr."""
     install_freely(session, TORCH_FREE, *group("test"), *group("validators"), "zarr>=3")
     for name in TORCH_FREE:
-        run_own_tests(session, name)
+        run_own_tests(session, name, *QUICK, *WITHOUT_ARRAYS)
 
 
 @nox.session
-@nox.parametrize("package", TORCH_FREE, ids=TORCH_FREE)
-def minimums(session: nox.Session, package: str) -> None:
-    """Run the tests of the torch-free packages with the lowest versions that they declare."""
+def minimums(session: nox.Session) -> None:
+    """Run the tests of the torch-free packages with the lowest versions that they declare, the same in all."""
     if session.venv_backend != "uv":
         session.skip("choosing the lowest versions needs the uv backend")
-    packages = (package, *siblings(package))
     # What a wheel needs is not direct to uv; what a pyproject.toml lists is.
-    direct = [part for name in packages for part in ("-r", str(ROOT / "packages" / name / "pyproject.toml"))]
-    install_freely(session, packages, *direct, *group("test"), "--no-sources", "--resolution", "lowest-direct")
-    run_own_tests(session, package, *QUICK)
+    direct = [part for name in TORCH_FREE for part in ("-r", str(ROOT / "packages" / name / "pyproject.toml"))]
+    install_freely(session, TORCH_FREE, *direct, *group("test"), "--no-sources", "--resolution", "lowest-direct")
+    for name in TORCH_FREE:
+        run_own_tests(session, name, *QUICK)
 
 
-@nox.session
-def demo(session: nox.Session) -> None:
-    """Run `csc demo --quick` from built wheels, outside the tree."""
-    folder = build(session)
-    install(session, *(str(wheel(folder, name)) for name in PACKAGES))
-    place = session.create_tmp()
-    shutil.rmtree(Path(place) / "csc-demo", ignore_errors=True)
-    with session.chdir(place):
-        session.run("csc", "demo", "--quick", env=ENVIRONMENT)
+@nox.session(default=False)
+def mutants(session: nox.Session) -> None:
+    """Break sixty important lines one by one, and see whether the tests beside them notice; takes half an hour."""
+    install(session, *workspace(), *group("test"))
+    session.run("python", "tests/mutants/run.py", *session.posargs)
 
 
 @nox.session

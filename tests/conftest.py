@@ -65,7 +65,7 @@ def csc_environment(tmp_path_factory) -> dict[str, str]:
 def run_csc(csc_environment) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run `csc` in a process of its own and return what it printed."""
 
-    def run(*arguments: str, cwd: Path, timeout: float = 280) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str, cwd: Path, timeout: float = 900) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "csc_cli", *arguments],
             cwd=cwd, env=csc_environment, capture_output=True, text=True, timeout=timeout, check=False,

@@ -5,12 +5,17 @@ who reads a module has to know what it names, whenever Python looks for it.
 """
 
 import ast
+import functools
 import graphlib
+import importlib.metadata
+import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ALLOWED = {
     "csc_data": set(),
@@ -33,19 +38,24 @@ FLOORS_OF_CSC_DATA = (
 MOST_FLOORS = 7
 
 
+@functools.cache
+def import_nodes(file: Path) -> list[ast.Import | ast.ImportFrom]:
+    return [
+        node for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+
+
 def imports_of(file: Path, folder: Path) -> Iterator[tuple[str, str, int]]:
     """Yield (module, name taken from it or nothing, line) of every import of one of ours; `folder` is the package's."""
     # What a relative import starts from: the package that a module lies in.
     inside = [folder.name, *file.relative_to(folder).parent.parts]
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+    for node in import_nodes(file):
         if isinstance(node, ast.Import):
             found = [(alias.name, "") for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        else:
             start = inside[: len(inside) - node.level + 1] if node.level else []
             module = ".".join([*start, *([node.module] if node.module else [])])
             found = [(module, alias.name) for alias in node.names]
-        else:
-            continue
         yield from ((module, name, node.lineno) for module, name in found if module.split(".")[0] in ALLOWED)
 
 
@@ -184,3 +194,50 @@ def test_constraints_stand_in_both_files_alike(root):
         line.replace("'", '"') for line in listed
     ]
     assert all("==" in line and "://" not in line for line in listed)
+
+
+def third_party(files: list[Path]) -> set[str]:
+    """Return the distributions that a package imports, wherever in its modules."""
+    roots = set()
+    for file in files:
+        for node in import_nodes(file):
+            if isinstance(node, ast.Import):
+                roots |= {alias.name.split(".")[0] for alias in node.names}
+            elif node.module and not node.level:
+                roots.add(node.module.split(".")[0])
+    return roots - set(sys.stdlib_module_names) - set(ALLOWED)
+
+
+def requirements(root: Path, package: str, *, extras: bool) -> list[Requirement]:
+    """Return what the pyproject.toml of a package asks for."""
+    table = tomllib.loads((root / "packages" / package.replace("_", "-") / "pyproject.toml").read_text("utf-8"))
+    listed = [*table["project"]["dependencies"]]
+    if extras:
+        listed += [entry for group in table["project"].get("optional-dependencies", {}).values() for entry in group]
+    return [Requirement(entry) for entry in listed]
+
+
+@pytest.fixture(scope="session")
+def brings() -> Mapping[str, list[str]]:
+    """Which distributions bring a module."""
+    return importlib.metadata.packages_distributions()
+
+
+def test_what_is_imported_is_declared(root, package, files, brings):
+    """So that a wheel that is installed alone has it: `tests` runs where everything is installed."""
+    declared = {canonicalize_name(r.name) for r in requirements(root, package, extras=True)}
+    missing = {
+        name
+        for name in third_party(files)
+        if not {canonicalize_name(distribution) for distribution in brings.get(name, [name])} & declared
+    }
+    assert not missing
+
+
+def test_packages_ask_for_the_same_lowest_versions(root):
+    """So that one environment with the lowest versions of all packages is that of each."""
+    lowest: dict[str, set[str]] = {}
+    for package in ALLOWED:
+        for requirement in requirements(root, package, extras=False):
+            lowest.setdefault(canonicalize_name(requirement.name), set()).add(str(requirement.specifier))
+    assert not {name: found for name, found in lowest.items() if len(found) > 1}

@@ -22,7 +22,7 @@ except SystemExit as end:
 
 def run_help(*arguments):
     command = [sys.executable, "-c", PROBE, *arguments, "--help"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
     text, _, last = result.stdout.rstrip().rpartition("\n")
     return text, json.loads(last)
 

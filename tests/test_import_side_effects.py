@@ -66,7 +66,7 @@ print(json.dumps({"events": events, "same": before[:3] == after, "handlers": our
 def probe(package, mode, stdin=""):
     result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(PROBE), package, mode],
-        input=stdin, capture_output=True, text=True, timeout=120, check=False,
+        input=stdin, capture_output=True, text=True, timeout=900, check=False,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
     )  # fmt: skip
     assert result.returncode == 0, result.stderr

@@ -39,7 +39,7 @@ def test_the_commands_for_the_folder_of_the_demo_work(readme_blocks, quick_demo,
             env=csc_environment,
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=900,
             check=False,
         )
         assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
@@ -61,7 +61,7 @@ def fresh_clone(root, tmp_path):
 
 
 @pytest.mark.fresh_clone
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200)
 def test_the_commands_for_a_fresh_clone_work(readme_blocks, fresh_clone):
     folder, environment = fresh_clone
     for block in readme_blocks:

@@ -108,7 +108,7 @@ def run_python(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]
     def run(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, **home, **variables}
         return subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=240, check=False
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=900, check=False
         )
 
     return run

@@ -306,7 +306,7 @@ print(result.stopped)
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX's")
 def test_a_disk_that_fills_up_ends_the_run_with_whole_files_only(config, options, server, files_in, expected):
     command = [sys.executable, "-c", LIMITED, config.data, server.endpoint]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert run.returncode == 0, run.stderr
     assert "cannot be written: File too large" in run.stdout
     came = files_in(config.root)

@@ -26,7 +26,7 @@ except FetchInterrupted as interrupted:
     result = interrupted.result
     print(json.dumps({"stopped": result.stopped, "fetched": result.fetched_files}))
 """
-PATIENCE = 60
+PATIENCE = 600
 
 
 def start(config):

@@ -39,7 +39,7 @@ def other_run(tmp_path):
         yield process, Path(process.stdout.readline().strip())
     finally:
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=600)
 
 
 def test_files_are_placed_whole_in_folders_that_are_made(tmp_path):
@@ -88,7 +88,7 @@ def test_the_folder_of_a_run_is_left_alone_while_it_lives_and_removed_when_it_wa
         assert folder.is_dir()
     (folder / "half").write_bytes(b"unfinished")
     process.kill()
-    process.wait(timeout=60)
+    process.wait(timeout=600)
     with Staging(tmp_path) as staging:
         assert not folder.exists()
         assert staging.folder.is_dir()

@@ -22,7 +22,6 @@ from csc_eval.voxels.stores import UnsafeArchiveError, ZipStore
 PLACE = {"voxel_size": [8.0, 8.0, 8.0], "translation": [0.0, 0.0, 0.0]}
 SHAPE = (12, 14, 16)
 FUZZ_RUNS = int(os.environ.get("CSC_EVAL_FUZZ", "400"))
-FUZZ_SECONDS = float(os.environ.get("CSC_EVAL_FUZZ_SECONDS", "30"))
 
 
 @pytest.fixture
@@ -342,13 +341,10 @@ def spoil_archive(rng, archive):
 
 def test_fuzz(tmp_path, write_array, truth):
     """Ends in a score for the rest and a named problem, or in one clear error; CSC_EVAL_FUZZ=10000 is the full run."""
-    began = time.monotonic()
     dtypes = ["|b1", "|u1", "<u2", ">u4", "<i8", "<u8", "<f4", "<f8", "<f2"]
     codecs = ["blosc", "zstd", "lz4", "zlib", "gzip", "bz2", None]
-    done = failed = 0
+    failed = 0
     for seed in range(FUZZ_RUNS):
-        if time.monotonic() - began > FUZZ_SECONDS:
-            break
         rng = np.random.default_rng(seed)
         folder = tmp_path / "fuzz" / "s.zarr"
         write_array(folder / "crop1/er", (truth[1] > 0).astype(np.uint8), attributes=PLACE)
@@ -368,7 +364,7 @@ def test_fuzz(tmp_path, write_array, truth):
             if rng.random() < 0.5:
                 spoil_archive(rng, source)
         rules = list(csc_eval.RULE_SETS) if label == "mito" else ["definition-2026-06"]
-        start, refusal = time.monotonic(), ""
+        start, refusal = time.process_time(), ""
         try:
             classes = ["mito"] if label == "mito" else ["ves"]
             result = csc_eval.score_submission(
@@ -387,11 +383,9 @@ def test_fuzz(tmp_path, write_array, truth):
             if not archived:
                 assert result.crops["crop1"]["er"].score == 1
             json.loads(result.to_json(extended=True))
-        assert time.monotonic() - start < 20, f"seed {seed}"
+        assert time.process_time() - start < 20, f"seed {seed}"
         shutil.rmtree(tmp_path / "fuzz")
-        done += 1
-    assert done >= 50
-    assert failed > done / 10
+    assert failed > FUZZ_RUNS / 10
 
 
 def test_a_zip_store_survives_pickling(submit, tmp_path):

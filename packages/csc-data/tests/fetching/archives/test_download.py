@@ -18,7 +18,7 @@ from csc_data.fetching.archives import download
 
 INSIDE = "jrc_x/jrc_x.zarr/recon-1"
 KEY = "csc-zipped-data/matched_res_no_pad.zip"
-PATIENCE = 60
+PATIENCE = 600
 RUN = """
 import sys
 from csc_data.fetching import FetchOptions, fetch_archive

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from csc_data.geometry import Grid
+from csc_data.geometry import TOLERANCE, Grid
 from csc_data.loader import AnnotatedCrop, ArrayInfo, PatchShape, RegionCache
 from csc_data.loader.patches.reader import PatchReader
 from csc_data.loader.poses.patch_map import Displacement, PatchMap
@@ -277,7 +277,7 @@ def test_stored_numbers_are_those_of_the_nearest_voxel(seed):
     gather_stored(source, begin, m, t, NO_DISPLACEMENT, np.zeros((3, 2)), out)
     inside = 0
     for index in np.ndindex(*out.shape):
-        nearest = np.floor(m @ index + t + 0.5).astype(int) - begin
+        nearest = np.floor(m @ index + t + 0.5 + TOLERANCE).astype(int) - begin  # borders: the later voxel
         held = all(0 <= i < n for i, n in zip(nearest, source.shape, strict=True))
         assert out[index] == (source[tuple(nearest)] if held else 0)
         inside += held
