@@ -245,5 +245,5 @@ def test_one_json_schema_describes_the_settings_of_several_stages():
     assert (properties["shape"]["minItems"], properties["shape"]["maxItems"]) == (3, 3)
     assert properties["mode"]["enum"] == ["fast", "slow"]
     assert properties["epochs"]["description"] == "demo: How long.\nother: How often."
-    assert properties["epochs"]["allOf"][0] == {"type": "integer", "minimum": 1}
+    assert (properties["epochs"]["type"], properties["epochs"]["default"]) == ("integer", 10)
     assert properties["hook"] == {"not": {}, "description": "demo: What is called. (Python files only)"}

@@ -23,7 +23,6 @@ from csc_data.config.settings import (
     Limits,
     Names,
     OfNames,
-    ReadBy,
     not_empty,
     setting,
     settings,
@@ -31,8 +30,6 @@ from csc_data.config.settings import (
 from csc_data.errors import Problem
 from csc_data.geometry import Shape
 from csc_data.loader.poses.array_info import ArrayInfo
-from csc_data.loader.poses.parsing import SpatialForm
-from csc_data.loader.poses.spatial import SpatialTransforms
 from csc_data.loader.settings import SampleSettings, different, rising
 from csc_train.overrides import Metric, Precision, TrainOverrides
 
@@ -42,10 +39,6 @@ CRITERIA = ("bce", "bce_dice", "dice")
 
 
 Place = str | PathLike[str]
-
-
-def _default_transforms() -> dict[str, Any]:
-    return {"mirror": {"axes": {"x": 0.5, "y": 0.5, "z": 0.5}}, "transpose": {"axes": ["x", "y", "z"]}}
 
 
 def _as_flat_as_input(target: ArrayInfo | None, earlier: Earlier) -> Iterator[Problem]:
@@ -94,11 +87,6 @@ class TrainSettings(SampleSettings):
         different,
         OfNames(lambda name, _: class_problems([name])),
     )
-    spatial_transforms: Given[SpatialTransforms, SpatialTransforms | Mapping[str, Any] | None] = setting(
-        "mirror, transpose, rotate, scale and elastic: how training patches are turned, scaled and bent",
-        ReadBy(SpatialTransforms.parse, SpatialForm),
-        factory=_default_transforms,
-    )
     datasplit_path: Given[Path | None, Place | None] = setting(
         "the datasplit; that of the data folder by default (datasplit.csv)", default=None
     )
@@ -107,9 +95,7 @@ class TrainSettings(SampleSettings):
         default=ArrayInfo(shape=(128, 128, 128), scale=(8, 8, 8)),
     )
     target_array_info: Given[ArrayInfo | None, ArrayInfo | Mapping[str, Any] | None] = setting(
-        "the same of what it gives; by default what the network of `architecture` makes of the input",
-        _as_flat_as_input,
-        default=None,
+        "the same of what it gives; by default what the network makes of the input", _as_flat_as_input, default=None
     )
 
     model_name: str = setting("names the checkpoints and logs, and the network if nothing else does", default="3d_unet")
@@ -117,7 +103,7 @@ class TrainSettings(SampleSettings):
     model_kwargs: Mapping[str, Any] = setting("further arguments of the network", factory=dict)
     model: Any = setting("a torch module to train instead of one from the catalogue", default=None)
     load_model: Given[Literal["latest", "best", "fresh"] | Path, Place] = setting(
-        "go on from the latest or best checkpoint of this name, or from a file; fresh refuses if there is one",
+        "go on from the latest or best checkpoint of this name, or a file; fresh refuses if there is one",
         default="latest",
     )
     model_to_load: str | None = setting(
@@ -133,31 +119,23 @@ class TrainSettings(SampleSettings):
     epochs: int = setting("epochs in all, those of earlier runs included", COUNT, default=1000)
     learning_rate: float = setting("step size of the optimizer", POSITIVE, default=3e-4)
     optimizer: Any = setting(
-        f"{', '.join(OPTIMIZERS)}, or a torch optimizer or its class",
-        Choices(OPTIMIZERS, "step"),
-        default="adamw",
+        f"{', '.join(OPTIMIZERS)}, or a torch optimizer or its class", Choices(OPTIMIZERS, "step"), default="adamw"
     )
     optimizer_kwargs: Mapping[str, Any] = setting("further arguments of the optimizer", factory=dict)
     scheduler: Any = setting(
-        "constant, cosine (to 0 at the last step), or a torch scheduler's class, stepped once an epoch",
+        "constant, cosine (to 0 at the last step), or a torch scheduler's class (stepped by epochs)",
         Choices(SCHEDULERS),
         default="constant",
     )
     scheduler_kwargs: Mapping[str, Any] = setting("arguments of the scheduler's class", factory=dict)
     warmup_iterations: int = setting("optimizer steps over which the step size grows from 0", NOT_NEGATIVE, default=0)
-    max_grad_norm: float | None = setting(
-        "clip gradients to this norm, once per optimizer step", POSITIVE, default=None
-    )
+    max_grad_norm: float | None = setting("clip gradients to this norm, once a step", POSITIVE, default=None)
     gradient_accumulation_steps: int = setting("batches per optimizer step", COUNT, default=1)
     ema: float | None = setting(
-        "keep a running mean of the weights with this decay; it is what is validated and saved",
-        Limits(gt=0, le=1),
-        default=None,
+        "validate and save a running mean of the weights, with this decay", Limits(gt=0, le=1), default=None
     )
     criterion: Any = setting(
-        f"{', '.join(CRITERIA)}, or the class of a torch loss that has `reduction`",
-        Choices(CRITERIA),
-        default="bce",
+        f"{', '.join(CRITERIA)}, or the class of a torch loss that has `reduction`", Choices(CRITERIA), default="bce"
     )
     criterion_kwargs: Mapping[str, Any] = setting("arguments of the criterion's class", factory=dict)
     weight_loss: bool = setting("weigh the present voxels of a class by how rare they are", default=True)
@@ -168,23 +146,18 @@ class TrainSettings(SampleSettings):
     )
     best_metric: Metric = setting("what decides which epoch is best: validation iou, dice or loss", default="iou")
 
-    device: str | None = setting(
-        "cuda, cuda:1, mps or cpu; the first there is, in this order, by default", default=None
-    )
+    device: str | None = setting("cuda, cuda:1, mps or cpu; by default the first there is", default=None)
     devices: int = setting("devices of this machine to train on", COUNT, default=1)
     num_nodes: int = setting("machines to train on", COUNT, default=1)
     strategy: str = setting("how several devices work together, in Lightning Fabric's words", default="auto")
     precision: Precision = setting("number format, in Lightning Fabric's words", default="32-true")
-    cache_bytes: int = setting("bytes of decoded crops to hold, per process that loads", NOT_NEGATIVE, default=1 << 30)
 
     model_save_path: str = setting(
         "where checkpoints go; holds {model_name} and {epoch}",
         _with_placeholders,
         default="checkpoints/{model_name}_{epoch}.pth",
     )
-    logs_save_path: str = setting(
-        "where TensorBoard logs go; may hold {model_name}", default="tensorboard/{model_name}"
-    )
+    logs_save_path: str = setting("TensorBoard's folder; may hold {model_name}", default="tensorboard/{model_name}")
 
 
 def read_train_settings(
@@ -221,18 +194,14 @@ class PredictSettings:
     """The settings of `csc_train.predict`."""
 
     checkpoint: Given[Literal["best", "latest", "untrained"] | Path, Place] = setting(
-        "which checkpoint predicts: the best, the latest, or a file; untrained predicts with random weights",
-        default="best",
+        "the best or latest checkpoint, or a file; untrained predicts with random weights", default="best"
     )
     batch_size: int = setting("patches that go through the network together", COUNT, default=8)
     patch_shape: Given[Shape | None, Sequence[int] | None] = setting(
         "voxels (z, y, x) of what the network takes; as in training by default", COUNT, default=None
     )
     halo: Given[Shape | None, Sequence[int] | None] = setting(
-        "voxels on each side of a patch that are context and not kept; an eighth of the patch by default",
-        NOT_NEGATIVE,
-        _within_patch,
-        default=None,
+        "voxels of context on each side; an eighth of the patch by default", NOT_NEGATIVE, _within_patch, default=None
     )
     output_chunks: Given[Shape | None, Sequence[int] | None] = setting(
         "chunk shape of the output in voxels; what is kept of a patch by default", COUNT, default=None
@@ -241,9 +210,7 @@ class PredictSettings:
         "what is stored; distance, and not logit, for networks that give distances", default="probability"
     )
     output_dtype: Literal["uint8", "float16", "float32"] | None = setting(
-        "type it is stored in; uint8 (255 stands for 1) for probabilities, float16 for others by default",
-        _wide_enough,
-        default=None,
+        "type it is stored in; by default uint8 (255 is 1) for probabilities, else float16", _wide_enough, default=None
     )
     crops: Given[tuple[str, ...] | None, Sequence[str] | None] = setting(
         """test crops to predict, or ["validation"] for those of the datasplit; all test crops by default""",
@@ -252,9 +219,7 @@ class PredictSettings:
     raw_range: Given[tuple[float, float] | None, Sequence[float] | None] = setting(
         "for checkpoints that do not store what raw is scaled to; else it must agree", rising, default=None
     )
-    device: str | None = setting(
-        "cuda, cuda:1, mps or cpu; the first there is, in this order, by default", default=None
-    )
+    device: str | None = setting("cuda, cuda:1, mps or cpu; by default the first there is", default=None)
     precision: Precision = setting("number format, in Lightning Fabric's words", default="32-true")
 
     @property

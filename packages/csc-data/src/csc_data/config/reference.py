@@ -82,7 +82,8 @@ def experiment_schema(stages: Mapping[str, type[Any]]) -> dict[str, Any]:
     Returns
     -------
     dict
-        Draft 7, which editors' TOML plug-ins read. No setting is required: each stage has its own required ones.
+        Draft 7, which editors' TOML plug-ins read. No setting is required: each stage has its own required ones. What
+        several stages have is described for each, with the type and default of the first.
     """
     properties: dict[str, Any] = {}
     definitions: dict[str, Any] = {}
@@ -91,9 +92,9 @@ def experiment_schema(stages: Mapping[str, type[Any]]) -> dict[str, Any]:
         definitions |= schema.get("$defs", {})
         for name, entry in schema["properties"].items():
             entry.pop("title", None)
-            here = {**entry, "description": f"{stage}: {entry.get('description', '')}"}
-            there = properties.get(name)
-            properties[name] = here if there is None else _merge(there, here)
+            told = f"{stage}: {entry.pop('description')}"
+            before = properties.get(name, entry)
+            properties[name] = before | {"description": "\n".join(filter(None, (before.get("description"), told)))}
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "An experiment of the CellMap Segmentation Challenge",
@@ -102,15 +103,6 @@ def experiment_schema(stages: Mapping[str, type[Any]]) -> dict[str, Any]:
         "properties": properties,
         "definitions": definitions,
     }
-
-
-def _merge(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
-    """Return the schema of a setting that two stages have: what both allow, described for both."""
-    remarks = ("description", "default")
-    description = f"{first['description']}\n{second['description']}"
-    types = [{key: value for key, value in schema.items() if key not in remarks} for schema in (first, second)]
-    both = types[0] if types[0] == types[1] else {"allOf": types}
-    return {**both, "description": description, **{key: first[key] for key in ("default",) if key in first}}
 
 
 def describe_settings(cls: type[Any]) -> tuple[SettingDescription, ...]:

@@ -31,7 +31,6 @@ from csc_data.loader.poses.parsing import SpatialForm
 from csc_data.loader.poses.placement import PatchShape
 from csc_data.loader.poses.spatial import SpatialTransforms
 from csc_data.loader.sources.raw import DEFAULT_RANGE
-from csc_data.loader.sources.regions import DEFAULT_BYTES
 from csc_data.loader.targets import BinaryTarget, TargetKind, parse_targets
 
 Arrays = ArrayInfo | Mapping[str, Any]
@@ -63,7 +62,7 @@ class SampleSettings:
     spatial_transforms: Given[SpatialTransforms, SpatialTransforms | Mapping[str, Any] | None] = setting(
         "mirror, transpose, rotate, scale and elastic: how training patches are turned, scaled and bent",
         ReadBy(SpatialTransforms.parse, SpatialForm),
-        default=None,
+        factory=lambda: {"mirror": {"axes": {"x": 0.5, "y": 0.5, "z": 0.5}}, "transpose": {"axes": ["x", "y", "z"]}},
     )
     intensity_transforms: Given[IntensityTransforms, Intensities] = setting(
         "gamma, contrast, brightness, noise, blur, sections, low_resolution: how raw is changed in training",
@@ -81,7 +80,7 @@ class SampleSettings:
     )
     weighted_sampler: bool = setting("draw every class equally often; otherwise every position", default=True)
     foreground_share: float | None = setting(
-        "share of the samples that hold a class, each as often; overrides weighted_sampler", SHARE, default=None
+        "share of samples that hold a class, each as often; overrides weighted_sampler", SHARE, default=None
     )
     use_mutual_exclusion: bool = setting(
         "an annotated voxel of a class is a known 0 of every class that excludes it", default=False
@@ -90,9 +89,7 @@ class SampleSettings:
     validation_batch_limit: int | None = setting("validate on this many batches, always the same", COUNT, default=None)
     random_seed: int = setting("decides weights, samples and their order", NOT_NEGATIVE, default=0)
     num_workers: int = setting("processes that load data; 0 loads in the training process", NOT_NEGATIVE, default=0)
-    cache_bytes: int = setting(
-        "bytes of decoded crops to hold, per process that loads", NOT_NEGATIVE, default=DEFAULT_BYTES
-    )
+    cache_bytes: int = setting("bytes of decoded crops to hold, per process that loads", NOT_NEGATIVE, default=1 << 30)
 
     def value_transforms(self, raw: ValueTransform | None) -> ValueTransforms:
         """Return what is applied to the values of each sample, with one of the two for raw."""
