@@ -125,6 +125,12 @@ def test_help_is_instant_and_light():
 
 
 @pytest.mark.slow
+def test_scoring_imports_no_pydantic(case):
+    code = "import sys, csc_eval; csc_eval.score_submission(*sys.argv[1:]); sys.exit('pydantic' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code, case[0], case[1]], check=False).returncode == 0
+
+
+@pytest.mark.slow
 def test_the_installed_command_keeps_the_environment_and_scores(case):
     environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     done = subprocess.run(

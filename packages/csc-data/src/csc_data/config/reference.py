@@ -110,9 +110,10 @@ def describe_settings(cls: type[Any]) -> tuple[SettingDescription, ...]:
     schema = settings_schema(cls)
     rows = []
     for name, field in cls.__pydantic_fields__.items():
-        default = "(required)" if field.is_required() else repr(field.get_default(call_default_factory=True))
+        default = field.default_factory() if field.default_factory else field.default
+        shown = "(required)" if field.is_required() else repr(default)
         kind = _in_words(schema["properties"][name], schema.get("$defs", {}))
-        rows.append(SettingDescription(name=name, type=kind, default=default, doc=field.description or ""))
+        rows.append(SettingDescription(name=name, type=kind, default=shown, doc=field.description or ""))
     return tuple(rows)
 
 
