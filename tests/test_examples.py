@@ -1,12 +1,19 @@
 """The example experiments are ones that every stage accepts."""
 
+import json
 import runpy
+import tomllib
 from pathlib import Path
 
+import jsonschema
 import pytest
 import torch
+from click.testing import CliRunner
 
+from csc_cli.main import csc
 from csc_data.config.experiment import build_settings, read_experiment
+from csc_data.errors import ProblemsError
+from csc_data.loader import SpatialTransforms
 from csc_models import create_model
 from csc_submit.settings import ProcessSettings
 from csc_train.settings import PredictSettings, TrainSettings
@@ -16,12 +23,14 @@ EXAMPLES = sorted(
 )
 
 
+def read_for_all_stages(path):
+    experiment = read_experiment(path)
+    return [build_settings(experiment, cls) for cls in (TrainSettings, PredictSettings, ProcessSettings)]
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_every_stage_accepts_the_example(path):
-    experiment = read_experiment(path)
-    train = build_settings(experiment, TrainSettings)
-    build_settings(experiment, PredictSettings)
-    process = build_settings(experiment, ProcessSettings)
+    train, _, process = read_for_all_stages(path)
     assert train.classes == process.classes
     with torch.device("meta"):  # the arguments are what is tested, not the memory
         name = train.architecture or train.model_name
@@ -41,3 +50,74 @@ def test_an_example_that_is_run_as_a_script_trains_itself(monkeypatch):
     path = EXAMPLES[[p.name for p in EXAMPLES].index("train_3D.py")]
     runpy.run_path(str(path), run_name="__main__")
     assert called == [str(path)]
+
+
+@pytest.fixture(scope="module")
+def schema(tmp_path_factory):
+    """Return the JSON schema that `csc settings` writes."""
+    file = tmp_path_factory.mktemp("schema") / "experiment.json"
+    result = CliRunner().invoke(csc, ["settings", "--schema", str(file)])
+    assert result.exit_code == 0, result.output
+    return json.loads(file.read_text())
+
+
+def test_the_schema_is_valid_and_knows_all_that_examples_say(schema):
+    jsonschema.Draft7Validator.check_schema(schema)
+    for path in EXAMPLES:
+        names = {name: value for name, value in read_experiment(path).names.items() if name in schema["properties"]}
+        jsonschema.validate(json.loads(json.dumps(names)), schema)
+        assert len(names) > 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mirror = true",
+        'mirror = ["x"]',
+        "mirror = {x = 0.5}\ntranspose.axes = ['x', 'y']",
+        "rotate.axes = {z = 20, y = [0, 90]}\nscale.x = [0.5, 2]\nelastic = {probability = 0.3}",
+    ],
+)
+def test_the_schema_knows_the_short_forms(schema, text):
+    table = tomllib.loads(f"[spatial_transforms]\n{text}")
+    jsonschema.validate(table, schema)
+    assert SpatialTransforms.parse(table["spatial_transforms"]) != SpatialTransforms()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "epoks = 3",
+        "epochs = 0",
+        'epochs = "3"',
+        "classes = 3",
+        'precision = "16"',
+        'optimizer = "adamv"',
+        "learning_rate = 0",
+        "input_array_info = {shape = [8, 8], scale = [8, 8, 8]}",
+        "input_array_info = {shap = [8, 8, 8], scale = [8, 8, 8]}",
+        "spatial_transforms = {miror = true}",
+        "spatial_transforms = {rotate = {w = 20}}",
+        "intensity_transforms = {gama = {}}",
+        "intensity_transforms = {gamma = {probability = 2}}",
+        "threshold = {mito = 1.5}",
+        'process_func = "f"',
+        'model = "3d_unet"',
+    ],
+)
+def test_what_the_schema_refuses_is_refused_when_it_is_read(schema, text, tmp_path):
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(tomllib.loads(text), schema)
+    if not text.startswith("model"):  # whose type only the network's builder knows
+        file = tmp_path / "experiment.toml"
+        file.write_text(text if "classes" in text else f'classes = ["mito"]\n{text}')
+        with pytest.raises(ProblemsError):
+            read_for_all_stages(file)
+
+
+def test_every_entry_of_the_schema_says_what_it_is_for(schema):
+    for name, entry in schema["properties"].items():
+        assert len(entry["description"]) > 15, name
+    assert schema["properties"]["epochs"]["default"] == 1000
+    assert "Python files only" in schema["properties"]["process_func"]["description"]
+    assert set(schema["properties"]["classes"]["description"].split(": ", 1)[0].split()) == {"train"}

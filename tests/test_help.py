@@ -8,7 +8,7 @@ import pytest
 
 from csc_cli.main import COMMANDS
 
-HEAVY = {"torch", "zarr", "numpy", "scipy", "numba", "skimage", "rich"}
+HEAVY = {"torch", "zarr", "numpy", "scipy", "numba", "skimage", "rich", "pydantic"}
 
 PROBE = """
 import json, sys

@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from csc_data.config.experiment import build_settings, describe_settings, read_experiment
+from csc_data.config.experiment import build_settings, read_experiment
+from csc_data.config.reference import describe_settings
 from csc_data.errors import ProblemsError
 from csc_submit import ProcessSettings
 
@@ -58,12 +59,12 @@ def test_everything_that_is_wrong_is_reported_at_once_with_the_right_names(tmp_p
 @pytest.mark.parametrize(
     ("text", "where", "words"),
     [
-        ("threshold = 1", "threshold", "strictly between"),
-        ("[threshold]\nmitos = 0.5", "threshold.mitos", "'mito'"),
+        ("threshold = 1", "threshold", "must be below 1"),
+        ("[threshold]\nmitos = 0.5", "threshold.mitos", "did you mean mito?"),
         ("[min_size_nm3]\nmito = -1.0", "min_size_nm3.mito", "at least 0"),
-        ("opening_nm = inf", "opening_nm", "at least 0"),
-        ("[fill_holes]\nnuk = true", "fill_holes.nuk", "'nuc'"),
-        ('instance_classes = ["mitoo"]', "instance_classes", "'mito'"),
+        ("opening_nm = inf", "opening_nm", "must be finite"),
+        ("[fill_holes]\nnuk = true", "fill_holes.nuk", "did you mean nuc?"),
+        ('instance_classes = ["mitoo"]', "instance_classes", "did you mean mito?"),
     ],
 )
 def test_values_that_cannot_be_meant_are_refused(tmp_path, text, where, words):
@@ -87,6 +88,14 @@ def test_importing_the_package_and_its_settings_loads_neither_zarr_nor_scipy_nor
     code = "import sys, csc_submit; print({'zarr', 'scipy', 'cc3d', 'torch'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+def test_packing_and_checking_read_no_settings_and_import_no_pydantic():
+    code = (
+        "import sys, csc_submit; csc_submit.pack_results, csc_submit.check_submission; print('pydantic' in sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"
 
 
 def test_all_public_names_are_there():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
@@ -11,7 +10,7 @@ from typing import Any
 
 import click
 
-from csc_data.errors import CscError
+from csc_data.errors import CscError, nearest
 
 COMMANDS: Mapping[str, str] = {
     "demo": "csc_cli.commands.demo.command:demo",
@@ -56,10 +55,10 @@ class CommandGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            if not near or near[0] in error.message:
+            near = nearest(args[0], COMMANDS)
+            if near is None or near in error.message:
                 raise
-            raise click.UsageError(f"{error.message} Did you mean '{near[0]}'?", ctx) from error
+            raise click.UsageError(f"{error.message} Did you mean {near}?", ctx) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what users can cause becomes a message, anything else keeps its traceback."""

@@ -86,7 +86,7 @@ def test_paths_of_the_official_tool_are_understood(data, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["-c", "mitto"], 1, "did you mean 'mito'"),
+        (["-c", "mitto"], 1, "did you mean mito"),
         (["-s", "8,8"], 2, "give 8, or 4,8,8"),
         (["-s", "-8"], 2, "not a voxel size"),
         (["-vr", "1.5"], 1, "validation_share"),

@@ -6,8 +6,9 @@ Every error that a user can cause is a `CscError`; leaves also inherit the built
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 class CscError(Exception):
@@ -21,7 +22,7 @@ class Problem:
     Attributes
     ----------
     where : str
-        The place: a file, a setting, a crop and class.
+        The place: a file, a setting, a crop and class; empty for all of what was validated.
     what : str
         What is wrong there, with the value that was given.
     remedy : str
@@ -33,7 +34,36 @@ class Problem:
     remedy: str = ""
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}" + (f" ({self.remedy})" if self.remedy else "")
+        return (f"{self.where}: " if self.where else "") + self.what + (f" ({self.remedy})" if self.remedy else "")
+
+    def within(self, place: str) -> Problem:
+        """Return the problem of a larger whole, in which this one's place is part of another.
+
+        >>> Problem(where="z", what="is missing").within("scale").where
+        'scale.z'
+        """
+        return replace(self, where=".".join(filter(None, (place, self.where))))
+
+
+def nearest(name: object, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Return the name that is most like a misspelt one; None if none is like it (a ratio of difflib's).
+
+    >>> nearest("mitto", ["er", "mito"])
+    'mito'
+    """
+    near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=cutoff)
+    return near[0] if near else None
+
+
+def did_you_mean(name: object, known: Iterable[str], otherwise: str | None = None) -> str:
+    """Return the remedy for a name that is not known: the nearest one, else all of them, or what is said instead.
+
+    >>> did_you_mean("gama", ["gamma", "blur"]), did_you_mean("x", ["gamma", "blur"])
+    ('did you mean gamma?', 'known are gamma, blur')
+    """
+    names = list(known)
+    near = nearest(name, names)
+    return f"did you mean {near}?" if near else otherwise or f"known are {', '.join(names)}"
 
 
 class ProblemsError(CscError, ValueError):

@@ -8,7 +8,7 @@ go through this module, so that reading and writing cannot disagree by a voxel.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +59,7 @@ def as_shape(values: Sequence[int], name: str = "shape") -> Shape:
     return numbers
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Roi:
     """A box in nm, half-open: it holds the positions p with begin <= p < end.
 
@@ -77,9 +77,9 @@ class Roi:
     begin: Triple
     end: Triple
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "begin", as_triple(self.begin, "begin"))
-        object.__setattr__(self, "end", as_triple(self.end, "end"))
+    def __init__(self, begin: Sequence[float], end: Sequence[float]) -> None:
+        object.__setattr__(self, "begin", as_triple(begin, "begin"))
+        object.__setattr__(self, "end", as_triple(end, "end"))
 
     @property
     def extent(self) -> Triple:
@@ -94,18 +94,12 @@ class Roi:
 
     def intersect(self, other: Roi) -> Roi:
         """Return the box that is in both; it may be empty."""
-        return Roi(
-            _triple(map(max, self.begin, other.begin)),
-            _triple(map(min, self.end, other.end)),
-        )
+        return Roi(list(map(max, self.begin, other.begin)), list(map(min, self.end, other.end)))
 
     def grow(self, margin: Sequence[float]) -> Roi:
         """Return the box with a margin in nm added on both sides of every axis (negative to shrink)."""
         nm = as_triple(margin, "margin")
-        return Roi(
-            _triple(b - m for b, m in zip(self.begin, nm, strict=True)),
-            _triple(e + m for e, m in zip(self.end, nm, strict=True)),
-        )
+        return Roi(np.subtract(self.begin, nm).tolist(), np.add(self.end, nm).tolist())
 
     def contains(self, other: Roi, tolerance_nm: float = 0.0) -> bool:
         """Tell whether the other box lies in this one, up to a tolerance in nm."""
@@ -115,12 +109,7 @@ class Roi:
         )
 
 
-def _triple(values: Iterable[float]) -> Triple:
-    z, y, x = values
-    return z, y, x
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Grid:
     """The grid of voxels of an array.
 
@@ -144,10 +133,10 @@ class Grid:
     translation: Triple
     shape: Shape
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "voxel_size", as_triple(self.voxel_size, "voxel_size"))
-        object.__setattr__(self, "translation", as_triple(self.translation, "translation"))
-        object.__setattr__(self, "shape", as_shape(self.shape))
+    def __init__(self, *, voxel_size: Sequence[float], translation: Sequence[float], shape: Sequence[int]) -> None:
+        object.__setattr__(self, "voxel_size", as_triple(voxel_size, "voxel_size"))
+        object.__setattr__(self, "translation", as_triple(translation, "translation"))
+        object.__setattr__(self, "shape", as_shape(shape))
         if min(self.voxel_size) <= 0:
             raise InvalidArgumentError(f"voxel_size must be above 0 nm on every axis, got {self.voxel_size}")
 
@@ -158,18 +147,15 @@ class Grid:
         Its last voxels reach beyond the box where the extent is no multiple of the voxel size.
         """
         size = as_triple(voxel_size, "voxel_size")
-        shape = tuple(math.ceil(e / v - TOLERANCE) for e, v in zip(roi.extent, size, strict=True))
-        return cls(
-            voxel_size=size,
-            translation=_triple(b + v / 2 for b, v in zip(roi.begin, size, strict=True)),
-            shape=as_shape(shape),
-        )
+        shape = [math.ceil(e / v - TOLERANCE) for e, v in zip(roi.extent, size, strict=True)]
+        translation = [b + v / 2 for b, v in zip(roi.begin, size, strict=True)]
+        return cls(voxel_size=size, translation=translation, shape=shape)
 
     @property
     def bounds(self) -> Roi:
         """The box in nm that the voxels fill: half a voxel beyond the first and the last centres."""
-        begin = _triple(t - v / 2 for t, v in zip(self.translation, self.voxel_size, strict=True))
-        end = _triple(b + n * v for b, n, v in zip(begin, self.shape, self.voxel_size, strict=True))
+        begin = [t - v / 2 for t, v in zip(self.translation, self.voxel_size, strict=True)]
+        end = [b + n * v for b, n, v in zip(begin, self.shape, self.voxel_size, strict=True)]
         return Roi(begin, end)
 
     @property
@@ -187,8 +173,8 @@ class Grid:
         shape : sequence of int
             Its voxels per axis.
         """
-        translation = _triple(t + int(b) * v for t, b, v in zip(self.translation, begin, self.voxel_size, strict=True))
-        return Grid(voxel_size=self.voxel_size, translation=translation, shape=as_shape(shape))
+        translation = [t + int(b) * v for t, b, v in zip(self.translation, begin, self.voxel_size, strict=True)]
+        return Grid(voxel_size=self.voxel_size, translation=translation, shape=shape)
 
     def window_covering(self, roi: Roi) -> tuple[tuple[int, int, int], Grid]:
         """Return the smallest box of voxels, not clipped to this grid, that covers a box in nm.

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import sys
 import types
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -11,28 +12,32 @@ import pytest
 from csc_data.config.experiment import (
     MODULE_NAME,
     Experiment,
+    adjust_settings,
     build_settings,
-    describe_settings,
     is_being_read,
     read_experiment,
-    setting,
 )
+from csc_data.config.reference import describe_settings, experiment_schema
+from csc_data.config.settings import COUNT, Given, Limits, Names, setting, settings
 from csc_data.errors import InvalidArgumentError, MissingDataError, Problem, ProblemsError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def lucky(epochs, earlier):
+    if epochs == 13 and earlier["classes"]:
+        yield Problem(where="", what="brings bad luck")
+
+
+@settings
 class Demo:
     """Settings as a package would declare them."""
 
-    classes: tuple[str, ...] = setting(doc="The classes.")
-    epochs: int = setting(10, minimum=1, doc="How long.")
-    learning_rate: float = setting(1e-3, above=0, maximum=1, doc="How fast.")
-    shape: tuple[int, int, int] = setting((8, 8, 8), minimum=1, doc="How large.")
-    names: dict[str, int] = setting(factory=dict, doc="A mapping.")
-
-    def problems(self):
-        if self.epochs == 13:
-            yield Problem(where="epochs", what="brings bad luck")
+    classes: Names = setting("The classes.")
+    epochs: int = setting("How long.", COUNT, lucky, default=10)
+    learning_rate: float = setting("How fast.", Limits(gt=0, le=1), default=1e-3)
+    shape: Given[tuple[int, int, int], Sequence[int]] = setting("How large.", COUNT, default=(8, 8, 8))
+    names: dict[str, int] = setting("A mapping.", factory=dict)
+    mode: Literal["fast", "slow"] | None = setting("Which way.", default=None)
+    hook: Callable[..., Any] | None = setting("What is called.", default=None)
 
 
 def write(tmp_path: Path, text: str, name: str = "train.py") -> Path:
@@ -200,6 +205,45 @@ def test_files_that_are_no_experiment_are_refused(tmp_path):
 
 def test_settings_are_described_in_their_order():
     rows = describe_settings(Demo)
-    assert [row.name for row in rows] == ["classes", "epochs", "learning_rate", "shape", "names"]
+    assert [row.name for row in rows] == ["classes", "epochs", "learning_rate", "shape", "names", "mode", "hook"]
     assert (rows[0].default, rows[1].default, rows[4].default) == ("(required)", "10", "{}")
-    assert (rows[1].type, rows[1].doc) == ("int", "How long.")
+    assert (rows[1].type, rows[1].doc) == ("a whole number (at least 1)", "How long.")
+    assert rows[5].type == "'fast' or 'slow'"
+    assert rows[3].type == "list of 3: a whole number (at least 1)"
+
+
+def test_settings_made_in_code_are_adjusted_and_none_leaves_them():
+    settings = Demo(classes=["er"], epochs=3)
+    assert adjust_settings(settings, epochs=None, learning_rate=0.5) == Demo(
+        classes=["er"], epochs=3, learning_rate=0.5
+    )
+    with pytest.raises(ProblemsError, match="did you mean epochs"):
+        adjust_settings(settings, epoch=3)
+
+
+def test_one_json_schema_describes_the_settings_of_several_stages():
+    @settings
+    class Other:
+        """Another stage."""
+
+        epochs: int = setting("How often.", default=1)
+        crops: Names = setting("Which crops.", default=())
+
+    schema = experiment_schema({"demo": Demo, "other": Other})
+    properties = schema["properties"]
+    assert list(properties) == [row.name for row in describe_settings(Demo)] + ["crops"]
+    assert "required" not in schema
+    assert schema["additionalProperties"] is False
+    assert properties["learning_rate"] == {
+        "type": "number",
+        "exclusiveMinimum": 0,
+        "maximum": 1,
+        "default": 1e-3,
+        "description": "demo: How fast.",
+    }
+    assert properties["shape"]["items"] == {"type": "integer", "minimum": 1}
+    assert (properties["shape"]["minItems"], properties["shape"]["maxItems"]) == (3, 3)
+    assert properties["mode"]["enum"] == ["fast", "slow"]
+    assert properties["epochs"]["description"] == "demo: How long.\nother: How often."
+    assert (properties["epochs"]["type"], properties["epochs"]["default"]) == ("integer", 10)
+    assert properties["hook"] == {"not": {}, "description": "demo: What is called. (Python files only)"}

@@ -89,7 +89,7 @@ def test_stored_settings_add_up_and_a_relative_data_folder_becomes_absolute(tmp_
     ("name", "value", "words"),
     [
         ("dat", "x", "did you mean data"),
-        ("qqqqqq", "x", "settings are data, raw"),
+        ("qqqqqq", "x", "known are data, raw"),
         ("data", "", "is empty"),
         ("raw", "{dataset}/{crop}", r"must hold \{dataset\}"),
         ("predictions", "{dataset}/{crop}", r"\{class_name\} \{crop\} \{dataset\}"),

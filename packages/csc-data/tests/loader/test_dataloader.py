@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from csc_data.errors import InvalidArgumentError, MissingDataError, ProblemsError
+from csc_data.errors import MissingDataError, ProblemsError
 from csc_data.formats.writing import create_array
 from csc_data.geometry import Grid
 from csc_data.loader import get_dataloader
@@ -127,7 +127,7 @@ def test_the_global_random_state_is_left_alone(rows):
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"batch_size": 0}, InvalidArgumentError, "batch_size"),
+        ({"batch_size": 0}, ProblemsError, "batch_size"),
         ({"input_array_info": {"shape": (8, 8), "scale": (8, 8, 8)}}, ProblemsError, "shape: expected 3 values"),
         ({"input_array_info": {"shap": (8, 8, 8), "scale": (8, 8, 0)}}, ProblemsError, "did you mean shape"),
         ({"spatial_transforms": {"rotat": {"axes": {"x": [-180, 180]}}}}, ProblemsError, "did you mean rotate"),

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import pytest
 
-from csc_data.errors import InvalidArgumentError, ProblemsError
+from csc_data.errors import ProblemsError
 from csc_data.geometry import Grid
 from csc_data.loader import get_dataloader
 
@@ -184,7 +184,7 @@ def test_foreground_is_shown_as_often_as_asked(rows, share):
         if drawn_for[index] is not None:  # the patch holds a voxel of what it was drawn for, however it is turned
             channel = ["mito", "er"].index(drawn_for[index])
             assert np.nansum(patches[index]["output"][channel]) > 0
-    with pytest.raises(InvalidArgumentError, match="foreground_share"):
+    with pytest.raises(ProblemsError, match="foreground_share"):
         load(rows, foreground_share=1.5)
 
 

@@ -92,7 +92,7 @@ def test_what_a_bucket_does_not_have_is_said(root, settings_file, s3_server):
     settings_file.write_text(f'bucket = "bucket"\nendpoint = "{server.endpoint}"\n')
     with pytest.raises(MissingDataError, match=r"s3://bucket holds no annotated crop \* of data set jrc_none"):
         make_s3_datasplit_csv(datasets=["jrc_none"], dry_run=True)
-    with pytest.raises(UnknownClassError, match="did you mean 'mito'"):
+    with pytest.raises(UnknownClassError, match="did you mean mito"):
         make_s3_datasplit_csv(["mitto"], dry_run=True)
     settings_file.write_text(f'bucket = "other"\nendpoint = "{server.endpoint}"\n')
     with pytest.raises(MissingDataError, match="no bucket 'other'"):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
-from csc_data.errors import InvalidArgumentError
+from csc_data.errors import InvalidArgumentError, did_you_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +109,7 @@ def get_rules(rules: str | Rules) -> Rules:
         return rules
     if rules in RULE_SETS:
         return RULE_SETS[rules]
-    near = difflib.get_close_matches(rules, RULE_SETS, n=1, cutoff=0.3)
-    hint = f"did you mean {near[0]!r}?" if near else ""
-    raise InvalidArgumentError(f"there are no rules {rules!r}; they are {', '.join(RULE_SETS)}. {hint}".rstrip())
+    raise InvalidArgumentError(f"there are no rules {rules!r}; {did_you_mean(rules, RULE_SETS)}")
 
 
 def parse_rules(rules: str | Rules | Iterable[str | Rules]) -> tuple[Rules, ...]:

@@ -171,7 +171,7 @@ def test_an_old_folder_beside_the_zip_is_told(volumes, write_array):
 
 
 def test_unknown_rules_and_metrics_name_the_nearest():
-    with pytest.raises(InvalidArgumentError, match="did you mean 'leaderboard-2026-06'"):
+    with pytest.raises(InvalidArgumentError, match="did you mean leaderboard-2026-06"):
         csc_eval.get_rules("leaderboard")
     with pytest.raises(InvalidArgumentError, match="there are no metrics jaccard"):
         csc_eval.score_semantic(np.ones((1, 1, 1)), np.ones((1, 1, 1)), metrics=["jaccard"])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypedDict, TypeVar
 
-from csc_data.config.experiment import setting
-from csc_data.errors import Problem
+from csc_data.challenge import class_problems, get_instance_classes
+from csc_data.config.settings import COUNT, NOT_NEGATIVE, Given, Limits, Names, OfNames, setting, settings
+from csc_data.geometry import Shape
 
 ValueT = TypeVar("ValueT", bound=float | bool)
 
@@ -34,7 +35,10 @@ class ClassOptions:
     connectivity: Connectivity
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+CLASSES = OfNames(lambda name, _: class_problems([name]))
+
+
+@settings
 class ProcessSettings:
     """The settings of post-processing.
 
@@ -43,67 +47,62 @@ class ProcessSettings:
     classes), removal of small objects.
     """
 
-    classes: tuple[str, ...] = setting((), doc="The classes to process; all that were predicted when empty.")
+    classes: Names = setting("The classes to process; all that were predicted when empty.", CLASSES, default=())
     threshold: float | Mapping[str, float] = setting(
-        0.5, doc="The probability above which a voxel belongs to the class; for logits and distances it is converted."
+        "The probability above which a voxel belongs to the class; for logits and distances it is converted.",
+        Limits(gt=0, lt=1),
+        CLASSES,
+        default=0.5,
     )
     smoothing_nm: float | Mapping[str, float] = setting(
-        0.0, doc="Sigma in nm of a Gaussian on the probabilities, before the threshold; 0 is none."
+        "Sigma in nm of a Gaussian on the probabilities, before the threshold; 0 is none.",
+        NOT_NEGATIVE,
+        CLASSES,
+        default=0.0,
     )
     opening_nm: float | Mapping[str, float] = setting(
-        0.0, doc="Radius in nm of a morphological opening by a ball: removes what is thinner; 0 is none."
+        "Radius in nm of a morphological opening by a ball: removes what is thinner; 0 is none.",
+        NOT_NEGATIVE,
+        CLASSES,
+        default=0.0,
     )
     fill_holes: bool | Mapping[str, bool] = setting(
-        False, doc="Fill background that the class encloses on all sides within the volume."
+        "Fill background that the class encloses on all sides within the volume.", CLASSES, default=False
     )
-    min_voxels: int | Mapping[str, int] = setting(0, doc="Remove connected objects of fewer voxels than this.")
-    min_size_nm3: float | Mapping[str, float] = setting(0.0, doc="Remove connected objects of less volume than this.")
-    instance_classes: tuple[str, ...] | None = setting(
-        None, doc="The classes whose objects get ids of their own; those that the challenge scores so when not given."
+    min_voxels: int | Mapping[str, int] = setting(
+        "Remove connected objects of fewer voxels than this.", NOT_NEGATIVE, CLASSES, default=0
+    )
+    min_size_nm3: float | Mapping[str, float] = setting(
+        "Remove connected objects of less volume than this.", NOT_NEGATIVE, CLASSES, default=0.0
+    )
+    instance_classes: Given[tuple[str, ...] | None, Sequence[str] | None] = setting(
+        "The classes whose objects get ids of their own; those that the challenge scores so when not given.",
+        CLASSES,
+        default=None,
     )
     connectivity: Connectivity = setting(
-        26, doc="Neighbours that make voxels one object: 6 share a face, 18 an edge, 26 a corner; scores use 26."
+        "Neighbours that make voxels one object: 6 share a face, 18 an edge, 26 a corner; scores use 26.", default=26
     )
     process_func: Callable[..., Any] | None = setting(
-        None,
-        doc="Own step: gets one class of one block with its halo (float32 z, y, x; probabilities also where the file "
+        "Own step: gets one class of one block with its halo (float32 z, y, x; probabilities also where the file "
         "holds logits; labels as they are), and, where its signature names them, class_name and voxel_size. "
         "Returns as many voxels: bool, or probabilities, which then meet the threshold, or labels.",
+        default=None,
     )
-    process_halo: tuple[int, int, int] | None = setting(
-        None, minimum=0, doc="Voxels of context for process_func on each side of a block; 16 when not given."
+    process_halo: Given[Shape | None, Sequence[int] | None] = setting(
+        "Voxels of context for process_func on each side of a block; 16 when not given.", NOT_NEGATIVE, default=None
     )
-    block_shape: tuple[int, int, int] = setting(
-        (128, 128, 128),
-        minimum=1,
-        doc="Voxels that are worked on at once, rounded up to whole chunks; sets the memory.",
+    block_shape: Given[Shape, Sequence[int]] = setting(
+        "Voxels that are worked on at once, rounded up to whole chunks; sets the memory.",
+        COUNT,
+        default=(128, 128, 128),
     )
     stored_as: Kind | None = setting(
-        None,
-        doc="What predictions hold that do not say so themselves: probability, logit, distance or label; when not "
+        "What predictions hold that do not say so themselves: probability, logit, distance or label; when not "
         "given, integers are labels and floats from 0 to 1 probabilities.",
+        default=None,
     )
-    existing: Existing = setting("resume", doc="What to do with output that is there: resume, refuse or overwrite.")
-
-    def problems(self) -> Iterator[Problem]:
-        """Yield what is wrong beyond types: ranges within mappings, classes that the challenge does not have."""
-        for name in (*self.classes, *(self.instance_classes or ())):
-            if problem := _class_problem("classes" if name in self.classes else "instance_classes", name):
-                yield problem
-        for field, low, high in _RANGES:
-            value = getattr(self, field)
-            for name, number in value.items() if isinstance(value, Mapping) else [("", value)]:
-                where = f"{field}.{name}" if name else field
-                if name and (problem := _class_problem(where, name)):
-                    yield problem
-                if high is None and not 0 <= number < float("inf"):
-                    yield Problem(where=where, what=f"must be at least 0, got {number!r}")
-                elif high is not None and not low < number < high:
-                    yield Problem(where=where, what=f"must lie strictly between {low} and {high}, got {number!r}")
-        if isinstance(self.fill_holes, Mapping):
-            for name in self.fill_holes:
-                if problem := _class_problem(f"fill_holes.{name}", name):
-                    yield problem
+    existing: Existing = setting("What to do with output that is there: resume, refuse or overwrite.", default="resume")
 
     def for_class(self, class_name: str) -> ClassOptions:
         """Return what is done to one class."""
@@ -122,29 +121,26 @@ class ProcessSettings:
     def _instance_names(self) -> frozenset[str]:
         if self.instance_classes is not None:
             return frozenset(self.instance_classes)
-        from csc_data.challenge import get_instance_classes
-
         return get_instance_classes()
-
-
-_RANGES: tuple[tuple[str, float, float | None], ...] = (
-    ("threshold", 0.0, 1.0),
-    ("smoothing_nm", 0.0, None),
-    ("opening_nm", 0.0, None),
-    ("min_voxels", 0.0, None),
-    ("min_size_nm3", 0.0, None),
-)
 
 
 def _pick(value: ValueT | Mapping[str, ValueT], class_name: str, default: ValueT) -> ValueT:
     return value.get(class_name, default) if isinstance(value, Mapping) else value
 
 
-def _class_problem(where: str, name: str) -> Problem | None:
-    from csc_data.challenge import label_classes, nearest_class
+class ProcessOverrides(TypedDict, total=False):
+    """Settings that go before those of an experiment, for type checkers; ``existing`` is an argument of `process`."""
 
-    if name in label_classes():
-        return None
-    near = nearest_class(name)
-    remedy = f"did you mean {near!r}?" if near else "`csc classes` lists them"
-    return Problem(where=where, what=f"the challenge has no class {name!r}", remedy=remedy)
+    classes: Sequence[str] | None
+    threshold: float | Mapping[str, float] | None
+    smoothing_nm: float | Mapping[str, float] | None
+    opening_nm: float | Mapping[str, float] | None
+    fill_holes: bool | Mapping[str, bool] | None
+    min_voxels: int | Mapping[str, int] | None
+    min_size_nm3: float | Mapping[str, float] | None
+    instance_classes: Sequence[str] | None
+    connectivity: Connectivity | None
+    process_func: Callable[..., Any] | None
+    process_halo: Sequence[int] | None
+    block_shape: Sequence[int] | None
+    stored_as: Kind | None

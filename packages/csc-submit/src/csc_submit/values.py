@@ -11,8 +11,7 @@ from scipy.special import expit
 
 from csc_data.errors import InvalidArgumentError, UnreadableDataError
 from csc_data.volumes import Volume
-from csc_data.volumes.stored_values import StoredValues
-from csc_submit.settings import Kind
+from csc_data.volumes.stored_values import Kind, StoredValues
 
 
 class MeaningUnknownError(UnreadableDataError, InvalidArgumentError):

@@ -5,12 +5,12 @@ from typing import Any
 from csc_data.challenge.classes import (
     LabelClass,
     UnknownClassError,
+    class_problems,
     get_class,
     get_class_relations,
     get_instance_classes,
     get_tested_classes,
     label_classes,
-    nearest_class,
 )
 from csc_data.challenge.facts import get_storage
 from csc_data.challenge.test_crops import (
@@ -30,6 +30,7 @@ __all__ = [
     "TrainingCrop",
     "UnknownClassError",
     "UnknownCropError",
+    "class_problems",
     "get_class",
     "get_class_relations",
     "get_instance_classes",
@@ -39,7 +40,6 @@ __all__ = [
     "get_tested_classes",
     "get_training_crops",
     "label_classes",
-    "nearest_class",
     "training_crops_by_id",
 ]
 

@@ -5,14 +5,13 @@ Classes with ``parts`` are groups: ``mito`` is made of ``mito_mem``, ``mito_lum`
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from csc_data.challenge.facts import facts
-from csc_data.errors import InvalidArgumentError
+from csc_data.errors import InvalidArgumentError, Problem, did_you_mean
 
 
 class UnknownClassError(InvalidArgumentError):
@@ -20,9 +19,7 @@ class UnknownClassError(InvalidArgumentError):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        near = nearest_class(name)
-        hint = f"did you mean {near!r}?" if near else "`csc classes` lists them"
-        super().__init__(f"the challenge has no class {name!r}; {hint}")
+        super().__init__(f"the challenge has no class {name!r}; {_hint(name)}")
 
     def __reduce__(self) -> tuple[type[UnknownClassError], tuple[str]]:
         return type(self), (self.name,)
@@ -93,14 +90,18 @@ def get_class(name: str) -> LabelClass:
         raise UnknownClassError(name) from None
 
 
-def nearest_class(name: str) -> str | None:
-    """Return the class whose name is most like a misspelt one; None if none is like it.
+def class_problems(names: Iterable[str], where: str = "") -> list[Problem]:
+    """Return a problem for each name that is not a class of the challenge, with the nearest that is.
 
-    >>> nearest_class("mitto")
-    'mito'
+    >>> print(*class_problems(["er", "mitto"], "classes"))
+    classes: the challenge has no class 'mitto' (did you mean mito?)
     """
-    near = difflib.get_close_matches(name, label_classes(), n=1)
-    return near[0] if near else None
+    unknown = (name for name in names if name not in label_classes())
+    return [Problem(where=where, what=f"the challenge has no class {name!r}", remedy=_hint(name)) for name in unknown]
+
+
+def _hint(name: str) -> str:
+    return did_you_mean(name, label_classes(), "`csc classes` lists them")
 
 
 @functools.cache

@@ -1,15 +1,14 @@
 """The experiment file: one place for the settings of training, predicting and post-processing.
 
-A Python file whose top-level names are the settings, or a TOML file with the same names. Each package owns a dataclass
-of the settings that it understands and takes those from the file; `build_settings` reports everything that is wrong
-at once, misspelt names included. Packages announce their dataclasses as entry points of the group ``csc.settings``, so
-that a name that belongs to another package is not taken for a misspelling.
+A Python file whose top-level names are the settings, or a TOML file with the same names. Each package owns a class of
+the settings that it understands (`csc_data.config.settings`) and takes those from the file; `build_settings` reports
+everything that is wrong at once, misspelt names included. Packages announce their classes as entry points of the group
+``csc.settings``, so that a name that belongs to another package is not taken for a misspelling.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import sys
 import tomllib
 import types
@@ -20,8 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from csc_data.config.typed import build_dataclass
-from csc_data.errors import InvalidArgumentError, MissingDataError, Problem, ProblemsError
+from csc_data.errors import InvalidArgumentError, MissingDataError, Problem, ProblemsError, nearest
 
 SettingsT = TypeVar("SettingsT")
 
@@ -50,33 +48,6 @@ class Experiment:
     path: Path
     names: Mapping[str, Any]
     exact: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SettingDescription:
-    """One row of a settings reference."""
-
-    name: str
-    type: str
-    default: str
-    doc: str
-
-
-def setting(
-    default: Any = dataclasses.MISSING,
-    *,
-    doc: str,
-    factory: Any = dataclasses.MISSING,
-    minimum: float | None = None,
-    above: float | None = None,
-    maximum: float | None = None,
-) -> Any:
-    """Declare a field of a settings dataclass: its default, its limits, and what it is for."""
-    limits = {"minimum": minimum, "above": above, "maximum": maximum}
-    data = {"doc": doc, **{name: limit for name, limit in limits.items() if limit is not None}}
-    if factory is not dataclasses.MISSING:
-        return dataclasses.field(default_factory=factory, metadata=data)
-    return dataclasses.field(default=default, metadata=data)
 
 
 def read_experiment(path: str | Path) -> Experiment:
@@ -148,7 +119,7 @@ def build_settings(experiment: Experiment, cls: type[SettingsT], **overrides: An
     experiment : Experiment
         From `read_experiment`.
     cls : type
-        A dataclass; its fields are the settings.
+        A class made by `csc_data.config.settings.settings`.
     **overrides : object
         Settings given elsewhere, for example by options of a command; None leaves the file's value.
 
@@ -157,50 +128,55 @@ def build_settings(experiment: Experiment, cls: type[SettingsT], **overrides: An
     ProblemsError
         With everything that is wrong: types, ranges, missing and misspelt names.
     """
-    own = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    own = _names_of(cls)
     values = {name: value for name, value in experiment.names.items() if name in own}
     values.update({name: value for name, value in overrides.items() if value is not None})
-    settings, problems = build_dataclass(cls, values)
-    problems = [*_stray_names(experiment, own), *problems]
+    problems = _stray_names(experiment, own)
+    try:
+        settings = cls(**values)
+    except ProblemsError as error:
+        problems += error.problems
     if problems:
         raise ProblemsError(str(experiment.path), problems)
-    result: SettingsT = settings
-    return result
+    return settings
+
+
+def adjust_settings(settings: SettingsT, **overrides: Any) -> SettingsT:
+    """Return settings with some of them given anew; None leaves what is there.
+
+    Raises
+    ------
+    ProblemsError
+        With everything that is wrong.
+    """
+    given: Any = settings  # of a class made by `csc_data.config.settings.settings`
+    adjusted: SettingsT = dataclasses.replace(
+        given, **{n: value for n, value in overrides.items() if value is not None}
+    )
+    return adjusted
 
 
 def _stray_names(experiment: Experiment, own: set[str]) -> list[Problem]:
-    known = own | _announced_names()
+    known = own.union(*(_names_of(cls) for cls in announced_settings().values()))
     problems = []
     for name, value in experiment.names.items():
         if name in known or isinstance(value, type):
             continue
-        near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=_NEAR)
-        if near and near[0] not in experiment.names:
-            problems.append(Problem(where=name, what="there is no such setting", remedy=f"did you mean {near[0]}?"))
+        near = nearest(name, sorted(known), _NEAR)
+        if near and near not in experiment.names:
+            remedy = f"did you mean {near}?"
         elif experiment.exact:
-            problems.append(Problem(where=name, what="there is no such setting", remedy="remove it"))
+            remedy = "remove it"
+        else:
+            continue
+        problems.append(Problem(where=name, what="there is no such setting", remedy=remedy))
     return problems
 
 
-def _announced_names() -> set[str]:
-    names: set[str] = set()
-    for entry in metadata.entry_points(group="csc.settings"):
-        names.update(field.name for field in dataclasses.fields(entry.load()))
-    return names
+def _names_of(cls: Any) -> set[str]:
+    return {field.name for field in dataclasses.fields(cls)}
 
 
-def describe_settings(cls: type[Any]) -> tuple[SettingDescription, ...]:
-    """Return a reference of the settings that a dataclass declares, in its order."""
-    rows = []
-    for field in dataclasses.fields(cls):
-        if field.default is not dataclasses.MISSING:
-            default = repr(field.default)
-        elif field.default_factory is not dataclasses.MISSING:
-            default = repr(field.default_factory())
-        else:
-            default = "(required)"
-        kind = field.type if isinstance(field.type, str) else getattr(field.type, "__name__", str(field.type))
-        rows.append(
-            SettingDescription(name=field.name, type=kind, default=default, doc=str(field.metadata.get("doc", "")))
-        )
-    return tuple(rows)
+def announced_settings() -> dict[str, type[Any]]:
+    """Return the classes of settings of all packages that are installed, by the names of their stages."""
+    return {entry.name: entry.load() for entry in metadata.entry_points(group="csc.settings")}

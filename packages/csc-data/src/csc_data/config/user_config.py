@@ -6,7 +6,6 @@ from a TOML file in the user's configuration folder, else its default holds. Not
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import string
@@ -19,7 +18,7 @@ import platformdirs
 import tomli_w
 
 from csc_data.config.templates import anchor, fill, match, placeholder_names
-from csc_data.errors import InvalidArgumentError, Problem, ProblemsError
+from csc_data.errors import InvalidArgumentError, Problem, ProblemsError, did_you_mean
 from csc_data.storage.atomic import replace_text
 from csc_data.storage.paths import is_remote
 
@@ -203,9 +202,7 @@ def store_choice(name: str, value: str, file: Path | None = None) -> Path:
 def _check(name: str, value: object) -> Problem | None:
     names = [field.name for field in fields(Config)]
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        remedy = f"did you mean {near[0]}?" if near else f"settings are {', '.join(names)}"
-        return Problem(where=name, what="there is no such setting", remedy=remedy)
+        return Problem(where=name, what="there is no such setting", remedy=did_you_mean(name, names))
     if not isinstance(value, str):
         return Problem(where=name, what=f"must be text, got {value!r}")
     if name == "data" and not value:

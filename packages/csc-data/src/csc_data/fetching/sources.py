@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,17 +10,17 @@ from fnmatch import fnmatchcase
 from csc_data.challenge import (
     TestCrop,
     UnknownCropError,
+    class_problems,
     get_storage,
     get_tested_classes,
     label_classes,
-    nearest_class,
     training_crops_by_id,
 )
 from csc_data.challenge.crop_places import CropPlace, raw_url, split_url
 from csc_data.challenge.current_lists import load_crop_places, load_test_crops
 from csc_data.challenge.listed_crops import ListedCrop
 from csc_data.config.user_config import Config
-from csc_data.errors import InvalidArgumentError, Problem, ProblemsError
+from csc_data.errors import InvalidArgumentError, Problem, ProblemsError, did_you_mean
 
 _METADATA_BYTES = 65_536  # of one multiscale group, with all its levels: they have some kB
 _HALVED = 8 / 7  # an array and its levels, each half of the one before along each axis
@@ -204,12 +203,7 @@ def check_classes(classes: Sequence[str]) -> None:
     ProblemsError
         With every name that it does not have, and the nearest that it has.
     """
-    problems = []
-    for name in classes:
-        if name not in label_classes() and name != "all":
-            near = nearest_class(name)
-            remedy = f"did you mean {near}?" if near else "`csc classes` lists them"
-            problems.append(Problem(where=name, what="the challenge has no such class", remedy=remedy))
+    problems = [found for name in classes if name != "all" for found in class_problems([name], name)]
     if problems:
         raise ProblemsError("classes to fetch", problems)
     if not classes:
@@ -228,14 +222,12 @@ def _unknown_crop(word: str, known: Sequence[CropSource]) -> Problem | None:
     if any(character in word for character in "*?["):
         return Problem(where=word, what="no crop fits this pattern")
     names = [*(source.name for source in known), "all", "train", "test"]
-    near = difflib.get_close_matches(word if not word.isdigit() else f"crop{word}", names, n=1)
-    remedy = f"did you mean {near[0].removeprefix('crop')}?" if near else "give ids, patterns, all, train or test"
+    name = f"crop{word}" if word.isdigit() else word
+    remedy = did_you_mean(name, names, "give ids, patterns, all, train or test").replace("mean crop", "mean ")
     return Problem(where=word, what="there is no such crop", remedy=remedy)
 
 
 def _unknown_dataset(word: str, names: Sequence[str]) -> Problem | None:
     if any(fnmatchcase(name, word) for name in names):
         return None
-    near = difflib.get_close_matches(word, names, n=1)
-    remedy = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
-    return Problem(where=word, what="there is no such data set", remedy=remedy)
+    return Problem(where=word, what="there is no such data set", remedy=did_you_mean(word, names))

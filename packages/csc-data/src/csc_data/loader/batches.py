@@ -6,6 +6,7 @@ import logging
 import math
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,26 @@ if TYPE_CHECKING:
 Batch = dict[str, "Tensor"]
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workers:
+    """Who loads.
+
+    Attributes
+    ----------
+    rank, world_size : int
+        This process and the number of processes that train together; each gets other samples.
+    num_workers : int
+        Processes that load; 0 loads in this one.
+    device : str, optional
+        Where batches are put; they stay in the memory of the CPU by default.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    num_workers: int = 0
+    device: str | None = None
 
 
 class PatchLoader:
@@ -48,10 +69,7 @@ class PatchLoader:
         *,
         batch_size: int,
         batches: int,
-        rank: int = 0,
-        world_size: int = 1,
-        num_workers: int = 0,
-        device: str | None = None,
+        workers: Workers = Workers(),
     ) -> None:
         import torch
         from torch.utils.data import DataLoader
@@ -59,18 +77,18 @@ class PatchLoader:
         self.patches = patches
         self.batch_size = batch_size
         self.epoch = 0
-        self.num_workers = num_workers
-        self.device = device
+        self.num_workers = workers.num_workers
+        self.device = workers.device
         self._under_way = 0
         self._described = False
         self._batches = batches
-        self._rank, self._world_size = rank, world_size
+        self._rank, self._world_size = workers.rank, workers.world_size
         self._loader: DataLoader[Any] = DataLoader(
             _WholeBatches(patches),  # type: ignore[arg-type]  # torch asks it for all samples of a batch at once
             batch_sampler=_Indices(self),
             collate_fn=_as_it_is,  # type: ignore[arg-type]  # and what it gives is a batch already
-            num_workers=num_workers,
-            persistent_workers=num_workers > 0,
+            num_workers=workers.num_workers,
+            persistent_workers=workers.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             # Its own generator: the global one belongs to the model, and must not depend on the loader.
             generator=torch.Generator(),

@@ -8,22 +8,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from csc_data.challenge import UnknownClassError, label_classes
-from csc_data.errors import InvalidArgumentError, MissingDataError, Problem, ProblemsError
+from csc_data.errors import MissingDataError
 from csc_data.formats.cache import set_cache_bytes, shared_cache
-from csc_data.loader.batches import PatchLoader
+from csc_data.loader.batches import PatchLoader, Workers
 from csc_data.loader.intensity import IntensityTransform, IntensityTransforms
 from csc_data.loader.patches.reader import PatchReader
 from csc_data.loader.patches.training import Augmentation, TrainingPatches
 from csc_data.loader.patches.validation import ValidationPatches
-from csc_data.loader.patches.value_transforms import ValueTransform, ValueTransforms, find_unstored_change
+from csc_data.loader.patches.value_transforms import ValueTransform
 from csc_data.loader.poses.array_info import ArrayInfo
 from csc_data.loader.poses.placement import PatchShape
 from csc_data.loader.poses.spatial import SpatialTransforms
+from csc_data.loader.settings import LoaderSettings, SampleSettings
 from csc_data.loader.sources.annotations import AnnotatedCrop, open_crop
 from csc_data.loader.sources.raw import DEFAULT_RANGE
 from csc_data.loader.sources.regions import DEFAULT_BYTES, RegionCache
 from csc_data.loader.sources.volume_cache import VolumeCache
-from csc_data.loader.targets import BinaryTarget, TargetKind, parse_targets
+from csc_data.loader.targets import TargetKind
 from csc_data.splits.split_file import SplitRow, Usage, read_datasplit
 
 _log = logging.getLogger(__name__)
@@ -126,32 +127,48 @@ def get_dataloader(
     UnreadableDataError
         If a volume cannot be read.
     ProblemsError
-        If the datasplit, an array info or the transforms have mistakes.
-    InvalidArgumentError
-        If a number is out of range, a class is named twice, or is neither one of the challenge nor in the datasplit.
+        If settings or the datasplit have mistakes.
+    UnknownClassError
+        If a class is neither one of the challenge nor in the datasplit.
     """
-    _check(classes, batch_size=batch_size, iterations_per_epoch=iterations_per_epoch, world_size=world_size)
-    rows = datasplit_path if isinstance(datasplit_path, Sequence) and not isinstance(datasplit_path, str) else None
-    rows = read_datasplit(datasplit_path) if rows is None else rows  # type: ignore[arg-type]
+    given = {name: value for name, value in locals().items() if name != "datasplit_path"}  # all else are settings
+    settings = LoaderSettings(**given)
+    workers = Workers(rank=rank, world_size=world_size, num_workers=num_workers, device=device)
+    return open_loaders(datasplit_path, settings, settings.patch, settings.kinds, workers)
+
+
+def open_loaders(
+    datasplit: str | os.PathLike[str] | Sequence[SplitRow],
+    settings: SampleSettings,
+    patch: PatchShape,
+    kinds: Mapping[str, TargetKind],
+    workers: Workers,
+) -> Dataloaders:
+    """Make the loaders of a datasplit from settings; see `get_dataloader`.
+
+    Parameters
+    ----------
+    datasplit : path-like or sequence of SplitRow
+    settings : SampleSettings
+    patch : PatchShape
+    kinds : mapping
+        From the names of targets to their kinds.
+    workers : Workers
+    """
+    if isinstance(datasplit, str | os.PathLike):
+        rows: Sequence[SplitRow] = read_datasplit(datasplit)
+    else:
+        rows = datasplit
+    classes = settings.classes
     annotated = {name for row in rows for name in row.classes}
     for name in classes:
         if name not in annotated and name not in label_classes():
             raise UnknownClassError(name)
-    patch = _parse_arrays(input_array_info, target_array_info)
-    kinds = _name_kinds(parse_targets(targets), patch)
-    transforms = SpatialTransforms.parse(spatial_transforms)
-    intensity = IntensityTransforms.parse(intensity_transforms)
-    train_values = ValueTransforms.create(
-        train_raw_value_transforms, target_value_transforms, classes, name="train_raw_value_transforms"
-    )
-    validation_values = ValueTransforms.create(
-        val_raw_value_transforms, target_value_transforms, classes, name="val_raw_value_transforms"
-    )
-    _warn_of_unstored(train_values, raw_range, "train_raw_value_transforms")
-    _warn_of_unstored(validation_values, raw_range, "val_raw_value_transforms")
-    cache, regions = VolumeCache(cache_bytes), RegionCache(cache_bytes)
+    for problem in settings.unstored_changes():
+        _log.warning("%s", problem)
+    cache, regions = VolumeCache(settings.cache_bytes), RegionCache(settings.cache_bytes)
     # What is held as regions is not held as chunks, too; those serve what is too large, and first looks.
-    set_cache_bytes(min(shared_cache().max_bytes, cache_bytes // 4))
+    set_cache_bytes(min(shared_cache().max_bytes, settings.cache_bytes // 4))
 
     def reader(usage: Usage, crops: Sequence[AnnotatedCrop]) -> PatchReader:
         if not crops:
@@ -159,86 +176,49 @@ def get_dataloader(
             raise MissingDataError(f"no crop of usage {usage} in the datasplit has any of the classes {names}")
         return PatchReader(
             crops=tuple(crops),
-            classes=tuple(classes),
+            classes=classes,
             patch=patch,
-            raw_range=raw_range,
-            use_mutual_exclusion=use_mutual_exclusion,
+            raw_range=settings.raw_range,
+            use_mutual_exclusion=settings.use_mutual_exclusion,
             cache=cache,
             regions=regions,
             kinds=kinds,
         )
 
-    parallel: dict[str, Any] = {"rank": rank, "world_size": world_size, "num_workers": num_workers, "device": device}
+    evenly = settings.foreground_share is None and not settings.weighted_sampler
     train = TrainingPatches(
-        reader("train", _open(rows, "train", classes, use_mutual_exclusion)),
-        Augmentation(spatial=transforms, intensity=intensity, values=train_values),
-        seed=random_seed,
-        foreground_share=0.0 if foreground_share is None and not weighted_sampler else foreground_share,
+        reader("train", _open(rows, "train", settings)),
+        Augmentation(
+            spatial=settings.spatial_transforms,
+            intensity=settings.intensity_transforms,
+            values=settings.value_transforms(settings.train_raw_value_transforms),
+        ),
+        seed=settings.random_seed,
+        foreground_share=0.0 if evenly else settings.foreground_share,
     )
-    loader = PatchLoader(train, batch_size=batch_size, batches=iterations_per_epoch, **parallel)
-    crops = _open(rows, "validate", classes, use_mutual_exclusion)
+    size = settings.batch_size
+    loader = PatchLoader(train, batch_size=size, batches=settings.iterations_per_epoch, workers=workers)
+    crops = _open(rows, "validate", settings)
     if not crops:
         return Dataloaders(loader, None)
-    shuffle = random_validation or validation_batch_limit is not None
+    limit = settings.validation_batch_limit
+    shuffle = settings.random_validation or limit is not None
     tiles = ValidationPatches(
-        reader("validate", crops), shuffle_seed=random_seed if shuffle else None, values=validation_values
+        reader("validate", crops),
+        shuffle_seed=settings.random_seed if shuffle else None,
+        values=settings.value_transforms(settings.val_raw_value_transforms),
     )
-    batches = -(-len(range(rank, len(tiles), world_size)) // batch_size)
-    if validation_batch_limit is not None:
-        batches = min(batches, validation_batch_limit)
-    return Dataloaders(loader, PatchLoader(tiles, batch_size=batch_size, batches=batches, **parallel))
+    batches = -(-len(range(workers.rank, len(tiles), workers.world_size)) // size)
+    batches = batches if limit is None else min(batches, limit)
+    return Dataloaders(loader, PatchLoader(tiles, batch_size=size, batches=batches, workers=workers))
 
 
-def _parse_arrays(inputs: ArrayInfo | Mapping[str, Any], targets: ArrayInfo | Mapping[str, Any] | None) -> PatchShape:
-    given = _named_arrays(inputs, "input_array_info")
-    wanted = _named_arrays(targets, "target_array_info") if targets is not None else dict([next(iter(given.items()))])
-    (_, first), *others = given.items()
-    (_, target), *further = wanted.items()
-    problems = [
-        Problem(where=where, what=f"{name!r} cannot name a further array", remedy="the first ones are input and output")
-        for where, names in (("input_array_info", others), ("target_array_info", further))
-        for name, _ in names
-        if name in ("input", "output") or (where == "target_array_info" and name in dict(others))
-    ]
-    if problems:
-        raise ProblemsError("arrays", problems)
-    return PatchShape(input=first, target=target, further_inputs=dict(others), further_targets=dict(further))
-
-
-def _named_arrays(value: ArrayInfo | Mapping[str, Any], where: str) -> dict[str, ArrayInfo]:
-    """Return arrays by their names; a single one needs none."""
-    if isinstance(value, Mapping) and value and all(isinstance(e, Mapping | ArrayInfo) for e in value.values()):
-        return {str(name): ArrayInfo.parse(entry, f"{where}[{name!r}]") for name, entry in value.items()}
-    return {"": ArrayInfo.parse(value, where)}
-
-
-def _name_kinds(kinds: Mapping[str, TargetKind], patch: PatchShape) -> dict[str, TargetKind]:
-    """Give each further array that no kind is named for a binary target of its own."""
-    return {**kinds, **{name: BinaryTarget() for name in patch.further_targets if name not in kinds}}
-
-
-def _warn_of_unstored(values: ValueTransforms, raw_range: tuple[float, float], where: str) -> None:
-    if values.raw is None:
-        return
-    problem = find_unstored_change(values.raw, raw_range, where=where, may_be_random=where.startswith("train"))
-    if problem is not None:
-        _log.warning("%s", problem)
-
-
-def _check(classes: Sequence[str], **counts: int) -> None:
-    if isinstance(classes, str) or not classes or len(set(classes)) != len(classes):
-        raise InvalidArgumentError(f"classes must be a list of different names, got {classes!r}")
-    for name, count in counts.items():
-        if count < 1:
-            raise InvalidArgumentError(f"{name} must be at least 1, got {count}")
-
-
-def _open(rows: Sequence[SplitRow], usage: Usage, classes: Sequence[str], with_others: bool) -> list[AnnotatedCrop]:
+def _open(rows: Sequence[SplitRow], usage: Usage, settings: SampleSettings) -> list[AnnotatedCrop]:
     """Open the crops of a usage; with the other classes annotated there, where they tell what is absent."""
     challenge = label_classes()
     crops = []
     for row in rows:
         if row.usage == usage:
-            others = [name for name in row.classes if with_others and name in challenge]
-            crops.append(open_crop(row, list(dict.fromkeys([*classes, *others]))))
+            others = [name for name in row.classes if settings.use_mutual_exclusion and name in challenge]
+            crops.append(open_crop(row, list(dict.fromkeys([*settings.classes, *others]))))
     return [crop for crop in crops if crop is not None]

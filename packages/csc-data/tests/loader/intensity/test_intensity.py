@@ -342,7 +342,7 @@ def test_all_mistakes_are_reported_together_with_the_nearest_names():
     }
     assert "did you mean gamma?" in problems["gama"]
     assert "did you mean probability?" in problems["contrast.probabilty"]
-    assert "(low, high)" in problems["contrast.range"]
+    assert "the smaller first" in problems["contrast.range"]
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def apply(transforms, raw, target, seed=1):
 
 
 def create(raw=None, target=None):
-    return ValueTransforms.create(raw, target, CLASSES)
+    return ValueTransforms(classes=CLASSES, raw=raw, target=target)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -160,8 +160,8 @@ def test_what_cannot_be_a_transform_is_told_all_at_once():
     text = str(caught.value)
     assert "3 problems" in text
     assert "did you mean mito?" in text
-    assert "raw_value_transforms: expected a callable on tensors, got 3" in text
-    assert "target_value_transforms['er']: expected a callable on tensors, got 'Binarize'" in text
+    assert "raw: expected something to call, got 3" in text
+    assert "target.er: expected something to call, got 'Binarize'" in text
 
 
 def test_a_sample_depends_on_its_seed_and_the_global_random_states_are_left_alone():

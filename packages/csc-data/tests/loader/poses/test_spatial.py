@@ -44,15 +44,15 @@ def test_all_mistakes_are_reported_together():
     assert len(caught.value.problems) == 10
     for words in (
         "did you mean mirror?",
-        "no axis 'w'",
-        "probability",
+        "mirror.axes.w: expected one of 'z', 'y', 'x', got 'w'",
+        "mirror.axes.x: must be at most 1, got 2",
         "'xy'",
         "rotate.axes.z: must be two numbers, the smaller first",
         "rotate.axes.y",
         "did you mean axes?",
-        "scale.axes.x: must be factors above 0",
+        "scale.axes.x: must be above 0, got 0",
         "did you mean spacing_nm?",
-        "elastic.amplitude_nm: must be nm above 0",
+        "elastic.amplitude_nm: must be above 0, got -1",
     ):
         assert words in text
     with pytest.raises(ProblemsError, match="folds space"):

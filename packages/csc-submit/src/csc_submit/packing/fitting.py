@@ -18,9 +18,9 @@ from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_data.formats.writing import open_array_for_writing
 from csc_data.geometry import Grid
 from csc_data.volumes import open_volume
+from csc_data.volumes.stored_values import Kind
 from csc_submit.digests import digest_of_files
 from csc_submit.predictions import check_finished
-from csc_submit.settings import Kind
 from csc_submit.values import Meaning, above_threshold, check_block, find_meaning
 
 CHUNKS = (64, 64, 64)

@@ -22,11 +22,11 @@ from csc_data.errors import (
 )
 from csc_data.formats.writing import create_array, ensure_groups, read_attributes
 from csc_data.volumes import grid_attributes
+from csc_data.volumes.stored_values import Kind
 from csc_submit.checking.check import SubmissionReport, check_submission
 from csc_submit.packing.archive import write_zip
 from csc_submit.packing.fitting import CHUNKS, AsProbabilities, FitBlock, FitPlan, PackOptions, Sources, plan_fit
 from csc_submit.progress import shift_progress
-from csc_submit.settings import Kind
 
 ATTRIBUTE = "csc_packed"
 """Attribute of a packed array: a digest of what it was made from and with."""

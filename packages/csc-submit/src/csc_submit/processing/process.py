@@ -15,17 +15,17 @@ from collections.abc import Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 from csc_data.blocks import Existing, Progress
-from csc_data.config.experiment import Experiment, build_settings, read_experiment
+from csc_data.config.experiment import Experiment, adjust_settings, build_settings, read_experiment
 from csc_data.config.user_config import Config
-from csc_data.errors import CscError, ExistingOutputError, MissingDataError, ProblemsError
+from csc_data.errors import CscError, ExistingOutputError, MissingDataError
 from csc_submit.predictions import StoredPrediction, find_predictions
 from csc_submit.processing.pipeline import Pipeline, check_unfinished, read_summary
 from csc_submit.processing.planning import ArrayPlan, plan_array
 from csc_submit.progress import shift_progress
-from csc_submit.settings import ProcessSettings
+from csc_submit.settings import ProcessOverrides, ProcessSettings
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +83,7 @@ def process(
     existing: Existing | None = None,
     executor: Executor | None = None,
     progress: Progress | None = None,
+    **overrides: Unpack[ProcessOverrides],
 ) -> ProcessResult:
     """Post-process predictions.
 
@@ -100,6 +101,8 @@ def process(
         Where blocks are worked on. Processes need a ``process_func`` that can be pickled; threads do not.
     progress : callable, optional
         Called with the finished and all units of work (a block in a stage).
+    **overrides : object
+        Settings that go before those of the experiment; None leaves them.
 
     Returns
     -------
@@ -115,7 +118,7 @@ def process(
     ExistingOutputError
         If results are there and must not be touched, or were made from or with something else.
     """
-    settings = as_process_settings(experiment_or_settings)
+    settings = as_process_settings(experiment_or_settings, **overrides)
     how: Existing = existing or settings.existing
     found = find_predictions(config, crops)
     chosen = [p for p in found if not settings.classes or p.class_name in settings.classes]
@@ -140,7 +143,9 @@ def process(
     return ProcessResult(rows=tuple(rows))
 
 
-def as_process_settings(given: str | Path | Experiment | ProcessSettings) -> ProcessSettings:
+def as_process_settings(
+    given: str | Path | Experiment | ProcessSettings, **overrides: Unpack[ProcessOverrides]
+) -> ProcessSettings:
     """Return checked settings from an experiment file or from settings made in code.
 
     Raises
@@ -149,10 +154,9 @@ def as_process_settings(given: str | Path | Experiment | ProcessSettings) -> Pro
         With everything that is wrong.
     """
     if isinstance(given, ProcessSettings):
-        if problems := list(given.problems()):
-            raise ProblemsError("ProcessSettings", problems)
-        return given
-    return build_settings(given if isinstance(given, Experiment) else read_experiment(given), ProcessSettings)
+        return adjust_settings(given, **overrides)
+    experiment = given if isinstance(given, Experiment) else read_experiment(given)
+    return build_settings(experiment, ProcessSettings, **overrides)
 
 
 def _missing(found: Sequence[StoredPrediction], settings: ProcessSettings) -> list[ProcessedArray]:

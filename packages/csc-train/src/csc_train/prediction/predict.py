@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from csc_data.blocks import Existing
 from csc_data.challenge import TestCrop
@@ -18,6 +18,7 @@ from csc_data.errors import CscError, Problem
 from csc_data.splits.crops import validation_crops
 from csc_data.splits.split_file import read_datasplit
 from csc_train.devices import make_fabric
+from csc_train.overrides import PredictOverrides
 from csc_train.prediction.crops import CropPredictor
 from csc_train.prediction.predictor import Predictor, load_predictor
 from csc_train.prediction.results import (
@@ -41,7 +42,7 @@ def predict(
     crops: Sequence[str] | None = None,
     existing: Existing = "resume",
     progress: PredictCallback | None = None,
-    **overrides: Any,
+    **overrides: Unpack[PredictOverrides],
 ) -> PredictResult:
     """Predict the test crops of the data folder.
 

@@ -199,9 +199,9 @@ def _patch_shape(description: CheckpointDescription, path: Path) -> PatchShape:
         raise InvalidArgumentError(
             f"{path} does not say its classes and arrays; predict with the experiment file that trained it"
         )
-    given = ArrayInfo.parse(next(iter(description.input_arrays.values())), "input_arrays")
+    given = ArrayInfo(**next(iter(description.input_arrays.values())))
     targets = description.target_arrays or description.input_arrays
-    return PatchShape(input=given, target=ArrayInfo.parse(next(iter(targets.values())), "target_arrays"))
+    return PatchShape(input=given, target=ArrayInfo(**next(iter(targets.values()))))
 
 
 def _raw_range(description: CheckpointDescription, path: Path) -> tuple[float, float]:

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from lightning_fabric import Fabric
 
@@ -17,6 +17,7 @@ from csc_data.loader import Dataloaders, TrainingPatches
 from csc_train.checkpoints import checkpoint_path, list_checkpoints
 from csc_train.devices import make_fabric
 from csc_train.network import WeightAverage, build_network
+from csc_train.overrides import TrainOverrides
 from csc_train.randomness import seed_generators
 from csc_train.settings import TrainSettings, read_train_settings
 from csc_train.training.epochs import EpochLoop
@@ -35,7 +36,7 @@ def train(
     *,
     config: Config | None = None,
     progress: TrainCallback | None = None,
-    **overrides: Any,
+    **overrides: Unpack[TrainOverrides],
 ) -> TrainResult:
     """Train a network, and save a checkpoint after each epoch.
 

@@ -156,7 +156,7 @@ class CropDataset(CellMapDataset):  # type: ignore[misc]
         self._set_values(self.raw_value_transforms, transforms)
 
     def _set_values(self, raw: Any, target: Any) -> None:
-        self.patches.values = ValueTransforms.create(raw, target, self.classes)
+        self.patches.values = ValueTransforms(raw=raw, target=target, classes=self.classes)
         self.raw_value_transforms, self.target_value_transforms = raw, target
 
     def to(self, device: str | torch.device) -> Self:

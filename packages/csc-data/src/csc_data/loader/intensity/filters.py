@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.config.experiment import setting
+from csc_data.config.settings import COUNT, NOT_NEGATIVE, SHARE, Given, Interval, setting, settings
 from csc_data.loader.intensity.transform import IntensityTransform, Raw, draw
 
 Axis = Literal["z", "y", "x"]
@@ -95,7 +95,7 @@ def refining_bands(cells: Bands, count: int) -> Bands:
     return Bands.from_entries(np.stack([low, low + 1], axis=1), np.stack([1 - share, share], axis=1), len(place))
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Blur(IntensityTransform):
     """Blur with a Gaussian that is equally wide in nm along all axes; the mean is kept.
 
@@ -103,10 +103,9 @@ class Blur(IntensityTransform):
     """
 
     name: ClassVar[str] = "blur"
-    ranges: ClassVar[tuple[str, ...]] = ("sigma_nm",)
 
-    probability: float = setting(0.2, doc="how often it is applied", minimum=0, maximum=1)
-    sigma_nm: tuple[float, float] = setting((2.0, 10.0), doc="standard deviations of the Gaussian in nm", minimum=0)
+    probability: float = setting("how often it is applied", SHARE, default=0.2)
+    sigma_nm: Interval = setting("standard deviations of the Gaussian in nm", NOT_NEGATIVE, default=(2.0, 10.0))
 
     def change(self, raw: Raw, rng: np.random.Generator, voxel_size: Sequence[float]) -> Raw:
         """Change raw for certain; returns a new array."""
@@ -118,7 +117,7 @@ class Blur(IntensityTransform):
         return np.clip(raw, 0, 1, out=raw)
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class LowResolution(IntensityTransform):
     """Average over cells that are larger than voxels, and interpolate linearly between them again.
 
@@ -126,11 +125,10 @@ class LowResolution(IntensityTransform):
     """
 
     name: ClassVar[str] = "low_resolution"
-    ranges: ClassVar[tuple[str, ...]] = ("factor",)
 
-    probability: float = setting(0.1, doc="how often it is applied", minimum=0, maximum=1)
-    factor: tuple[float, float] = setting((1.5, 3.0), doc="edge lengths of a cell, in voxels", minimum=1)
-    axes: tuple[Axis, ...] = setting(AXES, doc="axes along which resolution is lost")
+    probability: float = setting("how often it is applied", SHARE, default=0.1)
+    factor: Interval = setting("edge lengths of a cell, in voxels", COUNT, default=(1.5, 3.0))
+    axes: Given[tuple[Axis, ...], Sequence[Axis]] = setting("axes along which resolution is lost", default=AXES)
 
     def change(self, raw: Raw, rng: np.random.Generator, voxel_size: Sequence[float]) -> Raw:
         """Change raw for certain; returns a new array."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.config.experiment import setting
+from csc_data.config.settings import COUNT, NOT_NEGATIVE, SHARE, Interval, setting, settings
 from csc_data.loader.intensity.transform import IntensityTransform, Raw, draw
 
 _QUANTILES = 65536
@@ -34,17 +33,14 @@ def _random_bits(rng: np.random.Generator, count: int) -> npt.NDArray[np.uint16]
     return words.view(np.uint16)[:count]
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class GaussianNoise(IntensityTransform):
     """Add normal noise, equally strong everywhere and independent between voxels; the mean stays but for clipping."""
 
     name: ClassVar[str] = "gaussian_noise"
-    ranges: ClassVar[tuple[str, ...]] = ("deviation",)
 
-    probability: float = setting(0.3, doc="how often it is applied", minimum=0, maximum=1)
-    deviation: tuple[float, float] = setting(
-        (0.01, 0.08), doc="standard deviations, as a share of the range", minimum=0
-    )
+    probability: float = setting("how often it is applied", SHARE, default=0.3)
+    deviation: Interval = setting("standard deviations, as a share of the range", NOT_NEGATIVE, default=(0.01, 0.08))
 
     def change(self, raw: Raw, rng: np.random.Generator, voxel_size: Sequence[float]) -> Raw:
         """Change raw for certain; in place."""
@@ -56,7 +52,7 @@ class GaussianNoise(IntensityTransform):
         return raw
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class PoissonNoise(IntensityTransform):
     """Add noise as counting gives it: its variance is the intensity divided by the count that full white stands for.
 
@@ -64,10 +60,9 @@ class PoissonNoise(IntensityTransform):
     """
 
     name: ClassVar[str] = "poisson_noise"
-    ranges: ClassVar[tuple[str, ...]] = ("counts",)
 
-    probability: float = setting(0.3, doc="how often it is applied", minimum=0, maximum=1)
-    counts: tuple[float, float] = setting((50.0, 1000.0), doc="electrons that full white stands for", minimum=1)
+    probability: float = setting("how often it is applied", SHARE, default=0.3)
+    counts: Interval = setting("electrons that full white stands for", COUNT, default=(50.0, 1000.0))
 
     def change(self, raw: Raw, rng: np.random.Generator, voxel_size: Sequence[float]) -> Raw:
         """Change raw for certain; in place. Counts are drawn so that deviations are even on a logarithmic scale."""

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.config.experiment import setting
+from csc_data.config.settings import NOT_NEGATIVE, POSITIVE, Interval, Limits, setting, settings
 from csc_data.loader.intensity.transform import IntensityTransform, Raw, draw
 
 LEVELS = 256
@@ -83,14 +83,13 @@ def _raise_to(values: Raw, exponent: float) -> None:
     np.exp(values, out=values)
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Gamma(IntensityTransform):
     """Raise intensities to a power: above 1 darkens, below 1 brightens; 0, 1 and the order of intensities stay."""
 
     name: ClassVar[str] = "gamma"
-    ranges: ClassVar[tuple[str, ...]] = ("range",)
 
-    range: tuple[float, float] = setting((0.7, 1.5), doc="exponents, drawn evenly on a logarithmic scale", above=0)
+    range: Interval = setting("exponents, drawn evenly on a logarithmic scale", POSITIVE, default=(0.7, 1.5))
 
     def draw_exponent(self, rng: np.random.Generator) -> float:
         """Draw an exponent; 1/2 and 2 are as likely as each other."""
@@ -102,14 +101,13 @@ class Gamma(IntensityTransform):
         return Curve(gamma=self.draw_exponent(rng)).map(raw)
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Contrast(IntensityTransform):
     """Stretch intensities about the mean of the patch, which stays where nothing is clipped."""
 
     name: ClassVar[str] = "contrast"
-    ranges: ClassVar[tuple[str, ...]] = ("range",)
 
-    range: tuple[float, float] = setting((0.7, 1.3), doc="factors; 1 changes nothing, 0 gives flat grey", minimum=0)
+    range: Interval = setting("factors; 1 changes nothing, 0 gives flat grey", NOT_NEGATIVE, default=(0.7, 1.3))
 
     def draw_factor(self, rng: np.random.Generator) -> float:
         """Draw a factor."""
@@ -120,16 +118,13 @@ class Contrast(IntensityTransform):
         return Curve(contrast=self.draw_factor(rng)).map(raw)
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Brightness(IntensityTransform):
     """Add a number to all intensities."""
 
     name: ClassVar[str] = "brightness"
-    ranges: ClassVar[tuple[str, ...]] = ("range",)
 
-    range: tuple[float, float] = setting(
-        (-0.15, 0.15), doc="what is added, as a share of the range", minimum=-1, maximum=1
-    )
+    range: Interval = setting("what is added, as a share of the range", Limits(ge=-1, le=1), default=(-0.15, 0.15))
 
     def draw_offset(self, rng: np.random.Generator) -> float:
         """Draw an offset."""

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from csc_data.config.experiment import setting
-from csc_data.errors import Problem, ProblemsError
+from csc_data.config.settings import (
+    COUNT,
+    NOT_NEGATIVE,
+    SHARE,
+    Given,
+    Interval,
+    WholeInterval,
+    not_empty,
+    setting,
+    settings,
+)
 from csc_data.loader.intensity.filters import AXES, Axis
 from csc_data.loader.intensity.transform import IntensityTransform, Raw, draw
 
@@ -22,7 +30,7 @@ def _draw_sections(rng: np.random.Generator, count: tuple[int, int], sections: i
     return sorted(map(int, rng.permutation(sections)[: min(wanted, sections - 1)]))
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class MissingSections(IntensityTransform):
     """Replace sections by black, by white, or by the nearest section that is left.
 
@@ -30,19 +38,13 @@ class MissingSections(IntensityTransform):
     """
 
     name: ClassVar[str] = "missing_sections"
-    ranges: ClassVar[tuple[str, ...]] = ("count",)
 
-    probability: float = setting(0.1, doc="how often it is applied", minimum=0, maximum=1)
-    count: tuple[int, int] = setting((1, 2), doc="how many sections of a patch are lost", minimum=1)
-    axis: Axis = setting("z", doc="axis that the volume was cut along, as it lies in the patch")
-    fill: tuple[Fill, ...] = setting(("black", "white", "repeat"), doc="what may stand there; one is drawn per section")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.fill:
-            raise ProblemsError(
-                self.name, [Problem(where="fill", what="is empty", remedy="name black, white or repeat")]
-            )
+    probability: float = setting("how often it is applied", SHARE, default=0.1)
+    count: WholeInterval = setting("how many sections of a patch are lost", COUNT, default=(1, 2))
+    axis: Axis = setting("axis that the volume was cut along, as it lies in the patch", default="z")
+    fill: Given[tuple[Fill, ...], Sequence[Fill]] = setting(
+        "what may stand there; one is drawn per section", not_empty, default=("black", "white", "repeat")
+    )
 
     def change(self, raw: Raw, rng: np.random.Generator, voxel_size: Sequence[float]) -> Raw:
         """Change raw for certain; in place."""
@@ -60,7 +62,7 @@ class MissingSections(IntensityTransform):
         return raw
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class ShiftedSections(IntensityTransform):
     """Displace sections within their plane, by whole voxels and each by itself; its edges are repeated.
 
@@ -69,14 +71,11 @@ class ShiftedSections(IntensityTransform):
     """
 
     name: ClassVar[str] = "shifted_sections"
-    ranges: ClassVar[tuple[str, ...]] = ("count", "shift_nm")
 
-    probability: float = setting(0.1, doc="how often it is applied", minimum=0, maximum=1)
-    count: tuple[int, int] = setting((1, 4), doc="how many sections of a patch are displaced", minimum=1)
-    axis: Axis = setting("z", doc="axis that the volume was cut along, as it lies in the patch")
-    shift_nm: tuple[float, float] = setting(
-        (4.0, 16.0), doc="how far along each axis of the plane, either way", minimum=0
-    )
+    probability: float = setting("how often it is applied", SHARE, default=0.1)
+    count: WholeInterval = setting("how many sections of a patch are displaced", COUNT, default=(1, 4))
+    axis: Axis = setting("axis that the volume was cut along, as it lies in the patch", default="z")
+    shift_nm: Interval = setting("how far along each axis of the plane, either way", NOT_NEGATIVE, default=(4.0, 16.0))
 
     def change(self, raw: Raw, rng: np.random.Generator, voxel_size: Sequence[float]) -> Raw:
         """Change raw for certain; in place."""

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.config.checked import check_fields
-from csc_data.config.experiment import setting
+from csc_data.config.settings import SHARE, setting, settings
 
 Raw = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class IntensityTransform(abc.ABC):
     """A change of raw intensities that comes about with a probability.
 
@@ -30,12 +28,8 @@ class IntensityTransform(abc.ABC):
     """
 
     name: ClassVar[str]
-    ranges: ClassVar[tuple[str, ...]] = ()
 
-    probability: float = setting(0.5, doc="how often it is applied", minimum=0, maximum=1)
-
-    def __post_init__(self) -> None:
-        check_fields(self, self.name, ascending=self.ranges)
+    probability: float = setting("how often it is applied", SHARE, default=0.5)
 
     def apply(self, raw: Raw, rng: np.random.Generator, voxel_size: Sequence[float]) -> Raw:
         """Change raw with the transform's probability.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.config.checked import build, nearest
+from csc_data.config.settings import setting, settings
 from csc_data.errors import Problem, ProblemsError
 from csc_data.loader.intensity.filters import Blur, LowResolution
 from csc_data.loader.intensity.noise import GaussianNoise, PoissonNoise
@@ -33,7 +33,17 @@ ORDER: tuple[type[IntensityTransform], ...] = (
 )
 """In which order they are applied: the pointwise ones (a table can do them), then optics, noise and losses."""
 
-_KINDS = {kind.name: kind for kind in ORDER}
+IntensityForm: Any = settings(
+    type(
+        "IntensityForm",
+        (),
+        {
+            "__doc__": "Intensity transforms as experiment files say them.",
+            "__annotations__": {kind.name: kind | None for kind in ORDER},
+            **{kind.name: setting(str(kind.__doc__).partition("\n")[0], default=None) for kind in ORDER},
+        },
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,23 +164,10 @@ class IntensityTransforms:
         if isinstance(value, list | tuple):
             return cls(transforms=tuple(value))
         if not isinstance(value, Mapping):
-            problem = Problem(where="value", what=f"expected a mapping of transforms, got {value!r}")
-            raise ProblemsError(SUBJECT, [problem])
-        problems: list[Problem] = []
-        found = []
-        for name, options in value.items():
-            kind = _KINDS.get(name)
-            if kind is None:
-                remedy = nearest(name, _KINDS)
-                problems.append(Problem(where=str(name), what="there is no such transform", remedy=remedy))
-            elif isinstance(options, kind):
-                found.append(options)
-            else:
-                made = build(kind, options, name, problems)
-                found += [made] if made is not None else []
-        if problems:
-            raise ProblemsError(SUBJECT, problems)
-        return cls(transforms=tuple(found))
+            raise ProblemsError(SUBJECT, [Problem(where="", what=f"expected a mapping of transforms, got {value!r}")])
+        form = IntensityForm(**{str(name): options for name, options in value.items()})
+        found = (getattr(form, kind.name) for kind in ORDER)
+        return cls(transforms=tuple(transform for transform in found if transform is not None))
 
     def draw(self, rng: np.random.Generator) -> DrawnIntensity:
         """Draw what happens to one patch.

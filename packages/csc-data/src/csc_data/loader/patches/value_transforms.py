@@ -11,17 +11,16 @@ training, and must be augmentation around what prediction gives: `find_unstored_
 
 from __future__ import annotations
 
-import difflib
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.errors import InvalidArgumentError, Problem, ProblemsError
+from csc_data.config.settings import Earlier, Names, OfNames, setting, settings
+from csc_data.errors import InvalidArgumentError, Problem, did_you_mean
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,50 +32,25 @@ _LEVELS = 256
 _TOLERANCE = 1e-4  # of the width of raw_range; a grey value is 40 times as wide
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def _loaded(name: str, earlier: Earlier) -> Iterator[Problem]:
+    if name not in earlier.get("classes", [name]):
+        yield Problem(where="", what=f"there is no class {name!r}", remedy=did_you_mean(name, earlier["classes"]))
+
+
+LOADED_CLASSES = OfNames(_loaded)
+
+
+@settings
 class ValueTransforms:
-    """What is applied to the values of each sample, last of all.
+    """What is applied to the values of each sample, last of all."""
 
-    Attributes
-    ----------
-    raw : callable, optional
-    target : callable or mapping, optional
-        One callable for all classes, or class name to callable; classes that are not named stay as they are.
-    """
-
-    raw: ValueTransform | None = None
-    target: ValueTransform | Mapping[str, ValueTransform] | None = None
-
-    @classmethod
-    def create(
-        cls,
-        raw: ValueTransform | None,
-        target: ValueTransform | Mapping[str, ValueTransform] | None,
-        classes: Sequence[str],
-        *,
-        name: str = "raw_value_transforms",
-    ) -> ValueTransforms:
-        """Check and hold them; ``name`` is the setting that those of raw come from.
-
-        Raises
-        ------
-        ProblemsError
-            If one cannot be called, or is for a class that is not loaded.
-        """
-        problems = [] if raw is None else _callable_problems(name, raw)
-        if isinstance(target, Mapping):
-            for class_name, transform in target.items():
-                if class_name not in classes:
-                    near = difflib.get_close_matches(str(class_name), classes, n=1)
-                    remedy = f"did you mean {near[0]}?" if near else f"classes are {', '.join(classes)}"
-                    what = f"there is no class {class_name!r}"
-                    problems.append(Problem(where="target_value_transforms", what=what, remedy=remedy))
-                problems += _callable_problems(f"target_value_transforms[{class_name!r}]", transform)
-        elif target is not None:
-            problems += _callable_problems("target_value_transforms", target)
-        if problems:
-            raise ProblemsError("value transforms", problems)
-        return cls(raw=raw, target=target)
+    classes: Names = setting("the channels of the targets", default=())
+    raw: ValueTransform | None = setting("what is applied to raw", default=None)
+    target: ValueTransform | Mapping[str, ValueTransform] | None = setting(
+        "one callable for all classes, or class name to callable; the others stay as they are",
+        LOADED_CLASSES,
+        default=None,
+    )
 
     def __bool__(self) -> bool:
         return self.raw is not None or bool(self.target)
@@ -176,12 +150,6 @@ def find_unstored_change(
         return Problem(where=where, what=what, remedy=f"leave it out and set raw_range = ({first:g}, {last:g})")
     what = "changes raw, in the same way each time; prediction applies raw_range alone"
     return Problem(where=where, what=what, remedy="make it a layer of the model")
-
-
-def _callable_problems(where: str, transform: Any) -> list[Problem]:
-    if callable(transform):
-        return []
-    return [Problem(where=where, what=f"expected a callable on tensors, got {transform!r}")]
 
 
 def _transform(values: Values, transform: ValueTransform, where: str) -> None:

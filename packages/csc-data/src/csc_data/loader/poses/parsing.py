@@ -1,155 +1,121 @@
-"""Reading what an experiment file says of spatial transforms; all mistakes are named together."""
+"""Spatial transforms as experiment files say them, in all their shorter forms."""
 
 from __future__ import annotations
 
-import difflib
-import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
 
-from csc_data.errors import Problem, ProblemsError
+from csc_data.config.settings import POSITIVE, SHARE, Earlier, Given, Range, ReadBy, setting, settings
+from csc_data.errors import Problem
 
-_AXES = ("z", "y", "x")
-_KNOWN = ("mirror", "transpose", "rotate", "scale", "elastic")
-_ELASTIC = ("probability", "spacing_nm", "amplitude_nm")
-_NOT_A_RANGE = object()
-
-Reader = Callable[[Any], Any]
-"""Returns what an axis' entry means, or raises a ValueError that says what was expected."""
+Axis = Literal["z", "y", "x"]
+AXES: tuple[Axis, ...] = ("z", "y", "x")
+Number = int | float
 
 
-def parse_spatial_transforms(value: Any) -> dict[str, Any]:
-    """Return the attributes of `SpatialTransforms` for a mapping.
-
-    Raises
-    ------
-    ProblemsError
-        With everything that is wrong.
-    """
-    if not isinstance(value, Mapping):
-        problem = Problem(where="value", what=f"expected a mapping of transforms, got {value!r}")
-        raise ProblemsError("spatial_transforms", [problem])
-    problems: list[Problem] = []
-    options: dict[str, Any] = {}
-    for name, entry in value.items():
-        if name not in _KNOWN:
-            problems.append(_unknown(str(name), "there is no such transform", _KNOWN))
-        elif entry is None or entry is False or entry == {}:
-            continue
-        elif name == "elastic":
-            options[name] = _parse_elastic(entry, problems)
-        elif name == "transpose":
-            options[name] = _parse_transpose(entry, problems)
-        else:
-            read, default, nothing = _READERS[name]
-            axes = _axes_of(name, entry, default, problems)
-            options[name] = tuple(
-                _read(f"{name}.axes.{a}", axes[a], read, problems) if a in axes else nothing for a in _AXES
-            )
-    if problems:
-        raise ProblemsError("spatial_transforms", problems)
-    return options
+def _unless_empty(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None or value is False or value == {} else read(value)
 
 
-def _unknown(name: str, what: str, known: tuple[str, ...]) -> Problem:
-    near = difflib.get_close_matches(name.rpartition(".")[2], known, n=1)
-    remedy = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-    return Problem(where=name, what=what, remedy=remedy)
+def _with_axes(value: Any) -> Any:
+    return value if isinstance(value, Mapping) and "axes" in value else {"axes": value}
 
 
-def _axes_of(name: str, entry: Any, default: Any, problems: list[Problem]) -> dict[str, Any]:
-    """Return the entry of each axis that is named; the default where there is none of its own."""
-    axes = entry
-    if isinstance(entry, Mapping) and "axes" in entry:
-        axes = entry["axes"]
-        problems += [_unknown(f"{name}.{key}", "there is no such option", ("axes",)) for key in entry if key != "axes"]
-    if axes is True and default is not _NOT_A_RANGE:
-        return dict.fromkeys(_AXES, default)
-    if isinstance(axes, list | tuple) and default is not _NOT_A_RANGE:
-        axes = dict.fromkeys(map(str, axes), default)
-    if not isinstance(axes, Mapping):
-        example = "['x', 'y']" if default is not _NOT_A_RANGE else "{'z': [low, high]}"
-        problems.append(Problem(where=name, what=f"needs axes, such as {example}, got {entry!r}"))
-        return {}
-    problems += [
-        Problem(where=f"{name}.axes", what=f"there is no axis {axis!r}", remedy="axes are z, y, x")
-        for axis in axes
-        if axis not in _AXES
-    ]
-    return {axis: default if value is True else value for axis, value in axes.items() if axis in _AXES}
+def _axes(default: Any = None, read: Callable[[Any], Any] = lambda value: value) -> Callable[[Any], Any]:
+    """Return what makes a mapping from axes of a list of them, or of true; the default is that of axes only named."""
+
+    def by_axis(value: Any) -> Any:
+        if value is True and default is not None:
+            value = AXES
+        if isinstance(value, list | tuple) and default is not None:
+            value = dict.fromkeys(map(str, value), True)
+        if not isinstance(value, Mapping):
+            example = "{'z': [low, high]}" if default is None else "['x', 'y']"
+            raise ValueError(f"needs axes, such as {example}, got {value!r}")  # noqa: TRY004  # pydantic collects it
+        named = {axis: default if entry is True else entry for axis, entry in value.items() if entry is not False}
+        return {axis: read(entry) for axis, entry in named.items()}
+
+    return by_axis
 
 
-def _read(where: str, value: Any, read: Reader, problems: list[Problem]) -> Any:
-    try:
-        return read(value)
-    except ValueError as error:
-        problems.append(Problem(where=where, what=f"{error}, got {value!r}"))
-        return None
+def _both_ways(degrees: Any) -> Any:
+    return [-abs(degrees), abs(degrees)] if isinstance(degrees, Number) and not isinstance(degrees, bool) else degrees
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+Chances = Mapping[Axis, float | bool] | Sequence[Axis] | bool
+Swaps = Mapping[Axis, bool] | Sequence[Axis] | bool
+Angles = Mapping[Axis, Range | float | bool] | Sequence[Axis] | bool
 
 
-def _probability(value: Any) -> float:
-    if value is False:
-        return 0.0
-    if not _is_number(value) or not 0 <= value <= 1:
-        raise ValueError("must be a probability from 0 to 1")
-    return float(value)
+@settings
+class Mirror:
+    """Along which axes patches are mirrored."""
+
+    axes: Given[Mapping[Axis, float], Chances] = setting(
+        "axes, each with a probability; 0.5 where they are only named", SHARE, ReadBy(_axes(0.5), Chances)
+    )
 
 
-def _pair(value: Any) -> tuple[float, float]:
-    if not isinstance(value, list | tuple) or len(value) != 2 or not all(map(_is_number, value)) or value[0] > value[1]:
-        raise ValueError("must be two numbers, the smaller first")
-    return float(value[0]), float(value[1])
+@settings
+class Transpose:
+    """Which axes may change places."""
+
+    axes: Given[Mapping[Axis, bool], Swaps] = setting("at least two axes", ReadBy(_axes(default=True), Swaps))
 
 
-def _degrees(value: Any) -> tuple[float, float]:
-    return _pair([-abs(value), abs(value)] if _is_number(value) else value)
+@settings
+class Rotate:
+    """About which axes patches are rotated."""
+
+    axes: Given[Mapping[Axis, Range], Angles] = setting(
+        "axes, each with the lowest and highest angle in degrees; one number is both ways, all angles by default",
+        ReadBy(_axes((-180.0, 180.0), _both_ways), Angles),
+    )
 
 
-def _factors(value: Any) -> tuple[float, float]:
-    low, high = _pair(value)
-    if low <= 0:
-        raise ValueError("must be factors above 0")
-    return low, high
+@settings
+class Scale:
+    """Along which axes patches are scaled."""
+
+    axes: Given[Mapping[Axis, Range], Mapping[Axis, Sequence[float]]] = setting(
+        "axes, each with the least and largest factor by which a patch covers more of the volume",
+        POSITIVE,
+        ReadBy(_axes(), Mapping[Axis, Range]),
+    )
 
 
-_READERS: Mapping[str, tuple[Reader, Any, Any]] = {
-    "mirror": (_probability, 0.5, 0.0),
-    "rotate": (_degrees, (-180.0, 180.0), None),
-    "scale": (_factors, _NOT_A_RANGE, None),
-}
-"""For each transform: how an axis' entry is read, what it is where only the axis is named, and where it is not."""
+def _unfolded(amplitude_nm: float, earlier: Earlier) -> Iterator[Problem]:
+    spacing_nm = earlier.get("spacing_nm")
+    if spacing_nm is not None and amplitude_nm * 4 > spacing_nm:
+        what = f"an amplitude of {amplitude_nm:g} nm folds space at a spacing of {spacing_nm:g} nm"
+        yield Problem(where="", what=what, remedy="let the spacing be at least four times the amplitude")
 
 
-def _parse_transpose(entry: Any, problems: list[Problem]) -> tuple[int, ...]:
-    named = _axes_of("transpose", entry, True, problems)
-    return tuple(number for number, axis in enumerate(_AXES) if named.get(axis))
+@settings
+class Elastic:
+    """A smooth random displacement."""
+
+    probability: float = setting("how often it is applied", SHARE, default=1.0)
+    spacing_nm: float = setting("distance of the points whose displacement is drawn", POSITIVE, default=400.0)
+    amplitude_nm: float = setting(
+        "standard deviation of what is drawn, along each axis", POSITIVE, _unfolded, default=20.0
+    )
 
 
-def _parse_elastic(entry: Any, problems: list[Problem]) -> dict[str, float]:
-    if entry is True:
-        return {}
-    if not isinstance(entry, Mapping):
-        problems.append(Problem(where="elastic", what=f"needs {', '.join(_ELASTIC)}, got {entry!r}"))
-        return {}
-    options: dict[str, float] = {}
-    for name, value in entry.items():
-        where = f"elastic.{name}"
-        if name not in _ELASTIC:
-            problems.append(_unknown(where, "there is no such option", _ELASTIC))
-        elif name == "probability":
-            options[name] = _read(where, value, _probability, problems)
-        elif not _is_number(value) or value <= 0:
-            problems.append(Problem(where=where, what=f"must be nm above 0, got {value!r}"))
-        else:
-            options[name] = float(value)
-    amplitude, spacing = options.get("amplitude_nm", 20.0), options.get("spacing_nm", 400.0)
-    if not problems and amplitude * 4 > spacing:
-        what = f"an amplitude of {amplitude:g} nm folds space at a spacing of {spacing:g} nm"
-        problems.append(
-            Problem(where="elastic", what=what, remedy="let the spacing be at least four times the amplitude")
-        )
-    return options
+@settings
+class SpatialForm:
+    """Spatial transforms as experiment files say them."""
+
+    mirror: Mirror | None = setting("mirror images", ReadBy(_unless_empty(_with_axes), Mirror | Chances), default=None)
+    transpose: Transpose | None = setting(
+        "exchange of axes", ReadBy(_unless_empty(_with_axes), Transpose | Swaps), default=None
+    )
+    rotate: Rotate | None = setting("rotations", ReadBy(_unless_empty(_with_axes), Rotate | Angles), default=None)
+    scale: Scale | None = setting(
+        "scaling", ReadBy(_unless_empty(_with_axes), Scale | Mapping[Axis, Range]), default=None
+    )
+    elastic: Elastic | None = setting(
+        "a smooth displacement",
+        ReadBy(_unless_empty(lambda value: {} if value is True else value), Elastic | bool),
+        default=None,
+    )

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.geometry import Shape, Triple
-from csc_data.loader.poses.parsing import parse_spatial_transforms
+from csc_data.errors import Problem, ProblemsError
+from csc_data.geometry import Shape, Triple, as_triple
+from csc_data.loader.poses.parsing import AXES, Elastic, SpatialForm
 from csc_data.loader.poses.patch_map import Displacement, Matrix
-
-AXES = ("z", "y", "x")
 
 _log = logging.getLogger(__name__)
 
@@ -84,24 +83,6 @@ class Pose:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Elastic:
-    """A smooth random displacement.
-
-    Attributes
-    ----------
-    probability : float
-    spacing_nm : float
-        Distance of the points whose displacement is drawn.
-    amplitude_nm : float
-        Standard deviation of what is drawn, along each axis.
-    """
-
-    probability: float = 1.0
-    spacing_nm: float = 400.0
-    amplitude_nm: float = 20.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SpatialTransforms:
     """What may be done to a patch.
 
@@ -148,10 +129,21 @@ class SpatialTransforms:
             return cls()
         if isinstance(value, cls):
             return value
-        options = parse_spatial_transforms(value)
-        if "elastic" in options:
-            options["elastic"] = Elastic(**options["elastic"])
-        return cls(**options)
+        if not isinstance(value, Mapping):
+            problem = Problem(where="", what=f"expected a mapping of transforms, got {value!r}")
+            raise ProblemsError("spatial_transforms", [problem])
+        form = SpatialForm(**{str(name): options for name, options in value.items()})
+        mirror = form.mirror.axes if form.mirror else {}
+        transpose = form.transpose.axes if form.transpose else {}
+        rotate = form.rotate.axes if form.rotate else {}
+        scale = form.scale.axes if form.scale else {}
+        return cls(
+            mirror=as_triple([mirror.get(axis, 0.0) for axis in AXES], "mirror"),
+            transpose=tuple(number for number, axis in enumerate(AXES) if transpose.get(axis)),
+            rotate=tuple(rotate.get(axis) for axis in AXES),
+            scale=tuple(scale.get(axis) for axis in AXES),
+            elastic=form.elastic,
+        )
 
     def for_shape(self, shape: Shape) -> SpatialTransforms:
         """Return what of it suits patches of a shape: a flat one, (1, y, x), is never turned out of its plane.

@@ -71,7 +71,7 @@ def _window(source: Grid, roi: Roi, voxel_size: Sequence[float]) -> tuple[tuple[
         margin = 1.5 * source.voxel_size[axis]
         begins.append(min(first, mirrored_begin) - margin)
         ends.append(max(last, mirrored_end) + margin)
-    begin, window = source.window_covering(Roi(tuple(begins), tuple(ends)))  # type: ignore[arg-type]
+    begin, window = source.window_covering(Roi(tuple(begins), tuple(ends)))
     clipped_begin = [min(max(b, 0), n) for b, n in zip(begin, source.shape, strict=True)]
     clipped_end = [min(max(b + n, 0), m) for b, n, m in zip(begin, window.shape, source.shape, strict=True)]
     shape = as_shape([max(0, e - b) for b, e in zip(clipped_begin, clipped_end, strict=True)])

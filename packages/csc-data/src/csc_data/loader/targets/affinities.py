@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
-from csc_data.config.experiment import setting
-from csc_data.errors import Problem, ProblemsError
+from csc_data.config.settings import Earlier, Given, not_empty, setting, settings
+from csc_data.errors import Problem
 from csc_data.geometry import Shape
 from csc_data.loader.targets.kind import Ids, Target, TargetKind, object_labels
 from csc_data.volumes.encoding import Codes
@@ -16,7 +15,14 @@ Offset = tuple[int, int, int]
 NEAREST_NEIGHBOURS: tuple[Offset, ...] = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
 
 
-@dataclass(frozen=True, kw_only=True)
+def _usable(offsets: tuple[Offset, ...], _: Earlier) -> Iterator[Problem]:
+    if (0, 0, 0) in offsets:
+        yield Problem(where="", what="(0, 0, 0) leads to the voxel itself", remedy="remove it")
+    for offset in sorted({offset for offset in offsets if offsets.count(offset) > 1}):
+        yield Problem(where="", what=f"{offset} is given twice", remedy="give it once")
+
+
+@settings
 class AffinityTarget(TargetKind):
     """1 where a voxel and the one at an offset belong to the same object, 0 where not, NaN where one is unknown.
 
@@ -27,21 +33,9 @@ class AffinityTarget(TargetKind):
     kind: ClassVar[str] = "affinities"
     needs_ids: ClassVar[bool] = True
 
-    offsets: tuple[Offset, ...] = setting(NEAREST_NEIGHBOURS, doc="from a voxel to its partner, in voxels, z, y, x")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        problems = []
-        if not self.offsets:
-            problems.append(Problem(where="offsets", what="is empty", remedy="give at least one, such as (-1, 0, 0)"))
-        if (0, 0, 0) in self.offsets:
-            problems.append(Problem(where="offsets", what="(0, 0, 0) leads to the voxel itself", remedy="remove it"))
-        twice = sorted({offset for offset in self.offsets if self.offsets.count(offset) > 1})
-        problems += [
-            Problem(where="offsets", what=f"{offset} is given twice", remedy="give it once") for offset in twice
-        ]
-        if problems:
-            raise ProblemsError(self.kind, problems)
+    offsets: Given[tuple[Offset, ...], Sequence[Sequence[int]]] = setting(
+        "from a voxel to its partner, in voxels, z, y, x", not_empty, _usable, default=NEAREST_NEIGHBOURS
+    )
 
     def margin(self, voxel_size: Sequence[float]) -> Shape:
         """Return how many voxels beyond the target it depends on: the longest offset along each axis."""

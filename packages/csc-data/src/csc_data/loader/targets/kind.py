@@ -5,13 +5,12 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.config.checked import check_fields
+from csc_data.config.settings import settings
 from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Shape
 from csc_data.loader.sources.packing import VALUES
@@ -22,7 +21,7 @@ Ids = npt.NDArray[Any]
 Target = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class TargetKind(abc.ABC):
     """A kind of target: what a network is to say of each voxel, computed from what is known there.
 
@@ -38,9 +37,6 @@ class TargetKind(abc.ABC):
     kind: ClassVar[str]
     needs_ids: ClassVar[bool] = False
     """Whether objects of a class are told apart; without ids, a class is a single object."""
-
-    def __post_init__(self) -> None:
-        check_fields(self, self.kind)
 
     def margin(self, voxel_size: Sequence[float]) -> Shape:
         """Return how many voxels beyond the target it depends on, on either side of z, y, x."""
@@ -136,7 +132,7 @@ def object_labels(codes: Codes, ids: Ids | None) -> tuple[Labels, int]:
     return labels, -1
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class BinaryTarget(TargetKind):
     """1 present, 0 absent, NaN unknown; one channel per class.
 

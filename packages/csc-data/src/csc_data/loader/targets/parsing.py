@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_data.config.checked import build, nearest
-from csc_data.errors import InvalidArgumentError, Problem, ProblemsError
+from csc_data.errors import InvalidArgumentError, Problem, ProblemsError, did_you_mean
 from csc_data.geometry import Shape
 from csc_data.loader.targets.affinities import AffinityTarget
 from csc_data.loader.targets.distances import crop
@@ -46,7 +45,7 @@ def parse_targets(value: Any) -> dict[str, TargetKind]:
         value = {DEFAULT_NAME: value}
     if not isinstance(value, Mapping) or not value:
         remedy = f'such as {{"{DEFAULT_NAME}": "binary"}}; kinds are {", ".join(_KINDS)}'
-        problem = Problem(where="value", what=f"expected a mapping of names to kinds, got {value!r}", remedy=remedy)
+        problem = Problem(where="", what=f"expected a mapping of names to kinds, got {value!r}", remedy=remedy)
         raise ProblemsError(SUBJECT, [problem])
     problems: list[Problem] = []
     found: dict[str, TargetKind] = {}
@@ -70,14 +69,15 @@ def _parse_kind(name: str, entry: Any, problems: list[Problem]) -> TargetKind | 
     if not isinstance(options, Mapping) or not isinstance(options.get("kind"), str):
         remedy = f"kinds are {', '.join(_KINDS)}"
         problems.append(Problem(where=name, what=f"expected a kind of target, got {entry!r}", remedy=remedy))
-        return None
-    kind = _KINDS.get(options["kind"])
-    if kind is None:
-        remedy = nearest(options["kind"], _KINDS)
+    elif options["kind"] not in _KINDS:
         what = f"there is no kind of target {options['kind']!r}"
-        problems.append(Problem(where=name, what=what, remedy=remedy))
-        return None
-    return build(kind, {option: given for option, given in options.items() if option != "kind"}, name, problems)
+        problems.append(Problem(where=name, what=what, remedy=did_you_mean(options["kind"], _KINDS)))
+    else:
+        try:
+            return _KINDS[options["kind"]](**{str(key): given for key, given in options.items() if key != "kind"})
+        except ProblemsError as error:
+            problems += [problem.within(name) for problem in error.problems]
+    return None
 
 
 def common_margin(targets: Mapping[str, TargetKind], voxel_size: Sequence[float]) -> Shape:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.config.experiment import setting
+from csc_data.config.settings import POSITIVE, setting, settings
 from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Shape
 from csc_data.loader.targets.distances import Labels, crop, reach_in_voxels, square_distances
@@ -34,7 +33,7 @@ def _hidden(
     return hidden
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class SignedDistanceTarget(TargetKind):
     """``tanh(d / scale_nm)``, with d the distance in nm from a voxel's centre to the surface: above 0 inside.
 
@@ -55,9 +54,9 @@ class SignedDistanceTarget(TargetKind):
 
     kind: ClassVar[str] = "signed_distance"
 
-    scale_nm: float = setting(50.0, doc="distance at which the target is 0.76", above=0)
+    scale_nm: float = setting("distance at which the target is 0.76", POSITIVE, default=50.0)
     in_plane: bool = setting(
-        False, doc="measure within the z plane only: for flat patches, whose network sees no other"
+        "measure within the z plane only: for flat patches, whose network sees no other", default=False
     )
 
     def margin(self, voxel_size: Sequence[float]) -> Shape:
@@ -86,7 +85,7 @@ class SignedDistanceTarget(TargetKind):
                 target[hidden] = np.nan
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class BoundaryTarget(TargetKind):
     """1 within a distance of where an object ends, on both sides, 0 elsewhere; one channel per class.
 
@@ -97,8 +96,12 @@ class BoundaryTarget(TargetKind):
     kind: ClassVar[str] = "boundaries"
     needs_ids: ClassVar[bool] = True
 
-    width_nm: float = setting(10.0, doc="distance from a voxel's centre to the boundary up to which it is 1", above=0)
-    in_plane: bool = setting(False, doc="look within the z plane only: for flat patches, whose network sees no other")
+    width_nm: float = setting(
+        "distance from a voxel's centre to the boundary up to which it is 1", POSITIVE, default=10.0
+    )
+    in_plane: bool = setting(
+        "look within the z plane only: for flat patches, whose network sees no other", default=False
+    )
 
     @property
     def _reach_nm(self) -> float:

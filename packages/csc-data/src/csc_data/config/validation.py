@@ -1,0 +1,75 @@
+"""What pydantic finds wrong, as problems in our words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from csc_data.errors import Problem, ProblemsError, did_you_mean
+
+_EXPECTED = {
+    "bool_type": "true or false",
+    "callable_type": "something to call",
+    "dict_type": "a mapping",
+    "float_type": "a number",
+    "int_type": "a whole number",
+    "literal_error": "one of {expected}",
+    "none_required": "nothing (None)",
+    "path_type": "a path",
+    "settings_type": "a mapping with {names}",
+    "string_type": "text",
+    "tuple_type": "a list",
+}
+_LIMITS = {
+    "finite_number": "must be finite",
+    "greater_than": "must be above {gt:g}",
+    "greater_than_equal": "must be at least {ge:g}",
+    "less_than": "must be below {lt:g}",
+    "less_than_equal": "must be at most {le:g}",
+}
+
+
+def class_problems(error: ValidationError, names: Sequence[str]) -> list[Problem]:
+    """Return everything that is wrong with a class of settings that has these names."""
+    found = [problem for detail in error.errors() for problem in _translate(detail, detail["loc"], names)]
+    return list(dict.fromkeys(found))
+
+
+def union_problems(error: ValidationError) -> list[Problem]:
+    """Return what is wrong with a value that may be of several types.
+
+    Where it is of one of the types, and wrong inside, that alone is told; else which types there are.
+    """
+    details: Sequence[Any] = error.errors()
+    # The first part of a place is pydantic's name for the type that was tried.
+    inside = [detail for detail in details if len(detail["loc"]) > 1 or detail["type"] not in _EXPECTED]
+    if inside:
+        return [problem for detail in inside for problem in _translate(detail, detail["loc"][1:], ())]
+    expected = " or ".join(dict.fromkeys(_expected(detail) for detail in details))
+    return [Problem(where="", what=f"expected {expected}, got {details[0]['input']!r}")]
+
+
+def _expected(detail: Any) -> str:
+    return _EXPECTED[detail["type"]].format(**detail.get("ctx", {}))
+
+
+def _translate(detail: Any, place: Sequence[int | str], names: Sequence[str]) -> list[Problem]:
+    # Which item of a list it is says the value that is shown.
+    where = ".".join(str(part) for part in place if isinstance(part, str) and part != "[key]")
+    kind, value = detail["type"], detail["input"]
+    context: Mapping[str, Any] = detail.get("ctx", {})
+    raised = context.get("error")
+    if isinstance(raised, ProblemsError):
+        return [problem.within(where) for problem in raised.problems]
+    if kind == "missing":
+        return [Problem(where=where, what="is missing", remedy="it has no default")]
+    if kind == "unexpected_keyword_argument":
+        remedy = did_you_mean(str(place[-1]), names)
+        return [Problem(where=where, what="there is no such setting", remedy=remedy)]
+    if kind in _LIMITS:
+        return [Problem(where=where, what=f"{_LIMITS[kind].format(**context)}, got {value!r}")]
+    if kind in _EXPECTED:
+        return [Problem(where=where, what=f"expected {_expected(detail)}, got {value!r}")]
+    return [Problem(where=where, what=str(raised or detail["msg"]))]
