@@ -22,6 +22,9 @@ Shape = tuple[int, int, int]
 TOLERANCE = 1e-4
 """Share of a voxel by which positions may differ and still count as equal: stored coordinates are rounded decimals."""
 
+LEVEL_TOLERANCE = 1e-3
+"""Share by which a scale level's voxel size may exceed the one asked for and still count as equal to it."""
+
 _DECIMALS = 6
 
 

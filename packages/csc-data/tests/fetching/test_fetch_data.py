@@ -88,7 +88,7 @@ def test_what_changed_in_the_bucket_is_fetched_again_though_its_size_is_the_same
     changed.write_text(text.swapcase(), "utf-8")
     later = time.time() + 100
     os.utime(changed, (later, later))
-    assert fetch_data(config, options(crops=["2"])).fetched_files == 1
+    assert fetch_data(config, options(crops=["2"], relist=True)).fetched_files == 1
     assert (config.root / GROUNDTRUTH / "crop2/.zattrs").read_text("utf-8") == text.swapcase()
 
 
@@ -218,20 +218,51 @@ def test_failures_are_retried_and_nothing_is_lost(config, options, bucket_root, 
     assert sum(stats.get(name, 0) for name in ("errors", "cuts", "flips", "slow")) > 20
 
 
-def test_a_chunk_that_is_not_there_is_a_fill_value_and_metadata_that_is_not_there_an_error(
-    config, options, bucket_root, s3_server, expected
+def array_metadata(names, crop):
+    """Those of the names that are metadata of a crop's label arrays, which makes them readable."""
+    return {name for name in names if f"/{crop}/" in name and "/.z" in name.partition(f"/{crop}/")[2]}
+
+
+@pytest.mark.parametrize("gone", ["crop1/mito/s0/0/0/0", "crop1/mito/s0/.zarray"])
+def test_a_listed_file_that_is_gone_is_asked_for_again_reported_and_its_crop_withheld(
+    config, options, bucket_root, s3_server, files_in, expected, gone
 ):
-    chunk = next(name for name in expected if name.startswith(f"{GROUNDTRUTH}/crop1/mito/s0/0"))
-    server = s3_server(bucket_root, missing=[chunk])
+    name = f"{GROUNDTRUTH}/{gone}"
+    server = s3_server(bucket_root, missing=[name])
     own = replace(config, endpoint=server.endpoint)
-    result = fetch_data(own, options(crops=["1"]))
-    assert result.complete
-    assert (result.absent, (config.root / chunk).exists()) == (1, False)
-    assert not zarr.open_array(str(config.root / GROUNDTRUTH / "crop1/mito/s0"), mode="r")[...].any()
-    server = s3_server(bucket_root, missing=["*/crop2/mito/s0/.zarray"])
-    result = fetch_data(replace(own, endpoint=server.endpoint), options(crops=["2"]))
+    result = fetch_data(own, options(crops=["1", "2"]))
     assert not result.complete
-    assert [problem.where for problem in result.failed] == [f"{GROUNDTRUTH}/crop2/mito/s0/.zarray"]
+    assert [problem.where for problem in result.failed] == [name]
+    assert "though the bucket lists it" in result.failed[0].what
+    assert server.stats()["missing"] >= 3
+    if not gone.endswith(".zarray"):
+        assert result.withheld == ("crop1",)
+        assert not array_metadata(files_in(config.root), "crop1")
+    assert array_metadata(files_in(config.root), "crop2")
+    server.stop()
+    again = s3_server(bucket_root)
+    result = fetch_data(replace(config, endpoint=again.endpoint), options())
+    assert result.complete
+    assert files_in(config.root) == expected
+
+
+def test_a_chunk_that_was_never_listed_stays_a_fill_value(bucket, tmp_path, s3_server, options, write_manifest):
+    own = tmp_path / "s3" / bucket.name
+    shutil.copytree(bucket, own)
+    for chunk in (own / GROUNDTRUTH / "crop1/mito/s0").glob("[0-9]*"):
+        shutil.rmtree(chunk)
+    write_manifest(tmp_path / "data")
+    config = Config(data=str(tmp_path / "data"), endpoint=s3_server(tmp_path / "s3").endpoint)
+    result = fetch_data(config, options(crops=["1"]))
+    assert result.complete
+    assert not zarr.open_array(str(config.root / GROUNDTRUTH / "crop1/mito/s0"), mode="r")[...].any()
+
+
+def test_crops_that_share_a_chunk_of_raw_are_withheld_together(config, options, bucket_root, s3_server, expected):
+    chunk = next(name for name in expected if name.startswith(f"{RAW}/s0/0"))
+    server = s3_server(bucket_root, missing=[chunk])
+    result = fetch_data(replace(config, endpoint=server.endpoint), options())
+    assert set(result.withheld) == {"crop1", "crop2", "crop501"}
 
 
 def test_what_cannot_be_had_is_listed_and_the_rest_comes(config, options, bucket_root, s3_server, files_in, expected):
@@ -244,7 +275,7 @@ def test_what_cannot_be_had_is_listed_and_the_rest_comes(config, options, bucket
     assert all("access denied" in problem.what for problem in result.failed)
     missing = expected.keys() - files_in(config.root).keys()
     # Labels of a crop that is not whole cannot be read, so that nobody takes what is missing for background.
-    withheld = {name for name in expected if "/crop1/" in name and name.partition("/crop1/")[2].count("/.z")}
+    withheld = array_metadata(expected, "crop1")
     assert missing == failed | withheld
     assert result.withheld == ("crop1",)
     assert fetch_data(config, options()).complete

@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from csc_data.fetching import fetch_data
-from csc_data.fetching.staging import FOLDER
+from csc_data.storage.staging import FOLDER
 
 RUN = """
 import json, signal, sys

@@ -58,8 +58,9 @@ def fetch_crops(config: Config, options: FetchOptions, *, dry_run: bool = False)
     SystemExit
         With 130, on Ctrl-C.
     """
-    from csc_data.fetching import FetchInterrupted, fetch_data, plan_fetch
     from csc_data.fetching.staging import check_writable
+
+    from csc_data.fetching import FetchInterrupted, fetch_data, plan_fetch
 
     if not dry_run:
         check_writable(config.root)

@@ -1,14 +1,24 @@
-"""The whole of it: plan, then transfer."""
+"""The whole of it: plan, and transfer meanwhile."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 from csc_data.config.user_config import Config
-from csc_data.fetching.plan import FetchOptions, FetchPlan, FetchResult, Progress
-from csc_data.fetching.planning import plan_fetch
-from csc_data.fetching.staging import check_writable
-from csc_data.fetching.transfer import run_plan
+from csc_data.fetching.kept_listings import drop_listing, listing_file, write_listing
+from csc_data.fetching.plan import FetchInterrupted, FetchOptions, FetchPlan, FetchResult, Progress
+from csc_data.fetching.planning import choose_crops, make_plan
+from csc_data.fetching.survey import Survey
+from csc_data.fetching.transfer import Transfer
+from csc_data.storage.bucket import FetchStopped as FetchStopped
+from csc_data.storage.concurrency import Pool
+from csc_data.storage.staging import DiskFullError as DiskFullError
+from csc_data.storage.staging import UnwritableFolderError as UnwritableFolderError
+from csc_data.storage.staging import check_writable
+
+Estimate = Callable[[Config, FetchOptions], int | None]
+"""Returns the most bytes that options can take; None where it does not know."""
 
 
 def fetch_data(
@@ -17,6 +27,7 @@ def fetch_data(
     *,
     plan: FetchPlan | None = None,
     progress: Progress | None = None,
+    estimate: Estimate | None = None,
 ) -> FetchResult:
     """Fetch labels of crops and the raw around them into the data folder.
 
@@ -27,9 +38,13 @@ def fetch_data(
     options : FetchOptions, optional
         Everything, with the raw that matches the annotations, by default.
     plan : FetchPlan, optional
-        What `plan_fetch` returned for the same configuration and options; made here by default.
+        What `plan_fetch` returned for the same configuration and options. By default the plan is made while files are
+        fetched already, from when it is sure that all of them fit on the disk.
     progress : callable, optional
         Called with a `FetchProgress`, in this thread.
+    estimate : callable, optional
+        Given the configuration and options, returns the most bytes that they can take, or None where it does not know;
+        with it, fetching need not wait until that is known from the bucket.
 
     Returns
     -------
@@ -41,24 +56,49 @@ def fetch_data(
     ProblemsError, MissingDataError, UnreadableDataError
         If no plan can be made, see `plan_fetch`.
     DiskFullError
-        If it does not fit; nothing is fetched then.
+        If it does not fit; nothing is fetched then. Or if the disk fills up while the plan is made.
     UnwritableFolderError
         If the data folder cannot be written to.
     FetchInterrupted
-        On Ctrl-C; its ``result`` tells what stands.
+        On Ctrl-C; its ``result`` tells what stands. While the plan is made, a plain `KeyboardInterrupt`.
     """
     options = options or FetchOptions()
     stop = threading.Event()
+    check_writable(config.root)
+    with Pool(options.workers, stop) as pool, Transfer(config.root, options, pool, progress) as transfer:
+        try:
+            if plan is None:
+                plan = _plan_meanwhile(config, transfer, estimate)
+            for group in plan.groups():
+                group.bucket.stop = stop  # that of the plan, where it was made before
+            transfer.run(plan)
+        except KeyboardInterrupt:
+            stop.set()
+            if plan is None:
+                raise
+            raise FetchInterrupted(transfer.result(plan, "interrupted")) from None
+        finally:
+            stop.set()
+    if transfer.failed:
+        drop_listing(listing_file(config, options, choose_crops(config, options)[1]))
+    return transfer.result(plan, transfer.reason)
+
+
+def _plan_meanwhile(config: Config, transfer: Transfer, estimate: Estimate | None) -> FetchPlan:
+    """Make a plan and let files be fetched that are listed already; keep the listing for a run that starts again."""
+    options = transfer.options
+    known, sources = choose_crops(config, options)
+    survey = Survey(config, options, transfer.pool, transfer.progress)
+    transfer.has_md5_etags = lambda: survey.md5_etags
+    most = estimate(config, options) if estimate else None
+    if most is not None:
+        transfer.bounded(most)
     try:
-        check_writable(config.root)
-        plan = plan or plan_fetch(config, options, progress=progress, stop=stop)
-        _same_stop(plan, stop)
-        return run_plan(plan, options, stop, progress)
-    finally:
-        stop.set()
-
-
-def _same_stop(plan: FetchPlan, stop: threading.Event) -> None:
-    """Let the buckets of a plan that was made before wait no longer than this run does."""
-    for group in plan.groups():
-        group.bucket.stop = stop
+        plan = make_plan(survey, known, sources, transfer)
+    except FetchStopped:
+        if transfer.stopped_by is None:
+            raise
+        raise transfer.stopped_by from None
+    if plan.contents is survey.contents:  # listed now
+        write_listing(listing_file(config, options, sources), plan)
+    return plan

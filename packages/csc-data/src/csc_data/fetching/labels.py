@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from csc_data.errors import Problem, UnreadableDataError
-from csc_data.fetching.listing import ChunkLayout
+from csc_data.fetching.chunk_listing import ChunkLayout
 from csc_data.fetching.plan import FileGroup
 from csc_data.fetching.sources import CropSource
 from csc_data.fetching.survey import Survey
 from csc_data.formats.ngff import parse_multiscale
 from csc_data.geometry import Grid, Roi, Triple
-from csc_data.storage.bucket import RemoteFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +23,21 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LabelArray:
+    """The files of one class of a crop, and the grid of its finest level; None where it does not say."""
+
+    group: FileGroup
+    grid: Grid | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CropLabels:
     """The label arrays of one crop, a group of files for each class."""
 
     source: CropSource
     region: Region
-    groups: tuple[FileGroup, ...]
-    classes: tuple[str, ...]
+    groups: tuple[FileGroup, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,78 +49,58 @@ class LabelsFound:
     left_out: tuple[Problem, ...]
 
 
-def find_labels(survey: Survey, sources: Sequence[CropSource]) -> LabelsFound:
-    """List the label arrays of crops and read where they are; test crops have none, and their place is known."""
-    annotated = [source for source in sources if source.test is None]
-    children = survey.ask(lambda source: survey.bucket(source.labels_bucket).children(source.labels)[0], annotated)
-    wanted = {source: _wanted(names, survey.options.classes) for source, names in children.items()}
-    files = survey.ask(
-        lambda pair: survey.bucket(pair[0].labels_bucket).files_below(f"{pair[0].labels}/{pair[1]}"),
-        [(source, name) for source in annotated for name in wanted[source]],
-    )
-    groups = {
-        (source, name): FileGroup(
-            bucket=survey.bucket(source.labels_bucket),
-            prefix=f"{source.labels}/{name}",
-            folder=class_folder(survey, source, name),
-            files=without_folders(listed),
-            whole=True,
-        )
-        for (source, name), listed in files.items()
-    }
-    grids = survey.ask(lambda pair: _finest_grid(survey, groups[pair]), groups)
-    crops: list[CropLabels] = []
-    missing: list[Problem] = []
-    left_out: list[Problem] = []
+def list_classes(survey: Survey, source: CropSource) -> list[str]:
+    """Return the names of the label arrays of a crop; a test crop has none."""
+    return survey.bucket(source.labels_bucket).children(source.labels)[0] if source.test is None else []
+
+
+def read_labels(survey: Survey, source: CropSource, name: str) -> LabelArray:
+    """List a label array, read where it is, and compare it with what is there."""
+    bucket, prefix = survey.bucket(source.labels_bucket), f"{source.labels}/{name}"
+    # Empty objects stand for folders.
+    files = [f for f in bucket.files_below(prefix) if f.size or f.name.rpartition("/")[2].startswith(".")]
+    folder = survey.config.path("labels", dataset=source.dataset, crop=source.name, class_name=name)
+    group = FileGroup(bucket=bucket, prefix=prefix, folder=folder, files=files, whole=True)
+    survey.compare(group)
+    return LabelArray(group=group, grid=_finest_grid(survey, group))
+
+
+def gather_labels(
+    sources: Sequence[CropSource],
+    names: Mapping[CropSource, Sequence[str]],
+    arrays: Mapping[tuple[CropSource, str], LabelArray],
+) -> LabelsFound:
+    """Put together what was found of crops.
+
+    Parameters
+    ----------
+    sources : sequence of CropSource
+    names : mapping
+        Crop to the names of all of its label arrays.
+    arrays : mapping
+        Crop and name to those label arrays that are wanted.
+    """
+    crops, missing, left_out = [], [], []
     for source in sources:
         if source.test is not None:
             grid = source.test.grid
             region = Region(bounds=grid.bounds, voxel_size=grid.voxel_size)
-            crops.append(CropLabels(source=source, region=region, groups=(), classes=()))
+            crops.append(CropLabels(source=source, region=region))
             continue
-        found = _describe(source, children[source], wanted[source])
-        placed = [place for name in wanted[source] if (place := grids[source, name]) is not None]
-        if found is None and not placed:
-            found = Problem(where=_where(source), what="none of its label arrays says where it is, so raw has no place")
-        if found is not None:
-            (left_out if children[source] and not wanted[source] else missing).append(found)
-            continue
-        crops.append(
-            CropLabels(
-                source=source,
-                region=_region(placed),
-                groups=tuple(groups[source, name] for name in wanted[source]),
-                classes=tuple(wanted[source]),
-            )
-        )
+        where = f"{source.dataset}/{source.name}"
+        wanted = [name for name in names[source] if (source, name) in arrays]
+        grids = [found for name in wanted if (found := arrays[source, name].grid) is not None]
+        if not names[source]:
+            place = f"s3://{source.labels_bucket}/{source.labels}"
+            missing.append(Problem(where=where, what=f"is not in the bucket ({place})"))
+        elif not wanted:
+            left_out.append(Problem(where=where, what="has none of the classes"))
+        elif not grids:
+            missing.append(Problem(where=where, what="none of its label arrays says where it is, so raw has no place"))
+        else:
+            groups = tuple(arrays[source, name].group for name in wanted)
+            crops.append(CropLabels(source=source, region=_region(grids), groups=groups, classes=tuple(wanted)))
     return LabelsFound(crops=tuple(crops), missing=tuple(missing), left_out=tuple(left_out))
-
-
-def class_folder(survey: Survey, source: CropSource, name: str) -> Path:
-    """Return where a label array goes."""
-    return survey.config.path("labels", dataset=source.dataset, crop=source.name, class_name=name)
-
-
-def without_folders(files: Sequence[RemoteFile]) -> list[RemoteFile]:
-    """Leave out the empty objects that stand for folders."""
-    return [file for file in files if file.size or file.name.rpartition("/")[2].startswith(".")]
-
-
-def _wanted(names: Sequence[str], classes: Sequence[str] | None) -> list[str]:
-    return [name for name in names if classes is None or name in classes]
-
-
-def _where(source: CropSource) -> str:
-    return f"{source.dataset}/{source.name}"
-
-
-def _describe(source: CropSource, names: Sequence[str], wanted: Sequence[str]) -> Problem | None:
-    """Say why a crop without label arrays to fetch has none."""
-    if not names:
-        return Problem(where=_where(source), what=f"is not in the bucket (s3://{source.labels_bucket}/{source.labels})")
-    if not wanted:
-        return Problem(where=_where(source), what="has none of the classes")
-    return None
 
 
 def _finest_grid(survey: Survey, group: FileGroup) -> Grid | None:

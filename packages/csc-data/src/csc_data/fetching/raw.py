@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from csc_data.errors import Problem, UnreadableDataError
-from csc_data.fetching.labels import CropLabels, Region
-from csc_data.fetching.listing import Box, ChunkLayout, Listing, chunks_in, listings_for
-from csc_data.fetching.plan import FileGroup
+from csc_data.errors import MissingDataError, Problem, UnreadableDataError
+from csc_data.fetching.chunk_listing import Box, ChunkLayout, Listing, chunks_in, listings_for
+from csc_data.fetching.labels import Region
+from csc_data.fetching.plan import FetchOptions, FileGroup
+from csc_data.fetching.sources import CropSource
 from csc_data.fetching.survey import GROUP_METADATA, Survey
-from csc_data.formats.ngff import parse_multiscale
-from csc_data.geometry import Grid
+from csc_data.formats.ngff import LevelPlace, parse_multiscale
+from csc_data.geometry import LEVEL_TOLERANCE, Grid
 from csc_data.storage.bucket import RemoteFile
-from csc_data.volumes.volume import LEVEL_TOLERANCE
 
 MATCHING = 0.8
 """A level matches an annotation if its voxels have, along each axis, more than this share of its size (the official
@@ -31,6 +31,14 @@ class RawLevel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RawGroup:
+    """The multiscale group of a raw volume in a bucket: its metadata files, and what they say of its levels."""
+
+    group: FileGroup
+    places: tuple[LevelPlace, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RawVolume:
     """A raw volume in a bucket: its metadata files and its levels, finest first."""
 
@@ -38,10 +46,23 @@ class RawVolume:
     levels: tuple[RawLevel, ...]
 
 
-def open_raw(survey: Survey, bucket: str, key: str, dataset: str) -> RawVolume | Problem:
+RawPlace = tuple[str, str, str]
+"""Bucket and key of a raw volume, and its data set."""
+
+
+def raw_place(crop: CropSource) -> RawPlace:
+    """Return where the raw of a crop is."""
+    return crop.bucket, crop.raw, crop.dataset
+
+
+def open_raw(survey: Survey, place: RawPlace) -> RawGroup | Problem:
     """Read the metadata of a raw volume; a problem if it is not there."""
+    bucket, key, dataset = place
     store = survey.bucket(bucket)
-    names, files = store.children(key)
+    try:
+        names, files = store.children(key)
+    except MissingDataError as error:
+        return Problem(where=dataset, what=str(error))
     group = FileGroup(
         bucket=store,
         prefix=key,
@@ -54,26 +75,37 @@ def open_raw(survey: Survey, bucket: str, key: str, dataset: str) -> RawVolume |
     attributes = survey.read_json(group, ".zattrs")
     if not attributes:
         return Problem(where=dataset, what=f"has no raw volume in the bucket ({store.url(key)})")
-    levels = []
-    for place in parse_multiscale(store.url(key), attributes):
-        if place.name not in names:
-            continue  # the metadata names a level that was never uploaded
-        # The dot comes before all digits, so these files are listed without the chunks.
-        listed = store.files_below(f"{key}/{place.name}", begin=".z")
-        group.files += [
-            RemoteFile(f"{place.name}/{file.name}", file.size, file.modified, file.etag)
-            for file in listed
-            if "/" not in file.name
-        ]
-        metadata = survey.read_json(group, f"{place.name}/.zarray")
-        if metadata is None:
-            continue
-        array = ChunkLayout.parse(f"{store.url(key)}/{place.name}", place.name, metadata)
-        levels.append(RawLevel(grid=place.grid(array.shape), array=array))
-    if not levels:
-        raise UnreadableDataError(f"{store.url(key)}: none of the levels that its .zattrs names is there")
-    levels.sort(key=lambda level: math.prod(level.grid.voxel_size))
-    return RawVolume(group=group, levels=tuple(levels))
+    # Metadata may name a level that was never uploaded.
+    places = tuple(level for level in parse_multiscale(store.url(key), attributes) if level.name in names)
+    return RawGroup(group=group, places=places)
+
+
+def read_level(survey: Survey, raw: RawGroup, place: LevelPlace) -> RawLevel | None:
+    """Read the metadata of a level and add it to the files of its volume; None if it has none."""
+    store, prefix = raw.group.bucket, raw.group.prefix
+    # The dot comes before all digits, so these files are listed without the chunks.
+    listed = store.files_below(f"{prefix}/{place.name}", begin=".z")
+    raw.group.files += [file._replace(name=f"{place.name}/{file.name}") for file in listed if "/" not in file.name]
+    metadata = survey.read_json(raw.group, f"{place.name}/.zarray")
+    if metadata is None:
+        return None
+    array = ChunkLayout.parse(f"{store.url(prefix)}/{place.name}", place.name, metadata)
+    return RawLevel(grid=place.grid(array.shape), array=array)
+
+
+def raw_volume(raw: RawGroup, levels: Sequence[RawLevel | None]) -> RawVolume:
+    """Put the levels of a volume in order, finest first.
+
+    Raises
+    ------
+    UnreadableDataError
+        If there are none.
+    """
+    found = [level for level in levels if level is not None]
+    if not found:
+        place = raw.group.bucket.url(raw.group.prefix)
+        raise UnreadableDataError(f"{place}: none of the levels that its .zattrs names is there")
+    return RawVolume(group=raw.group, levels=tuple(sorted(found, key=lambda level: math.prod(level.grid.voxel_size))))
 
 
 def choose_levels(levels: Sequence[RawLevel], region: Region, *, all_resolutions: bool) -> tuple[RawLevel, ...]:
@@ -111,67 +143,62 @@ def level_box(level: RawLevel, region: Region, padding: int) -> Box:
     )
 
 
-def raw_files(
-    survey: Survey, volume: RawVolume, crops: Sequence[CropLabels]
-) -> tuple[list[tuple[CropLabels, tuple[str, ...], list[RemoteFile]]], list[Problem]]:
-    """List the chunks that crops of one data set need.
+Boxes = tuple[tuple[ChunkLayout, Box], ...]
+"""For each level that is needed, its chunks."""
 
-    Returns
-    -------
-    needs : list of (CropLabels, tuple of str, list of RemoteFile)
-        For each crop, its levels and chunks, without those that a crop before it needs as well.
-    outside : list of Problem
-        Crops that lie outside of the raw.
-    """
-    options = survey.options
-    boxes: dict[int, dict[str, Box]] = {}
-    for number, crop in enumerate(crops):
-        chosen = choose_levels(volume.levels, crop.region, all_resolutions=options.all_resolutions)
-        boxes[number] = {level.array.name: level_box(level, crop.region, options.raw_padding) for level in chosen}
-    arrays = {level.array.name: level.array for level in volume.levels}
-    rows = _list_rows(survey, volume.group, arrays, [box for found in boxes.values() for box in found.items()])
-    needs, outside = [], []
+
+def crop_boxes(volume: RawVolume, region: Region, options: FetchOptions) -> Boxes:
+    """Return the chunks that a crop needs."""
+    chosen = choose_levels(volume.levels, region, all_resolutions=options.all_resolutions)
+    return tuple((level.array, level_box(level, region, options.raw_padding)) for level in chosen)
+
+
+Question = tuple[RawPlace, ChunkLayout, Listing]
+"""What to list of which volume."""
+
+Chunks = list[tuple[int, int, int, RemoteFile]]
+"""Files with their index."""
+
+
+def chunk_questions(place: RawPlace, boxes: Iterable[Boxes]) -> list[Question]:
+    """Return the listings that hold what crops of one volume need."""
+    by_level: dict[ChunkLayout, list[Box]] = defaultdict(list)
+    for found in boxes:
+        for array, box in found:
+            by_level[array].append(box)
+    return [
+        (place, array, listing)
+        for array, found in by_level.items()
+        for listing in sorted(listings_for(array, found), key=lambda listing: (listing.folder, listing.begin))
+    ]
+
+
+def list_chunks(volume: RawVolume, array: ChunkLayout, listing: Listing) -> Chunks:
+    """List chunks of a level, each with its index."""
+    found = []
+    group = volume.group
+    for file in group.bucket.files_below(f"{group.prefix}/{listing.folder}", begin=listing.begin):
+        full = file._replace(name=f"{listing.folder}/{file.name}")
+        index = array.index(full.name)
+        if index is not None and file.size:
+            found.append((*index, full))
+    return found
+
+
+Rows = dict[tuple[int, int], list[tuple[int, RemoteFile]]]
+"""Chunks of a level by row (z, y), each with its index along x."""
+
+
+def share_chunks(crops: Iterable[Boxes], rows: Mapping[ChunkLayout, Rows]) -> list[list[RemoteFile]]:
+    """Return the chunks of each crop, without those that a crop before it needs as well."""
+    shares = []
     seen: set[str] = set()
-    for number, crop in enumerate(crops):
+    for boxes in crops:
         files = []
-        for name, box in boxes[number].items():
-            for file in chunks_in(arrays[name], box, rows[name]):
+        for array, box in boxes:
+            for file in chunks_in(box, rows.get(array, {})):
                 if file.name not in seen:
                     seen.add(file.name)
                     files.append(file)
-        if not any(all(box) for box in boxes[number].values()):
-            where = f"{crop.source.dataset}/{crop.source.name}"
-            outside.append(Problem(where=where, what="lies outside of the raw volume", remedy="look at its metadata"))
-        needs.append((crop, tuple(boxes[number]), files))
-    return needs, outside
-
-
-def _list_rows(
-    survey: Survey, group: FileGroup, arrays: Mapping[str, ChunkLayout], boxes: Sequence[tuple[str, Box]]
-) -> dict[str, dict[tuple[int, int], list[tuple[int, RemoteFile]]]]:
-    """List what the boxes need; for each level the chunks by row, each with its index along x."""
-    by_level: dict[str, list[Box]] = defaultdict(list)
-    for name, box in boxes:
-        by_level[name].append(box)
-    questions = [
-        (name, listing)
-        for name, found in by_level.items()
-        for listing in sorted(listings_for(arrays[name], found), key=lambda listing: (listing.folder, listing.begin))
-    ]
-
-    def ask(question: tuple[str, Listing]) -> list[tuple[int, int, int, RemoteFile]]:
-        name, listing = question
-        start = f"{listing.folder}/"
-        found = []
-        for file in group.bucket.files_below(f"{group.prefix}/{listing.folder}", begin=listing.begin):
-            full = RemoteFile(start + file.name, file.size, file.modified, file.etag)
-            index = arrays[name].index(full.name)
-            if index is not None and file.size:
-                found.append((*index, full))
-        return found
-
-    rows: dict[str, dict[tuple[int, int], list[tuple[int, RemoteFile]]]] = {name: {} for name in arrays}
-    for (name, _), found in survey.ask(ask, questions).items():
-        for z, y, x, file in found:
-            rows[name].setdefault((z, y), []).append((x, file))
-    return rows
+        shares.append(files)
+    return shares
