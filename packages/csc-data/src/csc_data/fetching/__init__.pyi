@@ -14,7 +14,7 @@ from .plan import FetchOptions as FetchOptions
 from .plan import FetchPlan as FetchPlan
 from .plan import FetchProgress as FetchProgress
 from .plan import FetchResult as FetchResult
-from .planning import plan_fetch as plan_fetch
+from .planning.planner import plan_fetch as plan_fetch
 from .verifying import VerifyResult as VerifyResult
 from .verifying import verify_data as verify_data
 

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable
 
 from csc_data.config.user_config import Config
-from csc_data.fetching.kept_listings import drop_listing, listing_file, write_listing
 from csc_data.fetching.plan import FetchInterrupted, FetchOptions, FetchPlan, FetchResult, Progress
-from csc_data.fetching.planning import choose_crops, make_plan
-from csc_data.fetching.survey import Survey
+from csc_data.fetching.planning.kept_listings import drop_listing, listing_file, write_listing
+from csc_data.fetching.planning.planner import choose_crops, make_plan
+from csc_data.fetching.planning.survey import Survey
 from csc_data.fetching.transfer import Transfer
 from csc_data.storage.bucket import FetchStopped as FetchStopped
 from csc_data.storage.concurrency import Pool

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from csc_data.errors import InvalidArgumentError, Problem
-from csc_data.fetching.chunk_listing import Box, ChunkLayout
+from csc_data.fetching.planning.chunk_listing import Box, ChunkLayout
 from csc_data.fetching.sources import CropSource, check_classes
 from csc_data.storage.bucket import RETRIES, Bucket, RemoteFile
 from csc_data.storage.remote import Retries

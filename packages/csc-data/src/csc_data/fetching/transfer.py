@@ -21,7 +21,7 @@ from csc_data.fetching.plan import (
     FileGroup,
     Progress,
 )
-from csc_data.fetching.survey import is_present, md5_of, md5_of_etag
+from csc_data.fetching.planning.survey import is_present, md5_of, md5_of_etag
 from csc_data.storage.bucket import RemoteFile
 from csc_data.storage.concurrency import Pool, Stream
 from csc_data.storage.disk_space import DiskSpace

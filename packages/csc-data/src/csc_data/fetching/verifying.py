@@ -18,8 +18,8 @@ from csc_data.challenge import label_classes
 from csc_data.config.user_config import Config
 from csc_data.errors import MissingDataError
 from csc_data.fetching.plan import FetchProgress, Progress
+from csc_data.fetching.planning.survey import files_in
 from csc_data.fetching.sources import CropSource, known_crops, select_sources
-from csc_data.fetching.survey import files_in
 from csc_data.storage.concurrency import map_unordered
 from csc_data.storage.digests import Digest, read_digests
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from csc_cli.console import format_bytes, plural, say, table
-from csc_cli.stages.transfer_bar import format_seconds
+from csc_cli.transfer_bar import format_seconds
 
 if TYPE_CHECKING:
     from csc_data.errors import Problem

@@ -18,10 +18,10 @@ from typing import Any
 
 from csc_data.config.user_config import Config
 from csc_data.errors import Problem
-from csc_data.fetching.chunk_listing import ChunkLayout
 from csc_data.fetching.plan import CropPlan, FetchOptions, FetchPlan, FileGroup
+from csc_data.fetching.planning.chunk_listing import ChunkLayout
+from csc_data.fetching.planning.survey import Survey
 from csc_data.fetching.sources import CropSource
-from csc_data.fetching.survey import Survey
 from csc_data.storage.atomic import replace_text
 from csc_data.storage.bucket import RemoteFile
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from csc_data.errors import Problem, UnreadableDataError
-from csc_data.fetching.chunk_listing import ChunkLayout
 from csc_data.fetching.plan import FileGroup
+from csc_data.fetching.planning.chunk_listing import ChunkLayout
+from csc_data.fetching.planning.survey import Survey
 from csc_data.fetching.sources import CropSource
-from csc_data.fetching.survey import Survey
 from csc_data.formats.ngff import parse_multiscale
 from csc_data.geometry import Grid, Roi, Triple
 

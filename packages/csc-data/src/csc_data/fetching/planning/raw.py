@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from csc_data.errors import MissingDataError, Problem, UnreadableDataError
-from csc_data.fetching.chunk_listing import Box, ChunkLayout, Listing, chunks_in, listings_for
-from csc_data.fetching.labels import Region
 from csc_data.fetching.plan import FetchOptions, FileGroup
+from csc_data.fetching.planning.chunk_listing import Box, ChunkLayout, Listing, chunks_in, listings_for
+from csc_data.fetching.planning.labels import Region
+from csc_data.fetching.planning.survey import GROUP_METADATA, Survey
 from csc_data.fetching.sources import CropSource
-from csc_data.fetching.survey import GROUP_METADATA, Survey
 from csc_data.formats.ngff import LevelPlace, parse_multiscale
 from csc_data.geometry import LEVEL_TOLERANCE, Grid
 from csc_data.storage.bucket import RemoteFile

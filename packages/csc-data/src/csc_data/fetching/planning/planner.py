@@ -17,11 +17,11 @@ from typing import Protocol
 
 from csc_data.config.user_config import Config
 from csc_data.errors import MissingDataError, Problem
-from csc_data.fetching.chunk_listing import ChunkLayout
-from csc_data.fetching.kept_listings import read_listing
-from csc_data.fetching.labels import LabelArray, LabelsFound, gather_labels, list_classes, read_labels
 from csc_data.fetching.plan import CropPlan, FetchOptions, FetchPlan, FileGroup, Progress
-from csc_data.fetching.raw import (
+from csc_data.fetching.planning.chunk_listing import ChunkLayout
+from csc_data.fetching.planning.kept_listings import read_listing
+from csc_data.fetching.planning.labels import LabelArray, LabelsFound, gather_labels, list_classes, read_labels
+from csc_data.fetching.planning.raw import (
     Boxes,
     Chunks,
     Question,
@@ -38,8 +38,8 @@ from csc_data.fetching.raw import (
     read_level,
     share_chunks,
 )
+from csc_data.fetching.planning.survey import GROUP_METADATA, Survey
 from csc_data.fetching.sources import CropSource, KnownCrops, known_crops, select_sources
-from csc_data.fetching.survey import GROUP_METADATA, Survey
 from csc_data.storage.bucket import RemoteFile
 from csc_data.storage.concurrency import Pool, Stream
 
