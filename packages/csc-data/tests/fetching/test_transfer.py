@@ -1,17 +1,21 @@
-"""Runs that are killed, stopped, or side by side."""
+"""Runs that are killed, stopped, or side by side; what comes while the bucket is listed; what is not taken."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections import namedtuple
 from dataclasses import replace
 
 import pytest
 
-from csc_data.fetching import fetch_data
+from csc_data.config.user_config import Config
+from csc_data.fetching import DiskFullError, fetch_data, plan_fetch, verify_data
+from csc_data.fetching.planning import planner
 from csc_data.storage.staging import FOLDER
 
 RUN = """
@@ -106,3 +110,67 @@ def test_two_runs_side_by_side_leave_the_same_as_one(config, bucket_root, s3_ser
     assert [end(process)["complete"] for process in processes] == [True, True]
     assert files_in(config.root) == expected
     assert not list(config.root.rglob(FOLDER))
+
+
+def wait_for_chunks(config):
+    """Wait until a chunk of labels is there; tell whether one came."""
+    deadline = time.monotonic() + PATIENCE / 6
+    while time.monotonic() < deadline:
+        if any(path.name.isdigit() for path in config.root.rglob("labels/*/*/*/s0/*/*/*")):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.mark.parametrize("estimate", [None, lambda config, options: 10**6], ids=["listing", "estimate"])
+def test_files_come_while_the_bucket_is_listed_once_it_is_sure_that_all_fits(config, options, monkeypatch, estimate):
+    # Metadata of levels is asked for with the label arrays, chunks of raw when those are listed.
+    name = "read_level" if estimate else "list_chunks"
+    ask, came = getattr(planner, name), []
+
+    def ask_late(*arguments):
+        came.append(wait_for_chunks(config))
+        return ask(*arguments)
+
+    monkeypatch.setattr(planner, name, ask_late)
+    result = fetch_data(config, options(crops=["1"], workers=32), estimate=estimate)
+    assert result.complete
+    assert all(came)
+
+
+def test_nothing_comes_before_it_is_sure_that_all_fits(config, options, monkeypatch, server, files_in):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 10**5, 10**5))
+    with pytest.raises(DiskFullError, match=r"takes \d\.\d MB and 0\.1 MB are free"):
+        fetch_data(config, options(), estimate=lambda config, options: 10**6)
+    assert files_in(config.root) == {}
+
+
+def test_an_object_that_is_not_as_it_was_listed_is_not_taken(bucket, tmp_path, s3_server, options, write_manifest):
+    own = tmp_path / "s3" / bucket.name
+    shutil.copytree(bucket, own)
+    write_manifest(tmp_path / "data")
+    server = s3_server(tmp_path / "s3")
+    config = Config(data=str(tmp_path / "data"), endpoint=server.endpoint)
+    plan = plan_fetch(config, options(crops=["1"]))
+    group = next(group for group in plan.groups() if group.whole)
+    file = next(file for file in group.files if file.name.startswith("s0/0"))
+    (own / group.key(file)).write_bytes(b"another size")
+    plan = replace(plan, md5_etags=False)
+    result = fetch_data(config, options(crops=["1"]), plan=plan)
+    assert [problem.where for problem in result.failed] == [group.key(file)]
+    assert f"12 bytes came where {file.size} were listed" in result.failed[0].what
+    assert result.withheld == ("crop1",)
+    assert fetch_data(config, options(crops=["1"])).complete
+    assert (config.root / group.key(file)).read_bytes() == b"another size"
+
+
+def test_after_a_kill_every_file_has_its_digest(config, bucket_root, s3_server, options):
+    server = s3_server(bucket_root, stall_after=250)
+    process = start(replace(config, endpoint=server.endpoint))
+    wait_for(lambda: server.stats()["stalled"] or process.poll() is not None)
+    process.kill()
+    process.communicate(timeout=PATIENCE)
+    result = verify_data(config)
+    assert not result.damaged
+    assert not result.unknown
