@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from csc_cli.console import format_bytes, say
+from csc_cli.console import say
+from csc_data.wording import format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from csc_data.fetching import FetchProgress
@@ -95,16 +96,3 @@ class _Lines:
             per_byte = (now - self.speed.began) / (state.done_bytes - self.speed.first)
             left = f", {format_seconds(per_byte * (state.total_bytes - state.done_bytes))} left"
         say(f"  {state.phase}: {self.speed.words(state)}{left}")
-
-
-def format_seconds(seconds: float) -> str:
-    """Write a duration for people.
-
-    >>> format_seconds(42), format_seconds(4000)
-    ('42 s', '1 h 7 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

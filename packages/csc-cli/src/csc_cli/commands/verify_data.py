@@ -39,10 +39,11 @@ def verify_data(data: str | None, crops: str, num_workers: int) -> None:
     """
     import time
 
-    from csc_cli.console import format_bytes, plural, say
+    from csc_cli.console import say
     from csc_cli.transfer_bar import transfer_bar
     from csc_data.config.user_config import load_config
     from csc_data.fetching import verify_data as compare
+    from csc_data.wording import format_bytes, plural
 
     config = load_config(data=data)
     began = time.monotonic()

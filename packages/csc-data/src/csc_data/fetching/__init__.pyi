@@ -4,6 +4,7 @@ from .archives.download import fetch_archive as fetch_archive
 from .archives.download import plan_archive as plan_archive
 from .archives.unpacking import UnpackResult as UnpackResult
 from .archives.unpacking import UnsafeArchiveError as UnsafeArchiveError
+from .estimate import estimate_fetch as estimate_fetch
 from .fetch import DiskFullError as DiskFullError
 from .fetch import FetchStopped as FetchStopped
 from .fetch import UnwritableFolderError as UnwritableFolderError
@@ -33,6 +34,7 @@ __all__ = [
     "UnsafeArchiveError",
     "UnwritableFolderError",
     "VerifyResult",
+    "estimate_fetch",
     "fetch_archive",
     "fetch_data",
     "plan_archive",

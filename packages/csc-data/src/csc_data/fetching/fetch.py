@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from csc_data.config.user_config import Config
+from csc_data.fetching.estimate import estimate_fetch
 from csc_data.fetching.plan import FetchInterrupted, FetchOptions, FetchPlan, FetchResult, Progress
 from csc_data.fetching.planning.kept_listings import drop_listing, listing_file, write_listing
 from csc_data.fetching.planning.planner import choose_crops, make_plan
@@ -27,7 +28,7 @@ def fetch_data(
     *,
     plan: FetchPlan | None = None,
     progress: Progress | None = None,
-    estimate: Estimate | None = None,
+    estimate: Estimate = estimate_fetch,
 ) -> FetchResult:
     """Fetch labels of crops and the raw around them into the data folder.
 
@@ -43,8 +44,8 @@ def fetch_data(
     progress : callable, optional
         Called with a `FetchProgress`, in this thread.
     estimate : callable, optional
-        Given the configuration and options, returns the most bytes that they can take, or None where it does not know;
-        with it, fetching need not wait until that is known from the bucket.
+        Given the configuration and options, returns the most bytes that they can take, or None where it does not know:
+        then fetching waits until the bucket tells.
 
     Returns
     -------
@@ -84,13 +85,13 @@ def fetch_data(
     return transfer.result(plan, transfer.reason)
 
 
-def _plan_meanwhile(config: Config, transfer: Transfer, estimate: Estimate | None) -> FetchPlan:
+def _plan_meanwhile(config: Config, transfer: Transfer, estimate: Estimate) -> FetchPlan:
     """Make a plan and let files be fetched that are listed already; keep the listing for a run that starts again."""
     options = transfer.options
     known, sources = choose_crops(config, options)
     survey = Survey(config, options, transfer.pool, transfer.progress)
     transfer.has_md5_etags = lambda: survey.md5_etags
-    most = estimate(config, options) if estimate else None
+    most = estimate(config, options)
     if most is not None:
         transfer.bounded(most)
     try:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from csc_cli.console import format_bytes, plural, say, table
-from csc_cli.transfer_bar import format_seconds
+from csc_cli.console import say
+from csc_data.wording import format_bytes, format_seconds, plural, table
 
 if TYPE_CHECKING:
     from csc_data.errors import Problem
@@ -43,7 +43,7 @@ def describe_plan(plan: FetchPlan, *, every_crop: bool = False) -> None:
             for crop in plan.crops
         ]
         headers = ["crop", "data set", "raw levels", "labels", "files", "size", "to fetch", "size"]
-        say(table(headers, rows))
+        say(table(headers, rows, indent="  "))
     for problem in plan.left_out[:MOST_LINES]:
         say(f"  left out: {problem}")
     if len(plan.left_out) > MOST_LINES:
