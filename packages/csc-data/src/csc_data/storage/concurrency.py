@@ -48,9 +48,14 @@ class Pool:
             threading.Thread(target=self._run, args=(number,), name=f"fetch-{number}", daemon=True).start()
 
     @property
+    def stopping(self) -> bool:
+        """Whether nothing further is to be begun."""
+        return self._closed or self.stop.is_set()
+
+    @property
     def ended(self) -> bool:
         """Whether work was stopped, and none is under way."""
-        return (self.stop.is_set() or self._closed) and not any(self._busy)
+        return self.stopping and not any(self._busy)
 
     def close(self) -> None:
         """Let the threads end when they have done what they are at."""
@@ -69,7 +74,7 @@ class Pool:
             self._tokens.get()
             # Said first, so that whoever stops and then sees nobody busy can rely on that.
             self._busy[number] = True
-            if self.stop.is_set() or self._closed:
+            if self.stopping:
                 self._busy[number] = False
                 return
             # A token may be another task's; there are as many tasks as tokens.
@@ -107,7 +112,7 @@ class Stream(Generic[T, R]):
     def run(self, items: Sequence[T]) -> None:
         """Do some items, in the thread that calls."""
         for item in items:
-            if self._ended or self.pool.stop.is_set():
+            if self._ended or self.pool.stopping:
                 return
             try:
                 self._results.put((item, self.work(item), None))

@@ -219,6 +219,7 @@ class _Planner:
         """Give each chunk to the first crop that needs it, as soon as all of its volume are listed."""
         rows: dict[RawPlace, dict[ChunkLayout, Rows]] = {place: {} for place in boxes}
         shares: dict[CropSource, FileGroup] = {}
+        compared = []
         for (place, array, _), files in self.survey.answers(chunks):
             by_row = rows[place].setdefault(array, {})
             for z, y, x, file in files:
@@ -229,7 +230,9 @@ class _Planner:
             volume = self.volumes[place].group
             for source, own in zip(boxes[place], share_chunks(boxes[place].values(), rows.pop(place)), strict=True):
                 shares[source] = replace(volume, files=own, todo=[])
-                self._compare(shares[source])
+            compared.append(self.survey.start(lambda source: self.survey.compare(shares[source]), boxes[place]))
+        for source, _ in itertools.chain.from_iterable(map(self.survey.answers, compared)):
+            self._tell(shares[source])
         return shares
 
     def _compare(self, group: FileGroup) -> None:
