@@ -199,53 +199,6 @@ def rechunk(raw: Path, separator: str) -> None:
         zarr.open_array(str(raw / level), mode="r+")[...] = values
 
 
-FAULTS = {
-    "errors": {"errors": 0.15, "seed": 3},
-    "cuts": {"cuts": 0.15, "seed": 3},
-    "flips": {"flips": 0.15, "seed": 3},
-    "first": {"fail_first": 2},
-    "slow": {"slow": 0.05, "slow_seconds": 0.3, "seed": 3},
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_failures_are_retried_and_nothing_is_lost(config, options, bucket_root, s3_server, files_in, expected, fault):
-    server = s3_server(bucket_root, **FAULTS[fault])
-    result = fetch_data(replace(config, endpoint=server.endpoint), options())
-    assert result.complete, result.failed
-    assert files_in(config.root) == expected
-    stats = server.stats()
-    assert sum(stats.get(name, 0) for name in ("errors", "cuts", "flips", "slow")) > 20
-
-
-def array_metadata(names, crop):
-    """Those of the names that are metadata of a crop's label arrays, which makes them readable."""
-    return {name for name in names if f"/{crop}/" in name and "/.z" in name.partition(f"/{crop}/")[2]}
-
-
-@pytest.mark.parametrize("gone", ["crop1/mito/s0/0/0/0", "crop1/mito/s0/.zarray"])
-def test_a_listed_file_that_is_gone_is_asked_for_again_reported_and_its_crop_withheld(
-    config, options, bucket_root, s3_server, files_in, expected, gone
-):
-    name = f"{GROUNDTRUTH}/{gone}"
-    server = s3_server(bucket_root, missing=[name])
-    own = replace(config, endpoint=server.endpoint)
-    result = fetch_data(own, options(crops=["1", "2"]))
-    assert not result.complete
-    assert [problem.where for problem in result.failed] == [name]
-    assert "though the bucket lists it" in result.failed[0].what
-    assert server.stats()["missing"] >= 3
-    if not gone.endswith(".zarray"):
-        assert result.withheld == ("crop1",)
-        assert not array_metadata(files_in(config.root), "crop1")
-    assert array_metadata(files_in(config.root), "crop2")
-    server.stop()
-    again = s3_server(bucket_root)
-    result = fetch_data(replace(config, endpoint=again.endpoint), options())
-    assert result.complete
-    assert files_in(config.root) == expected
-
-
 def test_a_chunk_that_was_never_listed_stays_a_fill_value(bucket, tmp_path, s3_server, options, write_manifest):
     own = tmp_path / "s3" / bucket.name
     shutil.copytree(bucket, own)
@@ -256,42 +209,6 @@ def test_a_chunk_that_was_never_listed_stays_a_fill_value(bucket, tmp_path, s3_s
     result = fetch_data(config, options(crops=["1"]))
     assert result.complete
     assert not zarr.open_array(str(config.root / GROUNDTRUTH / "crop1/mito/s0"), mode="r")[...].any()
-
-
-def test_crops_that_share_a_chunk_of_raw_are_withheld_together(config, options, bucket_root, s3_server, expected):
-    chunk = next(name for name in expected if name.startswith(f"{RAW}/s0/0"))
-    server = s3_server(bucket_root, missing=[chunk])
-    result = fetch_data(replace(config, endpoint=server.endpoint), options())
-    assert set(result.withheld) == {"crop1", "crop2", "crop501"}
-
-
-def test_what_cannot_be_had_is_listed_and_the_rest_comes(config, options, bucket_root, s3_server, files_in, expected):
-    server = s3_server(bucket_root, denied=["*/crop1/mito/s0/0/0/0", "*/crop2/er/s1/.zarray"])
-    result = fetch_data(replace(config, endpoint=server.endpoint), options())
-    assert not result.complete
-    assert not result.stopped
-    failed = {problem.where for problem in result.failed}
-    assert failed == {f"{GROUNDTRUTH}/crop1/mito/s0/0/0/0", f"{GROUNDTRUTH}/crop2/er/s1/.zarray"}
-    assert all("access denied" in problem.what for problem in result.failed)
-    missing = expected.keys() - files_in(config.root).keys()
-    # Labels of a crop that is not whole cannot be read, so that nobody takes what is missing for background.
-    withheld = array_metadata(expected, "crop1")
-    assert missing == failed | withheld
-    assert result.withheld == ("crop1",)
-    assert fetch_data(config, options()).complete
-    assert files_in(config.root) == expected
-
-
-def test_a_run_ends_soon_when_the_bucket_goes_away(config, options, bucket_root, s3_server):
-    server = s3_server(bucket_root)
-    own = replace(config, endpoint=server.endpoint)
-    plan = plan_fetch(own, options(workers=4))
-    server.stop()
-    result = fetch_data(own, options(workers=4), plan=plan)
-    assert "in a row" in result.stopped
-    assert "no connection" in result.stopped
-    assert not result.complete
-    assert len(result.failed) < 20 < plan.todo_files
 
 
 def test_unreachable_and_wrong_places_are_told(config, options):
@@ -355,3 +272,17 @@ def test_progress_counts_up_to_all(config, options):
     assert [state.done for state in listing] == sorted(state.done for state in listing)
     assert (listing[-1].done, fetching[-1].done) == (listing[-1].total, result.plan.n_files)
     assert fetching[-1].done_bytes == fetching[-1].total_bytes == result.plan.n_bytes
+
+
+def test_a_listing_that_proves_wrong_is_not_used_again(bucket, tmp_path, s3_server, options, write_manifest):
+    own = tmp_path / "s3" / bucket.name
+    shutil.copytree(bucket, own)
+    write_manifest(tmp_path / "data")
+    config = Config(data=str(tmp_path / "data"), endpoint=s3_server(tmp_path / "s3").endpoint)
+    fetch_data(config, options(crops=["1"]))
+    name = f"{GROUNDTRUTH}/crop1/mito/s0/.zarray"
+    (config.root / name).unlink()
+    (own / name).unlink()
+    result = fetch_data(config, options(crops=["1"]))
+    assert [problem.where for problem in result.failed] == [name]
+    assert fetch_data(config, options(crops=["1"])).complete  # it is not listed any more

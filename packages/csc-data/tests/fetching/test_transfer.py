@@ -18,6 +18,8 @@ from csc_data.fetching import DiskFullError, fetch_data, plan_fetch, verify_data
 from csc_data.fetching.planning import planner
 from csc_data.storage.staging import FOLDER
 
+GROUNDTRUTH = "jrc_tiny-1/jrc_tiny-1.zarr/recon-1/labels/groundtruth"
+RAW = "jrc_tiny-1/jrc_tiny-1.zarr/recon-1/em/fibsem-uint8"
 RUN = """
 import json, signal, sys
 from csc_data.fetching import FetchInterrupted, FetchOptions, fetch_data
@@ -174,3 +176,86 @@ def test_after_a_kill_every_file_has_its_digest(config, bucket_root, s3_server, 
     result = verify_data(config)
     assert not result.damaged
     assert not result.unknown
+
+
+FAULTS = {
+    "errors": {"errors": 0.15, "seed": 3},
+    "cuts": {"cuts": 0.15, "seed": 3},
+    "flips": {"flips": 0.15, "seed": 3},
+    "first": {"fail_first": 2},
+    "slow": {"slow": 0.05, "slow_seconds": 0.3, "seed": 3},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_failures_are_retried_and_nothing_is_lost(config, options, bucket_root, s3_server, files_in, expected, fault):
+    server = s3_server(bucket_root, **FAULTS[fault])
+    result = fetch_data(replace(config, endpoint=server.endpoint), options())
+    assert result.complete, result.failed
+    assert files_in(config.root) == expected
+    stats = server.stats()
+    assert sum(stats.get(name, 0) for name in ("errors", "cuts", "flips", "slow")) > 20
+
+
+def array_metadata(names, crop):
+    """Those of the names that are metadata of a crop's label arrays, which makes them readable."""
+    return {name for name in names if f"/{crop}/" in name and "/.z" in name.partition(f"/{crop}/")[2]}
+
+
+@pytest.mark.parametrize("gone", ["crop1/mito/s0/0/0/0", "crop1/mito/s0/.zarray"])
+def test_a_listed_file_that_is_gone_is_asked_for_again_reported_and_its_crop_withheld(
+    config, options, bucket_root, s3_server, files_in, expected, gone
+):
+    name = f"{GROUNDTRUTH}/{gone}"
+    server = s3_server(bucket_root, missing=[name])
+    own = replace(config, endpoint=server.endpoint)
+    result = fetch_data(own, options(crops=["1", "2"]))
+    assert not result.complete
+    assert [problem.where for problem in result.failed] == [name]
+    assert "though the bucket lists it" in result.failed[0].what
+    assert server.stats()["missing"] >= 3
+    if not gone.endswith(".zarray"):
+        assert result.withheld == ("crop1",)
+        assert not array_metadata(files_in(config.root), "crop1")
+    assert array_metadata(files_in(config.root), "crop2")
+    server.stop()
+    again = s3_server(bucket_root)
+    result = fetch_data(replace(config, endpoint=again.endpoint), options())
+    assert result.complete
+    assert files_in(config.root) == expected
+
+
+def test_crops_that_share_a_chunk_of_raw_are_withheld_together(config, options, bucket_root, s3_server, expected):
+    chunk = next(name for name in expected if name.startswith(f"{RAW}/s0/0"))
+    server = s3_server(bucket_root, missing=[chunk])
+    result = fetch_data(replace(config, endpoint=server.endpoint), options())
+    assert set(result.withheld) == {"crop1", "crop2", "crop501"}
+
+
+def test_what_cannot_be_had_is_listed_and_the_rest_comes(config, options, bucket_root, s3_server, files_in, expected):
+    server = s3_server(bucket_root, denied=["*/crop1/mito/s0/0/0/0", "*/crop2/er/s1/.zarray"])
+    result = fetch_data(replace(config, endpoint=server.endpoint), options())
+    assert not result.complete
+    assert not result.stopped
+    failed = {problem.where for problem in result.failed}
+    assert failed == {f"{GROUNDTRUTH}/crop1/mito/s0/0/0/0", f"{GROUNDTRUTH}/crop2/er/s1/.zarray"}
+    assert all("access denied" in problem.what for problem in result.failed)
+    missing = expected.keys() - files_in(config.root).keys()
+    # Labels of a crop that is not whole cannot be read, so that nobody takes what is missing for background.
+    withheld = array_metadata(expected, "crop1")
+    assert missing == failed | withheld
+    assert result.withheld == ("crop1",)
+    assert fetch_data(config, options()).complete
+    assert files_in(config.root) == expected
+
+
+def test_a_run_ends_soon_when_the_bucket_goes_away(config, options, bucket_root, s3_server):
+    server = s3_server(bucket_root)
+    own = replace(config, endpoint=server.endpoint)
+    plan = plan_fetch(own, options(workers=4))
+    server.stop()
+    result = fetch_data(own, options(workers=4), plan=plan)
+    assert "in a row" in result.stopped
+    assert "no connection" in result.stopped
+    assert not result.complete
+    assert len(result.failed) < 20 < plan.todo_files

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,8 @@ from csc_data.fetching.planning.chunk_listing import Box, ChunkLayout
 from csc_data.fetching.sources import CropSource, check_classes
 from csc_data.storage.bucket import RETRIES, Bucket, RemoteFile
 from csc_data.storage.remote import Retries
+
+_REPORT_SECONDS = 0.1
 
 AccessMode = Literal["append", "overwrite"]
 
@@ -94,6 +97,23 @@ class FetchProgress:
 
 
 Progress = Callable[[FetchProgress], None]
+
+
+class ProgressMeter:
+    """Counts files, and tells how far they are a few times a second."""
+
+    def __init__(self, state: FetchProgress, progress: Progress | None) -> None:
+        self.state, self.progress = state, progress
+        self._told = 0.0
+
+    def add(self, n_bytes: int, *, files: int = 1) -> None:
+        """Count a file."""
+        state = self.state
+        self.state = state = replace(state, done=state.done + files, done_bytes=state.done_bytes + n_bytes)
+        now = time.monotonic()
+        if self.progress and (now - self._told > _REPORT_SECONDS or state.done == state.total):
+            self._told = now
+            self.progress(state)
 
 
 @dataclass(slots=True, kw_only=True)

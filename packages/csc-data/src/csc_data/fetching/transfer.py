@@ -20,14 +20,13 @@ from csc_data.fetching.plan import (
     FetchResult,
     FileGroup,
     Progress,
+    ProgressMeter,
 )
 from csc_data.fetching.planning.survey import is_present, md5_of, md5_of_etag
 from csc_data.storage.bucket import RemoteFile
 from csc_data.storage.concurrency import Pool, Stream
 from csc_data.storage.disk_space import DiskSpace
 from csc_data.storage.staging import DiskFullError, Staging, UnwritableFolderError, remove_stale
-
-_REPORT_SECONDS = 0.1
 
 _AHEAD = 8
 """Files a worker that are begun ahead of the plan: enough to keep workers busy, and few enough that crops are fetched
@@ -60,9 +59,8 @@ class Transfer:
         self.withheld_groups: set[int] = set()
         self.stopped_by: CscError | None = None
         self.n_files = self.n_bytes = self.removed = 0
-        self.state = FetchProgress(phase="fetching", done=0, total=0)
+        self.meter = ProgressMeter(FetchProgress(phase="fetching", done=0, total=0), None)
         self.started = time.monotonic()
-        self.reported = 0.0
 
     def __enter__(self) -> Transfer:
         return self
@@ -128,8 +126,9 @@ class Transfer:
                 self._add_space(group)
             self.space.check()
         self.contents, self.has_md5_etags = plan.contents, lambda: plan.md5_etags
-        self.state = replace(self.state, total=plan.todo_files, total_bytes=plan.todo_bytes, plan=plan)
-        self._report(force=True)
+        state = replace(self.meter.state, total=plan.todo_files, total_bytes=plan.todo_bytes, plan=plan)
+        self.meter = ProgressMeter(state, self.progress)
+        self.meter.add(0, files=0)
         for group in plan.groups():
             self._begin(group)
         waiting = deque(plan.crops)
@@ -137,10 +136,11 @@ class Transfer:
         for (group, file), outcome in self.stream:
             self._count(group, file, outcome)
             if self.stopped_by:
-                return
-            if not self.left[id(group)]:
+                break
+            if waiting and not self.left[id(group)]:
                 self._complete(waiting)
-        self._finish(plan)
+        if not self.stopped_by:
+            self._finish(plan)
 
     def _complete(self, waiting: deque[CropPlan]) -> None:
         """Fetch metadata of crops whose chunks are there: what a stopped run leaves does not read as background.
@@ -222,19 +222,11 @@ class Transfer:
             self.failures_in_a_row = 0
             self.n_files += outcome
             self.n_bytes += file.size if outcome else 0
-        self.state = replace(self.state, done=self.state.done + 1, done_bytes=self.state.done_bytes + file.size)
-        self._report()
+        self.meter.add(file.size)
 
     def _stop(self, error: CscError) -> None:
         self.stopped_by = error
         self.pool.stop.set()
-
-    def _report(self, *, force: bool = False) -> None:
-        now = time.monotonic()
-        due = force or now - self.reported > _REPORT_SECONDS or self.state.done == self.state.total
-        if self.progress and self.state.plan is not None and due:
-            self.reported = now
-            self.progress(self.state)
 
     def _finish(self, plan: FetchPlan) -> None:
         """Check what is there; remove what should not be, and add metadata of groups that the bucket lacks."""

@@ -7,7 +7,6 @@ import glob
 import os
 import re
 import threading
-import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +16,12 @@ from typing import Literal
 from csc_data.challenge import label_classes
 from csc_data.config.user_config import Config
 from csc_data.errors import MissingDataError
-from csc_data.fetching.plan import FetchProgress, Progress
+from csc_data.fetching.plan import FetchProgress, Progress, ProgressMeter
 from csc_data.fetching.planning.survey import files_in
 from csc_data.fetching.sources import CropSource, known_crops, select_sources
 from csc_data.storage.concurrency import map_unordered
 from csc_data.storage.digests import Digest, read_digests
 
-_REPORT_SECONDS = 0.1
 _ANY = "\0"  # stands for any class in a path
 
 State = Literal["whole", "damaged", "missing"]
@@ -131,22 +129,15 @@ def _existing(config: Config, folders: Sequence[Path]) -> Iterator[Path]:
 
 def _compare(files: Mapping[str, Digest], workers: int, progress: Progress | None) -> dict[str, State]:
     """Read files and say what each is."""
-    states: dict[str, State] = {}
-    total_bytes, done_bytes, reported = sum(size for _, size in files.values()), 0, 0.0
+    total_bytes = sum(size for _, size in files.values())
+    start = FetchProgress(phase="verifying", done=0, total=len(files), total_bytes=total_bytes)
+    meter, states = ProgressMeter(start, progress), {}
     results = map_unordered(
         lambda path: _state(path, files[path]), list(files), workers=workers, stop=threading.Event(), batch_size=64
     )
     for path, state in results:
         states[path] = state
-        done_bytes += files[path][1]
-        now = time.monotonic()
-        if progress and (now - reported > _REPORT_SECONDS or len(states) == len(files)):
-            reported = now
-            done, total = len(states), len(files)
-            state_now = FetchProgress(
-                phase="verifying", done=done, total=total, done_bytes=done_bytes, total_bytes=total_bytes
-            )
-            progress(state_now)
+        meter.add(files[path][1])
     return states
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Literal
 
 from csc_data.errors import CscError, UnreadableDataError
-from csc_data.fetching.plan import FetchProgress, Progress
+from csc_data.fetching.plan import FetchProgress, Progress, ProgressMeter
 from csc_data.storage.bucket import FetchStopped
 from csc_data.storage.concurrency import Pool, Stream
 from csc_data.storage.staging import DiskFullError, Staging
@@ -34,7 +34,6 @@ LARGEST_FILE = 2**30
 
 _LARGEST_RATIO = 1100  # deflate packs at most 1,032 times
 _WANTED = re.compile(r"(?:^|.*/)(?P<path>(?P<dataset>[A-Za-z0-9][A-Za-z0-9._-]*)/(?P=dataset)\.zarr/.+)")
-_REPORT_SECONDS = 0.1
 
 Outcome = Literal["unpacked", "there", "kept"]
 
@@ -131,27 +130,16 @@ class _Unpacking:
         """Write them, and return them by what was done with them."""
         found: dict[Outcome, list[Member]] = {"unpacked": [], "there": [], "kept": []}
         total_bytes = sum(member.info.file_size for member in self.members)
-        done_bytes, reported = 0, 0.0
+        start = FetchProgress(phase="unpacking", done=0, total=len(self.members), total_bytes=total_bytes)
+        meter = ProgressMeter(start, progress)
         with ExitStack() as stack:
             for name in sorted({member.path.partition("/")[0] for member in self.members}):
                 self.stagings[name] = stack.enter_context(Staging(self.root / name))
             results: Stream[Member, Outcome] = Stream(pool, self._write, batch_size=64)
             results.put(self.members)
-            for done, (member, outcome) in enumerate(results, start=1):
+            for member, outcome in results:
                 found[outcome].append(member)
-                done_bytes += member.info.file_size
-                now = time.monotonic()
-                if progress and (now - reported > _REPORT_SECONDS or done == len(self.members)):
-                    reported = now
-                    progress(
-                        FetchProgress(
-                            phase="unpacking",
-                            done=done,
-                            total=len(self.members),
-                            done_bytes=done_bytes,
-                            total_bytes=total_bytes,
-                        )
-                    )
+                meter.add(member.info.file_size)
         if sum(map(len, found.values())) < len(self.members):
             raise FetchStopped("stopped")
         return found
