@@ -31,19 +31,9 @@ MANY_PARAMETERS = {
     "csc_data/loader/sources/gathering.py gather_stored",
     "csc_data/loader/targets/surfaces.py _hidden",
     # A command has a parameter for each of its options.
-<<<<<<< HEAD
     "csc_cli/commands/data_preview/command.py data_preview",
-    "csc_cli/commands/fetch_data.py fetch_data",
-    "csc_cli/commands/models/export.py export",
-=======
-    "csc_cli/commands/data_preview.py data_preview",
     "csc_cli/commands/fetch_data/command.py fetch_data",
-    "csc_cli/commands/get_counts.py get_counts",
-    "csc_cli/commands/make_datasplit.py make_datasplit",
-    "csc_cli/commands/model_export.py export",
-    "csc_cli/commands/pack_results.py pack_results",
-    "csc_cli/commands/predict.py predict",
->>>>>>> fc819bb (Tests of transfers stand beside transfer.py; ten mutants of fetching; one meter of progress)
+    "csc_cli/commands/models/export.py export",
     "csc_eval/command/batch.py run_batch",
     "csc_eval/command/terminal.py run_evaluate",
     # What people call to post-process, pack and predict: a keyword for each choice.

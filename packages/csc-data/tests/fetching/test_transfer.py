@@ -14,7 +14,7 @@ from dataclasses import replace
 import pytest
 
 from csc_data.config.user_config import Config
-from csc_data.fetching import DiskFullError, fetch_data, plan_fetch, verify_data
+from csc_data.fetching import DiskFullError, fetch, fetch_data, plan_fetch, verify_data
 from csc_data.fetching.planning import planner
 from csc_data.storage.staging import FOLDER
 
@@ -135,7 +135,8 @@ def test_files_come_while_the_bucket_is_listed_once_it_is_sure_that_all_fits(con
         return ask(*arguments)
 
     monkeypatch.setattr(planner, name, ask_late)
-    result = fetch_data(config, options(crops=["1"], workers=32), estimate=lambda config, options: estimate)
+    monkeypatch.setattr(fetch, "estimate_fetch", lambda sources, **_: estimate)
+    result = fetch_data(config, options(crops=["1"], workers=32))
     assert result.complete
     assert all(came)
 
@@ -143,8 +144,9 @@ def test_files_come_while_the_bucket_is_listed_once_it_is_sure_that_all_fits(con
 def test_nothing_comes_before_it_is_sure_that_all_fits(config, options, monkeypatch, server, files_in):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 10**5, 10**5))
+    monkeypatch.setattr(fetch, "estimate_fetch", lambda sources, **_: 10**6)
     with pytest.raises(DiskFullError, match=r"takes \d\.\d MB and 0\.1 MB are free"):
-        fetch_data(config, options(), estimate=lambda config, options: 10**6)
+        fetch_data(config, options())
     assert files_in(config.root) == {}
 
 

@@ -4,7 +4,6 @@ from .archives.download import fetch_archive as fetch_archive
 from .archives.download import plan_archive as plan_archive
 from .archives.unpacking import UnpackResult as UnpackResult
 from .archives.unpacking import UnsafeArchiveError as UnsafeArchiveError
-from .estimate import estimate_fetch as estimate_fetch
 from .fetch import DiskFullError as DiskFullError
 from .fetch import FetchStopped as FetchStopped
 from .fetch import UnwritableFolderError as UnwritableFolderError
@@ -16,6 +15,7 @@ from .plan import FetchPlan as FetchPlan
 from .plan import FetchProgress as FetchProgress
 from .plan import FetchResult as FetchResult
 from .planning.planner import plan_fetch as plan_fetch
+from .sources import estimate_fetch as estimate_fetch
 from .verifying import VerifyResult as VerifyResult
 from .verifying import verify_data as verify_data
 

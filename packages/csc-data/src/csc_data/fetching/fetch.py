@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
 from csc_data.config.user_config import Config
-from csc_data.fetching.estimate import estimate_fetch
 from csc_data.fetching.plan import FetchInterrupted, FetchOptions, FetchPlan, FetchResult, Progress
 from csc_data.fetching.planning.kept_listings import drop_listing, listing_file, write_listing
 from csc_data.fetching.planning.planner import choose_crops, make_plan
 from csc_data.fetching.planning.survey import Survey
+from csc_data.fetching.sources import estimate_fetch
 from csc_data.fetching.transfer import Transfer
 from csc_data.storage.bucket import FetchStopped as FetchStopped
 from csc_data.storage.concurrency import Pool
 from csc_data.storage.staging import DiskFullError as DiskFullError
 from csc_data.storage.staging import UnwritableFolderError as UnwritableFolderError
 from csc_data.storage.staging import check_writable
-
-Estimate = Callable[[Config, FetchOptions], int | None]
-"""Returns the most bytes that options can take; None where it does not know."""
 
 
 def fetch_data(
@@ -28,7 +24,6 @@ def fetch_data(
     *,
     plan: FetchPlan | None = None,
     progress: Progress | None = None,
-    estimate: Estimate = estimate_fetch,
 ) -> FetchResult:
     """Fetch labels of crops and the raw around them into the data folder.
 
@@ -40,12 +35,10 @@ def fetch_data(
         Everything, with the raw that matches the annotations, by default.
     plan : FetchPlan, optional
         What `plan_fetch` returned for the same configuration and options. By default the plan is made while files are
-        fetched already, from when it is sure that all of them fit on the disk.
+        fetched already, from when it is sure that all of them fit on the disk: by `estimate_fetch`, or by what the
+        bucket lists.
     progress : callable, optional
         Called with a `FetchProgress`, in this thread.
-    estimate : callable, optional
-        Given the configuration and options, returns the most bytes that they can take, or None where it does not know:
-        then fetching waits until the bucket tells.
 
     Returns
     -------
@@ -69,7 +62,7 @@ def fetch_data(
     with Pool(options.workers, stop) as pool, Transfer(config.root, options, pool, progress) as transfer:
         try:
             if plan is None:
-                plan = _plan_meanwhile(config, transfer, estimate)
+                plan = _plan_meanwhile(config, transfer)
             for group in plan.groups():
                 group.bucket.stop = stop  # that of the plan, where it was made before
             transfer.run(plan)
@@ -85,13 +78,18 @@ def fetch_data(
     return transfer.result(plan, transfer.reason)
 
 
-def _plan_meanwhile(config: Config, transfer: Transfer, estimate: Estimate) -> FetchPlan:
+def _plan_meanwhile(config: Config, transfer: Transfer) -> FetchPlan:
     """Make a plan and let files be fetched that are listed already; keep the listing for a run that starts again."""
     options = transfer.options
     known, sources = choose_crops(config, options)
     survey = Survey(config, options, transfer.pool, transfer.progress)
     transfer.has_md5_etags = lambda: survey.md5_etags
-    most = estimate(config, options)
+    most = estimate_fetch(
+        sources,
+        classes=options.classes,
+        raw_padding=options.raw_padding,
+        all_resolutions=options.all_resolutions,
+    )
     if most is not None:
         transfer.bounded(most)
     try:
