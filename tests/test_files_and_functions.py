@@ -32,7 +32,7 @@ MANY_PARAMETERS = {
     "csc_data/loader/targets/surfaces.py _hidden",
     # A command has a parameter for each of its options.
     "csc_cli/commands/data_preview/command.py data_preview",
-    "csc_cli/commands/fetch_data.py fetch_data",
+    "csc_cli/commands/fetch_data/command.py fetch_data",
     "csc_cli/commands/models/export.py export",
     "csc_eval/command/batch.py run_batch",
     "csc_eval/command/terminal.py run_evaluate",

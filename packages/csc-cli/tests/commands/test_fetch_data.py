@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.server
+import json
 import threading
 import zipfile
 from pathlib import Path
@@ -164,7 +165,8 @@ def fetched(tmp_path, bucket_folder):
         found = set()
         for path in (tmp_path / "data").rglob("*"):
             key = path.relative_to(tmp_path / "data").as_posix()
-            if path.is_file() and path.suffix not in {".csv", ".zip"} and path.name != "not-fetched.txt":
+            records = {".csc-digests", ".csc-listings", "not-fetched.txt"}
+            if path.is_file() and path.suffix not in {".csv", ".zip"} and not records & {path.name, path.parent.name}:
                 if (bucket_folder / key).is_file():
                     assert path.read_bytes() == (bucket_folder / key).read_bytes()
                 found.add(key)
@@ -196,6 +198,15 @@ def test_fetching_says_what_came_that_it_is_verified_and_what_is_next(fetch, fet
     again = fetch()
     assert "0 to fetch" in again.output
     assert not any(line.startswith("fetched ") for line in again.output.splitlines())
+
+
+def test_a_run_on_a_listing_of_before_says_how_old_that_is(fetch, tmp_path, served):
+    fetch()
+    (kept,) = (tmp_path / "data" / ".csc-listings").iterdir()
+    content = json.loads(kept.read_text("utf-8"))
+    kept.write_text(json.dumps({**content, "listed": content["listed"] - 7200}), "utf-8")
+    assert "; the bucket as listed 2 h 0 min ago (--relist)" in fetch().output.splitlines()[0]
+    assert "ago" not in fetch("--relist").output
 
 
 def test_the_result_goes_on_to_a_datasplit(fetch, run, tmp_path):
@@ -254,7 +265,7 @@ def test_many_failures_are_listed_in_a_file(fetch, served, tmp_path):
     assert sorted(line.split(": ")[0] for line in listed.splitlines()) == raw
 
 
-def test_a_zip_is_fetched_unpacked_and_removed(fetch, fetched, bucket_folder, tmp_path):
+def test_a_zip_is_fetched_unpacked_and_removed(fetch, fetched, run, bucket_folder, tmp_path):
     output = fetch("--zip", "--dry-run").output
     assert "matched_res_no_pad.zip" in output
     assert fetched() == set()
@@ -265,6 +276,7 @@ def test_a_zip_is_fetched_unpacked_and_removed(fetch, fetched, bucket_folder, tm
         path.relative_to(bucket_folder).as_posix() for path in (bucket_folder / "jrc_x").rglob("*") if path.is_file()
     }
     assert not list((tmp_path / "data").glob("*.zip*"))
+    assert "verified: all " in run("verify-data", "--data", str(tmp_path / "data")).output
 
 
 def test_the_settings_name_endpoint_and_data_folder(run, fetch, served, tmp_path, fetched):

@@ -10,17 +10,22 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from csc_data.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 Triple = tuple[float, float, float]
 Shape = tuple[int, int, int]
 
 TOLERANCE = 1e-4
 """Share of a voxel by which positions may differ and still count as equal: stored coordinates are rounded decimals."""
+
+LEVEL_TOLERANCE = 1e-3
+"""Share by which a scale level's voxel size may exceed the one asked for and still count as equal to it."""
 
 _DECIMALS = 6
 
@@ -198,6 +203,8 @@ class Grid:
 
         A window has the very positions of its part of the whole grid, although it sums them up in another order.
         """
+        import numpy as np  # here, as commands that only ask where boxes are do not wait for it
+
         centres = self.translation[axis] + np.arange(self.shape[axis], dtype=np.float64) * self.voxel_size[axis]
         # Sizes and places are decimals, so this takes away what binary arithmetic added.
         return np.round(centres, _DECIMALS)
@@ -209,6 +216,8 @@ class Grid:
         rounded decimals, a grid read through itself must give back its very voxels, and positions on borders must
         all fall to the same side.
         """
+        import numpy as np
+
         index = (self.centres(axis) - other.translation[axis]) / other.voxel_size[axis]
         half = np.rint(2 * index) / 2
         return np.where(np.abs(index - half) < TOLERANCE, half, index)

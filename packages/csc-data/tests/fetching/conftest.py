@@ -28,6 +28,7 @@ PLANS = (
         crops=(SyntheticCrop(id=11, begin=(2, 2, 26), shape=(40, 48, 48)),),
     ),
 )
+RECORDS = {".csc-digests", ".csc-listings"}
 QUICK = Retries(attempts=8, first_wait=0.002)
 
 
@@ -91,13 +92,13 @@ def options():
 
 @pytest.fixture(scope="session")
 def files_in():
-    """A function that returns the content of all files below a folder, by their paths; manifests left out."""
+    """A function that returns the content of all files below a folder, by their paths; no manifests, no records."""
 
     def read(folder: Path) -> dict[str, bytes]:
         return {
             path.relative_to(folder).as_posix(): path.read_bytes()
             for path in sorted(folder.rglob("*"))
-            if path.is_file() and path.suffix != ".csv"
+            if path.is_file() and path.suffix != ".csv" and not RECORDS & {path.name, path.parent.name}
         }
 
     return read

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from csc_data.challenge import TrainingCrop
 from csc_data.config.user_config import Config
 from csc_data.fetching import plan_fetch
-from csc_data.fetching.labels import Region
-from csc_data.fetching.listing import ChunkLayout
-from csc_data.fetching.raw import RawLevel, choose_levels, level_box
+from csc_data.fetching.planning.chunk_listing import ChunkLayout
+from csc_data.fetching.planning.labels import Region
+from csc_data.fetching.planning.raw import RawLevel, choose_levels, level_box
 from csc_data.fetching.sources import CropSource, estimate_fetch, known_crops, select_sources
 from csc_data.geometry import Grid
 from csc_data.volumes import downsampled_grid

@@ -76,6 +76,14 @@ def test_what_is_denied_is_not_asked_for_again(small, s3_server):
     assert server.stats()["denied"] == 1
 
 
+@pytest.mark.parametrize(("listed", "asked"), [(False, 1), (True, 3)])
+def test_what_a_listing_named_is_asked_for_again_where_it_is_not_there(small, s3_server, listed, asked):
+    server = s3_server(small, missing="z")
+    with pytest.raises(MissingDataError, match="though the bucket lists it" if listed else "does not exist$"):
+        connect(server).read("z", listed=listed)
+    assert server.stats()["missing"] == asked
+
+
 def test_a_body_that_the_check_refuses_counts_as_a_failure(small, s3_server):
     server = s3_server(small)
     seen = []

@@ -19,7 +19,7 @@ def classes(tested: bool, instance: bool, refresh: bool) -> None:
     from csc_data.challenge import label_classes
 
     if refresh:
-        from csc_cli.stages.fetching import refresh_lists
+        from csc_cli.stages.refreshing import refresh_lists
 
         refresh_lists()
     by_id = {entry.id: name for name, entry in label_classes().items()}

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from csc_data.errors import InvalidArgumentError, Problem
+from csc_data.fetching.planning.chunk_listing import Box, ChunkLayout
 from csc_data.fetching.sources import CropSource, check_classes
 from csc_data.storage.bucket import RETRIES, Bucket, RemoteFile
 from csc_data.storage.remote import Retries
+
+_REPORT_SECONDS = 0.1
 
 AccessMode = Literal["append", "overwrite"]
 
@@ -40,6 +44,8 @@ class FetchOptions:
         Most files that a worker takes at a time.
     checksums : bool
         Whether files that are there are compared with the bucket by content (MD5), not by size and date alone.
+    relist : bool
+        Whether to list the bucket anew, though a listing of the last day is kept; overwriting and checksums do so, too.
     retries : Retries
         How often a request is made before a file counts as failed.
     """
@@ -53,6 +59,7 @@ class FetchOptions:
     workers: int = 64
     batch_size: int = 16
     checksums: bool = False
+    relist: bool = False
     retries: Retries = RETRIES
 
     def __post_init__(self) -> None:
@@ -72,21 +79,41 @@ class FetchProgress:
 
     Attributes
     ----------
-    phase : {"listing", "fetching", "unpacking"}
+    phase : {"listing", "fetching", "unpacking", "verifying"}
     done, total : int
         Requests while listing, else files.
     done_bytes, total_bytes : int
         0 while listing.
+    plan : FetchPlan or None
+        What is to be fetched, once all is listed.
     """
 
-    phase: Literal["listing", "fetching", "unpacking"]
+    phase: Literal["listing", "fetching", "unpacking", "verifying"]
     done: int
     total: int
     done_bytes: int = 0
     total_bytes: int = 0
+    plan: FetchPlan | None = None
 
 
 Progress = Callable[[FetchProgress], None]
+
+
+class ProgressMeter:
+    """Counts files, and tells how far they are a few times a second."""
+
+    def __init__(self, state: FetchProgress, progress: Progress | None) -> None:
+        self.state, self.progress = state, progress
+        self._told = 0.0
+
+    def add(self, n_bytes: int, *, files: int = 1) -> None:
+        """Count a file."""
+        state = self.state
+        self.state = state = replace(state, done=state.done + files, done_bytes=state.done_bytes + n_bytes)
+        now = time.monotonic()
+        if self.progress and (now - self._told > _REPORT_SECONDS or state.done == state.total):
+            self._told = now
+            self.progress(state)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,6 +133,8 @@ class FileGroup:
         Those that are not there yet.
     stale : list of str
         Local files that the bucket does not have, where all is fetched anew.
+    checked : list of (str, int, int)
+        Local files whose content was found to be the bucket's: path, size and CRC-32.
     """
 
     bucket: Bucket
@@ -115,6 +144,7 @@ class FileGroup:
     whole: bool = False
     todo: list[RemoteFile] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
+    checked: list[tuple[str, int, int]] = field(default_factory=list)
 
     def key(self, file: RemoteFile) -> str:
         """Return where a file lies in the bucket."""
@@ -132,8 +162,8 @@ class CropPlan:
     Attributes
     ----------
     source : CropSource
-    levels : tuple of str
-        Levels of the raw.
+    boxes : tuple of (ChunkLayout, Box)
+        Levels of the raw, and which chunks of them it needs.
     classes : tuple of str
         Label arrays.
     groups : tuple of FileGroup
@@ -141,9 +171,18 @@ class CropPlan:
     """
 
     source: CropSource
-    levels: tuple[str, ...]
+    boxes: tuple[tuple[ChunkLayout, Box], ...]
     classes: tuple[str, ...]
     groups: tuple[FileGroup, ...]
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """Levels of the raw."""
+        return tuple(array.name for array, _ in self.boxes)
+
+    def shows(self, chunk: str) -> bool:
+        """Tell whether a chunk of its raw volume, by its name there, is one that it needs."""
+        return any(array.holds(box, chunk) for array, box in self.boxes)
 
     @property
     def n_files(self) -> int:
@@ -181,12 +220,12 @@ class FetchPlan:
         Crops that have none of the classes.
     contents : dict of str to bytes
         Metadata that was read to make the plan, by the file that it goes to.
-    nodes : tuple of Path
-        Folders of multiscale groups; the groups above them get metadata where the bucket has none.
     origin : str
         Where the list of crops is from.
     md5_etags : bool
         Whether ETags of the bucket are MD5 sums, so that what comes can be checked.
+    listed : float
+        When the bucket was listed, in seconds since 1970.
     """
 
     root: Path
@@ -194,9 +233,9 @@ class FetchPlan:
     missing: tuple[Problem, ...]
     left_out: tuple[Problem, ...]
     contents: dict[str, bytes]
-    nodes: tuple[Path, ...]
     origin: str
     md5_etags: bool
+    listed: float
 
     @property
     def n_files(self) -> int:
@@ -233,8 +272,6 @@ class FetchResult:
     plan : FetchPlan
     fetched_files, fetched_bytes : int
         What came in this run.
-    absent : int
-        Chunks that the bucket listed and then did not have: they read as the fill value.
     removed : int
         Files that were there and not in the bucket, when overwriting.
     failed : tuple of Problem
@@ -251,7 +288,6 @@ class FetchResult:
     plan: FetchPlan
     fetched_files: int
     fetched_bytes: int
-    absent: int
     removed: int
     failed: tuple[Problem, ...]
     withheld: tuple[str, ...]

@@ -10,13 +10,13 @@ from typing import Literal, get_args
 from csc_data.challenge import UnknownClassError, label_classes
 from csc_data.config.user_config import Config
 from csc_data.errors import MissingDataError, Problem, ProblemsError
-from csc_data.geometry import Triple
+from csc_data.geometry import LEVEL_TOLERANCE, Triple
 from csc_data.splits.crops import CropSummary, find_crops
 from csc_data.splits.listed_crops import list_crops
 from csc_data.splits.search import CropTemplates
 from csc_data.splits.split_file import SplitRow
 from csc_data.splits.stratification import stratify
-from csc_data.volumes.volume import LEVEL_TOLERANCE, open_volume
+from csc_data.volumes.volume import open_volume
 
 GroupBy = Literal["crop", "dataset"]
 ForceAllClasses = bool | Literal["train", "validate"]

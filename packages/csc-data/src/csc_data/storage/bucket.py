@@ -9,9 +9,8 @@ from __future__ import annotations
 import os
 import re
 import threading
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import obstore
@@ -19,7 +18,7 @@ import obstore.exceptions
 import obstore.store
 
 from csc_data.errors import CscError, InvalidArgumentError, MissingBucketError, MissingDataError, UnreadableDataError
-from csc_data.storage.remote import Retries, storage_options
+from csc_data.storage.remote import Retries, fsspec_config, storage_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +31,7 @@ RETRIES = Retries(attempts=8)
 _FIRST_CONTACT = 3  # attempts while nothing was ever answered: a misspelt address is told soon
 _CONNECT_SECONDS, _READ_SECONDS = 10, 60
 _LONGEST_REQUEST = timedelta(hours=6)  # a large body on a slow line; what stands still is caught by the read time-out
+_LISTED_ATTEMPTS = 3  # for an object that was listed and is not there: listings of S3 services can be ahead
 _TRANSIENT_4XX = {"408", "425", "429"}
 _PAGE = 1000
 
@@ -40,8 +40,7 @@ class FetchStopped(CscError):  # noqa: N818 (nothing went wrong)
     """The work was stopped, by the user or because it cannot go on."""
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteFile:
+class RemoteFile(NamedTuple):
     """An object below a prefix: its name there, size in bytes, time of change (seconds since 1970), and ETag."""
 
     name: str
@@ -146,7 +145,7 @@ class Bucket:
         """
         return self._attempt(key, lambda: _remote_file(obstore.head(self._store, key), 0))
 
-    def read(self, key: str, *, check: Callable[[memoryview], None] | None = None) -> memoryview:
+    def read(self, key: str, *, check: Callable[[memoryview], None] | None = None, listed: bool = False) -> memoryview:
         """Return the bytes of an object.
 
         Parameters
@@ -154,6 +153,8 @@ class Bucket:
         key : str
         check : callable, optional
             Takes the bytes; an `OSError` of it counts as a failed attempt.
+        listed : bool
+            Whether a listing named it: then it is asked for again where it is not there.
 
         Raises
         ------
@@ -169,7 +170,7 @@ class Bucket:
                 check(body)
             return body
 
-        return self._attempt(key, ask)
+        return self._attempt(key, ask, listed=listed)
 
     def read_range(self, key: str, begin: int, end: int, *, etag: str = "") -> memoryview:
         """Return the bytes from begin to before end; with an ETag, only if the object still has it."""
@@ -185,7 +186,7 @@ class Bucket:
 
         return self._attempt(key, ask)
 
-    def _attempt(self, key: str, ask: Callable[[], T]) -> T:
+    def _attempt(self, key: str, ask: Callable[[], T], *, listed: bool = False) -> T:
         waits = self.retries.waits()
         tried = 0
         while True:
@@ -198,7 +199,10 @@ class Bucket:
                 if "NoSuchBucket" in str(error):
                     raise self._translated(key, error, tried) from error
                 self._answered = True
-                raise MissingDataError(f"{self.url(key)} does not exist") from error
+                wait = next(waits, None)
+                if wait is None or not listed or tried >= _LISTED_ATTEMPTS:
+                    found = " any more, though the bucket lists it" if listed else ""
+                    raise MissingDataError(f"{self.url(key)} does not exist{found}") from error
             except (obstore.exceptions.BaseError, OSError) as error:
                 wait = next(waits, None) if _may_pass(error) else None
                 hopeless = _is_no_s3(error) or (not self._answered and _is_unreachable(error))
@@ -237,9 +241,7 @@ class Bucket:
 
 def _store_config(name: str, endpoint: str) -> dict[str, Any]:
     """Return the arguments of obstore for what fsspec would use."""
-    from fsspec.config import conf
-
-    options = {**conf.get("s3", {}), **storage_options(f"s3://{name}", endpoint=endpoint or None)}
+    options = {**fsspec_config("s3"), **storage_options(f"s3://{name}", endpoint=endpoint or None)}
     config: dict[str, Any] = {"skip_signature": bool(options.get("anon"))}
     for ours, theirs in (("key", "access_key_id"), ("secret", "secret_access_key"), ("token", "session_token")):
         if options.get(ours):

@@ -16,7 +16,6 @@ denied, no connection, time-outs, a server that fails: nobody knows what is ther
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import functools
 import os
@@ -26,9 +25,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from csc_data.errors import CscError, MissingBucketError, MissingDataError, UnreadableDataError
+
+if TYPE_CHECKING:
+    import asyncio
 
 T = TypeVar("T")
 
@@ -87,9 +89,7 @@ def storage_options(url: str, *, endpoint: str | None = None) -> dict[str, Any]:
     protocol = url.rpartition("::")[2].partition("://")[0]
     if protocol not in {"s3", "s3a"}:
         return {}
-    from fsspec.config import conf
-
-    given = {**conf.get("s3", {}), **conf.get("s3a", {})}
+    given = {**fsspec_config("s3"), **fsspec_config("s3a")}
     client = dict(given.get("client_kwargs", {}))
     options: dict[str, Any] = {}
     if not _SECRETS & given.keys() and not any(name.startswith("aws_") for name in client):
@@ -107,6 +107,17 @@ def storage_options(url: str, *, endpoint: str | None = None) -> dict[str, Any]:
         **given.get("config_kwargs", {}),
     }
     return {protocol: options} if "::" in url else options
+
+
+def fsspec_config(protocol: str) -> dict[str, Any]:
+    """Return what fsspec's configuration says of a protocol; fsspec is imported only where there is one."""
+    folder = os.path.expanduser("~/.config/fsspec")  # noqa: PTH111 (Path.home can fail)
+    given = "fsspec" in sys.modules or any(name.startswith("FSSPEC_") for name in os.environ)
+    if not given and not os.path.isdir(folder):  # noqa: PTH112
+        return {}
+    from fsspec.config import conf
+
+    return dict(conf.get(protocol, {}))
 
 
 def open_filesystem(url: str, *, endpoint: str | None = None) -> tuple[Any, str]:
@@ -233,6 +244,8 @@ def _stream_concurrently(
     files: Any, places: list[tuple[str, str]], retries: Retries
 ) -> Iterator[tuple[int, bytes | None]]:
     """Read on the event loop of the file system, in its thread, and hand over to this one."""
+    import asyncio
+
     arrived: queue.SimpleQueue[tuple[int, asyncio.Task[bytes | None]] | None] = queue.SimpleQueue()
     free = asyncio.Semaphore(CONNECTIONS)
 
@@ -272,6 +285,8 @@ def _stream_concurrently(
 
 
 async def _read_soon(files: Any, url: str, path: str, retries: Retries) -> bytes | None:
+    import asyncio
+
     waits = retries.waits()
     while True:
         try:
@@ -312,7 +327,7 @@ def list_names(url: str, *, endpoint: str | None = None, retries: Retries | None
 
 def _failures() -> tuple[type[Exception], ...]:
     """Return what file systems raise; classes of packages that are not imported cannot have been raised."""
-    found: list[type[Exception]] = [OSError, asyncio.TimeoutError]
+    found: list[type[Exception]] = [OSError]  # TimeoutError, also asyncio's, is one
     for module, names in (
         ("aiohttp", ("ClientError",)),
         ("botocore.exceptions", ("BotoCoreError", "ClientError", "HTTPClientError")),

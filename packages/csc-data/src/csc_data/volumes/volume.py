@@ -28,13 +28,10 @@ from csc_data.formats.ngff import (
     multiscales,
     parse_multiscale,
 )
-from csc_data.geometry import Grid, Roi
+from csc_data.geometry import LEVEL_TOLERANCE, Grid, Roi
 from csc_data.storage.nodes import Node, children, read_node, read_nodes
 from csc_data.storage.paths import join
 from csc_data.volumes.resampling import Order, resample
-
-LEVEL_TOLERANCE = 1e-3
-"""Share by which a level's voxel size may exceed the one asked for and still count as equal to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

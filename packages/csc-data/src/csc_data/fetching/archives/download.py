@@ -23,9 +23,9 @@ from csc_data.config.user_config import Config
 from csc_data.errors import CscError, InvalidArgumentError
 from csc_data.fetching.archives.unpacking import UnpackResult, unpack
 from csc_data.fetching.plan import FetchOptions, FetchProgress, Progress
-from csc_data.fetching.staging import DiskFullError, UnwritableFolderError, explain_os_error, take_lock
 from csc_data.storage.bucket import Bucket, FetchStopped
-from csc_data.storage.concurrency import map_unordered
+from csc_data.storage.concurrency import Pool, map_unordered
+from csc_data.storage.staging import DiskFullError, UnwritableFolderError, explain_os_error, take_lock
 
 PART_BYTES = 16 * 2**20
 _DEFAULTS = Config()
@@ -155,8 +155,7 @@ def fetch_archive(
             plan.path,
             config.root,
             overwrite=options.access_mode == "overwrite",
-            workers=min(options.workers, 4),
-            stop=stop,
+            pool=Pool(min(options.workers, 4), stop),
             progress=progress,
         )
         if remove:

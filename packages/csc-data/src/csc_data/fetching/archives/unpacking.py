@@ -24,17 +24,16 @@ from pathlib import Path
 from typing import Literal
 
 from csc_data.errors import CscError, UnreadableDataError
-from csc_data.fetching.plan import FetchProgress, Progress
-from csc_data.fetching.staging import DiskFullError, Staging
+from csc_data.fetching.plan import FetchProgress, Progress, ProgressMeter
 from csc_data.storage.bucket import FetchStopped
-from csc_data.storage.concurrency import map_unordered
+from csc_data.storage.concurrency import Pool, Stream
+from csc_data.storage.staging import DiskFullError, Staging
 
 LARGEST_FILE = 2**30
 """Chunks of the challenge have less than 1 MB, its metadata less than 10 MB."""
 
 _LARGEST_RATIO = 1100  # deflate packs at most 1,032 times
 _WANTED = re.compile(r"(?:^|.*/)(?P<path>(?P<dataset>[A-Za-z0-9][A-Za-z0-9._-]*)/(?P=dataset)\.zarr/.+)")
-_REPORT_SECONDS = 0.1
 
 Outcome = Literal["unpacked", "there", "kept"]
 
@@ -79,11 +78,20 @@ def unpack(
     root: Path,
     *,
     overwrite: bool = False,
-    workers: int = 4,
-    stop: threading.Event | None = None,
+    pool: Pool | None = None,
     progress: Progress | None = None,
 ) -> UnpackResult:
     """Unpack the data sets of an archive into a folder.
+
+    Parameters
+    ----------
+    archive, root : Path
+    overwrite : bool
+        Whether to replace files that are there, newer and with other content.
+    pool : Pool, optional
+        The threads that do it; four of its own by default.
+    progress : callable, optional
+        Called with a `FetchProgress`.
 
     Raises
     ------
@@ -94,12 +102,11 @@ def unpack(
     DiskFullError
         If its content does not fit.
     """
-    event = stop or threading.Event()
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with zipfile.ZipFile(archive) as opened, pool or Pool(4, threading.Event()) as workers:
             members = check_members(opened.infolist(), archive.stat().st_size, str(archive))
             _check_space(members, root)
-            done = _Unpacking(opened, members, root, overwrite=overwrite).run(workers, event, progress)
+            done = _Unpacking(opened, members, root, overwrite=overwrite).run(workers, progress)
             skipped = sum(not info.is_dir() for info in opened.infolist()) - len(members)
     except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError) as error:
         raise UnreadableDataError(f"{archive} is damaged: {error}; delete it and fetch it again") from error
@@ -119,30 +126,20 @@ class _Unpacking:
         self.opened, self.members, self.root, self.overwrite = opened, members, root, overwrite
         self.stagings: dict[str, Staging] = {}
 
-    def run(self, workers: int, stop: threading.Event, progress: Progress | None) -> dict[Outcome, list[Member]]:
+    def run(self, pool: Pool, progress: Progress | None) -> dict[Outcome, list[Member]]:
         """Write them, and return them by what was done with them."""
         found: dict[Outcome, list[Member]] = {"unpacked": [], "there": [], "kept": []}
         total_bytes = sum(member.info.file_size for member in self.members)
-        done_bytes, reported = 0, 0.0
+        start = FetchProgress(phase="unpacking", done=0, total=len(self.members), total_bytes=total_bytes)
+        meter = ProgressMeter(start, progress)
         with ExitStack() as stack:
             for name in sorted({member.path.partition("/")[0] for member in self.members}):
                 self.stagings[name] = stack.enter_context(Staging(self.root / name))
-            results = map_unordered(self._write, self.members, workers=workers, stop=stop, batch_size=64)
-            for done, (member, outcome) in enumerate(results, start=1):
+            results: Stream[Member, Outcome] = Stream(pool, self._write, batch_size=64)
+            results.put(self.members)
+            for member, outcome in results:
                 found[outcome].append(member)
-                done_bytes += member.info.file_size
-                now = time.monotonic()
-                if progress and (now - reported > _REPORT_SECONDS or done == len(self.members)):
-                    reported = now
-                    progress(
-                        FetchProgress(
-                            phase="unpacking",
-                            done=done,
-                            total=len(self.members),
-                            done_bytes=done_bytes,
-                            total_bytes=total_bytes,
-                        )
-                    )
+                meter.add(member.info.file_size)
         if sum(map(len, found.values())) < len(self.members):
             raise FetchStopped("stopped")
         return found

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csc_data.errors import UnreadableDataError
-from csc_data.fetching.listing import ChunkLayout, Listing, listings_for
+from csc_data.fetching.planning.chunk_listing import ChunkLayout, Listing, listings_for
 
 sizes = st.tuples(*[st.integers(1, 60)] * 3)
 arrays = st.builds(

@@ -16,11 +16,13 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
 from csc_data.errors import CscError, UnreadableDataError
 from csc_data.storage.bucket import FetchStopped
+from csc_data.storage.digests import DigestFile
 
 FOLDER = ".csc-fetch"
 _LOCK = "lock"
@@ -68,6 +70,7 @@ class Staging:
         try:
             remove_stale(root)
             self.folder, self._lock = _make_folder(root / FOLDER)
+            self.digests = DigestFile(root)
         except OSError as error:
             raise explain_os_error(error, root) from error
         self._numbers = itertools.count()
@@ -75,7 +78,7 @@ class Staging:
         self._changed = threading.Condition()
         self._busy, self._closed = 0, False
 
-    def place(self, path: Path, body: memoryview | bytes) -> None:
+    def place(self, path: str | os.PathLike[str], body: memoryview | bytes) -> None:
         """Write a file whole, replacing what is there.
 
         Raises
@@ -106,6 +109,7 @@ class Staging:
                 os.makedirs(folder, exist_ok=True)  # noqa: PTH103
                 self._made.add(folder)
             _write(temporary, memoryview(body))
+            self.digests.add(final, len(body), zlib.crc32(body))
             try:
                 os.replace(temporary, final)  # noqa: PTH105
             except FileNotFoundError:  # somebody removed the folder meanwhile
@@ -122,6 +126,8 @@ class Staging:
             self._closed = True
             # A disk that does not answer must not keep the user waiting; the next run would clean up.
             self._changed.wait_for(lambda: not self._busy, timeout=_CLOSING_SECONDS)
+            if not self._busy:
+                self.digests.close()
         self._lock.close()
         shutil.rmtree(self.folder, ignore_errors=True)
         with contextlib.suppress(OSError):  # another run may be there
@@ -174,7 +180,7 @@ def _write(name: str, body: memoryview) -> None:
         os.close(descriptor)
 
 
-def explain_os_error(error: OSError, path: Path) -> CscError:
+def explain_os_error(error: OSError, path: str | os.PathLike[str]) -> CscError:
     """Return our error for one of the operating system about a file that was to be written."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         return DiskFullError(f"{path} cannot be written: {error.strerror}; free some space and run the same again")

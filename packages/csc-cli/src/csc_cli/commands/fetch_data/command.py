@@ -70,6 +70,7 @@ from csc_cli.options import split_names
 @click.option("--dry-run", is_flag=True, help="Show what would be fetched, crop by crop; write nothing.")
 @click.option("--checksum", is_flag=True, help="Compare what is there by content, not by size and date alone.")
 @click.option("--refresh", is_flag=True, help="Read the organisers' lists of crops again first.")
+@click.option("--relist", is_flag=True, help="List the bucket anew, though there is a listing of the last 24 hours.")
 @click.option("--bucket", metavar="NAME", help="Another bucket, of the same layout [default: the setting `bucket`].")
 @click.option("--endpoint", metavar="URL", help="Another S3 service [default: the setting `endpoint`, else Amazon's].")
 def fetch_data(
@@ -87,19 +88,20 @@ def fetch_data(
     dry_run: bool,
     checksum: bool,
     refresh: bool,
+    relist: bool,
     bucket: str | None,
     endpoint: str | None,
 ) -> None:
     """Fetch the labels of crops, and the raw around them, from the challenge's public bucket.
 
-    The size is known before anything is fetched. A run that was stopped, also by force, goes on where it was when it
-    is started again; what is there is not fetched twice. Without options this fetches all crops, with the levels of
-    raw that match their annotation (see --dry-run for the size).
+    Nothing is fetched before it is sure that all of it fits on the disk. A run that was stopped, also by force, goes
+    on where it was when it is started again; what is there is not fetched twice. Without options this fetches all
+    crops, with the levels of raw that match their annotation (see --dry-run for the size).
     """
     from dataclasses import replace
     from typing import cast
 
-    from csc_cli.stages.fetching import fetch_crops, fetch_zip, refresh_lists
+    from csc_cli.commands.fetch_data.running import fetch_crops, fetch_zip, show_crops
     from csc_data.config.user_config import load_config
     from csc_data.fetching import FetchOptions
     from csc_data.fetching.plan import AccessMode
@@ -118,10 +120,15 @@ def fetch_data(
         workers=num_workers,
         batch_size=batch_size,
         checksums=checksum,
+        relist=relist or refresh,
     )
     if refresh:
+        from csc_cli.stages.refreshing import refresh_lists
+
         refresh_lists()
     if use_zip:
         fetch_zip(config, options, remove=remove_zip, dry_run=dry_run)
+    elif dry_run:
+        show_crops(config, options)
     else:
-        fetch_crops(config, options, dry_run=dry_run)
+        fetch_crops(config, options)

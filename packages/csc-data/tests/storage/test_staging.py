@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from csc_data.errors import UnreadableDataError
-from csc_data.fetching.staging import (
+from csc_data.storage.bucket import FetchStopped
+from csc_data.storage.staging import (
     FOLDER,
     DiskFullError,
     Staging,
@@ -17,12 +18,11 @@ from csc_data.fetching.staging import (
     check_writable,
     explain_os_error,
 )
-from csc_data.storage.bucket import FetchStopped
 
 HOLD = """
 import sys
 from pathlib import Path
-from csc_data.fetching.staging import Staging
+from csc_data.storage.staging import Staging
 staging = Staging(Path(sys.argv[1]))
 print(staging.folder, flush=True)
 sys.stdin.read()
@@ -49,7 +49,7 @@ def test_files_are_placed_whole_in_folders_that_are_made(tmp_path):
         staging.place(tmp_path / "a" / "empty", b"")
     assert (tmp_path / "a/b/c").read_bytes() == b"another"
     assert (tmp_path / "a/empty").read_bytes() == b""
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".csc-digests", "a"]
 
 
 def test_what_fails_leaves_what_was_there_and_nothing_else(tmp_path):
@@ -77,7 +77,7 @@ def test_nothing_is_placed_after_the_end(tmp_path):
     staging.close()
     with pytest.raises(FetchStopped):
         staging.place(tmp_path / "b", b"2")
-    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".csc-digests", "a"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such locks")

@@ -88,7 +88,7 @@ def test_what_changed_in_the_bucket_is_fetched_again_though_its_size_is_the_same
     changed.write_text(text.swapcase(), "utf-8")
     later = time.time() + 100
     os.utime(changed, (later, later))
-    assert fetch_data(config, options(crops=["2"])).fetched_files == 1
+    assert fetch_data(config, options(crops=["2"], relist=True)).fetched_files == 1
     assert (config.root / GROUNDTRUTH / "crop2/.zattrs").read_text("utf-8") == text.swapcase()
 
 
@@ -199,68 +199,16 @@ def rechunk(raw: Path, separator: str) -> None:
         zarr.open_array(str(raw / level), mode="r+")[...] = values
 
 
-FAULTS = {
-    "errors": {"errors": 0.15, "seed": 3},
-    "cuts": {"cuts": 0.15, "seed": 3},
-    "flips": {"flips": 0.15, "seed": 3},
-    "first": {"fail_first": 2},
-    "slow": {"slow": 0.05, "slow_seconds": 0.3, "seed": 3},
-}
-
-
-@pytest.mark.parametrize("fault", FAULTS)
-def test_failures_are_retried_and_nothing_is_lost(config, options, bucket_root, s3_server, files_in, expected, fault):
-    server = s3_server(bucket_root, **FAULTS[fault])
-    result = fetch_data(replace(config, endpoint=server.endpoint), options())
-    assert result.complete, result.failed
-    assert files_in(config.root) == expected
-    stats = server.stats()
-    assert sum(stats.get(name, 0) for name in ("errors", "cuts", "flips", "slow")) > 20
-
-
-def test_a_chunk_that_is_not_there_is_a_fill_value_and_metadata_that_is_not_there_an_error(
-    config, options, bucket_root, s3_server, expected
-):
-    chunk = next(name for name in expected if name.startswith(f"{GROUNDTRUTH}/crop1/mito/s0/0"))
-    server = s3_server(bucket_root, missing=[chunk])
-    own = replace(config, endpoint=server.endpoint)
-    result = fetch_data(own, options(crops=["1"]))
+def test_a_chunk_that_was_never_listed_stays_a_fill_value(bucket, tmp_path, s3_server, options, write_manifest):
+    own = tmp_path / "s3" / bucket.name
+    shutil.copytree(bucket, own)
+    for chunk in (own / GROUNDTRUTH / "crop1/mito/s0").glob("[0-9]*"):
+        shutil.rmtree(chunk)
+    write_manifest(tmp_path / "data")
+    config = Config(data=str(tmp_path / "data"), endpoint=s3_server(tmp_path / "s3").endpoint)
+    result = fetch_data(config, options(crops=["1"]))
     assert result.complete
-    assert (result.absent, (config.root / chunk).exists()) == (1, False)
     assert not zarr.open_array(str(config.root / GROUNDTRUTH / "crop1/mito/s0"), mode="r")[...].any()
-    server = s3_server(bucket_root, missing=["*/crop2/mito/s0/.zarray"])
-    result = fetch_data(replace(own, endpoint=server.endpoint), options(crops=["2"]))
-    assert not result.complete
-    assert [problem.where for problem in result.failed] == [f"{GROUNDTRUTH}/crop2/mito/s0/.zarray"]
-
-
-def test_what_cannot_be_had_is_listed_and_the_rest_comes(config, options, bucket_root, s3_server, files_in, expected):
-    server = s3_server(bucket_root, denied=["*/crop1/mito/s0/0/0/0", "*/crop2/er/s1/.zarray"])
-    result = fetch_data(replace(config, endpoint=server.endpoint), options())
-    assert not result.complete
-    assert not result.stopped
-    failed = {problem.where for problem in result.failed}
-    assert failed == {f"{GROUNDTRUTH}/crop1/mito/s0/0/0/0", f"{GROUNDTRUTH}/crop2/er/s1/.zarray"}
-    assert all("access denied" in problem.what for problem in result.failed)
-    missing = expected.keys() - files_in(config.root).keys()
-    # Labels of a crop that is not whole cannot be read, so that nobody takes what is missing for background.
-    withheld = {name for name in expected if "/crop1/" in name and name.partition("/crop1/")[2].count("/.z")}
-    assert missing == failed | withheld
-    assert result.withheld == ("crop1",)
-    assert fetch_data(config, options()).complete
-    assert files_in(config.root) == expected
-
-
-def test_a_run_ends_soon_when_the_bucket_goes_away(config, options, bucket_root, s3_server):
-    server = s3_server(bucket_root)
-    own = replace(config, endpoint=server.endpoint)
-    plan = plan_fetch(own, options(workers=4))
-    server.stop()
-    result = fetch_data(own, options(workers=4), plan=plan)
-    assert "in a row" in result.stopped
-    assert "no connection" in result.stopped
-    assert not result.complete
-    assert len(result.failed) < 20 < plan.todo_files
 
 
 def test_unreachable_and_wrong_places_are_told(config, options):
@@ -324,3 +272,17 @@ def test_progress_counts_up_to_all(config, options):
     assert [state.done for state in listing] == sorted(state.done for state in listing)
     assert (listing[-1].done, fetching[-1].done) == (listing[-1].total, result.plan.n_files)
     assert fetching[-1].done_bytes == fetching[-1].total_bytes == result.plan.n_bytes
+
+
+def test_a_listing_that_proves_wrong_is_not_used_again(bucket, tmp_path, s3_server, options, write_manifest):
+    own = tmp_path / "s3" / bucket.name
+    shutil.copytree(bucket, own)
+    write_manifest(tmp_path / "data")
+    config = Config(data=str(tmp_path / "data"), endpoint=s3_server(tmp_path / "s3").endpoint)
+    fetch_data(config, options(crops=["1"]))
+    name = f"{GROUNDTRUTH}/crop1/mito/s0/.zarray"
+    (config.root / name).unlink()
+    (own / name).unlink()
+    result = fetch_data(config, options(crops=["1"]))
+    assert [problem.where for problem in result.failed] == [name]
+    assert fetch_data(config, options(crops=["1"])).complete  # it is not listed any more

@@ -7,6 +7,7 @@ A raw volume has millions of chunks, a crop needs some hundred. S3 lists keys in
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,12 +35,15 @@ class ChunkLayout:
         In voxels.
     separator : str
         Between the indices in a chunk's key, "/" or ".".
+    itemsize : int
+        Bytes of a voxel.
     """
 
     name: str
     shape: Shape
     chunks: Shape
     separator: str
+    itemsize: int = 8
 
     @classmethod
     def parse(cls, place: str, name: str, metadata: Any) -> ChunkLayout:
@@ -53,11 +57,13 @@ class ChunkLayout:
         try:
             shape, chunks = as_shape(metadata["shape"]), as_shape(metadata["chunks"])
             separator = metadata.get("dimension_separator", ".")
+            size = re.fullmatch(r"[<>|][a-z](\d{1,3})", str(metadata.get("dtype")))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise UnreadableDataError(f"{place}: .zarray is not that of a three-dimensional array: {error}") from error
         if separator not in {"/", "."} or min(chunks) < 1:
             raise UnreadableDataError(f"{place}: .zarray has the separator {separator!r} and chunks of {chunks}")
-        return cls(name=name, shape=shape, chunks=chunks, separator=separator)
+        itemsize = int(size[1]) if size else 8
+        return cls(name=name, shape=shape, chunks=chunks, separator=separator, itemsize=itemsize)
 
     @property
     def counts(self) -> Shape:
@@ -77,8 +83,20 @@ class ChunkLayout:
         )
         return z, y, x
 
+    def most_bytes(self, box: Box) -> int:
+        """Return what the chunks of a box take on a disk at most, as if nothing of them could be compressed."""
+        # Compressors add a header to what does not shrink, and a file takes whole blocks.
+        return math.prod(map(len, box)) * (math.prod(self.chunks) * self.itemsize * 101 // 100 + 8192)
+
+    def holds(self, box: Box, name: str) -> bool:
+        """Tell whether a file of the group is a chunk of this array in a box."""
+        index = self.index(name)
+        return index is not None and all(i in along for i, along in zip(index, box, strict=True))
+
     def index(self, name: str) -> tuple[int, int, int] | None:
         """Return the index of the chunk with that name in the group; None for other files."""
+        if not name.startswith(f"{self.name}/"):
+            return None
         parts = name[len(self.name) + 1 :].split(self.separator)
         if len(parts) != 3 or not all(part.isdigit() for part in parts):
             return None
@@ -119,9 +137,7 @@ def _listing(array: ChunkLayout, indices: str) -> Listing:
     return Listing(array.name, f"{indices}.")
 
 
-def chunks_in(
-    array: ChunkLayout, box: Box, listed: Mapping[tuple[int, int], Sequence[tuple[int, RemoteFile]]]
-) -> Iterator[RemoteFile]:
+def chunks_in(box: Box, listed: Mapping[tuple[int, int], Sequence[tuple[int, RemoteFile]]]) -> Iterator[RemoteFile]:
     """Yield the files of the chunks in a box, of those listed by row."""
     for z in box[0]:
         for y in box[1]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csc_data.fetching.labels import Region
-from csc_data.fetching.listing import ChunkLayout
-from csc_data.fetching.raw import RawLevel, choose_levels, level_box
+from csc_data.fetching.planning.chunk_listing import ChunkLayout
+from csc_data.fetching.planning.labels import Region
+from csc_data.fetching.planning.raw import RawLevel, choose_levels, level_box
 from csc_data.geometry import Grid
 from csc_data.volumes import downsampled_grid
 

@@ -1,0 +1,1 @@
+"""``csc fetch-data``: the challenge's data, from its bucket into the data folder."""

@@ -1,0 +1,55 @@
+"""Whether what is to be written fits on a disk, as soon as that can be said."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from csc_data.storage.staging import DiskFullError
+
+_BLOCK = 4096  # what a file takes on most disks is a multiple of it
+_RESERVE_BYTES = 50_000_000
+
+
+class DiskSpace:
+    """What is needed of a disk by what is known so far, in bytes, and what is free.
+
+    Attributes
+    ----------
+    needed, free : int
+    enough : bool
+        Whether it is sure that all fits.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._place = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
+        self.free = shutil.disk_usage(self._place).free
+        self.needed = 0
+        self.enough = False
+
+    def add(self, path: str, size: int) -> None:
+        """Add a file that is to be written, perhaps over one that is there."""
+        self.needed += -(-size // _BLOCK) * _BLOCK
+        with contextlib.suppress(OSError):
+            self.needed -= os.stat(path).st_size  # noqa: PTH116 (called for each of a million files)
+
+    def bound(self, most_bytes: int) -> None:
+        """See whether all fits, given the most that what was not added yet can take."""
+        self.enough = self.enough or self._fits(self.needed + most_bytes)
+
+    def check(self) -> None:
+        """Check that what was added fits.
+
+        Raises
+        ------
+        DiskFullError
+            With both sizes.
+        """
+        if not self._fits(self.needed):
+            raise DiskFullError.before("what is to be fetched takes", self.needed, self.free, self._place)
+        self.enough = True
+
+    def _fits(self, needed: int) -> bool:
+        return needed + min(_RESERVE_BYTES, needed) <= self.free
