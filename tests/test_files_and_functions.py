@@ -41,7 +41,6 @@ MANY_PARAMETERS = {
     "csc_submit/processing/process.py process",
     "csc_train/prediction/predict.py predict",
     # To be made shorter.
-    "csc_data/fetching/archives/unpacking.py unpack",
     "csc_data/formats/writing.py create_array",
     "csc_data/volumes/volume.py create_multiscale",
     "csc_data/volumes/volume.py write_multiscale",

@@ -104,7 +104,10 @@ class Roi:
     def grow(self, margin: Sequence[float]) -> Roi:
         """Return the box with a margin in nm added on both sides of every axis (negative to shrink)."""
         nm = as_triple(margin, "margin")
-        return Roi(np.subtract(self.begin, nm).tolist(), np.add(self.end, nm).tolist())
+        return Roi(
+            [b - m for b, m in zip(self.begin, nm, strict=True)],
+            [e + m for e, m in zip(self.end, nm, strict=True)],
+        )
 
     def contains(self, other: Roi, tolerance_nm: float = 0.0) -> bool:
         """Tell whether the other box lies in this one, up to a tolerance in nm."""
