@@ -312,7 +312,7 @@ def test_existing_output_is_resumed_refused_or_overwritten(tmp_path):
     np.testing.assert_array_equal(read(place, "crop1").levels[0].array[...], raw[:20, :20, :20])
     for ledger in (tmp_path / "predictions").rglob("*.ledger"):
         ledger.unlink()
-    with pytest.raises(IncompletePredictionError, match="did not write"):
+    with pytest.raises(IncompletePredictionError, match="of another program"):
         predict(experiment(), **arguments)
     np.testing.assert_array_equal(read(place, "crop1").levels[0].array[...], raw[:20, :20, :20])
 

@@ -118,6 +118,7 @@ def draw_preview(
     image = compose_figure(title, patches.reader.classes, [panel for _, panel in drawn], columns=columns)
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
+    # Renamed when it is complete: a viewer that is open on the file never sees half a picture.
     temporary = file.with_name(f"{file.name}.{os.getpid()}.part")
     image.save(temporary, format="PNG", optimize=True)
     temporary.replace(file)

@@ -10,60 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from csc_data.challenge import get_instance_classes
-from csc_data.geometry import TOLERANCE, Grid, Roi, Triple, as_shape
+from csc_data.geometry import Grid, Roi, Triple, as_shape
 from csc_data.loader.poses.array_info import ArrayInfo
-from csc_data.loader.poses.patch_map import PatchMap, voxel_range
+from csc_data.loader.poses.patch_map import PatchMap
 from csc_data.loader.sources.annotations import AnnotatedCrop, EncodedArray
 from csc_data.loader.sources.codes import combine_codes
+from csc_data.loader.sources.level_map import LevelMap, covered_box, read_level_box, reflected_box
 from csc_data.loader.sources.packing import VALUES, PackedLabels, pack_labels
 from csc_data.loader.sources.regions import HeldRegion, RegionCache, VoxelIndex
 from csc_data.volumes import Level, Volume
 from csc_data.volumes.encoding import UNKNOWN, Codes
 
-_NO_PLACE = np.zeros((3, 2))
-_EXACTLY = 1e-9  # voxels per voxel: a millionth of a voxel over a thousand of them
 _CODE_TABLE = np.arange(256, dtype=np.uint8)[np.newaxis].copy()
 _CODE_TABLE = np.concatenate([_CODE_TABLE, np.full((1, 1), UNKNOWN, dtype=np.uint8)], axis=1)
-
-
-class _LevelGrid:
-    """The map of a patch in voxels of one stored grid."""
-
-    __slots__ = ("displacement", "high", "low", "m", "place", "t")
-
-    def __init__(self, patch_map: PatchMap, array: ArrayInfo, source: Grid) -> None:
-        from csc_data.loader.sources.gathering import NO_DISPLACEMENT
-
-        self.m, self.t = patch_map.to_voxels(array, source)
-        field = patch_map.displacement_in(array, source)
-        self.displacement, self.place = field if field is not None else (NO_DISPLACEMENT, _NO_PLACE)
-        self.low, self.high = voxel_range(self.m, self.t, array.shape, None if field is None else field[0])
-
-    def steps_within(
-        self, data: npt.NDArray[Any], start: VoxelIndex, *, rounded: bool
-    ) -> tuple[int, npt.NDArray[np.int64]] | None:
-        """Return first value and strides in contiguous data, if the patch's voxels coincide with voxels of the data.
-
-        Parameters
-        ----------
-        data : ndarray
-            A box of the source.
-        start : ndarray of int64
-            Where it begins.
-        rounded : bool
-            Whether positions between centres stand for the nearest one.
-        """
-        steps = np.rint(self.m)
-        if self.place is not _NO_PLACE or np.abs(self.m - steps).max() > _EXACTLY:
-            return None
-        origin = np.floor(self.t + (0.5 + TOLERANCE)) if rounded else np.rint(self.t)
-        if not rounded and np.abs(self.t - origin).max() > TOLERANCE:
-            return None
-        shift = origin - self.t
-        if np.any(self.low + shift < start) or np.any(self.high + shift > start + data.shape - 1):
-            return None
-        strides = np.array([data.shape[1] * data.shape[2], data.shape[2], 1])
-        return int(strides @ (origin - start)), (strides @ steps).astype(np.int64)
 
 
 class RawSource:
@@ -109,10 +68,10 @@ class RawSource:
         from csc_data.loader.sources.gathering import copy_values, gather_linear
 
         level = self.volume.level_for(patch_map.steps(array))
-        on = _LevelGrid(patch_map, array, level.grid)
+        on = LevelMap(patch_map, array, level.grid)
         size = np.array(level.grid.shape, dtype=np.int64)
         # One voxel more at the beginning: the compiled loop treats a position on the first centre as an end of the box.
-        begin, end = _reflected(np.floor(on.low).astype(np.int64) - 1, np.floor(on.high).astype(np.int64) + 2, size)
+        begin, end = reflected_box(np.floor(on.low).astype(np.int64) - 1, np.floor(on.high).astype(np.int64) + 2, size)
         data, start = self._region(level, size).part(begin, end)
         exact = on.steps_within(data, start, rounded=False)
         if exact is not None:
@@ -125,22 +84,10 @@ class RawSource:
         if found is None:
             begin, window = level.grid.window_covering(self.reach)
             low = np.asarray(begin, dtype=np.int64)
-            low, high = _reflected(low, low + np.asarray(window.shape, dtype=np.int64), size)
-            found = HeldRegion(self.cache, low, high, level.dtype.itemsize, lambda b, e: _read_box(level, b, e))
+            low, high = reflected_box(low, low + np.asarray(window.shape, dtype=np.int64), size)
+            found = HeldRegion(self.cache, low, high, level.dtype.itemsize, lambda b, e: read_level_box(level, b, e))
             self._regions[level.name] = found
         return found
-
-
-def _reflected(low: VoxelIndex, high: VoxelIndex, size: VoxelIndex) -> tuple[VoxelIndex, VoxelIndex]:
-    """Return the voxels that stand for a box where raw is mirrored beyond the volume."""
-    begin, end = np.maximum(low, 0), np.minimum(high, size)
-    if np.array_equal(begin, low) and np.array_equal(end, high):
-        return begin, end
-    end = np.where(low < 0, np.maximum(end, np.minimum(-low + 1, size)), end)
-    begin = np.where(high > size, np.minimum(begin, np.maximum(2 * size - high - 1, 0)), begin)
-    # Further away than one mirror image the volume is mirrored again, and all of it may be needed.
-    far = (low < -size) | (high > 2 * size) | (begin >= end)
-    return np.where(far, 0, begin), np.where(far, size, end)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,8 +140,8 @@ class LabelSource:
         at = self._levels_for(patch_map.steps(array))
         as_targets = out.dtype == np.float32
         if at.region is not None:
-            on = _LevelGrid(patch_map, array, at.grid)
-            begin, end = _box(on, at.grid)
+            on = LevelMap(patch_map, array, at.grid)
+            begin, end = covered_box(on, at.grid)
             if np.any(begin >= end):
                 out[...] = VALUES[UNKNOWN] if as_targets else UNKNOWN
                 return
@@ -229,11 +176,11 @@ class LabelSource:
             if name not in get_instance_classes() or len(volumes) != 1:
                 continue
             level = levels[volumes[0].path]
-            on = _LevelGrid(patch_map, array, level.grid)
-            begin, end = _box(on, level.grid)
+            on = LevelMap(patch_map, array, level.grid)
+            begin, end = covered_box(on, level.grid)
             if isinstance(level.array, EncodedArray) and np.all(begin < end):
-                stored = replace(level, array=level.array.array)
-                gather_stored(_read_box(stored, begin, end), begin, on.m, on.t, on.displacement, on.place, ids[channel])
+                box = read_level_box(replace(level, array=level.array.array), begin, end)
+                gather_stored(box, begin, on.m, on.t, on.displacement, on.place, ids[channel])
         return ids
 
     def read(self, grid: Grid) -> Codes:
@@ -277,7 +224,7 @@ class LabelSource:
         shape = as_shape((end - begin).tolist())
 
         def read(volume: Volume) -> Codes:
-            return _read_box(levels[volume.path], begin, end)
+            return read_level_box(levels[volume.path], begin, end)
 
         return pack_labels(combine_codes(self.crop, self.classes, shape, read, self.excludes), shape)
 
@@ -292,23 +239,11 @@ def _gather_codes(level: Level, patch_map: PatchMap, array: ArrayInfo) -> Codes:
     """Gather the codes of one volume by itself: classes of one crop may lie on different grids."""
     from csc_data.loader.sources.gathering import gather_nearest
 
-    on = _LevelGrid(patch_map, array, level.grid)
-    begin, end = _box(on, level.grid)
+    on = LevelMap(patch_map, array, level.grid)
+    begin, end = covered_box(on, level.grid)
     codes = np.full((1, *array.shape), UNKNOWN, dtype=np.uint8)
     if np.all(begin < end):
-        values = _read_box(level, begin, end)
+        values = read_level_box(level, begin, end)
         gather_nearest(values, begin, on.m, on.t, on.displacement, on.place, _CODE_TABLE, codes)
     gathered: Codes = codes[0]
     return gathered
-
-
-def _box(on: _LevelGrid, grid: Grid) -> tuple[VoxelIndex, VoxelIndex]:
-    """Return the voxels of a grid that a patch reaches."""
-    begin = np.maximum(np.floor(on.low + 0.5).astype(np.int64) - 1, 0)
-    end = np.minimum(np.floor(on.high + 0.5).astype(np.int64) + 2, np.asarray(grid.shape))
-    return begin, end
-
-
-def _read_box(level: Level, begin: VoxelIndex, end: VoxelIndex) -> npt.NDArray[Any]:
-    z, y, x = (slice(int(b), int(e)) for b, e in zip(begin, end, strict=True))
-    return np.ascontiguousarray(level.array[z, y, x])
