@@ -43,7 +43,6 @@ MANY_PARAMETERS = {
     # To be made shorter.
     "csc_data/fetching/archives/unpacking.py unpack",
     "csc_data/formats/writing.py create_array",
-    "csc_data/loader/batches.py PatchLoader.__init__",
     "csc_data/volumes/volume.py create_multiscale",
     "csc_data/volumes/volume.py write_multiscale",
     "csc_eval/report/page.py write_report",
