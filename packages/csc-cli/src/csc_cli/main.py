@@ -59,7 +59,7 @@ class CommandGroup(click.Group):
             near = nearest(args[0], COMMANDS)
             if near is None or near in error.message:
                 raise
-            raise click.UsageError(f"{error.message} Did you mean {near}?", ctx) from error
+            raise click.UsageError(f"{error.message} Did you mean {near!r}?", ctx) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what users can cause becomes a message, anything else keeps its traceback."""

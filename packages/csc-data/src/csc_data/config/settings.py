@@ -20,9 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, Uni
 
 import pydantic
 import pydantic.dataclasses
-from pydantic_core import PydanticCustomError
 
-from csc_data.config.validation import class_problems, union_problems
+from csc_data.config.validation import MismatchError, class_problems, union_problems
 from csc_data.errors import Problem, ProblemsError
 
 ClassT = TypeVar("ClassT")
@@ -212,7 +211,7 @@ def _report(cls: Any, given: Any, handler: Callable[[Any], Any]) -> Any:
     except pydantic.ValidationError as error:
         names = [field.name for field in dataclasses.fields(cls)]
         if error.errors()[0]["type"] == "dataclass_type":
-            raise PydanticCustomError("settings_type", "expected settings", {"names": ", ".join(names)}) from None
+            raise MismatchError(f"a mapping with {', '.join(names)}") from None
         raise ProblemsError(cls.__name__, class_problems(error, names)) from None
 
 
@@ -259,7 +258,7 @@ def _exactly(choices: tuple[Any, ...]) -> Callable[[Any], Any]:
     def read(value: Any) -> Any:
         if any(type(value) is type(choice) and value == choice for choice in choices):
             return value
-        raise PydanticCustomError("literal_error", "not a choice", {"expected": ", ".join(map(repr, choices))})
+        raise MismatchError(f"one of {', '.join(map(repr, choices))}")
 
     return read
 
@@ -272,7 +271,7 @@ def _as_tuple(count: int | None) -> Callable[[Any], Any]:
             return value
         values = tuple(value)
         if count is not None and len(values) != count:
-            raise ValueError(f"expected {count} values, got {value!r}")
+            raise MismatchError(f"{count} values")
         return values
 
     return read

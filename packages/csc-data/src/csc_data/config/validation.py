@@ -15,10 +15,8 @@ _EXPECTED = {
     "dict_type": "a mapping",
     "float_type": "a number",
     "int_type": "a whole number",
-    "literal_error": "one of {expected}",
     "none_required": "nothing (None)",
     "path_type": "a path",
-    "settings_type": "a mapping with {names}",
     "string_type": "text",
     "tuple_type": "a list",
 }
@@ -29,6 +27,10 @@ _LIMITS = {
     "less_than": "must be below {lt:g}",
     "less_than_equal": "must be at most {le:g}",
 }
+
+
+class MismatchError(ValueError):
+    """A value is not of the type that was expected; its text is that type in words."""
 
 
 def class_problems(error: ValidationError, names: Sequence[str]) -> list[Problem]:
@@ -44,7 +46,7 @@ def union_problems(error: ValidationError) -> list[Problem]:
     """
     details: Sequence[Any] = error.errors()
     # The first part of a place is pydantic's name for the type that was tried.
-    inside = [detail for detail in details if len(detail["loc"]) > 1 or detail["type"] not in _EXPECTED]
+    inside = [detail for detail in details if len(detail["loc"]) > 1 or not _expected(detail)]
     if inside:
         return [problem for detail in inside for problem in _translate(detail, detail["loc"][1:], ())]
     expected = " or ".join(dict.fromkeys(_expected(detail) for detail in details))
@@ -52,7 +54,9 @@ def union_problems(error: ValidationError) -> list[Problem]:
 
 
 def _expected(detail: Any) -> str:
-    return _EXPECTED[detail["type"]].format(**detail.get("ctx", {}))
+    """Return the type that was expected, in words; nothing where something else is wrong."""
+    raised = detail.get("ctx", {}).get("error")
+    return str(raised) if isinstance(raised, MismatchError) else _EXPECTED.get(detail["type"], "")
 
 
 def _translate(detail: Any, place: Sequence[int | str], names: Sequence[str]) -> list[Problem]:
@@ -70,6 +74,6 @@ def _translate(detail: Any, place: Sequence[int | str], names: Sequence[str]) ->
         return [Problem(where=where, what="there is no such setting", remedy=remedy)]
     if kind in _LIMITS:
         return [Problem(where=where, what=f"{_LIMITS[kind].format(**context)}, got {value!r}")]
-    if kind in _EXPECTED:
-        return [Problem(where=where, what=f"expected {_expected(detail)}, got {value!r}")]
+    if expected := _expected(detail):
+        return [Problem(where=where, what=f"expected {expected}, got {value!r}")]
     return [Problem(where=where, what=str(raised or detail["msg"]))]
