@@ -9,7 +9,8 @@ import pytest
 from csc_data.challenge import UnknownClassError, get_class, label_classes
 from csc_data.challenge.test_crops import read_test_crops
 from csc_data.errors import ExistingOutputError, InvalidArgumentError, ProblemsError
-from csc_data.formats.writing import child_names, open_array, read_attributes
+from csc_data.formats.reading import open_array
+from csc_data.formats.writing import child_names, read_attributes
 from csc_data.geometry import Grid
 from csc_data.synthetic import (
     ChallengePlan,

@@ -12,13 +12,13 @@ import pytest
 
 import csc_eval
 from csc_data.errors import InvalidArgumentError
+from csc_data.storage.stores import FolderStore
 from csc_eval.rules import LEADERBOARD
 from csc_eval.running import memory
 from csc_eval.running.execution import run_tasks
 from csc_eval.running.memory import available_memory, parse_size, plan_work
 from csc_eval.running.submission import find_contents
 from csc_eval.scoring.labels import LabelTask, score_label
-from csc_eval.voxels.stores import FolderStore
 
 PLACE = {"voxel_size": [8.0] * 3, "translation": [0.0] * 3}
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from csc_data.errors import CscError, InvalidArgumentError
+from csc_data.storage.nodes import is_array
 from csc_eval.placing.align import is_resampled
 from csc_eval.placing.predictions import CropGrid, Prediction, open_prediction
 from csc_eval.placing.resample import TILE
 from csc_eval.scoring.labels import CACHE_BYTES, LabelTask, open_truth
-from csc_eval.voxels.arrays import VoxelSource, read_metadata
+from csc_eval.voxels.arrays import LIMITS, VoxelSource, open_stored
 from csc_eval.voxels.runs import BYTES_PER_RUN
 
 FALLBACK_MEMORY = 4 * 1024**3
@@ -122,8 +123,8 @@ def fixed_bytes(task: LabelTask) -> int:
     truth, grid = open_truth(task)
     total = _slab_bytes(truth)
     mask = f"{task.truth_key}_mask"
-    if task.truth.has(f"{mask}/.zarray"):
-        total += _slab_bytes(truth) + read_metadata(task.truth, mask).chunk_bytes
+    if is_array(task.truth, mask, limits=LIMITS):
+        total += _slab_bytes(truth) + _chunk_bytes(open_stored(task.truth, mask)[0])
     if task.submission is not None:
         try:
             prediction = open_prediction(task.submission, task.key, grid)

@@ -11,6 +11,10 @@ from typing import TypeVar
 
 from csc_data.challenge import UnknownClassError, label_classes
 from csc_data.errors import InvalidArgumentError
+from csc_data.storage.nodes import is_array
+from csc_data.storage.stores import Store
+from csc_data.storage.submissions import open_store
+from csc_data.storage.zips import MAX_UNCOMPRESSED_SIZE, ZipStore
 from csc_eval._version import VERSION
 from csc_eval.placing.align import is_instance_class
 from csc_eval.rules import LEADERBOARD, Rules, parse_rules
@@ -20,8 +24,7 @@ from csc_eval.scoring.differences import explain_differences
 from csc_eval.scoring.labels import LabelTask, score_label
 from csc_eval.scoring.metrics import parse_metrics
 from csc_eval.scoring.results import LabelScore, SubmissionScore
-from csc_eval.voxels.arrays import is_array
-from csc_eval.voxels.stores import MAX_UNCOMPRESSED_SIZE, Store, ZipStore, open_store
+from csc_eval.voxels.arrays import LIMITS
 
 MASK_SUFFIX = "_mask"
 
@@ -106,7 +109,7 @@ def find_contents(
 
 
 def _label_names(truth: Store, crop: str) -> tuple[str, ...]:
-    return tuple(name for name in truth.folders(crop) if is_array(truth, f"{crop}/{name}"))
+    return tuple(name for name in truth.folders(crop) if is_array(truth, f"{crop}/{name}", limits=LIMITS))
 
 
 def _is_mask(name: str, names: Sequence[str]) -> bool:
@@ -206,10 +209,10 @@ def score_submission(
 
 def _portal_notes(submission: Store, contents: Contents) -> tuple[str, ...]:
     notes = []
-    if isinstance(submission, ZipStore) and submission.path.with_suffix(".zarr").exists():
-        notes.append(
-            f"the portal's tool would score the folder {submission.path.with_suffix('.zarr').name} beside the zip"
-        )
+    if isinstance(submission, ZipStore):
+        folder = Path(submission.path).with_suffix(".zarr")
+        if folder.exists():
+            notes.append(f"the portal's tool would score the folder {folder.name} beside the zip")
     if any(entry.endswith(MASK_SUFFIX) and entry.split("/")[0] in contents.masks for entry in contents.ignored):
         notes.append("the portal's run ends at a submitted *_mask array, without a result")
     return tuple(notes)

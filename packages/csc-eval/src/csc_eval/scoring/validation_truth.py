@@ -18,13 +18,13 @@ from csc_data.errors import CscError, InvalidArgumentError, MissingDataError
 from csc_data.formats.writing import create_array
 from csc_data.formats.writing import read_attributes as read_stored_attributes
 from csc_data.splits.split_file import SplitRow, read_datasplit
+from csc_data.storage.stores import GatheredStore
 from csc_data.volumes import Level, Volume, grid_attributes, open_volume
 from csc_data.volumes.stored_values import StoredValues
 from csc_eval.instances.components import label_components, render_planes
 from csc_eval.placing.align import is_instance_class
 from csc_eval.voxels.arrays import Array, Shape
 from csc_eval.voxels.runs import encode_runs
-from csc_eval.voxels.stores import GatheredStore
 
 CHUNKS = (128, 128, 128)
 
