@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from csc_data.errors import ExistingOutputError, MissingDataError, UnreadableDataError
 from csc_data.formats.reading import open_array
 from csc_data.formats.writing import (
-    child_names,
     create_array,
     ensure_groups,
     is_remote,
@@ -97,7 +96,6 @@ def test_reading_never_writes(tmp_path):
     (tmp_path / "x.zarr" / ".zgroup").unlink()
     before = sorted(tmp_path.rglob("*"))
     open_array(tmp_path / "x.zarr" / "a")[...]
-    child_names(tmp_path / "x.zarr")
     read_attributes(tmp_path / "x.zarr")
     assert sorted(tmp_path.rglob("*")) == before
     with pytest.raises(TypeError):
@@ -126,21 +124,6 @@ def test_a_group_is_not_an_array(tmp_path):
     ensure_groups(tmp_path / "g.zarr")
     with pytest.raises(UnreadableDataError, match="group where an array was expected"):
         open_array(tmp_path / "g.zarr")
-
-
-def test_child_names_leaves_out_hidden_and_empty_folders(tmp_path: Path):
-    for name in ("er", ".mito.part"):
-        create_array(tmp_path / "a.zarr" / name, shape=(2, 2, 2), dtype="u1", chunks=(2, 2, 2))
-    (tmp_path / "a.zarr" / "nothing").mkdir()
-    (tmp_path / "a.zarr" / "a_file").write_text("")
-    assert child_names(tmp_path / "a.zarr") == ("er",)
-    assert child_names(tmp_path / "nowhere") == ()
-
-
-def test_children_without_metadata_of_their_own_count_when_something_below_has_some(tmp_path):
-    create_array(tmp_path / "a" / "crop1" / "er", shape=(2, 2, 2), dtype="u1", chunks=(2, 2, 2))
-    (tmp_path / "a" / "crop1" / ".zgroup").unlink()
-    assert child_names(tmp_path / "a") == ("crop1",)
 
 
 def test_group_attributes_are_added_to_those_that_are_there(tmp_path):

@@ -33,25 +33,6 @@ _METADATA = (".zarray", ".zgroup", "zarr.json")
 _LARGEST_BLOSC_BLOCK = 2**30
 
 
-def child_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Return the names of the arrays and groups right below a local folder, sorted.
-
-    Folders without metadata of their own count when something below them has some: the official tools write crops
-    without ``.zgroup``. Hidden folders do not count: unfinished work lies in them.
-    """
-    folder = Path(path)
-    if not folder.is_dir():
-        return ()
-    shown = (entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    return tuple(sorted(entry.name for entry in shown if _holds_zarr(entry)))
-
-
-def _holds_zarr(folder: Path) -> bool:
-    if any((folder / name).exists() for name in _METADATA):
-        return True
-    return any(_holds_zarr(entry) for entry in folder.iterdir() if entry.is_dir())
-
-
 def create_array(
     path: str | os.PathLike[str],
     *,

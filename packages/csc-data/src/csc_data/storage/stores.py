@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from io import FileIO
@@ -57,13 +58,19 @@ class Store(ABC):
     def folders(self, key: str) -> tuple[str, ...]:
         """Return the names of the folders right below a folder, sorted; none if there is no such folder."""
 
-    @abstractmethod
     def has(self, key: str) -> bool:
         """Tell whether there is a file of that key."""
+        return self.read(key, sys.maxsize) is not None
 
-    @abstractmethod
     def signature(self, key: str) -> Iterator[tuple[str, int, int]]:
-        """Give name, size and checksum (or time of change) of every file below a folder, in a fixed order."""
+        """Give name, size and checksum (or time of change) of every file below a folder, in a fixed order.
+
+        Raises
+        ------
+        UnreadableDataError
+            If they are not known, as over a network.
+        """
+        raise UnreadableDataError(f"{self.place(key)}: the state of its files is not known")
 
     def stamps(self, keys: Sequence[str]) -> list[Hashable]:
         """Return, for each file, what changes when it does, if that is cheap to know; None for no file."""
@@ -87,12 +94,12 @@ class FolderStore(Store):
     Parameters
     ----------
     root : path-like
-        The folder.
+        The folder; where it is "", keys are paths.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = os.fspath(root)
-        self._base = self.root if self.root.endswith("/") else f"{self.root}/"
+        self._base = self.root if not self.root or self.root.endswith("/") else f"{self.root}/"
 
     @property
     def name(self) -> str:
@@ -231,11 +238,6 @@ class GatheredStore(Store):
         store, rest = self._find(key)
         return tuple(sorted(self.places)) if not key else () if store is None else store.folders(rest)
 
-    def has(self, key: str) -> bool:
-        """Tell whether there is a file of that key."""
-        store, rest = self._find(key)
-        return store is not None and store.has(rest)
-
     def stamps(self, keys: Sequence[str]) -> list[Hashable]:
         """Return time, size and inode of each file; None where there is none."""
         found = [self._find(key) for key in keys]
@@ -305,20 +307,6 @@ class UrlStore(Store):
         except MissingDataError:
             return ()
         return tuple(name for name in names if not name.startswith(".") and not name.endswith(".json"))
-
-    def has(self, key: str) -> bool:
-        """Tell whether there is a file of that key."""
-        return self.read(key, 2**62) is not None
-
-    def signature(self, key: str) -> Iterator[tuple[str, int, int]]:
-        """Raise: many servers name neither size nor time of their files.
-
-        Raises
-        ------
-        UnreadableDataError
-            Always.
-        """
-        raise UnreadableDataError(f"{self.place(key)}: the state of its files is not known over a network")
 
 
 def open_place(path: str | os.PathLike[str], *, endpoint: str | None = None) -> FolderStore | UrlStore:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from csc_data.errors import CscError
+from csc_data.storage.atomic import replace_text
 from csc_data.storage.stores import Store
 from csc_eval.scoring.results import SubmissionScore
 
@@ -96,10 +97,7 @@ def write_report(
         f"<title>csc-eval report</title><style>{STYLE}</style><body>{''.join(body)}</body></html>"
     )
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(target)
+    replace_text(target, page)
     return target
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from csc_data.errors import CscError, InvalidArgumentError
@@ -169,8 +169,6 @@ class Plan:
         In the order given, each with the memory that it may take for run lengths.
     workers : int
         How many run at once.
-    memory : int
-        Bytes that all of them together may take.
     refused : mapping of int to str
         Tasks that do not fit even alone, by position, with the reason.
     alone : tuple of LabelTask
@@ -178,9 +176,8 @@ class Plan:
     """
 
     tasks: tuple[LabelTask, ...]
-    workers: int
-    memory: int
-    refused: dict[int, str]
+    workers: int = 1
+    refused: Mapping[int, str] = field(default_factory=dict)
     alone: tuple[LabelTask, ...] = ()
 
 
@@ -218,7 +215,6 @@ def plan_work(tasks: Sequence[LabelTask], *, workers: int, memory: int | None) -
     return Plan(
         tasks=_with_memory(tasks, fixed, granted // count - PROCESS_BYTES),
         workers=count,
-        memory=granted,
         refused=refused,
         # The process that waits for the workers holds memory too.
         alone=_with_memory(tasks, fixed, granted - 2 * PROCESS_BYTES),

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from csc_data.challenge import UnknownClassError, label_classes
 from csc_data.errors import InvalidArgumentError
+from csc_data.storage.atomic import replace_text
 from csc_data.storage.nodes import is_array
 from csc_data.storage.stores import Store
 from csc_data.storage.submissions import open_store
@@ -19,6 +20,7 @@ from csc_eval._version import VERSION
 from csc_eval.placing.align import is_instance_class
 from csc_eval.rules import LEADERBOARD, Rules, parse_rules
 from csc_eval.running.execution import run_tasks
+from csc_eval.running.memory import Plan, plan_work
 from csc_eval.scoring.aggregate import combine_scores
 from csc_eval.scoring.differences import explain_differences
 from csc_eval.scoring.labels import LabelTask, score_label
@@ -200,9 +202,10 @@ def score_submission(
     contents = find_contents(
         submission_store, truth_store, rules=rule_sets, instance_classes=instance_classes, metrics=names
     )
-    scores = run_tasks(
-        contents.tasks, workers=workers, memory=memory, resume=resume, executor=executor, progress=progress
-    )
+    # What is free where an executor works is not known here.
+    unbounded = executor is not None and memory is None
+    plan = Plan(tasks=contents.tasks) if unbounded else plan_work(contents.tasks, workers=workers, memory=memory)
+    scores = run_tasks(plan, resume=resume, executor=executor, progress=progress)
     notes = _portal_notes(submission_store, contents)
     return collect_scores(contents, scores, rule_sets, portal_differs=notes)
 
@@ -311,9 +314,6 @@ def write_results(result: SubmissionScore, result_file: str | os.PathLike[str]) 
     """Write ``result.json`` and, beside it, ``result_extended.json``; returns both paths."""
     path = Path(result_file)
     extended = path.with_name(f"{path.stem}_extended{path.suffix or '.json'}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for target, text in ((path, result.to_json()), (extended, result.to_json(extended=True))):
-        partial = target.with_name(target.name + ".partial")
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(target)
+    replace_text(path, result.to_json() + "\n")
+    replace_text(extended, result.to_json(extended=True) + "\n")
     return path, extended
