@@ -62,8 +62,8 @@ class ArrayMetadata:
         In the order in which they were applied to the data.
     axes : tuple of int
         Which axis of the array is the first, the second ... in the file: (2, 1, 0) is Fortran order.
-    prefix, separator : str
-        What the names of chunks begin with, and what is between their numbers.
+    pattern : str
+        The names of chunks, as a format string of their numbers.
     reverse : bool
         Whether names count the axes from the last to the first, as N5 does.
     header : bool
@@ -78,8 +78,7 @@ class ArrayMetadata:
     fill: Any
     codecs: tuple[Codec, ...]
     axes: tuple[int, ...]
-    prefix: str = ""
-    separator: str = "/"
+    pattern: str
     reverse: bool = False
     header: bool = False
     shard: ShardIndex | None = None
@@ -169,17 +168,20 @@ def parse_dtype(text: Any) -> np.dtype[Any]:
     return dtype
 
 
-def parse_separator(value: Any) -> str:
-    """Return what is between the numbers of a chunk's name.
+def chunk_pattern(axes: int, separator: Any, *prefix: str) -> str:
+    """Return the names of chunks, as a format string of their numbers.
+
+    >>> chunk_pattern(3, "/", "c") % (0, 1, 2)
+    'c/0/1/2'
 
     Raises
     ------
     ValueError
         If it is neither "." nor "/".
     """
-    if value not in (".", "/"):
-        raise ValueError(f"chunk indices separated by {value!r}, expected '.' or '/'")
-    return str(value)
+    if separator not in (".", "/"):
+        raise ValueError(f"chunk indices separated by {separator!r}, expected '.' or '/'")
+    return str(separator).join([*prefix, *["%d"] * axes])
 
 
 def parse_fill(value: Any, dtype: np.dtype[Any]) -> Any:

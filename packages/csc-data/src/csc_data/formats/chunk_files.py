@@ -22,7 +22,7 @@ from csc_data.formats.chunked_array import Index
 from csc_data.formats.codecs import DECODING_ERRORS, decode
 from csc_data.formats.format3 import read_shard_index
 from csc_data.storage.limits import most_encoded_bytes
-from csc_data.storage.stores import Store
+from csc_data.storage.stores import Store, join_key
 
 _ABSENT = 2**64 - 1
 _GAP, _LARGEST_READ = 2**16, 2**24
@@ -78,8 +78,7 @@ class StoredChunks:
         return self.store.place(self._file_keys([index])[0])
 
     def _file_keys(self, indices: Sequence[Index]) -> list[str]:
-        numbers = indices
-        meta = self.metadata
+        meta, numbers = self.metadata, indices
         if self.left_out:
             numbers = [self._complete(index) for index in numbers]
         if meta.shard is not None:
@@ -87,10 +86,7 @@ class StoredChunks:
         if meta.reverse:
             numbers = [index[::-1] for index in numbers]
         # A format string for all of them: this runs for each chunk of each read, also those that are in memory.
-        words = [*([meta.prefix] if meta.prefix else []), *["%d"] * len(meta.shape)]
-        pattern = meta.separator.join(words)
-        if self.folder:
-            pattern = f"{self.folder.replace('%', '%%')}/{pattern}"
+        pattern = join_key(self.folder.replace("%", "%%"), meta.pattern)
         return [pattern % number for number in numbers]
 
     def _complete(self, index: Index) -> Index:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from csc_data.formats.array_metadata import ArrayMetadata, parse_dtype, parse_fill, parse_separator, parse_sizes
+from csc_data.formats.array_metadata import ArrayMetadata, chunk_pattern, parse_dtype, parse_fill, parse_sizes
 from csc_data.formats.codecs import parse_codec
 
 
@@ -33,5 +33,5 @@ def parse_format2(metadata: Mapping[str, Any]) -> ArrayMetadata:
         fill=parse_fill(metadata["fill_value"], stored),
         codecs=tuple(parse_codec(codec) for codec in codecs),
         axes=axes if metadata["order"] == "C" else axes[::-1],
-        separator=parse_separator(metadata.get("dimension_separator", ".")),
+        pattern=chunk_pattern(len(shape), metadata.get("dimension_separator", ".")),
     )

@@ -16,9 +16,9 @@ import numpy as np
 from csc_data.formats.array_metadata import (
     ArrayMetadata,
     ShardIndex,
+    chunk_pattern,
     parse_dtype,
     parse_fill,
-    parse_separator,
     parse_sizes,
 )
 from csc_data.formats.codecs import FILTERS, Codec, parse_codec
@@ -48,6 +48,7 @@ def parse_format3(metadata: Mapping[str, Any]) -> ArrayMetadata:
     chain = _parse_codecs(codecs, len(shape))
     naming = metadata["chunk_key_encoding"]
     default = {"default": True, "v2": False}[naming["name"]]
+    separator = (naming.get("configuration") or {}).get("separator", "/" if default else ".")
     dtype = parse_dtype(metadata["data_type"])
     return ArrayMetadata(
         shape=shape,
@@ -56,8 +57,7 @@ def parse_format3(metadata: Mapping[str, Any]) -> ArrayMetadata:
         fill=parse_fill(metadata["fill_value"], dtype),
         codecs=tuple(chain.codecs),
         axes=chain.axes,
-        prefix="c" if default else "",
-        separator=parse_separator((naming.get("configuration") or {}).get("separator", "/" if default else ".")),
+        pattern=chunk_pattern(len(shape), separator, *(["c"] if default else [])),
         shard=shard,
     )
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from csc_data.errors import CscError, UnreadableDataError
-from csc_data.formats.array_metadata import ArrayMetadata, parse_sizes
+from csc_data.formats.array_metadata import ArrayMetadata, chunk_pattern, parse_sizes
 from csc_data.formats.codecs import Codec, parse_codec
 from csc_data.formats.ngff import check_level_name, grid_from_attributes, nm_per_unit
 from csc_data.geometry import Grid, as_shape
@@ -47,6 +47,7 @@ def parse_n5(metadata: Mapping[str, Any]) -> ArrayMetadata:
         fill=dtype.type(0),
         codecs=_codecs(metadata),
         axes=tuple(range(len(shape))),
+        pattern=chunk_pattern(len(shape), "/"),
         reverse=True,
         header=True,
     )

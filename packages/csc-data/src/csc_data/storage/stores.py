@@ -178,10 +178,12 @@ def _read_file(path: str, file: FileIO, limit: int, part: Part | None) -> bytes:
     begin, size = bounds_of(part, status.st_size)
     if size > limit:
         raise UnreadableDataError(f"{path} has {size} bytes, more than the {limit} that it may have")
-    if part is None:
-        return file.readall()
-    file.seek(begin)
-    return file.read(size)
+    if begin:
+        file.seek(begin)
+    content = file.read(size)
+    while len(content) < size and (more := file.read(size - len(content))):  # Linux gives 2 GB at once
+        content += more
+    return content
 
 
 def bounds_of(part: Part | None, size: int) -> tuple[int, int]:
