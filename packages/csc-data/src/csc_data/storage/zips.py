@@ -181,8 +181,10 @@ def _misnamed(path: str, members: Sequence[zipfile.ZipInfo]) -> Iterator[Problem
     """Compare the directory's names with those before the members: a chunk under another name would count as absent."""
     with open(path, "rb") as file:  # noqa: PTH123 - as in ZipFile
         for member in sorted(members, key=lambda member: member.header_offset):
-            file.seek(member.header_offset)
-            head = file.read(30 + 4 * len(member.orig_filename))
+            head = b""
+            if 0 <= member.header_offset < 2**62:  # a damaged directory names any place
+                file.seek(member.header_offset)
+                head = file.read(30 + 4 * len(member.orig_filename))
             name = head[30 : 30 + int.from_bytes(head[26:28], "little")]
             if name.decode("utf-8" if member.flag_bits & 0x800 else "cp437", "replace") != member.orig_filename:
                 what = "has another name in the zip's directory than before its bytes"
