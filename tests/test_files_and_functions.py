@@ -45,7 +45,6 @@ MANY_PARAMETERS = {
     "csc_data/volumes/volume.py create_multiscale",
     "csc_data/volumes/volume.py write_multiscale",
     "csc_eval/report/page.py write_report",
-    "csc_eval/running/execution.py run_tasks",
     "csc_eval/running/submission.py score_crop",
     "csc_eval/running/submission.py score_submission",
 }

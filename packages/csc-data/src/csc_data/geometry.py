@@ -27,6 +27,9 @@ TOLERANCE = 1e-4
 LEVEL_TOLERANCE = 1e-3
 """Share by which a scale level's voxel size may exceed the one asked for and still count as equal to it."""
 
+LARGEST_NM = 1e15
+"""A thousand kilometres; longer lengths come from damaged files, and arithmetic on them overflows."""
+
 _DECIMALS = 6
 
 
@@ -145,8 +148,12 @@ class Grid:
         object.__setattr__(self, "voxel_size", as_triple(voxel_size, "voxel_size"))
         object.__setattr__(self, "translation", as_triple(translation, "translation"))
         object.__setattr__(self, "shape", as_shape(shape))
-        if min(self.voxel_size) <= 0:
-            raise InvalidArgumentError(f"voxel_size must be above 0 nm on every axis, got {self.voxel_size}")
+        if min(self.voxel_size) <= 0 or max(self.voxel_size) > LARGEST_NM:
+            raise InvalidArgumentError(
+                f"voxel_size must be above 0 nm on every axis (and below 1e15), got {self.voxel_size}"
+            )
+        if max(map(abs, self.translation)) > LARGEST_NM:
+            raise InvalidArgumentError(f"translation must be a place in nm, got {self.translation}")
 
     @classmethod
     def covering(cls, roi: Roi, voxel_size: Sequence[float]) -> Grid:

@@ -31,7 +31,8 @@ from csc_data.blocks import (
     unfinished_work,
 )
 from csc_data.errors import CscError, ExistingOutputError, InvalidArgumentError, UnreadableDataError
-from csc_data.formats.writing import create_array, open_array
+from csc_data.formats.reading import open_array
+from csc_data.formats.writing import create_array
 
 shapes = st.tuples(*[st.integers(1, 9)] * 3)
 halos = st.tuples(*[st.integers(0, 9)] * 3)
@@ -189,7 +190,8 @@ from pathlib import Path
 
 import numpy as np
 
-from csc_data.formats.writing import open_array, open_array_for_writing
+from csc_data.formats.reading import open_array
+from csc_data.formats.writing import open_array_for_writing
 from csc_data.errors import CscError
 
 

@@ -14,16 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csc_data.errors import UnreadableDataError
-from csc_data.formats.chunked_array import ChunkedArray
-from csc_data.formats.format2 import format2_chunks
-from csc_data.formats.writing import ZARR_3, create_array, open_array
-from csc_data.storage.nodes import read_node
+from csc_data.formats.reading import open_array
+from csc_data.formats.writing import ZARR_3, create_array
 
 
 def chunked(path):
     """Return the array at a path as volumes read it."""
-    node = read_node(str(path))
-    return ChunkedArray(format2_chunks(node), node.attributes)
+    return open_array(path)
 
 
 def write(path, data, **options):
@@ -82,7 +79,7 @@ def test_slices_are_those_that_zarr_and_numpy_read(
     assert (array.shape, array.chunks, array.dtype) == (shape, chunks, kind.newbyteorder("="))
     box = tuple(slice(b, b + n or None, s) for b, n, s in zip(begin, size, step, strict=True))
     np.testing.assert_array_equal(array[box], data[box])
-    np.testing.assert_array_equal(array[...], open_array(path)[...])
+    np.testing.assert_array_equal(array[...], zarr.open_array(str(path), mode="r")[...])
     np.testing.assert_array_equal(array[box[0]], data[box[0]])
     np.testing.assert_array_equal(array[..., -1], data[..., -1])
 

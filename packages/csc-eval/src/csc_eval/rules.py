@@ -10,6 +10,8 @@ from typing import Literal
 
 from csc_data.errors import InvalidArgumentError, did_you_mean
 
+Geometry = Literal["stated", "full"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
@@ -30,6 +32,8 @@ class Rules:
         Whether a ``*_mask`` array of the truth is listed as a (missing) label.
     offset : {"floor", "nearest"}
         How a prediction's translation is snapped to the crop's voxels.
+    geometry : {"stated", "full"}
+        Whether the numbers of an OME-NGFF level count as nm as they stand, or with units and the group's own scale.
     threshold : {"positive", "half"}
         What counts as foreground of a semantic prediction: > 0 (> 0.5 once resampled), or half of a float's range.
     ties : {"any", "centroid"}
@@ -48,6 +52,7 @@ class Rules:
     excess_is_free: bool = False
     masks_are_labels: bool = False
     offset: Literal["floor", "nearest"] = "nearest"
+    geometry: Geometry = "full"
     threshold: Literal["positive", "half"] = "half"
     ties: Literal["any", "centroid"] = "centroid"
     final_ratio_cutoff: float = 10.0
@@ -71,6 +76,7 @@ LEADERBOARD = Rules(
     excess_is_free=True,
     masks_are_labels=True,
     offset="floor",
+    geometry="stated",
     threshold="positive",
     ties="any",
 )

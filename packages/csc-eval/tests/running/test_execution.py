@@ -12,13 +12,13 @@ import pytest
 
 import csc_eval
 from csc_data.errors import InvalidArgumentError
+from csc_data.storage.stores import FolderStore
 from csc_eval.rules import LEADERBOARD
 from csc_eval.running import memory
 from csc_eval.running.execution import run_tasks
 from csc_eval.running.memory import available_memory, parse_size, plan_work
 from csc_eval.running.submission import find_contents
 from csc_eval.scoring.labels import LabelTask, score_label
-from csc_eval.voxels.stores import FolderStore
 
 PLACE = {"voxel_size": [8.0] * 3, "translation": [0.0] * 3}
 
@@ -155,7 +155,7 @@ def test_noise_that_fits_only_alone_is_scored_alone(write_array, tmp_path, monke
     together = 2 * (memory.fixed_bytes(tasks[0]) + 2**25)
     assert plan_work(tasks, workers=2, memory=together).workers == 2
     assert "fragmented" in score_label(plan_work(tasks, workers=2, memory=together).tasks[0])[0].problem
-    statuses = [scores[0].status for scores in run_tasks(tasks, workers=2, memory=together)]
+    statuses = [scores[0].status for scores in run_tasks(plan_work(tasks, workers=2, memory=together))]
     assert statuses == ["skipped_too_many_instances", "scored"]
 
 
@@ -215,7 +215,7 @@ def test_a_killed_worker_costs_only_its_label(many):
     deadly = [
         replace(task, submission=DeadlyStore(many[0])) if task.truth_key == "crop2/mito" else task for task in tasks
     ]
-    results = run_tasks(deadly, workers=2)
+    results = run_tasks(plan_work(deadly, workers=2, memory=None))
     failed = {t.truth_key: s[0].problem for t, s in zip(tasks, results, strict=True) if s[0].status == "failed"}
     assert list(failed) == ["crop2/mito"]
     assert "was killed" in failed["crop2/mito"]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import csc_eval
-from csc_eval.voxels.arrays import StoredArray
-from csc_eval.voxels.stores import FolderStore
+from csc_data.storage.stores import FolderStore
+from csc_eval.voxels.arrays import open_stored
 
 zarr = pytest.importorskip("zarr")
 ZARR_3 = int(zarr.__version__.split(".")[0]) >= 3
@@ -22,7 +22,7 @@ def volume():
 
 
 def read(folder, name, shape):
-    return StoredArray(FolderStore(folder), name).read((0, 0, 0), shape)
+    return open_stored(FolderStore(folder), name)[0].read((0, 0, 0), shape)
 
 
 @pytest.mark.skipif(ZARR_3, reason="written by zarr 2")

@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from csc_data.errors import ExistingOutputError, InvalidArgumentError, MissingDataError
-from csc_data.formats.writing import open_array
+from csc_data.formats.reading import open_array
 from csc_data.geometry import Grid
 from csc_data.volumes import write_multiscale
 from csc_data.volumes.resampling import resample

@@ -218,7 +218,7 @@ def test_one_damaged_array_does_not_stop_the_others(config, write_prediction):
     chunk.write_bytes(chunk.read_bytes()[:20])
     result = process(ProcessSettings(classes=("er", "mito", "pm")), config=config)
     assert {row.class_name: row.status for row in result.rows} == {"er": "failed", "mito": "done", "pm": "missing"}
-    assert "cannot be read" in result.failed[0].reason
+    assert "is damaged" in result.failed[0].reason
     assert not config.path("processed", dataset="x", crop="crop7", class_name="er").exists()
 
 

@@ -118,9 +118,16 @@ class ByteCache(Generic[ValueT]):
 class ChunkCache(ByteCache[tuple[Hashable, Chunk]]):
     """Holds decoded chunks, each with the stamp that tells one state of the stored chunk from the next."""
 
+    large_share = 2
+    """Reads of more than one part in this many of it pass it by: they would only empty it."""
+
     def __init__(self, max_bytes: int = DEFAULT_BYTES) -> None:
         super().__init__(max_bytes)
         self._loading: dict[Key, _Loading] = {}
+
+    def takes(self, read_bytes: int) -> bool:
+        """Tell whether the chunks of a read of so many bytes are worth holding."""
+        return read_bytes * self.large_share <= self.max_bytes
 
     def chunks(
         self,

@@ -1,99 +1,101 @@
-"""Arrays whose chunks are files of their own: zarr format 2 and N5, decoded here, read from disk or over a network.
+"""The chunks of a stored array, of any format: which files they are, and their decoded values.
 
 zarr 2.18 takes a chunk that its server refuses or fails to send for one that is not stored, and gives fill values; zarr
-3 reads N5 no more. So the files are read by this module, and decoded with numcodecs, which both use.
+3 reads N5 no more; neither compares what a chunk says of its size with its file. So the files are read by this module.
 """
 
 from __future__ import annotations
 
-import functools
-import json
-import lzma
-import os
+import math
 import struct
-import zlib
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from csc_data.errors import UnreadableDataError
+from csc_data.formats.array_metadata import ArrayMetadata, ShardIndex
 from csc_data.formats.cache import Chunk
 from csc_data.formats.chunked_array import Index
-from csc_data.storage.nodes import read_local
-from csc_data.storage.paths import is_remote
-from csc_data.storage.remote import stream_files
+from csc_data.formats.codecs import DECODING_ERRORS, decode
+from csc_data.formats.format3 import read_shard_index
+from csc_data.storage.limits import most_encoded_bytes
+from csc_data.storage.stores import Store, join_key
 
-KNOWN_CODECS = frozenset(
-    {
-        *("blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd"),
-        *("adler32", "astype", "bitround", "crc32", "crc32c", "delta", "fixedscaleoffset", "fletcher32"),
-        *("packbits", "quantize", "shuffle"),
-    }
-)
-"""Codecs and filters of numcodecs that turn bytes or numbers into the like."""
-
-# numcodecs checks little by itself: what it raises depends on where decoding a damaged chunk goes wrong.
-_DECODING_ERRORS = (RuntimeError, ValueError, OSError, EOFError, TypeError, struct.error, zlib.error, lzma.LZMAError)
+_ABSENT = 2**64 - 1
+_GAP, _LARGEST_READ = 2**16, 2**24
+"""Parts of a shard that lie so near to each other are read at once, up to so many bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkFiles:
-    """The chunks of one array.
+class StoredChunks:
+    """The chunks of one array; of a sharded one its inner chunks.
 
     Attributes
     ----------
-    path : str
-        Folder or URL of the array.
+    store : Store
+        Where the array lies.
+    folder : str
+        Its key there.
+    metadata : ArrayMetadata
     shape, chunks : tuple of int
-    dtype : dtype
-        As it is in memory.
-    fill : scalar
-        Value of chunks that are not stored.
-    separator : str
-        Between the numbers in the name of a chunk.
-    reverse : bool
-        Whether the names count the axes from the last to the first, as N5 does.
-    decoder : ChunkDecoder
-        Makes an array of the bytes of a file.
-    endpoint : str or None
-        Of the S3 service, where it is not that of the configuration.
+        Without the axes that are left out.
+    left_out : tuple of int
+        Axes of length 1 that the array has and its reader does not want.
     """
 
-    path: str
+    store: Store
+    folder: str
+    metadata: ArrayMetadata
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
-    dtype: np.dtype[Any]
-    fill: Any
-    separator: str
-    reverse: bool
-    decoder: ChunkDecoder
-    endpoint: str | None = None
+    left_out: tuple[int, ...] = ()
+
+    @property
+    def path(self) -> str:
+        """Folder or URL of the array."""
+        return self.store.place(self.folder)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Data type in memory."""
+        return self.metadata.dtype
+
+    @property
+    def fill(self) -> Any:
+        """Value of chunks that are not stored."""
+        return self.metadata.fill
 
     @property
     def key(self) -> Hashable:
         """What tells this array from every other one."""
-        place = self.path if is_remote(self.path) else os.path.abspath(self.path)  # noqa: PTH100 - no Path in between
-        return place, self.endpoint, self.shape, self.chunks, self.dtype.str
+        return self.store.identity, self.folder, self.shape, self.chunks, self.dtype.str
 
     def file_of(self, index: Index) -> str:
-        """Return the path or URL of a chunk's file."""
-        return self._file_names([index])[0]
+        """Return the path or URL of the file that a chunk lies in."""
+        return self.store.place(self._file_keys([index])[0])
 
-    def _file_names(self, indices: Sequence[Index]) -> list[str]:
-        numbers = [index[::-1] for index in indices] if self.reverse else indices
-        inner, chained, outer = self.path.partition("::") if is_remote(self.path) else (self.path, "", "")
+    def _file_keys(self, indices: Sequence[Index]) -> list[str]:
+        meta, numbers = self.metadata, indices
+        if self.left_out:
+            numbers = [self._complete(index) for index in numbers]
+        if meta.shard is not None:
+            numbers = [tuple(i // s for i, s in zip(n, meta.shard.shape, strict=True)) for n in numbers]
+        if meta.reverse:
+            numbers = [index[::-1] for index in numbers]
         # A format string for all of them: this runs for each chunk of each read, also those that are in memory.
-        pattern = self.separator.join(["%d"] * len(self.shape))
-        return [f"{inner.rstrip('/')}/{pattern % number}{chained}{outer}" for number in numbers]
+        pattern = join_key(self.folder.replace("%", "%%"), meta.pattern)
+        return [pattern % number for number in numbers]
 
-    def stamps(self, wanted: Sequence[Index]) -> list[Any]:
-        """Return the state of each local file; what is remote is taken not to change while a process runs."""
-        if is_remote(self.path):
-            return [None] * len(wanted)
-        return file_states(self._file_names(wanted))
+    def _complete(self, index: Index) -> Index:
+        numbers = iter(index)
+        return tuple(0 if axis in self.left_out else next(numbers) for axis in range(len(self.metadata.shape)))
+
+    def stamps(self, wanted: Sequence[Index]) -> list[Hashable]:
+        """Return the state of the file of each chunk, as far as it is known cheaply."""
+        return self.store.stamps(self._file_keys(wanted))
 
     def load(self, wanted: Sequence[Index]) -> Iterator[tuple[int, Chunk]]:
         """Give decoded chunks as they arrive.
@@ -103,108 +105,109 @@ class ChunkFiles:
         UnreadableDataError
             If a chunk is damaged, or its file is there but cannot be read; with its path.
         """
-        files = self._file_names(wanted)
-        if is_remote(self.path):
-            contents: Iterator[tuple[int, bytes | None]] = stream_files(files, endpoint=self.endpoint)
-        else:
-            contents = ((number, read_local(file)) for number, file in enumerate(files))
+        files = self._file_keys(wanted)
+        limit = most_encoded_bytes(self.metadata.chunk_bytes)
+        contents = (
+            self.store.read_many(files, limit)
+            if self.metadata.shard is None
+            else self._read_from_shards(self.metadata.shard, files, wanted)
+        )
         for number, content in contents:
             if content is None:
                 yield number, None
                 continue
             try:
-                chunk = self.decoder.decode(content, self.chunks, self.dtype)
-            except _DECODING_ERRORS as error:
-                raise UnreadableDataError(f"the chunk {files[number]} is damaged: {error}") from error
+                chunk = decode_chunk(self.metadata, content)
+            except (*DECODING_ERRORS, MemoryError) as error:
+                raise self._damaged(files[number], error) from error
+            if self.left_out:
+                keep = tuple(0 if axis in self.left_out else slice(None) for axis in range(chunk.ndim))
+                chunk = np.ascontiguousarray(chunk[keep])
             yield number, chunk
 
+    def _damaged(self, file: str, error: Exception) -> UnreadableDataError:
+        return UnreadableDataError(f"the chunk {self.store.place(file)} is damaged: {error}")
 
-def file_states(files: Sequence[str]) -> list[tuple[int, int, int] | None]:
-    """Return what changes when a local file does: time, size and inode; None where there is none.
+    def _read_from_shards(
+        self, shard: ShardIndex, files: Sequence[str], wanted: Sequence[Index]
+    ) -> Iterator[tuple[int, bytes | None]]:
+        """Read the indices of the shards, then the parts that hold the chunks; near ones at once."""
+        limit = most_encoded_bytes(self.metadata.chunk_bytes)
+        names = list(dict.fromkeys(files))
+        part = (-shard.size, None) if shard.at_end else (0, shard.size)
+        indices: dict[str, npt.NDArray[np.uint64] | None] = {}
+        for number, content in self.store.read_many(names, shard.size, [part] * len(names)):
+            try:
+                indices[names[number]] = None if content is None else read_shard_index(shard, content)
+            except ValueError as error:
+                raise self._damaged(names[number], error) from error
+        found: list[tuple[str, int, int, int]] = []
+        for number, (file, index) in enumerate(zip(files, wanted, strict=True)):
+            table = indices[file]
+            inner = tuple(i % s for i, s in zip(self._complete(index), shard.shape, strict=True))
+            begin, size = (_ABSENT, _ABSENT) if table is None else map(int, table[inner])
+            if begin == size == _ABSENT:
+                yield number, None
+            elif size > limit or begin + size >= 2**63:
+                raise self._damaged(file, ValueError(f"a chunk of {size} bytes at byte {begin}, expected {limit}"))
+            else:
+                found.append((file, begin, begin + size, number))
+        reads = _join_near(sorted(found))
+        parts = [(group[0][1], max(entry[2] for entry in group)) for group in reads]
+        most = max(limit, _LARGEST_READ)
+        for at, content in self.store.read_many([group[0][0] for group in reads], most, parts):
+            for file, begin, end, number in reads[at]:
+                piece = (content or b"")[begin - parts[at][0] : end - parts[at][0]]
+                if len(piece) != end - begin:
+                    raise self._damaged(file, ValueError(f"it ends before the chunk at bytes {begin} to {end}"))
+                yield number, piece
 
-    It is asked for each chunk of each read, also those that are in memory, and so spends as little as it can.
-    """
-    found: list[tuple[int, int, int] | None] = []
-    stat = os.stat
-    for file in files:
-        try:
-            state = stat(file)
-        except (FileNotFoundError, NotADirectoryError):
-            found.append(None)
-        except OSError:
-            found.append((0, 0, 0))  # reading it will say what is wrong
+
+def _join_near(parts: Iterable[tuple[str, int, int, int]]) -> list[list[tuple[str, int, int, int]]]:
+    """Group parts of files, sorted by file and place, that are read at once."""
+    groups: list[list[tuple[str, int, int, int]]] = []
+    for entry in parts:
+        file, begin, end, _ = entry
+        last = groups[-1] if groups else None
+        if last and last[0][0] == file and begin - last[-1][2] <= _GAP and end - last[0][1] <= _LARGEST_READ:
+            last.append(entry)
         else:
-            found.append((state.st_mtime_ns, state.st_size, state.st_ino))
-    return found
+            groups.append([entry])
+    return groups
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChunkDecoder:
-    """How the bytes of a chunk become an array.
-
-    Attributes
-    ----------
-    codecs : tuple of str
-        Configurations for numcodecs, as JSON, in the order in which they were applied to the data.
-    stored : str
-        Data type in the file, with its byte order, in numpy's words.
-    order : {"C", "F"}
-        Order of the elements in the file.
-    header : bool
-        Whether a header of N5 comes first.
-    """
-
-    codecs: tuple[str, ...]
-    stored: str
-    order: Literal["C", "F"] = "C"
-    header: bool = False
-
-    def decode(self, content: bytes, chunks: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        """Return the array of the full chunk shape, C-contiguous."""
-        held = chunks
-        if self.header:
-            start, held = _read_n5_header(content, len(chunks))
-            content = content[start:]
-        data: Any = content
-        for config in reversed(self.codecs):
-            data = _open_codec(config).decode(data)
-        values = data if isinstance(data, np.ndarray) else np.frombuffer(data, dtype=np.uint8)
-        values = values.reshape(-1, order="A").view(self.stored).reshape(held, order=self.order)
-        values = np.ascontiguousarray(values, dtype=dtype)
-        if held == chunks:
-            return values
-        whole = np.zeros(chunks, dtype=dtype)
-        whole[tuple(slice(0, n) for n in held)] = values
-        return whole
-
-
-@functools.lru_cache(maxsize=64)
-def _open_codec(config: str) -> Any:
-    import numcodecs
-
-    return numcodecs.get_codec(json.loads(config))
-
-
-def check_codec(config: object) -> str:
-    """Return the configuration of a codec as JSON, once it is known that its data can be decoded.
+def decode_chunk(metadata: ArrayMetadata, content: bytes) -> npt.NDArray[Any]:
+    """Return the array of the full chunk shape, C-contiguous, in the byte order of this machine.
 
     Raises
     ------
-    ValueError
-        If it is no configuration, or of a codec that is not for numbers: some run what the file says.
+    ValueError and others of `csc_data.formats.codecs.DECODING_ERRORS`
+        If it is damaged.
     """
-    if not isinstance(config, Mapping) or config.get("id") not in KNOWN_CODECS:
-        known = ", ".join(sorted(KNOWN_CODECS))
-        raise ValueError(f"a codec {config!r} that is not known here, expected one of {known}")
-    text = json.dumps(config, sort_keys=True)
-    _open_codec(text)
-    return text
+    chunks, held = metadata.chunks, metadata.chunks
+    if metadata.header:
+        start, held = _read_n5_header(content, chunks)
+        content = content[start:]
+    data = decode(metadata.codecs, content, math.prod(held) * metadata.stored.itemsize)
+    values = data if isinstance(data, np.ndarray) else np.frombuffer(data, dtype=np.uint8)
+    values = values.reshape(-1, order="A").view(metadata.stored)
+    values = values.reshape([held[axis] for axis in metadata.axes])
+    if metadata.axes != tuple(range(len(held))):
+        values = values.transpose(np.argsort(metadata.axes))
+    values = np.ascontiguousarray(values, dtype=metadata.dtype)
+    if held == chunks:
+        return values
+    whole = np.zeros(chunks, dtype=metadata.dtype)
+    whole[tuple(slice(0, n) for n in held)] = values
+    return whole
 
 
-def _read_n5_header(content: bytes, axes: int) -> tuple[int, tuple[int, ...]]:
+def _read_n5_header(content: bytes, chunks: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
     """Return where the data begin, and the shape of a chunk, in our order of axes; at the end they may be cut short."""
     mode, found = struct.unpack_from(">HH", content)
-    if mode != 0 or found != axes:
-        raise ValueError(f"its header names mode {mode} and {found} axes, expected mode 0 and {axes} axes")
-    sizes = struct.unpack_from(f">{axes}I", content, 4)
-    return 4 + 4 * axes, tuple(sizes[::-1])
+    if mode != 0 or found != len(chunks):
+        raise ValueError(f"its header names mode {mode} and {found} axes, expected mode 0 and {len(chunks)} axes")
+    sizes = struct.unpack_from(f">{found}I", content, 4)[::-1]
+    if not all(0 < n <= c for n, c in zip(sizes, chunks, strict=True)):
+        raise ValueError(f"its header names {sizes} voxels, expected at most {chunks}")
+    return 4 + 4 * found, tuple(sizes)

@@ -10,13 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.formats.cache import Chunk, shared_cache
+from csc_data.formats.cache import Chunk, ChunkCache, shared_cache
 
 Index = tuple[int, ...]
 """Number of a chunk along each axis."""
-
-LARGE_SHARE = 2
-"""Reads of more than one part in this many of the cache pass it by: they would only empty it."""
 
 
 class ChunkSource(Protocol):
@@ -70,15 +67,18 @@ class ChunkedArray:
         How its chunks are stored.
     attributes : mapping
         The user's attributes.
+    cache : ChunkCache, optional
+        Where decoded chunks are kept; that of the process by default.
     """
 
-    def __init__(self, source: ChunkSource, attributes: Mapping[str, Any]) -> None:
+    def __init__(self, source: ChunkSource, attributes: Mapping[str, Any], cache: ChunkCache | None = None) -> None:
         self.source = source
         self.attrs = dict(attributes)
+        self._cache = cache
         self._key = repr(source.key)  # text knows its hash, which is asked for with each chunk
 
-    def __reduce__(self) -> tuple[type[ChunkedArray], tuple[ChunkSource, dict[str, Any]]]:
-        return type(self), (self.source, self.attrs)
+    def __reduce__(self) -> tuple[type[ChunkedArray], tuple[ChunkSource, dict[str, Any], ChunkCache | None]]:
+        return type(self), (self.source, self.attrs, self._cache)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.source.path} {self.shape} {self.dtype}>"
@@ -126,6 +126,24 @@ class ChunkedArray:
         values: npt.NDArray[Any] = self._read_box(begin, end)[after]
         return values
 
+    def read_box(self, begin: Sequence[int], end: Sequence[int]) -> npt.NDArray[Any]:
+        """Read a box that lies within the array, C-contiguous and not to be written to: a whole chunk is not copied."""
+        if all(e - b == c and b % c == 0 for b, e, c in zip(begin, end, self.chunks, strict=True)):
+            index = tuple(b // c for b, c in zip(begin, self.chunks, strict=True))
+            # Whoever reads whole chunks does not come back for them: they are not kept.
+            ((_, chunk),) = self._chunks([index], keep=False)
+            if chunk is not None:
+                return chunk
+        return self._read_box(tuple(begin), tuple(end))
+
+    def _chunks(self, indices: list[Index], *, keep: bool) -> Iterator[tuple[int, Chunk]]:
+        cache, key, source = self._cache or shared_cache(), self._key, self.source
+        return cache.chunks(
+            [((key, index), stamp) for index, stamp in zip(indices, source.stamps(indices), strict=True)],
+            lambda numbers: _renumber(source.load([indices[n] for n in numbers]), numbers),
+            keep=keep,
+        )
+
     def _read_box(self, begin: tuple[int, ...], end: tuple[int, ...]) -> npt.NDArray[Any]:
         out = np.empty(tuple(e - b for b, e in zip(begin, end, strict=True)), dtype=self.dtype)
         if out.size == 0:
@@ -136,16 +154,11 @@ class ChunkedArray:
         overlaps = [_overlaps(s, b, e, c) for s, b, e, c in zip(spans, begin, end, size, strict=True)]
         targets = list(itertools.product(*(inside for inside, _ in overlaps)))
         origins = list(itertools.product(*(within for _, within in overlaps)))
-        cache, key, source = shared_cache(), self._key, self.source
         decoded = len(indices) * math.prod(size) * self.dtype.itemsize
-        for number, chunk in cache.chunks(
-            [((key, index), stamp) for index, stamp in zip(indices, source.stamps(indices), strict=True)],
-            lambda numbers: _renumber(source.load([indices[n] for n in numbers]), numbers),
-            keep=decoded * LARGE_SHARE <= cache.max_bytes,
-        ):
+        for number, chunk in self._chunks(indices, keep=(self._cache or shared_cache()).takes(decoded)):
             target = out[targets[number]]
             if chunk is None:
-                target[...] = source.fill
+                target[...] = self.source.fill
             else:
                 copy_rows(target, chunk[origins[number]])
         return out

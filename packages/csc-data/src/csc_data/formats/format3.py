@@ -1,178 +1,153 @@
-"""Arrays of zarr format 3 (https://zarr-specs.readthedocs.io/en/latest/v3/core/), read with zarr 3 where it is there.
+"""Metadata of arrays of zarr format 3 (https://zarr-specs.readthedocs.io/en/latest/v3/core/), sharded ones too.
 
-zarr 3 knows their codecs and shards, so it reads and decodes; the cache above it holds what it gives.
+They are read without zarr, so that they are read beside zarr 2 as well, and by csc-eval, which cannot wait for an
+import. Known are the codecs of the specification (bytes, transpose, blosc, gzip, zstd, crc32c, sharding_indexed) and
+those that zarr 3 takes from numcodecs (``numcodecs.lz4``).
 """
 
 from __future__ import annotations
 
-import functools
-import math
-import os
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
-from csc_data.errors import UnreadableDataError
-from csc_data.formats.cache import Chunk
-from csc_data.formats.chunk_files import file_states
-from csc_data.formats.chunked_array import Index
-from csc_data.formats.format2 import sizes
-from csc_data.storage.nodes import Node
-from csc_data.storage.paths import is_remote, join
-from csc_data.storage.remote import CONNECTIONS, attempt
+from csc_data.formats.array_metadata import (
+    ArrayMetadata,
+    ShardIndex,
+    chunk_pattern,
+    parse_dtype,
+    parse_fill,
+    parse_sizes,
+)
+from csc_data.formats.codecs import FILTERS, Codec, parse_codec
 
-_MOST_AT_ONCE = 1 << 28
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Format3Chunks:
-    """The chunks of one array; of a sharded one its inner chunks.
-
-    Attributes
-    ----------
-    path : str
-        Folder or URL of the array.
-    shape, chunks : tuple of int
-    dtype : dtype
-    files : tuple of int
-        Shape of what is one file: a chunk or a shard.
-    fill : scalar
-        Never needed: zarr fills in what is not stored.
-    prefix, separator : str
-        How files are named.
-    endpoint : str or None
-        Of the S3 service, where it is not that of the configuration.
-    """
-
-    path: str
-    shape: tuple[int, ...]
-    chunks: tuple[int, ...]
-    dtype: np.dtype[Any]
-    files: tuple[int, ...]
-    prefix: tuple[str, ...] = ("c",)
-    separator: str = "/"
-    fill: Any = 0
-    endpoint: str | None = None
-
-    @property
-    def key(self) -> Hashable:
-        """What tells this array from every other one."""
-        place = self.path if is_remote(self.path) else os.path.abspath(self.path)  # noqa: PTH100
-        return place, self.endpoint, self.shape, self.chunks, self.dtype.str
-
-    def stamps(self, wanted: Sequence[Index]) -> list[Any]:
-        """Return the state of each local file; what is remote is taken not to change while a process runs."""
-        if is_remote(self.path):
-            return [None] * len(wanted)
-        step = [f // c for f, c in zip(self.files, self.chunks, strict=True)]
-        places = [[i // s for i, s in zip(index, step, strict=True)] for index in wanted]
-        return file_states([join(self.path, self.separator.join([*self.prefix, *map(str, p)])) for p in places])
-
-    def load(self, wanted: Sequence[Index]) -> Iterator[tuple[int, Chunk]]:
-        """Give decoded chunks, some layers of chunks at a time; zarr reads each of those side by side.
-
-        Raises
-        ------
-        UnreadableDataError
-            If a chunk is damaged or cannot be read.
-        """
-        numbers = {index: number for number, index in enumerate(wanted)}
-        for layers in self._batches(sorted({index[0] for index in wanted}), wanted):
-            some = [index for index in wanted if index[0] in layers]
-            first = [min(column) * c for column, c in zip(zip(*some, strict=True), self.chunks, strict=True)]
-            last = [
-                min((max(column) + 1) * c, n)
-                for column, c, n in zip(zip(*some, strict=True), self.chunks, self.shape, strict=True)
-            ]
-            values = self._read(tuple(slice(a, b) for a, b in zip(first, last, strict=True)))
-            for index in some:
-                yield numbers[index], self._cut(values, first, index)
-
-    def _batches(self, layers: list[int], wanted: Sequence[Index]) -> Iterator[set[int]]:
-        spans = [max(column) - min(column) + 1 for column in list(zip(*wanted, strict=True))[1:]]
-        layer = math.prod(spans) * math.prod(self.chunks) * self.dtype.itemsize
-        step = max(1, _MOST_AT_ONCE // max(1, layer))
-        for begin in range(0, len(layers), step):
-            yield set(layers[begin : begin + step])
-
-    def _cut(self, values: Any, first: Sequence[int], index: Index) -> Chunk:
-        """Copy one chunk, of the full shape also at the end of the array, out of a box."""
-        begin = [i * c - b for i, c, b in zip(index, self.chunks, first, strict=True)]
-        part = values[tuple(slice(b, b + c) for b, c in zip(begin, self.chunks, strict=True))]
-        chunk = np.zeros(self.chunks, dtype=self.dtype)
-        chunk[tuple(slice(0, n) for n in part.shape)] = part
-        return chunk
-
-    def _read(self, box: tuple[slice, ...]) -> Any:
-        import zarr
-
-        array = _open(os.getpid(), self.path, self.endpoint)
-        words = ", ".join(f"{s.start}:{s.stop}" for s in box)
-
-        def read() -> Any:
-            with zarr.config.set({"async.concurrency": CONNECTIONS}):
-                return np.asarray(array[box])
-
-        try:
-            if is_remote(self.path):
-                return attempt(f"{self.path} in [{words}]", read)
-            return read()
-        except (RuntimeError, ValueError, TypeError, OSError) as error:
-            if isinstance(error, UnreadableDataError):
-                raise
-            raise UnreadableDataError(f"{self.path}: a chunk in [{words}] is damaged: {error}") from error
+_TYPES = frozenset(f"{kind}{bits}" for kind in ("int", "uint", "float") for bits in (8, 16, 32, 64)) | {"bool"}
+_PLAIN_CODECS = frozenset({"blosc", "crc32c", "gzip", "zstd"})
+_SHARDS = "sharding_indexed"
 
 
-@functools.lru_cache(maxsize=256)
-def _open(process: int, path: str, endpoint: str | None) -> Any:
-    """Open an array once in each process: what zarr 3 keeps of a connection is not for use after a fork."""
-    from csc_data.formats.writing import open_array
-
-    return open_array(path, endpoint=endpoint)
-
-
-def format3_chunks(node: Node, endpoint: str | None = None) -> Format3Chunks:
-    """Return the chunks of an array.
+def parse_format3(metadata: Mapping[str, Any]) -> ArrayMetadata:
+    """Return what a ``zarr.json`` says of an array.
 
     Raises
     ------
-    UnreadableDataError
-        If zarr 3 is not installed, or the metadata is damaged.
+    KeyError, ValueError, TypeError, AttributeError
+        If it is damaged, or holds anything but numbers.
     """
-    from csc_data.formats.writing import ZARR_3
-
-    if not ZARR_3:
-        raise UnreadableDataError(f"{node.path} is in zarr format 3; installing zarr>=3 makes it readable")
-    metadata = node.metadata or {}
-    try:
-        shape = sizes(metadata["shape"])
-        files = sizes(metadata["chunk_grid"]["configuration"]["chunk_shape"], least=1, axes=len(shape))
-        dtype = np.dtype(metadata["data_type"])
-        if dtype.kind not in "buif":
-            raise ValueError(f"data_type {metadata['data_type']!r}, expected numbers")  # noqa: TRY301
-        naming = metadata["chunk_key_encoding"]
-        default = naming["name"] == "default"
-        return Format3Chunks(
-            path=node.path,
-            shape=shape,
-            chunks=_inner_chunks(metadata["codecs"], files),
-            dtype=dtype,
-            files=files,
-            prefix=("c",) if default else (),
-            separator=naming.get("configuration", {}).get("separator", "/" if default else "."),
-            endpoint=endpoint,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        words = f"there is no {error}" if isinstance(error, KeyError) else str(error)
-        raise UnreadableDataError(f"{node.path}: its zarr.json is damaged or not supported: {words}") from error
+    if metadata["data_type"] not in _TYPES or metadata.get("storage_transformers"):
+        raise ValueError(f"values of type {metadata['data_type']!r}, or storage transformers; expected numbers")
+    if metadata["chunk_grid"]["name"] != "regular":
+        raise ValueError(f"a chunk grid {metadata['chunk_grid']['name']!r}, expected a regular one")
+    shape = parse_sizes(metadata["shape"])
+    files = parse_sizes(metadata["chunk_grid"]["configuration"]["chunk_shape"], least=1, axes=len(shape))
+    chunks, shard, codecs = files, None, metadata["codecs"]
+    if any(codec["name"] == _SHARDS for codec in codecs):
+        chunks, shard, codecs = _parse_sharding(codecs, files)
+    chain = _parse_codecs(codecs, len(shape))
+    naming = metadata["chunk_key_encoding"]
+    default = {"default": True, "v2": False}[naming["name"]]
+    separator = (naming.get("configuration") or {}).get("separator", "/" if default else ".")
+    dtype = parse_dtype(metadata["data_type"])
+    return ArrayMetadata(
+        shape=shape,
+        chunks=chunks,
+        stored=dtype.newbyteorder(chain.byte_order),
+        fill=parse_fill(metadata["fill_value"], dtype),
+        codecs=tuple(chain.codecs),
+        axes=chain.axes,
+        pattern=chunk_pattern(len(shape), separator, *(["c"] if default else [])),
+        shard=shard,
+    )
 
 
-def _inner_chunks(codecs: Sequence[Mapping[str, Any]], files: tuple[int, ...]) -> tuple[int, ...]:
-    for codec in codecs:
-        if codec["name"] == "sharding_indexed":
-            inner = sizes(codec["configuration"]["chunk_shape"], least=1, axes=len(files))
-            if all(outer % size == 0 for outer, size in zip(files, inner, strict=True)):
-                return inner
-    return files
+@dataclass(kw_only=True)
+class _Chain:
+    """What codecs do: to the order of the axes, to bytes in a number, to bytes."""
+
+    axes: tuple[int, ...]
+    byte_order: Literal["<", ">"] = "<"
+    codecs: list[Codec] = field(default_factory=list)
+
+
+def _parse_codecs(codecs: Sequence[Mapping[str, Any]], axes: int) -> _Chain:
+    chain = _Chain(axes=tuple(range(axes)))
+    is_bytes = False
+    for entry in codecs:
+        name, configuration = entry["name"], entry.get("configuration") or {}
+        if name == "bytes" and not is_bytes:
+            is_bytes = True
+            if configuration.get("endian", "little") not in ("little", "big"):
+                raise ValueError(f"bytes in the order {configuration['endian']!r}, expected little or big")
+            chain.byte_order = ">" if configuration.get("endian") == "big" else "<"
+            if chain.byte_order == ">" and chain.codecs:
+                raise ValueError("filters before big-endian bytes, which are not read")
+        elif name == "transpose" and not is_bytes and not chain.codecs:
+            chain.axes = tuple(chain.axes[axis] for axis in _parse_permutation(configuration["order"], axes))
+        else:
+            chain.codecs.append(_parse_bytes_codec(name, configuration, is_bytes=is_bytes))
+    if not is_bytes:
+        raise ValueError("no codec that turns numbers into bytes")
+    return chain
+
+
+def _parse_permutation(order: Any, axes: int) -> list[int]:
+    named = {"C": list(range(axes)), "F": list(range(axes))[::-1]}
+    found = named.get(order, []) if isinstance(order, str) else list(order)
+    if sorted(found) != list(range(axes)):
+        raise ValueError(f"axes transposed to {order!r}, expected each of the {axes} axes once")
+    return found
+
+
+def _parse_bytes_codec(name: Any, configuration: Mapping[str, Any], *, is_bytes: bool) -> Codec:
+    kind = str(name).removeprefix("numcodecs.")
+    if name not in _PLAIN_CODECS and not str(name).startswith("numcodecs."):
+        known = ", ".join(sorted(_PLAIN_CODECS | {"bytes", "transpose", _SHARDS}))
+        raise ValueError(f"a codec {name!r} in this place, expected one of {known}")
+    codec = parse_codec({**configuration, "id": kind}, str(name))
+    if not is_bytes and kind not in FILTERS:
+        raise ValueError(f"the codec {name!r} before bytes")
+    return codec
+
+
+def _parse_sharding(
+    codecs: Sequence[Mapping[str, Any]], files: tuple[int, ...]
+) -> tuple[tuple[int, ...], ShardIndex, Sequence[Mapping[str, Any]]]:
+    """Return shape and codecs of the chunks in a shard, and how its index is written."""
+    if len(codecs) != 1:
+        raise ValueError(f"{_SHARDS} among other codecs, which is not read")
+    configuration = codecs[0]["configuration"]
+    inner = parse_sizes(configuration["chunk_shape"], least=1, axes=len(files))
+    if any(outer % size for outer, size in zip(files, inner, strict=True)):
+        raise ValueError(f"chunks of {inner} in shards of {files}, which they do not divide")
+    index = configuration["index_codecs"]
+    chain = _parse_codecs(index, len(files) + 1)
+    checksums = [codec.kind for codec in chain.codecs]
+    if checksums not in ([], ["crc32c"]) or any(entry["name"] == "transpose" for entry in index):
+        raise ValueError(f"an index of shards coded with {', '.join(checksums)}, expected bytes and crc32c")
+    location = configuration.get("index_location", "end")
+    if location not in ("start", "end"):
+        raise ValueError(f"the index of shards at the {location!r}, expected start or end")
+    shape = tuple(outer // size for outer, size in zip(files, inner, strict=True))
+    shard = ShardIndex(shape=shape, byte_order=chain.byte_order, checksum=bool(checksums), at_end=location == "end")
+    return inner, shard, configuration["codecs"]
+
+
+def read_shard_index(shard: ShardIndex, content: bytes) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """Return first byte and length of each chunk in a shard, along the last axis; all bits are set where there is none.
+
+    Raises
+    ------
+    ValueError
+        If it is cut off, or its checksum is not that of its bytes.
+    """
+    from csc_data.formats.codecs import crc32c
+
+    if len(content) != shard.size:
+        raise ValueError(f"its index has {len(content)} bytes, expected {shard.size}: it is cut off")
+    if shard.checksum:
+        content, stored = content[:-4], content[-4:]
+        if int.from_bytes(stored, "little") != crc32c(content):
+            raise ValueError("the checksum of its index is not that of its bytes")
+    return np.frombuffer(content, f"{shard.byte_order}u8").astype(np.uint64).reshape(*shard.shape, 2)

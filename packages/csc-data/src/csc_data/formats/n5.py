@@ -17,76 +17,56 @@ from typing import Any
 import numpy as np
 
 from csc_data.errors import CscError, UnreadableDataError
-from csc_data.formats.chunk_files import ChunkDecoder, ChunkFiles, check_codec
-from csc_data.formats.format2 import sizes
-from csc_data.formats.ngff import grid_from_attributes
+from csc_data.formats.array_metadata import ArrayMetadata, chunk_pattern, parse_sizes
+from csc_data.formats.codecs import Codec, parse_codec
+from csc_data.formats.ngff import check_level_name, grid_from_attributes, nm_per_unit
 from csc_data.geometry import Grid, as_shape
 from csc_data.storage.nodes import Node, children, read_nodes
-from csc_data.storage.paths import join
+from csc_data.storage.stores import UrlStore, join_key, open_place
 
-_NM_PER_UNIT = {
-    name: size
-    for size, names in (
-        (0.1, ("angstrom", "Å")),
-        (1.0, ("nm", "nanometer", "nanometers")),
-        (1e3, ("um", "\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER MU}m", "micron", "micrometer", "micrometers")),
-        (1e6, ("mm", "millimeter")),
-        (1e9, ("m", "meter")),
-    )
-    for name in names
-}
 _TYPES = frozenset({"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64"})
-_SAME_CODECS = frozenset({"blosc", "zstd"})
+_CODECS = {"bzip2": "bz2", "xz": "lzma"} | {name: name for name in ("blosc", "gzip", "lzma", "zlib", "zstd")}
 
 
-def n5_chunks(node: Node, endpoint: str | None = None) -> ChunkFiles:
-    """Return the chunks of an array, with its axes in the order z, y, x.
+def parse_n5(metadata: Mapping[str, Any]) -> ArrayMetadata:
+    """Return what an ``attributes.json`` says of an array, with its axes in the order z, y, x.
 
     Raises
     ------
-    UnreadableDataError
-        If its metadata is damaged, or its compression is not known.
+    KeyError, ValueError, TypeError, AttributeError
+        If it is damaged, or its compression is not known.
     """
-    metadata = node.metadata or {}
-    try:
-        if metadata["dataType"] not in _TYPES:
-            raise ValueError(f"dataType {metadata['dataType']!r}")  # noqa: TRY301
-        dtype = np.dtype(metadata["dataType"])
-        shape = sizes(metadata["dimensions"])
-        return ChunkFiles(
-            path=node.path,
-            shape=shape[::-1],
-            chunks=sizes(metadata["blockSize"], least=1, axes=len(shape))[::-1],
-            dtype=dtype,
-            fill=dtype.type(0),
-            separator="/",
-            reverse=True,
-            decoder=ChunkDecoder(codecs=_codecs(metadata), stored=dtype.newbyteorder(">").str, header=True),
-            endpoint=endpoint,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        words = f"there is no {error}" if isinstance(error, KeyError) else str(error)
-        raise UnreadableDataError(f"{node.path}: its attributes.json is damaged or not supported: {words}") from error
+    if metadata["dataType"] not in _TYPES:
+        raise ValueError(f"dataType {metadata['dataType']!r}")
+    dtype = np.dtype(metadata["dataType"])
+    shape = parse_sizes(metadata["dimensions"])
+    return ArrayMetadata(
+        shape=shape[::-1],
+        chunks=parse_sizes(metadata["blockSize"], least=1, axes=len(shape))[::-1],
+        stored=dtype.newbyteorder(">"),
+        fill=dtype.type(0),
+        codecs=_codecs(metadata),
+        axes=tuple(range(len(shape))),
+        pattern=chunk_pattern(len(shape), "/"),
+        reverse=True,
+        header=True,
+    )
 
 
-def _codecs(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+def _codecs(metadata: Mapping[str, Any]) -> tuple[Codec, ...]:
     """Return the codec of numcodecs that decodes a compression of N5; ``compressionType`` is the name of old."""
     given = metadata.get("compression", {"type": metadata.get("compressionType", "raw")})
     kind = given["type"]
     if kind == "raw":
         return ()
-    if kind == "gzip":
-        return (check_codec({"id": "zlib" if given.get("useZlib") else "gzip"}),)
-    if kind == "bzip2":
-        return (check_codec({"id": "bz2"}),)
-    if kind in ("xz", "lzma"):
-        return (check_codec({"id": "lzma"}),)
-    if kind in _SAME_CODECS:
-        return (check_codec({"id": kind}),)
-    raise ValueError(f"compression {kind!r}, expected raw, gzip, bzip2, xz, blosc or zstd")
+    if kind == "gzip" and given.get("useZlib"):
+        kind = "zlib"
+    if kind not in _CODECS:
+        raise ValueError(f"compression {kind!r}, expected raw, gzip, bzip2, xz, blosc or zstd")
+    return (parse_codec({"id": _CODECS[kind]}, kind),)
 
 
-def n5_levels(node: Node, endpoint: str | None = None) -> list[tuple[str, Grid, Node]]:
+def n5_levels(node: Node) -> list[tuple[str, Grid, Node]]:
     """Return name, grid and metadata of the scale levels of a group, or of an array by itself.
 
     Raises
@@ -95,41 +75,45 @@ def n5_levels(node: Node, endpoint: str | None = None) -> list[tuple[str, Grid, 
         If there are none, or their place in nm is not known.
     """
     if node.is_array:
-        above, name = _parent(node.path)
-        (group,) = read_nodes([above], endpoint=endpoint) if above else (None,)
+        group, name = _group_of(node)
         attributes = group.attributes if group is not None and group.format == "n5" else {}
-        return [("", _grid(node, _stated(above, attributes).get(name, {}), attributes, name), node)]
+        stated = _stated(group.path, attributes) if group is not None else {}
+        return [("", _grid(node, stated.get(name, {}), attributes, name), node)]
     stated = _stated(node.path, node.attributes)
     if stated:
-        paths = [join(node.path, name) for name in stated]
-        found = [array for array in read_nodes(paths, endpoint=endpoint) if array is not None and array.is_array]
-        if len(found) < len(stated):
-            there = {array.path for array in found}
-            missing = ", ".join(name for name, path in zip(stated, paths, strict=True) if path not in there)
-            raise UnreadableDataError(f"{node.path}: its `multiscales` name arrays that are not there: {missing}")
+        nodes = read_nodes(node.store, [join_key(node.key, name) for name in stated])
+        missing = [name for name, array in zip(stated, nodes, strict=True) if array is None or not array.is_array]
+        if missing:
+            words = ", ".join(missing)
+            raise UnreadableDataError(f"{node.path}: its `multiscales` name arrays that are not there: {words}")
+        found = [array for array in nodes if array is not None]
     else:
-        found = [child for child in children(node.path, endpoint=endpoint) if child.is_array]
-    levels = []
-    for array in found:
-        _, name = _parent(array.path)
-        levels.append((name, _grid(array, stated.get(name, {}), node.attributes, name), array))
-    return levels
+        found = [child for child in children(node.store, node.key) if child.is_array]
+    return [
+        (array.name, _grid(array, stated.get(array.name, {}), node.attributes, array.name), array) for array in found
+    ]
 
 
 def _stated(path: str, attributes: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Return what the attributes of a group say of the arrays in it, by name."""
     entries = attributes.get("multiscales")
     try:
-        return {str(entry["path"]): entry for entry in entries[0]["datasets"]} if entries else {}
+        named = {str(entry["path"]): entry for entry in entries[0]["datasets"]} if entries else {}
     except (KeyError, IndexError, TypeError) as error:
         raise UnreadableDataError(f"{path}: its `multiscales` name no datasets: {error}") from error
+    for name in named:
+        check_level_name(path, name)
+    return named
 
 
-def _parent(path: str) -> tuple[str, str]:
-    """Return the folder or URL that a node lies in, empty where it is not known, and its name there."""
-    inner, chained, outer = path.partition("::")
+def _group_of(node: Node) -> tuple[Node | None, str]:
+    """Return the group that an array lies in, None where it is not known, and the array's name there."""
+    inner, chained, outer = node.path.partition("::")
     above, _, name = inner.replace("\\", "/").rstrip("/").rpartition("/")
-    return (above + chained + outer if above and not above.endswith((":", "/")) else ""), name
+    if not above or above.endswith((":", "/")):
+        return None, name
+    endpoint = node.store.endpoint if isinstance(node.store, UrlStore) else None
+    return read_nodes(open_place(above + chained + outer, endpoint=endpoint), [""])[0], name
 
 
 def _grid(node: Node, stated: Mapping[str, Any], group: Mapping[str, Any], name: str) -> Grid:
@@ -162,7 +146,7 @@ def _from_transform(transform: Mapping[str, Any], shape: Sequence[int]) -> Grid:
     order = [axes.index(axis) for axis in "zyx"]
     if len(axes) != 3:
         raise ValueError(f"axes {axes}, expected z, y, x")
-    nm = [_NM_PER_UNIT[unit] for unit in units]
+    nm = [nm_per_unit(unit) for unit in units]
     shift = transform.get("translate") or [0.0, 0.0, 0.0]
     return Grid(
         voxel_size=tuple(transform["scale"][i] * nm[i] for i in order),
@@ -179,7 +163,7 @@ def _resolution(attributes: Mapping[str, Any]) -> list[float] | None:
     unit, size = "nm", given
     if isinstance(given, Mapping):
         unit, size = given.get("unit", "nm"), given["dimensions"]
-    return [float(value) * _NM_PER_UNIT[unit] for value in size]
+    return [float(value) * nm_per_unit(unit) for value in size]
 
 
 def _factors(own: Mapping[str, Any], group: Mapping[str, Any], name: str) -> list[float]:

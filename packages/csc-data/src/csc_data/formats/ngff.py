@@ -1,7 +1,8 @@
 """Metadata of scale levels: OME-NGFF multiscales read and written, and the attributes of plain arrays.
 
-Read are versions 0.4 (https://ngff.openmicroscopy.org/0.4/) and 0.5, which keeps the same under ``ome``; written is
-0.4, which the challenge uses.
+Read are versions 0.3 (axes as names), 0.4 (https://ngff.openmicroscopy.org/0.4/) and 0.5, which keeps the same under
+``ome``; written is 0.4, which the challenge uses. This is the one place where units, transformations and attributes
+become nm: `open_volume` and csc-eval both ask here, so that they cannot disagree.
 """
 
 from __future__ import annotations
@@ -11,9 +12,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from csc_data.errors import CscError, UnreadableDataError
-from csc_data.geometry import Grid, Triple, as_shape, as_triple
+from csc_data.geometry import LARGEST_NM, Grid, Triple, as_shape, as_triple
 
-_NM_PER_UNIT = {"nanometer": 1.0, "micrometer": 1e3, "millimeter": 1e6, "angstrom": 0.1, "meter": 1e9}
+_NM_PER_UNIT = {
+    name: size
+    for size, names in (
+        (0.1, ("angstrom", "Å")),
+        (1.0, ("nm", "nanometer", "nanometers")),
+        (1e3, ("um", "\N{MICRO SIGN}m", "\N{GREEK SMALL LETTER MU}m", "micron", "micrometer", "micrometers")),
+        (1e6, ("mm", "millimeter")),
+        (1e9, ("m", "meter")),
+    )
+    for name in names
+}
+_SPATIAL = ("z", "y", "x")
+_OLD_AXES = ("t", "c", *_SPATIAL)
+"""What versions before 0.3 had, which named no axes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,26 +40,102 @@ class LevelPlace:
         Path of its array within the group.
     voxel_size, translation : tuple of float
         nm, z, y, x; the translation is that of the centre of voxel 0.
+    other_axes : mapping of int to str
+        Position and name of the axes that are not z, y and x; each must be of length 1.
     """
 
     name: str
     voxel_size: Triple
     translation: Triple
+    other_axes: tuple[tuple[int, str], ...] = ()
 
     def grid(self, shape: Sequence[int]) -> Grid:
         """Return its grid, given the shape of its array."""
         return Grid(voxel_size=self.voxel_size, translation=self.translation, shape=as_shape(shape))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Multiscale:
+    """The levels that a group names, and what it says of them; what that means is `place`.
+
+    Attributes
+    ----------
+    path : str
+        Of the group, for messages.
+    axes : list or None
+        As they are stored.
+    outer : sequence of mapping
+        The transformations of the group as a whole.
+    datasets : tuple of (str, sequence of mapping)
+        Path and transformations of each level.
+    """
+
+    path: str
+    axes: Any
+    outer: Sequence[Mapping[str, Any]]
+    datasets: tuple[tuple[str, Sequence[Mapping[str, Any]]], ...]
+
+    def place(self, name: str, steps: Sequence[Mapping[str, Any]]) -> LevelPlace | None:
+        """Return where a level lies; None where no scale is given, as in versions before 0.4.
+
+        Raises
+        ------
+        UnreadableDataError
+            If its metadata are damaged, or say something that is not read here.
+        """
+        try:
+            names, units = self._read_axes(steps)
+            scaled, scale, translation = _compose([*steps, *self.outer], len(names))
+            order = [names.index(axis) for axis in _SPATIAL]
+            if not scaled:
+                return None
+            return LevelPlace(
+                name=name,
+                voxel_size=as_triple([scale[i] * units[i] for i in order], "scale"),
+                translation=as_triple([translation[i] * units[i] for i in order], "translation"),
+                other_axes=tuple((i, axis) for i, axis in enumerate(names) if axis not in _SPATIAL),
+            )
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError) as error:
+            raise _not_understood(self.path, error) from error
+
+    def _read_axes(self, steps: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[float]]:
+        """Return the names of the axes, and nm per unit of each (1 for those that are not in space)."""
+        axes: Any = self.axes
+        if axes is None:
+            count = next((len(step["scale"]) for step in [*steps, *self.outer] if step["type"] == "scale"), 3)
+            axes = _OLD_AXES[-count:]
+        names = [axis if isinstance(axis, str) else str(axis["name"]) for axis in axes]
+        if [name for name in names if name in _SPATIAL] != list(_SPATIAL):
+            raise ValueError(f"its axes are {names}, expected z, y, x")
+        units = [None if isinstance(axis, str) else axis.get("unit") for axis in axes]
+        return names, [
+            nm_per_unit(unit) if name in _SPATIAL and unit is not None else 1.0
+            for name, unit in zip(names, units, strict=True)
+        ]
+
+
+def nm_per_unit(unit: Any) -> float:
+    """Return the nm of a unit of length.
+
+    Raises
+    ------
+    ValueError
+        If it is not known.
+    """
+    if not isinstance(unit, str) or unit not in _NM_PER_UNIT:
+        raise ValueError(f"there is no {unit!r} among the units of length that are known: {', '.join(_NM_PER_UNIT)}")
+    return _NM_PER_UNIT[unit]
+
+
 def multiscales(attributes: Mapping[str, Any]) -> Any:
-    """Return the multiscales entry of a group's attributes, of either version; None where there is none."""
+    """Return the multiscales entry of a group's attributes, of any version; None where there is none."""
     ome = attributes.get("ome")
     if isinstance(ome, Mapping) and "multiscales" in ome:
         return ome["multiscales"]
     return attributes.get("multiscales")
 
 
-def parse_multiscale(path: str, attributes: Mapping[str, Any]) -> tuple[LevelPlace, ...]:
+def read_multiscale(path: str, attributes: Mapping[str, Any]) -> Multiscale:
     """Return the levels that the attributes of a multiscale group name, in their order.
 
     Parameters
@@ -58,75 +148,145 @@ def parse_multiscale(path: str, attributes: Mapping[str, Any]) -> tuple[LevelPla
     Raises
     ------
     UnreadableDataError
-        If they are no three-dimensional multiscales of OME-NGFF 0.4 or 0.5 with the axes z, y, x.
+        If they name no levels, or one outside of the group.
     """
     try:
         first = multiscales(attributes)[0]
-        units = [_NM_PER_UNIT[axis.get("unit", "nanometer")] for axis in first["axes"]]
-        names = [axis["name"] for axis in first["axes"]]
-        outer = first.get("coordinateTransformations") or []
-        levels = []
-        for dataset in first["datasets"]:
-            scale, translation = _compose([*dataset["coordinateTransformations"], *outer])
-            size = as_triple(_in_nm(scale, units), "scale")
-            place = as_triple(_in_nm(translation, units), "translation")
-            levels.append(LevelPlace(name=str(dataset["path"]), voxel_size=size, translation=place))
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-        words = f"there is no {error}" if isinstance(error, KeyError) else str(error)
-        raise UnreadableDataError(
-            f"{path}: its `multiscales` are no three-dimensional OME-NGFF 0.4 or 0.5: {words}"
-        ) from error
-    if names != ["z", "y", "x"]:
-        raise UnreadableDataError(f"{path}: its axes are {names}, expected z, y, x")
-    return tuple(levels)
+        datasets = tuple(
+            (str(dataset["path"]), tuple(dataset.get("coordinateTransformations") or ()))
+            for dataset in first["datasets"]
+        )
+        outer = tuple(first.get("coordinateTransformations") or ())
+        axes = first.get("axes")
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise _not_understood(path, error) from error
+    for name, _ in datasets:
+        check_level_name(path, name)
+    return Multiscale(path=path, axes=axes, outer=outer, datasets=datasets)
 
 
-def _compose(transformations: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float]]:
-    """Chain scales and translations, in the order in which OME-NGFF applies them."""
-    scale, translation = [1.0, 1.0, 1.0], [0.0, 0.0, 0.0]
+def _not_understood(path: str, error: Exception) -> UnreadableDataError:
+    words = f"there is no {error}" if isinstance(error, KeyError) else str(error)
+    return UnreadableDataError(f"{path}: its `multiscales` are no three-dimensional OME-NGFF 0.3 to 0.5: {words}")
+
+
+def check_level_name(path: str, name: str) -> None:
+    """Refuse the path of a level that leads out of its group.
+
+    Raises
+    ------
+    UnreadableDataError
+        If it does, or is empty.
+    """
+    if not name.strip("/.") or name.startswith("/") or "\\" in name or ":" in name[:2] or ".." in name.split("/"):
+        raise UnreadableDataError(f"{path} names a level outside of itself: {name!r}")
+
+
+def parse_multiscale(path: str, attributes: Mapping[str, Any]) -> tuple[LevelPlace, ...]:
+    """Return where the levels of a multiscale group lie, in their order.
+
+    Raises
+    ------
+    UnreadableDataError
+        If they are no three-dimensional multiscales, or a level has no scale.
+    """
+    group = read_multiscale(path, attributes)
+    places = []
+    for name, steps in group.datasets:
+        place = group.place(name, steps)
+        if place is None:
+            raise UnreadableDataError(f"{path}: its `multiscales` give no scale of {name!r}, so its nm are not known")
+        places.append(place)
+    return tuple(places)
+
+
+def _compose(transformations: Sequence[Mapping[str, Any]], axes: int) -> tuple[bool, list[float], list[float]]:
+    """Chain scales and translations, in the order in which OME-NGFF applies them; tell whether there is a scale."""
+    scaled, scale, translation = False, [1.0] * axes, [0.0] * axes
     for step in transformations:
         if step["type"] == "scale":
-            scale = [a * b for a, b in zip(scale, step["scale"], strict=True)]
-            translation = [a * b for a, b in zip(translation, step["scale"], strict=True)]
+            scaled, factors = True, [float(value) for value in step["scale"]]
+            scale = [a * b for a, b in zip(scale, factors, strict=True)]
+            translation = [a * b for a, b in zip(translation, factors, strict=True)]
         elif step["type"] == "translation":
-            translation = [a + b for a, b in zip(translation, step["translation"], strict=True)]
+            translation = [a + float(b) for a, b in zip(translation, step["translation"], strict=True)]
         elif step["type"] != "identity":
             raise ValueError(f"a transformation of type {step['type']!r}, expected scale or translation")
     if not all(value > 0 for value in scale):
         raise ValueError(f"a scale of {scale}, expected sizes above 0")
-    return scale, translation
+    return scaled, scale, translation
 
 
-def _in_nm(values: Sequence[float], units: Sequence[float]) -> list[float]:
-    return [float(value) * unit for value, unit in zip(values, units, strict=True)]
-
-
-def grid_from_attributes(path: str, attributes: Mapping[str, Any], shape: Sequence[int]) -> Grid:
-    """Return the grid that a plain array's attributes give.
+def stated_place(path: str, attributes: Mapping[str, Any]) -> tuple[Triple | None, Triple | None]:
+    """Return voxel size and translation that a plain array's attributes give; None for what they do not say.
 
     Parameters
     ----------
     path : str
         Of the array; for messages.
     attributes : mapping
-        With ``voxel_size`` (or ``resolution``, ``scale``) and perhaps ``translation`` (or ``offset``), in nm, z, y, x.
-    shape : sequence of int
-        Of the array.
+        With ``voxel_size`` (or ``resolution``, ``scale``) and ``translation`` (or ``offset``), in nm, z, y, x; of more
+        than three numbers the last three count.
+
+    Raises
+    ------
+    UnreadableDataError
+        If they are not lengths in nm.
+    """
+    size = next((attributes[name] for name in ("voxel_size", "resolution", "scale") if name in attributes), None)
+    shift = next((attributes[name] for name in ("translation", "offset") if name in attributes), None)
+    return as_voxel_size(size, path), as_lengths(shift, "translation", path)
+
+
+def as_voxel_size(values: Any, path: str) -> Triple | None:
+    """Return the last three of some numbers as nm per voxel; None for None.
+
+    Raises
+    ------
+    UnreadableDataError
+        If they are not three lengths above 0.
+    """
+    triple = as_lengths(values, "voxel size", path)
+    if triple is not None and min(triple) <= 0:
+        raise UnreadableDataError(f"{path} has the voxel size {values!r}; expected lengths above 0 nm")
+    return triple
+
+
+def as_lengths(values: Any, name: str, path: str) -> Triple | None:
+    """Return the last three of some numbers; None for None.
+
+    Raises
+    ------
+    UnreadableDataError
+        If they are not three lengths in nm.
+    """
+    if values is None:
+        return None
+    try:
+        numbers = [float(value) for value in values][-3:]
+    except (TypeError, ValueError, OverflowError):
+        numbers = []
+    if len(numbers) != 3 or not all(abs(number) <= LARGEST_NM for number in numbers):
+        raise UnreadableDataError(f"{path} has the {name} {values!r}; expected three lengths in nm (z, y, x)")
+    return numbers[0], numbers[1], numbers[2]
+
+
+def grid_from_attributes(path: str, attributes: Mapping[str, Any], shape: Sequence[int]) -> Grid:
+    """Return the grid that a plain array's attributes give, see `stated_place`.
 
     Raises
     ------
     UnreadableDataError
         If they give none.
     """
-    size = next((attributes[name] for name in ("voxel_size", "resolution", "scale") if name in attributes), None)
+    size, translation = stated_place(path, attributes)
     if size is None:
         raise UnreadableDataError(
-            f"{path} has neither `multiscales` nor a `voxel_size` attribute, so its place in nm is unknown"
+            f"{path} has neither `multiscales` with a scale nor a `voxel_size` attribute, so its place in nm is unknown"
         )
-    translation = next((attributes[name] for name in ("translation", "offset") if name in attributes), (0, 0, 0))
     try:
-        return Grid(voxel_size=tuple(size), translation=tuple(translation), shape=as_shape(shape))
-    except (CscError, ValueError, TypeError) as error:
+        return Grid(voxel_size=size, translation=translation or (0.0, 0.0, 0.0), shape=as_shape(shape))
+    except CscError as error:
         raise UnreadableDataError(f"{path}: its attributes give no grid: {error}") from error
 
 

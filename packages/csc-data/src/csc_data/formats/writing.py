@@ -1,7 +1,7 @@
-"""Plain zarr arrays and groups, the same under zarr 2.18 and zarr 3.
+"""Plain zarr arrays and groups, written the same under zarr 2.18 and zarr 3.
 
-Arrays are written in zarr format 2, which the challenge uses; format 3 is read where zarr 3 is installed. Nothing above
-this module needs to know which zarr it runs on.
+Arrays are written in zarr format 2, which the challenge uses. Nothing above this module needs to know which zarr it
+runs on; reading (`csc_data.formats.reading`) needs none.
 """
 
 from __future__ import annotations
@@ -16,129 +16,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import zarr
-import zarr.errors
 from numcodecs import Blosc
 
 from csc_data.config.user_config import choose_endpoint
-from csc_data.errors import CscError, ExistingOutputError, MissingDataError, UnreadableDataError
+from csc_data.errors import ExistingOutputError, MissingDataError
 from csc_data.storage.atomic import replace_text
-from csc_data.storage.nodes import read_node
+from csc_data.storage.nodes import parse_document, read_nodes
 from csc_data.storage.paths import is_remote as is_remote
 from csc_data.storage.paths import join as join
-from csc_data.storage.remote import attempt, open_filesystem, storage_options
+from csc_data.storage.stores import open_place
 
 ZARR_3 = int(zarr.__version__.split(".")[0]) >= 3
 
 _METADATA = (".zarray", ".zgroup", "zarr.json")
 
-OPENING_ERRORS: tuple[type[Exception], ...] = (
-    ValueError,  # of which json.JSONDecodeError is one
-    KeyError,
-    TypeError,
-    AttributeError,  # where metadata is JSON, but no object
-    FileNotFoundError,
-    getattr(zarr.errors, "MetadataError", ValueError),  # zarr 2's own, a plain Exception
-)
-"""What zarr raises when it opens what is damaged or not there."""
-
 _LARGEST_BLOSC_BLOCK = 2**30
-
-
-def open_node(path: str | os.PathLike[str], *, endpoint: str | None = None) -> Any:
-    """Open the zarr array or group at a local path or an fsspec URL for reading.
-
-    Parameters
-    ----------
-    path : path-like
-        Local path or URL.
-    endpoint : str, optional
-        Address of the S3 service, where it is not that of the configuration.
-
-    Returns
-    -------
-    zarr.Array or zarr.Group
-        Opened read-only; nothing is written, also not into a folder that has no ``.zgroup``.
-
-    Raises
-    ------
-    MissingDataError
-        If there is nothing at the path.
-    UnreadableDataError
-        If there is something that is neither, or a URL cannot be read.
-    """
-    text = os.fspath(path)
-    remote = is_remote(text)
-    if remote:
-        endpoint = choose_endpoint(text, endpoint)
-        node = read_node(text, endpoint=endpoint)  # an error of the network is not taken for nothing being there
-        if node.format == "n5":
-            raise UnreadableDataError(f"{text} is N5, not zarr; open_volume reads it")
-        newer = node.format == "zarr 3"
-    else:
-        folder = Path(text)
-        if not folder.exists():
-            raise MissingDataError(f"{text} does not exist")
-        if not any((folder / name).exists() for name in _METADATA):
-            raise MissingDataError(f"{text} holds no zarr array or group (none of {', '.join(_METADATA)} is in it)")
-        newer = (folder / "zarr.json").exists() and not (folder / ".zarray").exists()
-    if newer and not ZARR_3:
-        raise UnreadableDataError(f"{text} is in zarr format 3; installing zarr>=3 makes it readable")
-    try:
-        return attempt(text, lambda: _open_url(text, endpoint)) if remote else zarr.open(text, mode="r")
-    except OPENING_ERRORS as error:
-        if isinstance(error, CscError):
-            raise
-        raise UnreadableDataError(f"{text} cannot be opened as zarr: {error}") from error
-
-
-def _open_url(url: str, endpoint: str | None) -> Any:
-    if ZARR_3:
-        store = zarr.storage.FsspecStore.from_url(url, storage_options(url, endpoint=endpoint), read_only=True)
-        return zarr.open(store, mode="r")
-    files, path = open_filesystem(url, endpoint=endpoint)
-    # By default this store takes whatever goes wrong for a chunk that is not stored, and zarr fills it in.
-    missing = (KeyError, FileNotFoundError)
-    return zarr.open(zarr.storage.FSStore(path, fs=files, mode="r", exceptions=missing), mode="r")
-
-
-def open_array(path: str | os.PathLike[str], *, endpoint: str | None = None) -> Any:
-    """Open the zarr array at a path for reading.
-
-    Raises
-    ------
-    MissingDataError
-        If there is nothing at the path.
-    UnreadableDataError
-        If it is no array, or cannot be read.
-    """
-    node = open_node(path, endpoint=endpoint)
-    if not is_array(node):
-        raise UnreadableDataError(f"{os.fspath(path)} is a zarr group where an array was expected")
-    return node
-
-
-def is_array(node: object) -> bool:
-    """Tell whether an opened node is an array, not a group."""
-    return hasattr(node, "shape")
-
-
-def child_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Return the names of the arrays and groups right below a local folder, sorted.
-
-    Folders without metadata of their own count when something below them has some: the official tools write crops
-    without ``.zgroup``. Hidden folders do not count: unfinished work lies in them.
-    """
-    folder = Path(path)
-    if not folder.is_dir():
-        return ()
-    shown = (entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    return tuple(sorted(entry.name for entry in shown if _holds_zarr(entry)))
-
-
-def _holds_zarr(folder: Path) -> bool:
-    if any((folder / name).exists() for name in _METADATA):
-        return True
-    return any(_holds_zarr(entry) for entry in folder.iterdir() if entry.is_dir())
 
 
 def create_array(
@@ -243,14 +135,8 @@ def _inside_zarr(path: Path) -> bool:
 
 def read_attributes(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the attributes of an array or group; empty where a folder has no metadata of its own."""
-    folder = os.fspath(path)
-    if is_remote(folder):
-        return dict(read_node(folder, endpoint=choose_endpoint(folder)).attributes)
-    if (Path(folder) / ".zattrs").exists():
-        return read_json(Path(folder) / ".zattrs")
-    if not any((Path(folder) / name).exists() for name in _METADATA):
-        return {}
-    return dict(open_node(folder).attrs)
+    (node,) = read_nodes(open_place(path, endpoint=choose_endpoint(path)), [""])
+    return {} if node is None else dict(node.attributes)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -262,14 +148,9 @@ def read_json(path: Path) -> dict[str, Any]:
         If the file is no JSON object.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return parse_document(str(path), path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UnreadableDataError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise UnreadableDataError(f"{path} holds {type(value).__name__} where a JSON object was expected")
-    return value
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

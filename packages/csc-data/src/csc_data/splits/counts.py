@@ -21,7 +21,7 @@ import numpy as np
 from csc_data.blocks import BlockGrid, align_block_shape
 from csc_data.errors import CscError, UnreadableDataError
 from csc_data.formats.ngff import parse_multiscale
-from csc_data.formats.writing import open_array
+from csc_data.formats.reading import open_array
 from csc_data.geometry import Triple
 from csc_data.storage.trees import FileTree, LocalTree
 from csc_data.volumes import open_volume

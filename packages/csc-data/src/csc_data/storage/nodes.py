@@ -1,4 +1,4 @@
-"""What the metadata files of a folder or URL say: an array or a group of zarr format 2 or 3, or of N5.
+"""What the metadata files of a folder say: an array or a group of zarr format 2 or 3, or of N5.
 
 Only files of metadata are read, those of several nodes side by side, without zarr: over a network a volume of ten
 levels is opened in two round trips, and an error of the network is never taken for something that is not there.
@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from csc_data.errors import MissingDataError, UnreadableDataError
-from csc_data.storage.paths import is_remote, join
-from csc_data.storage.remote import list_names, read_files
+from csc_data.storage.limits import DEFAULT_LIMITS, Limits
+from csc_data.storage.stores import FolderStore, Store, join_key
 
 Format = Literal["zarr 2", "zarr 3", "n5"]
 
@@ -30,8 +29,10 @@ class Node:
 
     Attributes
     ----------
-    path : str
+    store : Store
         Where it lies.
+    key : str
+        Its folder there.
     format : {"zarr 2", "zarr 3", "n5"}
         Of its files.
     metadata : mapping or None
@@ -40,10 +41,21 @@ class Node:
         The user's attributes.
     """
 
-    path: str
+    store: Store
+    key: str
     format: Format
     metadata: Mapping[str, Any] | None
     attributes: Mapping[str, Any]
+
+    @property
+    def path(self) -> str:
+        """Its path or URL, for messages."""
+        return self.store.place(self.key)
+
+    @property
+    def name(self) -> str:
+        """Its name in the folder that it lies in."""
+        return self.key.rpartition("/")[2]
 
     @property
     def is_array(self) -> bool:
@@ -51,141 +63,119 @@ class Node:
         return self.metadata is not None
 
 
-def read_node(path: str, *, endpoint: str | None = None) -> Node:
+def read_node(store: Store, key: str = "", *, limits: Limits = DEFAULT_LIMITS) -> Node:
     """Read the metadata of an array or group.
+
+    A folder without metadata counts as a group if arrays lie in it: N5 allows that, and the official tools write crops
+    so.
 
     Raises
     ------
     MissingDataError
-        If there is none.
+        If there is neither.
     UnreadableDataError
         If it cannot be read, or is damaged.
     """
-    (node,) = read_nodes([path], endpoint=endpoint)
+    (node,) = read_nodes(store, [key], limits=limits)
     if node is not None:
         return node
-    if not is_remote(path) and not Path(path).exists():
+    arrays = [child for child in children(store, key, limits=limits) if child.is_array]
+    if arrays:
+        return replace(arrays[0], key=key, metadata=None, attributes={})
+    path = store.place(key)
+    if isinstance(store, FolderStore) and not os.path.exists(path):  # noqa: PTH110 - a name may be one that none takes
         raise MissingDataError(f"{path} does not exist")
     files = ", ".join((*(name for name in _ZARR_FILES if name != ".zattrs"), _N5_FILE))
     raise MissingDataError(f"{path} holds no array or group of zarr or N5 (none of {files} is in it)")
 
 
-def read_nodes(paths: Sequence[str], *, endpoint: str | None = None) -> list[Node | None]:
-    """Read the metadata of arrays and groups on one file system; None where there is none.
+def read_nodes(store: Store, keys: Sequence[str], *, limits: Limits = DEFAULT_LIMITS) -> list[Node | None]:
+    """Read the metadata of arrays and groups; None where there is none.
 
     Raises
     ------
     UnreadableDataError
         If one cannot be read, or is damaged.
     """
-    files = read_many([join(path, name) for path in paths for name in _ZARR_FILES], endpoint=endpoint)
+    files = _read_documents(store, [join_key(key, name) for key in keys for name in _ZARR_FILES], limits)
     step = len(_ZARR_FILES)
-    nodes = [
-        _zarr_node(path, dict(zip(_ZARR_FILES, files[step * n : step * (n + 1)], strict=True)))
-        for n, path in enumerate(paths)
-    ]
+    nodes = [_zarr_node(store, key, files[step * n : step * (n + 1)]) for n, key in enumerate(keys)]
     rest = [n for n, node in enumerate(nodes) if node is None]
-    contents = read_many([join(paths[n], _N5_FILE) for n in rest], endpoint=endpoint)
-    for n, content in zip(rest, contents, strict=True):
-        nodes[n] = _n5_node(paths[n], content)
+    documents = _read_documents(store, [join_key(keys[n], _N5_FILE) for n in rest], limits)
+    for n, metadata in zip(rest, documents, strict=True):
+        attributes = files[step * n + _ZARR_FILES.index(".zattrs")]
+        if metadata is not None:
+            array = metadata if metadata.keys() >= _N5_ARRAY else None
+            nodes[n] = Node(store=store, key=keys[n], format="n5", metadata=array, attributes=metadata)
+        elif attributes is not None:  # a group whose .zgroup was forgotten
+            nodes[n] = Node(store=store, key=keys[n], format="zarr 2", metadata=None, attributes=attributes)
     return nodes
 
 
-def _zarr_node(path: str, files: Mapping[str, bytes | None]) -> Node | None:
+def _zarr_node(store: Store, key: str, files: Sequence[dict[str, Any] | None]) -> Node | None:
     """Understand the files of zarr; format 2 comes first where both are, as it is what we write."""
-    if files[".zarray"] is not None:
-        metadata = _parse(join(path, ".zarray"), files[".zarray"])
-        return Node(
-            path=path, format="zarr 2", metadata=metadata, attributes=_parse(join(path, ".zattrs"), files[".zattrs"])
-        )
-    if files[".zgroup"] is not None:
-        return Node(
-            path=path, format="zarr 2", metadata=None, attributes=_parse(join(path, ".zattrs"), files[".zattrs"])
-        )
-    if files["zarr.json"] is None:
+    array, group, attributes, newer = files
+    if array is not None or group is not None:
+        return Node(store=store, key=key, format="zarr 2", metadata=array, attributes=attributes or {})
+    if newer is None:
         return None
-    metadata = _parse(join(path, "zarr.json"), files["zarr.json"])
-    attributes = metadata.get("attributes", {})
-    if metadata.get("node_type") not in {"array", "group"} or not isinstance(attributes, dict):
-        raise UnreadableDataError(f"{join(path, 'zarr.json')} describes neither an array nor a group")
-    return Node(
-        path=path,
-        format="zarr 3",
-        metadata=metadata if metadata["node_type"] == "array" else None,
-        attributes=attributes,
-    )
+    own = newer.get("attributes", {})
+    if newer.get("node_type") not in {"array", "group"} or not isinstance(own, dict):
+        place = store.place(join_key(key, "zarr.json"))
+        raise UnreadableDataError(f"{place} describes neither an array nor a group")
+    array = newer if newer["node_type"] == "array" else None
+    return Node(store=store, key=key, format="zarr 3", metadata=array, attributes=own)
 
 
-def _n5_node(path: str, content: bytes | None) -> Node | None:
-    """Understand the file of N5 (https://github.com/saalfeldlab/n5): a group needs none if it has no attributes."""
-    if content is None:
-        return None
-    metadata = _parse(join(path, _N5_FILE), content)
-    return Node(
-        path=path, format="n5", metadata=metadata if metadata.keys() >= _N5_ARRAY else None, attributes=metadata
-    )
+def _read_documents(store: Store, keys: Sequence[str], limits: Limits) -> list[dict[str, Any] | None]:
+    """Return JSON objects; None for those that are not there."""
+    found: list[dict[str, Any] | None] = [None] * len(keys)
+    for number, content in store.read_many(keys, limits.metadata_bytes):
+        if content is not None:
+            found[number] = parse_document(store.place(keys[number]), content, limits)
+    return found
 
 
-def _parse(path: str, content: bytes | None) -> dict[str, Any]:
-    if content is None:
-        return {}
+def parse_document(path: str, content: bytes, limits: Limits = DEFAULT_LIMITS) -> dict[str, Any]:
+    """Return the JSON object in a file.
+
+    Raises
+    ------
+    UnreadableDataError
+        If it is not JSON, not an object, or nested deeper than allowed.
+    """
     try:
         value = json.loads(content)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise UnreadableDataError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise UnreadableDataError(f"{path} holds {type(value).__name__} where a JSON object was expected")
-    return value
+    layer: list[Any] = [value]
+    for _ in range(limits.nesting):
+        layer = [item for entry in layer for item in (entry.values() if isinstance(entry, dict) else entry)]
+        layer = [item for item in layer if isinstance(item, dict | list)]
+        if not layer:
+            return value
+    raise UnreadableDataError(f"{path} is nested more than {limits.nesting} levels deep")
 
 
-def read_many(paths: Sequence[str], *, endpoint: str | None = None) -> list[bytes | None]:
-    """Return the content of files, all local or all on one remote file system; None for those that are not there.
-
-    Raises
-    ------
-    UnreadableDataError
-        If one cannot be read.
-    """
-    if paths and is_remote(paths[0]):
-        return read_files(paths, endpoint=endpoint)
-    return [read_local(path) for path in paths]
-
-
-def read_local(path: str) -> bytes | None:
-    """Return the content of a local file; None if it is not there.
+def children(store: Store, key: str = "", *, limits: Limits = DEFAULT_LIMITS) -> list[Node]:
+    """Return the arrays and groups right below a folder, sorted by name; hidden folders are left out.
 
     Raises
     ------
-    UnreadableDataError
-        If it cannot be read.
-    """
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123 - half the time of pathlib's, which counts for small chunks
-            return file.read()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise UnreadableDataError(f"{path} cannot be read: {error}") from error
-
-
-def children(path: str, *, endpoint: str | None = None) -> list[Node]:
-    """Return the arrays and groups right below a folder or URL, sorted by name.
-
-    Raises
-    ------
-    MissingDataError
-        If there is no such folder.
     UnreadableDataError
         If it cannot be listed, or metadata in it is damaged.
     """
-    if is_remote(path):
-        names = list_names(path, endpoint=endpoint)
-    else:
-        try:
-            names = tuple(sorted(entry.name for entry in os.scandir(path) if entry.is_dir()))
-        except FileNotFoundError as error:
-            raise MissingDataError(f"{path} does not exist") from error
-        except OSError as error:
-            raise UnreadableDataError(f"{path} cannot be listed: {error}") from error
-    names = tuple(name for name in names if not name.startswith(".") and not name.endswith(".json"))
-    return [node for node in read_nodes([join(path, name) for name in names], endpoint=endpoint) if node is not None]
+    keys = [join_key(key, name) for name in store.folders(key) if not name.startswith(".")]
+    return [node for node in read_nodes(store, keys, limits=limits) if node is not None]
+
+
+def is_array(store: Store, key: str, *, limits: Limits = DEFAULT_LIMITS) -> bool:
+    """Tell whether a folder holds an array of zarr, also one whose metadata are damaged."""
+    if store.has(join_key(key, ".zarray")):
+        return True
+    content = store.read(join_key(key, "zarr.json"), limits.metadata_bytes)
+    if content is None:
+        return False
+    return parse_document(store.place(join_key(key, "zarr.json")), content, limits).get("node_type") == "array"

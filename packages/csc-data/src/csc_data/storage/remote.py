@@ -210,11 +210,17 @@ def read_files(
 
 
 def stream_files(
-    urls: Sequence[str], *, endpoint: str | None = None, retries: Retries | None = None
+    urls: Sequence[str],
+    *,
+    endpoint: str | None = None,
+    retries: Retries | None = None,
+    parts: Sequence[tuple[int, int | None]] | None = None,
 ) -> Iterator[tuple[int, bytes | None]]:
     """Give the content of files on one file system as it arrives: its number among the URLs, and the bytes or None.
 
     At most `CONNECTIONS` files are under way or waiting to be taken, so that a slow taker does not fill the memory.
+    Where ``parts`` are given, only the bytes from the first to before the last are asked for; a first one below 0
+    counts from the end.
 
     Raises
     ------
@@ -226,23 +232,28 @@ def stream_files(
     retries = retries or DEFAULT_RETRIES
     files, first = open_filesystem(urls[0], endpoint=endpoint)
     paths = [first, *(str(files._strip_protocol(url.partition("::")[0])) for url in urls[1:])]
+    wanted: Sequence[tuple[int | None, int | None]] = parts or [(None, None)] * len(urls)
+    places = list(zip(urls, paths, wanted, strict=True))
     if getattr(files, "async_impl", False):
-        yield from _stream_concurrently(files, list(zip(urls, paths, strict=True)), retries)
+        yield from _stream_concurrently(files, places, retries)
         return
-    for number, (url, path) in enumerate(zip(urls, paths, strict=True)):
-        yield number, _read_one(files, url, path, retries)
+    for number, place in enumerate(places):
+        yield number, _read_one(files, place, retries)
 
 
-def _read_one(files: Any, url: str, path: str, retries: Retries) -> bytes | None:
+_Place = tuple[str, str, tuple[int | None, int | None]]
+"""URL, path in its file system, and the part that is asked for."""
+
+
+def _read_one(files: Any, place: _Place, retries: Retries) -> bytes | None:
+    url, path, part = place
     try:
-        return attempt(url, lambda: bytes(files.cat_file(path)), retries=retries)
+        return attempt(url, lambda: bytes(files.cat_file(path, *part)), retries=retries)
     except (MissingDataError, KeyError):  # what older archives of fsspec raise
         return None
 
 
-def _stream_concurrently(
-    files: Any, places: list[tuple[str, str]], retries: Retries
-) -> Iterator[tuple[int, bytes | None]]:
+def _stream_concurrently(files: Any, places: list[_Place], retries: Retries) -> Iterator[tuple[int, bytes | None]]:
     """Read on the event loop of the file system, in its thread, and hand over to this one."""
     import asyncio
 
@@ -257,9 +268,9 @@ def _stream_concurrently(
     async def read_all() -> None:
         tasks: set[asyncio.Task[bytes | None]] = set()
         try:
-            for number, (url, path) in enumerate(places):
+            for number, place in enumerate(places):
                 await free.acquire()  # given back when the content is taken
-                task = asyncio.create_task(_read_soon(files, url, path, retries))
+                task = asyncio.create_task(_read_soon(files, place, retries))
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
                 task.add_done_callback(functools.partial(hand_over, number))
@@ -284,13 +295,14 @@ def _stream_concurrently(
         running.cancel()
 
 
-async def _read_soon(files: Any, url: str, path: str, retries: Retries) -> bytes | None:
+async def _read_soon(files: Any, place: _Place, retries: Retries) -> bytes | None:
     import asyncio
 
+    url, path, (begin, end) = place
     waits = retries.waits()
     while True:
         try:
-            return bytes(await files._cat_file(path))
+            return bytes(await files._cat_file(path, start=begin, end=end))
         except FileNotFoundError as error:
             if _is_missing_bucket(error):
                 raise _translated(url, error) from error

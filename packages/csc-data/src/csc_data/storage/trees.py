@@ -6,15 +6,16 @@ side by side.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from csc_data.errors import MissingBucketError, MissingDataError, UnreadableDataError
+from csc_data.errors import MissingBucketError, MissingDataError
 from csc_data.storage.bucket import Bucket
+from csc_data.storage.limits import DEFAULT_LIMITS
 from csc_data.storage.paths import is_remote
-from csc_data.storage.remote import list_names, read_files
+from csc_data.storage.remote import read_files
+from csc_data.storage.stores import FolderStore, UrlStore
 
 _REQUESTS = 128
 """Most requests under way at once: metadata is small, waiting for it is all that takes time."""
@@ -35,13 +36,15 @@ class FileTree(Protocol):
 class LocalTree:
     """Files on disk."""
 
+    _files = FolderStore("")
+
     def children(self, folders: Sequence[str]) -> list[list[str]]:
         """Return the names of the folders in each folder, less hidden ones: unfinished work lies in them."""
-        return [_folders_in(folder) for folder in folders]
+        return [_shown(self._files.folders(folder)) for folder in folders]
 
     def read(self, files: Sequence[str]) -> list[bytes | None]:
         """Return the bytes of each file; None for one that is not there."""
-        return [_read(file) for file in files]
+        return [content for _, content in self._files.read_many(files, DEFAULT_LIMITS.metadata_bytes)]
 
 
 class BucketTree:
@@ -62,7 +65,7 @@ class BucketTree:
         places = [self._find(folder) for folder in folders]
         with ThreadPoolExecutor(_REQUESTS) as pool:
             listed = pool.map(lambda place: place[0].children(place[1])[0], places)
-            return [[name for name in names if not name.startswith(".")] for names in listed]
+            return [_shown(names) for names in listed]
 
     def read(self, files: Sequence[str]) -> list[bytes | None]:
         """Return the bytes of each file; None for one that is not there."""
@@ -83,7 +86,7 @@ class RemoteTree:
     def children(self, folders: Sequence[str]) -> list[list[str]]:
         """Return the names in each folder, less hidden ones and the files of metadata."""
         with ThreadPoolExecutor(_REQUESTS) as pool:
-            return list(pool.map(_names_at, folders))
+            return list(pool.map(lambda folder: _shown(UrlStore(folder).folders("")), folders))
 
     def read(self, files: Sequence[str]) -> list[bytes | None]:
         """Return the bytes of each file; None for one that is not there."""
@@ -106,29 +109,5 @@ def _read_object(bucket: Bucket, key: str) -> bytes | None:
         return None
 
 
-def _names_at(folder: str) -> list[str]:
-    try:
-        names = list_names(folder)
-    except MissingDataError:
-        return []
-    return [name for name in names if not name.startswith(".") and not name.endswith(".json")]
-
-
-def _folders_in(folder: str) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise UnreadableDataError(f"{folder} cannot be listed: {error}") from error
-
-
-def _read(file: str) -> bytes | None:
-    try:
-        with open(file, "rb") as stream:  # noqa: PTH123 (ten thousands of them: a Path costs as much as the reading)
-            return stream.read()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError as error:
-        raise UnreadableDataError(f"{file} cannot be read: {error}") from error
+def _shown(names: Sequence[str]) -> list[str]:
+    return [name for name in names if not name.startswith(".")]

@@ -1,7 +1,7 @@
 """OME-Zarr volumes: scale levels with their grids in nm, read at any grid.
 
-Read are multiscale groups of OME-NGFF 0.4 (https://ngff.openmicroscopy.org/0.4/) and plain arrays or groups of arrays
-whose attributes carry ``voxel_size`` (or ``resolution``, ``scale``) and ``translation`` (or ``offset``).
+Read are multiscale groups of OME-NGFF 0.3 to 0.5 (https://ngff.openmicroscopy.org) and plain arrays or groups of arrays
+whose attributes carry ``voxel_size`` (or ``resolution``, ``scale``) and ``translation`` (or ``offset``), and N5.
 """
 
 from __future__ import annotations
@@ -17,20 +17,18 @@ import numpy.typing as npt
 
 from csc_data.config.user_config import choose_endpoint
 from csc_data.errors import InvalidArgumentError, UnreadableDataError
-from csc_data.formats.chunked_array import ChunkedArray, ChunkSource
-from csc_data.formats.format2 import format2_chunks
-from csc_data.formats.format3 import format3_chunks
-from csc_data.formats.n5 import n5_chunks, n5_levels
+from csc_data.formats.n5 import n5_levels
 from csc_data.formats.ngff import (
     grid_attributes,
     grid_from_attributes,
     multiscale_attributes,
     multiscales,
-    parse_multiscale,
+    read_multiscale,
 )
+from csc_data.formats.reading import open_chunks, open_level
 from csc_data.geometry import LEVEL_TOLERANCE, Grid, Roi
 from csc_data.storage.nodes import Node, children, read_node, read_nodes
-from csc_data.storage.paths import join
+from csc_data.storage.stores import join_key, open_place
 from csc_data.volumes.resampling import Order, resample
 
 
@@ -155,62 +153,44 @@ def open_volume(path: str | os.PathLike[str], *, endpoint: str | None = None) ->
     UnreadableDataError
         If it is not three-dimensional, no voxel size can be found, its format is not supported, or it cannot be read.
     """
-    text, endpoint = os.fspath(path), choose_endpoint(path, endpoint)
-    node = read_node(text, endpoint=endpoint)
+    node = read_node(open_place(path, endpoint=choose_endpoint(path, endpoint)))
     if node.format == "n5":
-        levels = [
-            Level(name=name, grid=grid, array=_open_chunks(array, endpoint))
-            for name, grid, array in n5_levels(node, endpoint)
-        ]
+        levels = [Level(name=name, grid=grid, array=open_chunks(array)) for name, grid, array in n5_levels(node)]
     elif node.is_array:
-        array = _open_chunks(node, endpoint)
-        levels = [Level(name="", grid=grid_from_attributes(text, node.attributes, array.shape), array=array)]
+        levels = [_plain_level(node, "")]
     elif multiscales(node.attributes) is not None:
-        levels = _multiscale_levels(node, endpoint)
+        levels = _multiscale_levels(node)
     else:
-        levels = _plain_levels(node, endpoint)
+        levels = [_plain_level(child, child.name) for child in children(node.store, node.key) if child.is_array]
     if not levels:
-        raise UnreadableDataError(f"{text} is a group without arrays")
+        raise UnreadableDataError(f"{node.path} is a group without arrays")
     levels.sort(key=lambda level: float(np.prod(level.grid.voxel_size)))
-    return Volume(path=text, levels=tuple(levels), attributes=node.attributes)
+    return Volume(path=node.path, levels=tuple(levels), attributes=node.attributes)
 
 
-def _multiscale_levels(group: Node, endpoint: str | None) -> list[Level]:
-    places = parse_multiscale(group.path, group.attributes)
-    nodes = read_nodes([join(group.path, place.name) for place in places], endpoint=endpoint)
+def _multiscale_levels(group: Node) -> list[Level]:
+    entry = read_multiscale(group.path, group.attributes)
+    nodes = read_nodes(group.store, [join_key(group.key, name) for name, _ in entry.datasets])
     levels = []
-    for place, node in zip(places, nodes, strict=True):
+    for (name, steps), node in zip(entry.datasets, nodes, strict=True):
         if node is None or not node.is_array:
-            raise UnreadableDataError(f"{group.path}: its `multiscales` name {place.name!r}, where there is no array")
-        array = _open_chunks(node, endpoint)
+            raise UnreadableDataError(f"{group.path}: its `multiscales` name {name!r}, where there is no array")
+        place = entry.place(name, steps)
+        if place is None:  # versions before 0.4 have no scales; the array itself may say
+            levels.append(_plain_level(node, name))
+            continue
+        array = open_level(node, place)
         try:
             grid = place.grid(array.shape)
         except InvalidArgumentError as error:
             raise UnreadableDataError(f"{node.path}: {error}") from error
-        levels.append(Level(name=place.name, grid=grid, array=array))
+        levels.append(Level(name=name, grid=grid, array=array))
     return levels
 
 
-def _plain_levels(group: Node, endpoint: str | None) -> list[Level]:
-    levels = []
-    for node in children(group.path, endpoint=endpoint):
-        if node.is_array:
-            array = _open_chunks(node, endpoint)
-            name = node.path.partition("::")[0].replace("\\", "/").rstrip("/").rpartition("/")[2]
-            grid = grid_from_attributes(node.path, node.attributes, array.shape)
-            levels.append(Level(name=name, grid=grid, array=array))
-    return levels
-
-
-def _open_chunks(node: Node, endpoint: str | None) -> ChunkedArray:
-    source: ChunkSource
-    if node.format == "n5":
-        source = n5_chunks(node, endpoint)
-    elif node.format == "zarr 2":
-        source = format2_chunks(node, endpoint)
-    else:
-        source = format3_chunks(node, endpoint)
-    return ChunkedArray(source, node.attributes)
+def _plain_level(node: Node, name: str) -> Level:
+    array = open_chunks(node)
+    return Level(name=name, grid=grid_from_attributes(node.path, node.attributes, array.shape), array=array)
 
 
 def create_multiscale(

@@ -15,9 +15,10 @@ from typing import Any
 import click
 
 from csc_data.errors import InvalidArgumentError
+from csc_data.storage.stores import Store
+from csc_data.storage.zips import MAX_UNCOMPRESSED_SIZE
 from csc_eval.rules import LEADERBOARD, Rules, get_rules, rules_from_environment
 from csc_eval.scoring.results import FAILED, MISSING, TOO_MANY_INSTANCES, SubmissionScore
-from csc_eval.voxels.stores import Store
 
 WORST_CROPS = 3
 
@@ -68,7 +69,6 @@ def scoring_arguments(options: dict[str, Any]) -> dict[str, Any]:
     """Turn the options that all commands share into arguments of `score_submission`."""
     from csc_eval.running.memory import parse_size
     from csc_eval.scoring.metrics import METRICS
-    from csc_eval.voxels.stores import MAX_UNCOMPRESSED_SIZE
 
     metrics = _split(options["metrics"]) or ()
     memory = options["memory"]
@@ -256,12 +256,14 @@ def _differences(result: SubmissionScore) -> str:
 
 def _remarks(result: SubmissionScore, *, to_submit: bool) -> list[str]:
     by_status: dict[str, list[str]] = {}
-    differing = []
+    differing, misplaced = [], []
     for crop, labels in result.crops.items():
         for name, score in labels.items():
             by_status.setdefault(score.status, []).append(f"{crop}/{name}")
             if score.portal_differs and score.status != FAILED:
                 differing.append(f"  {crop}/{name}: {score.portal_differs}")
+            if score.place_differs:
+                misplaced.append(f"  {crop}/{name}: {score.place_differs}")
     remarks = []
     for status, words in ((MISSING, "not submitted"), (TOO_MANY_INSTANCES, "too many instances to be matched")):
         if status in by_status:
@@ -272,6 +274,8 @@ def _remarks(result: SubmissionScore, *, to_submit: bool) -> list[str]:
         remarks.append(
             "\n".join(["the portal would say otherwise:", *(f"  {n}" for n in result.portal_differs), *differing])
         )
+    if misplaced:
+        remarks.append("\n".join(["where a group's metadata say otherwise than its levels:", *misplaced]))
     if result.failures:
         lines = [f"  {crop}/{name}: {problem}" for (crop, name), problem in result.failures.items()]
         remarks.append("\n".join([f"FAILED, scored as missing ({len(lines)}):", *lines]))

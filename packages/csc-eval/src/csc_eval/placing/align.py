@@ -12,12 +12,13 @@ import numpy as np
 
 from csc_data.challenge import get_instance_classes
 from csc_data.errors import InvalidArgumentError
-from csc_eval.placing.predictions import CropGrid, Prediction, Triple, open_prediction
-from csc_eval.placing.resample import SEMANTIC_THRESHOLD, Cleaned, Resampled, Thresholded, check_axes
+from csc_data.geometry import Triple, as_triple
+from csc_data.storage.stores import FolderStore
+from csc_eval.placing.predictions import CropGrid, Prediction, open_prediction
+from csc_eval.placing.resample import SEMANTIC_THRESHOLD, Cleaned, Resampled, Thresholded
 from csc_eval.rules import LEADERBOARD, Rules, get_rules
 from csc_eval.voxels.arrays import Array, MemoryArray, Shape, VoxelSource
 from csc_eval.voxels.runs import slab_thickness
-from csc_eval.voxels.stores import FolderStore
 
 LARGE_SOURCE = 500 * 1024**2
 """Bytes, at four a voxel, from which the portal treats a source differently."""
@@ -215,15 +216,15 @@ def match_crop_space(
     """
     z, y, x = map(int, shape)
     crop = CropGrid(
-        voxel_size=check_axes(voxel_size, "voxel_size"),
-        translation=check_axes(translation, "translation"),
+        voxel_size=as_triple(voxel_size, "voxel_size"),
+        translation=as_triple(translation, "translation"),
         shape=(z, y, x),
     )
     if isinstance(path, np.ndarray):
         prediction = Prediction(voxels=MemoryArray(path), voxel_size=None, translation=None)
     else:
         folder = Path(path).absolute()
-        prediction = open_prediction(FolderStore(folder.parent), folder.name, crop)
+        prediction = open_prediction(FolderStore(folder.parent), folder.name, crop, geometry=get_rules(rules).geometry)
     instance = is_instance_class(class_name, instance_classes)
     aligned = align(prediction, crop, instance=instance, rules=rules)
     values = aligned.read((0, 0, 0), crop.shape)

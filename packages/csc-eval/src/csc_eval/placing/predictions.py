@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from csc_data.errors import UnreadableDataError
-from csc_eval.placing.resample import check_axes
-from csc_eval.voxels.arrays import Shape, StoredArray, VoxelSource, is_array, read_attributes
-from csc_eval.voxels.stores import Store
-
-Triple = tuple[float, float, float]
+from csc_data.formats.ngff import LevelPlace, as_lengths, as_voxel_size, multiscales, read_multiscale, stated_place
+from csc_data.geometry import Triple
+from csc_data.storage.nodes import children
+from csc_data.storage.stores import Store, join_key
+from csc_eval.rules import Geometry
+from csc_eval.voxels.arrays import LIMITS, Shape, StoredArray, VoxelSource, find_node
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,69 +37,126 @@ class Prediction:
         nm; None where nothing is said.
     is_group : bool
         Whether it was one level of a group.
+    note : str
+        How the numbers of its level differ from what its group's metadata as a whole say; "" if they agree.
     """
 
     voxels: VoxelSource
     voxel_size: Triple | None
     translation: Triple | None
     is_group: bool = False
+    note: str = ""
 
 
-def open_prediction(store: Store, key: str, crop: CropGrid, *, cache_bytes: int = 0) -> Prediction:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Level:
+    """An array of a group, and where it lies."""
+
+    name: str
+    voxel_size: Triple | None
+    translation: Triple | None
+    left_out: tuple[int, ...] = ()
+    note: str = ""
+
+
+def open_prediction(
+    store: Store, key: str, crop: CropGrid, *, geometry: Geometry = "stated", cache_bytes: int = 0
+) -> Prediction:
     """Open the array in a folder, or the level of the group in it that suits the crop.
+
+    Parameters
+    ----------
+    store : Store
+        Where it lies.
+    key : str
+        Its folder.
+    crop : CropGrid
+        Of the levels of a group the one is taken that is nearest to the crop's voxel size.
+    geometry : {"stated", "full"}
+        Whether the numbers of an OME-NGFF level are nm as they stand, as the official scorer has it, or what the axes'
+        units and the group's own transformations make of them.
+    cache_bytes : int
+        How many bytes of decoded chunks to keep.
 
     Raises
     ------
     UnreadableDataError
         If there is neither, or it is damaged.
     """
-    if is_array(store, key):
-        attributes = read_attributes(store, key)
-        return Prediction(
-            voxels=StoredArray(store, key, cache_bytes=cache_bytes),
-            voxel_size=parse_voxel_size(attributes, f"{store.name}/{key}"),
-            translation=parse_translation(attributes, f"{store.name}/{key}"),
-        )
-    attributes = read_attributes(store, key)
-    if isinstance(attributes.get("ome"), dict):  # OME-NGFF 0.5
-        attributes = attributes["ome"]
-    levels = _ome_levels(attributes, store, key) if "multiscales" in attributes else _plain_levels(store, key)
+    where, node = store.place(key), find_node(store, key)
+    if node is not None and node.is_array:
+        voxel_size, translation = stated_place(where, node.attributes)
+        voxels = StoredArray(node, cache_bytes=cache_bytes)
+        return Prediction(voxels=voxels, voxel_size=voxel_size, translation=translation)
+    attributes = {} if node is None else node.attributes
+    is_ome = multiscales(attributes) is not None
+    levels = _ome_levels(where, attributes, geometry) if is_ome else _plain_levels(store, key)
     if not levels:
-        raise UnreadableDataError(f"{store.name}/{key} holds neither a zarr array nor a group of arrays")
-    rank = _ome_rank if "multiscales" in attributes else _plain_rank
-    name, voxel_size, translation = min(levels, key=lambda level: rank(level[1], crop.voxel_size))
-    array = StoredArray(store, f"{key}/{name}", cache_bytes=cache_bytes)
-    return Prediction(voxels=array, voxel_size=voxel_size, translation=translation, is_group=True)
+        raise UnreadableDataError(f"{where} holds neither a zarr array nor a group of arrays")
+    rank = _ome_rank if is_ome else _plain_rank
+    level = min(levels, key=lambda level: rank(level.voxel_size, crop.voxel_size))
+    found = find_node(store, join_key(key, level.name))
+    if found is None or not found.is_array:
+        raise UnreadableDataError(f"{where}/{level.name} holds no zarr array")
+    return Prediction(
+        voxels=StoredArray(found, cache_bytes=cache_bytes, left_out=level.left_out),
+        voxel_size=level.voxel_size,
+        translation=level.translation,
+        is_group=True,
+        note=level.note,
+    )
 
 
-_Level = tuple[str, Triple | None, Triple | None]
-
-
-def _ome_levels(attributes: Mapping[str, Any], store: Store, key: str) -> list[_Level]:
-    where = f"{store.name}/{key}"
-    levels: list[_Level] = []
-    try:
-        for dataset in attributes["multiscales"][0]["datasets"]:
-            found = {entry["type"]: entry for entry in dataset.get("coordinateTransformations", [])}
-            path = str(dataset["path"])
-            if path.startswith("/") or ".." in path.split("/"):
-                raise UnreadableDataError(f"{where} names a level outside of itself: {path!r}")
-            scale = found["scale"]["scale"] if "scale" in found else None
-            shift = found["translation"]["translation"] if "translation" in found else None
-            levels.append(
-                (path, _voxel_size(scale, where), None if shift is None else _triple(shift, "translation", where))
+def _ome_levels(where: str, attributes: Mapping[str, Any], geometry: Geometry) -> list[_Level]:
+    levels = []
+    group = read_multiscale(where, attributes)
+    for name, steps in group.datasets:
+        voxel_size, translation = _stated_numbers(where, steps)
+        place, note = None, ""
+        try:
+            place = group.place(name, steps)
+        except UnreadableDataError as error:
+            if geometry == "full":
+                raise
+            note = str(error)
+        full = (None, None) if place is None else (place.voxel_size, place.translation)
+        if place is not None and not _agree((voxel_size, translation), place):
+            note = (
+                f"the leaderboard takes level {name!r} as {list(voxel_size or ())} nm a voxel at "
+                f"{list(translation or ())} nm; with units and group it is {list(place.voxel_size)} at "
+                f"{list(place.translation)}, which other rules take"
             )
-    except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise UnreadableDataError(f"{where} has damaged multiscales metadata: {error!r}") from error
+        if geometry == "full":
+            voxel_size, translation = full
+        left_out = () if place is None else tuple(axis for axis, _ in place.other_axes)
+        level = _Level(name=name, voxel_size=voxel_size, translation=translation, left_out=left_out, note=note)
+        levels.append(level)
     return levels
 
 
+def _stated_numbers(where: str, steps: Sequence[Mapping[str, Any]]) -> tuple[Triple | None, Triple | None]:
+    """Return the last scale and the last translation of a level, as they stand."""
+    try:
+        numbers = {step["type"]: step for step in steps}
+        size = numbers["scale"]["scale"] if "scale" in numbers else None
+        shift = numbers["translation"]["translation"] if "translation" in numbers else None
+    except (KeyError, TypeError) as error:
+        raise UnreadableDataError(f"{where} has damaged multiscales metadata: {error!r}") from error
+    return as_voxel_size(size, where), as_lengths(shift, "translation", where)
+
+
+def _agree(stated: tuple[Triple | None, Triple | None], place: LevelPlace) -> bool:
+    size, shift = stated[0] or (1.0, 1.0, 1.0), stated[1] or (0.0, 0.0, 0.0)
+    pairs = [*zip(size, place.voxel_size, strict=True), *zip(shift, place.translation, strict=True)]
+    return all(math.isclose(one, two, rel_tol=1e-6, abs_tol=1e-9) for one, two in pairs)
+
+
 def _plain_levels(store: Store, key: str) -> list[_Level]:
-    levels: list[_Level] = []
-    for name in store.folders(key):
-        if is_array(store, f"{key}/{name}"):
-            attributes, where = read_attributes(store, f"{key}/{name}"), f"{store.name}/{key}/{name}"
-            levels.append((name, parse_voxel_size(attributes, where), parse_translation(attributes, where)))
+    levels = []
+    for child in children(store, key, limits=LIMITS):
+        if child.is_array:
+            voxel_size, translation = stated_place(child.path, child.attributes)
+            levels.append(_Level(name=child.name, voxel_size=voxel_size, translation=translation))
     return levels
 
 
@@ -113,31 +171,3 @@ def _plain_rank(voxel_size: Triple | None, target: Triple) -> tuple[int, float]:
         return 2, 0.0
     coarser = any(s > v for s, v in zip(voxel_size, target, strict=True))
     return int(coarser), math.dist(voxel_size, target)
-
-
-def parse_voxel_size(attributes: Mapping[str, Any], where: str) -> Triple | None:
-    """Return an array's voxel size (``voxel_size``, ``resolution`` or ``scale``), None if it says nothing."""
-    names = ("voxel_size", "resolution", "scale")
-    return _voxel_size(next((attributes[name] for name in names if name in attributes), None), where)
-
-
-def parse_translation(attributes: Mapping[str, Any], where: str) -> Triple | None:
-    """Return an array's translation (``translation`` or ``offset``), None if it says nothing."""
-    values = next((attributes[name] for name in ("translation", "offset") if name in attributes), None)
-    return None if values is None else _triple(values, "translation", where)
-
-
-def _voxel_size(values: object, where: str) -> Triple | None:
-    if values is None:
-        return None
-    triple = _triple(values, "voxel size", where)
-    if min(triple) <= 0:
-        raise UnreadableDataError(f"{where} has the voxel size {values!r}; expected positive numbers")
-    return triple
-
-
-def _triple(values: object, name: str, where: str) -> Triple:
-    try:
-        return check_axes([float(value) for value in values], f"the {name} of {where}")  # type: ignore[attr-defined]
-    except (TypeError, ValueError) as error:
-        raise UnreadableDataError(f"{where} has the {name} {values!r}; expected three numbers (z, y, x, nm)") from error

@@ -26,8 +26,6 @@ SEMANTIC_THRESHOLD = 0.5
 
 LONGEST_AXIS = 2**31
 
-LARGEST_LENGTH_NM = 1e15
-
 TILE = 128
 """Edge of the boxes of the source that are held in memory at once, in voxels, without their halo."""
 
@@ -251,17 +249,3 @@ class Cleaned:
         values = np.nan_to_num(self.source.read(begin, end).astype(self.dtype), nan=0.0, posinf=self.one, neginf=0.0)
         cleaned: Array = values / self.dtype.type(self.one)
         return cleaned
-
-
-def check_axes(values: Sequence[float], name: str) -> tuple[float, float, float]:
-    """Return the last three of a list of numbers.
-
-    Raises
-    ------
-    InvalidArgumentError
-        If they are fewer, or beyond any length in nm.
-    """
-    if len(values) < 3 or not all(abs(value) <= LARGEST_LENGTH_NM for value in values[-3:]):
-        raise InvalidArgumentError(f"{name} is {list(values)}; expected three lengths in nm (z, y, x)")
-    z, y, x = map(float, values[-3:])
-    return z, y, x

@@ -15,15 +15,16 @@ from matplotlib.figure import Figure
 
 from csc_data.errors import CscError
 from csc_data.geometry import Grid
+from csc_data.storage.stores import Store
+from csc_data.storage.submissions import open_store
 from csc_data.volumes import open_volume
 from csc_eval.placing.align import align
 from csc_eval.placing.predictions import CropGrid, open_prediction
 from csc_eval.rules import LEADERBOARD, RULE_SETS
 from csc_eval.running.submission import match_crops
-from csc_eval.scoring.labels import CACHE_BYTES, read_crop_grid
+from csc_eval.scoring.labels import CACHE_BYTES, open_truth_array
 from csc_eval.scoring.results import SubmissionScore
-from csc_eval.voxels.arrays import Array, StoredArray
-from csc_eval.voxels.stores import Store, open_store
+from csc_eval.voxels.arrays import Array
 
 HIT, MISS, FALSE_ALARM = (0.17, 0.5, 0.72), (0.95, 0.6, 0.1), (0.71, 0.09, 0.62)
 PLANES = 9
@@ -70,9 +71,10 @@ def draw_comparisons(
         score = result.crops[crop][name]
         title = f"{crop} / {name}: {score.score:.3f} (tp {score.tp}, fp {score.fp}, fn {score.fn})"
         try:
-            source = StoredArray(truth_store, f"{crop}/{name}", cache_bytes=CACHE_BYTES)
-            grid = read_crop_grid(truth_store, f"{crop}/{name}", source.shape)
-            prediction = open_prediction(submission_store, f"{places[crop]}/{name}", grid, cache_bytes=CACHE_BYTES)
+            source, grid = open_truth_array(truth_store, f"{crop}/{name}")
+            prediction = open_prediction(
+                submission_store, f"{places[crop]}/{name}", grid, geometry=rules.geometry, cache_bytes=CACHE_BYTES
+            )
             view = align(prediction, grid, instance=score.instance, rules=rules)
             z = _worst_plane(source, view)
             planes = [np.asarray(volume.read((z, 0, 0), (z + 1, *grid.shape[1:]))[0]) for volume in (source, view)]

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from csc_data.errors import CscError
+from csc_data.storage.atomic import replace_text
+from csc_data.storage.stores import Store
 from csc_eval.scoring.results import SubmissionScore
-from csc_eval.voxels.stores import Store
 
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#1c1c1c;background:#fff}
@@ -96,10 +97,7 @@ def write_report(
         f"<title>csc-eval report</title><style>{STYLE}</style><body>{''.join(body)}</body></html>"
     )
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(target)
+    replace_text(target, page)
     return target
 
 
@@ -171,6 +169,12 @@ def _problem_section(result: SubmissionScore) -> str:
         for crop, labels in result.crops.items()
         for name, score in labels.items()
         if score.portal_differs
+    ]
+    lines += [
+        f"<li>{html.escape(f'{crop}/{name}')}: {html.escape(score.place_differs)}</li>"
+        for crop, labels in result.crops.items()
+        for name, score in labels.items()
+        if score.place_differs
     ]
     lines += [
         f"<li>{html.escape(entry.class_name)}: {_number(entry.score)} by {html.escape(entry.rules)}, "

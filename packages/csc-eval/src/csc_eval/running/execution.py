@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 
-from csc_eval.running.memory import Plan, plan_work
+from csc_eval.running.memory import Plan
 from csc_eval.scoring.labels import LabelTask, failed_scores, score_label
 from csc_eval.scoring.results import LabelScore
 from csc_eval.voxels.runs import TOO_FRAGMENTED
@@ -19,10 +19,8 @@ WORKER_DIED = (
 
 
 def run_tasks(
-    tasks: Sequence[LabelTask],
+    plan: Plan,
     *,
-    workers: int = 1,
-    memory: int | None = None,
     resume: str | os.PathLike[str] | None = None,
     executor: Executor | None = None,
     progress: Callable[[int, int, str], None] | None = None,
@@ -31,9 +29,9 @@ def run_tasks(
 
     Parameters
     ----------
-    tasks : sequence of LabelTask
-        The work; each label is read and scored on its own.
-    workers, memory, resume, executor, progress
+    plan : Plan
+        The work, and what each part of it may take; each label is read and scored on its own.
+    resume, executor, progress
         As for `csc_eval.score_submission`.
     """
     ledger = None
@@ -41,11 +39,7 @@ def run_tasks(
         from csc_eval.running.ledger import ScoreLedger
 
         ledger = ScoreLedger(resume)
-    if executor is not None and memory is None:
-        # What is free where the executor works is not known here.
-        plan = Plan(tasks=tuple(tasks), workers=1, memory=0, refused={})
-    else:
-        plan = plan_work(tasks, workers=workers, memory=memory)
+    tasks = plan.tasks
     results: dict[int, Scores] = {}
     if ledger is not None:
         known = ((number, ledger.find(task)) for number, task in enumerate(tasks))

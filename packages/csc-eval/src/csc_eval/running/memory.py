@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from csc_data.errors import CscError, InvalidArgumentError
+from csc_data.storage.nodes import is_array
 from csc_eval.placing.align import is_resampled
 from csc_eval.placing.predictions import CropGrid, Prediction, open_prediction
 from csc_eval.placing.resample import TILE
 from csc_eval.scoring.labels import CACHE_BYTES, LabelTask, open_truth
-from csc_eval.voxels.arrays import VoxelSource, read_metadata
+from csc_eval.voxels.arrays import LIMITS, VoxelSource, open_stored
 from csc_eval.voxels.runs import BYTES_PER_RUN
 
 FALLBACK_MEMORY = 4 * 1024**3
@@ -122,8 +123,8 @@ def fixed_bytes(task: LabelTask) -> int:
     truth, grid = open_truth(task)
     total = _slab_bytes(truth)
     mask = f"{task.truth_key}_mask"
-    if task.truth.has(f"{mask}/.zarray"):
-        total += _slab_bytes(truth) + read_metadata(task.truth, mask).chunk_bytes
+    if is_array(task.truth, mask, limits=LIMITS):
+        total += _slab_bytes(truth) + _chunk_bytes(open_stored(task.truth, mask)[0])
     if task.submission is not None:
         try:
             prediction = open_prediction(task.submission, task.key, grid)
@@ -168,8 +169,6 @@ class Plan:
         In the order given, each with the memory that it may take for run lengths.
     workers : int
         How many run at once.
-    memory : int
-        Bytes that all of them together may take.
     refused : mapping of int to str
         Tasks that do not fit even alone, by position, with the reason.
     alone : tuple of LabelTask
@@ -177,9 +176,8 @@ class Plan:
     """
 
     tasks: tuple[LabelTask, ...]
-    workers: int
-    memory: int
-    refused: dict[int, str]
+    workers: int = 1
+    refused: Mapping[int, str] = field(default_factory=dict)
     alone: tuple[LabelTask, ...] = ()
 
 
@@ -217,7 +215,6 @@ def plan_work(tasks: Sequence[LabelTask], *, workers: int, memory: int | None) -
     return Plan(
         tasks=_with_memory(tasks, fixed, granted // count - PROCESS_BYTES),
         workers=count,
-        memory=granted,
         refused=refused,
         # The process that waits for the workers holds memory too.
         alone=_with_memory(tasks, fixed, granted - 2 * PROCESS_BYTES),

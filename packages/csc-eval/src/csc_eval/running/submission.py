@@ -11,17 +11,22 @@ from typing import TypeVar
 
 from csc_data.challenge import UnknownClassError, label_classes
 from csc_data.errors import InvalidArgumentError
+from csc_data.storage.atomic import replace_text
+from csc_data.storage.nodes import is_array
+from csc_data.storage.stores import Store
+from csc_data.storage.submissions import open_store
+from csc_data.storage.zips import MAX_UNCOMPRESSED_SIZE, ZipStore
 from csc_eval._version import VERSION
 from csc_eval.placing.align import is_instance_class
 from csc_eval.rules import LEADERBOARD, Rules, parse_rules
 from csc_eval.running.execution import run_tasks
+from csc_eval.running.memory import Plan, plan_work
 from csc_eval.scoring.aggregate import combine_scores
 from csc_eval.scoring.differences import explain_differences
 from csc_eval.scoring.labels import LabelTask, score_label
 from csc_eval.scoring.metrics import parse_metrics
 from csc_eval.scoring.results import LabelScore, SubmissionScore
-from csc_eval.voxels.arrays import is_array
-from csc_eval.voxels.stores import MAX_UNCOMPRESSED_SIZE, Store, ZipStore, open_store
+from csc_eval.voxels.arrays import LIMITS
 
 MASK_SUFFIX = "_mask"
 
@@ -106,7 +111,7 @@ def find_contents(
 
 
 def _label_names(truth: Store, crop: str) -> tuple[str, ...]:
-    return tuple(name for name in truth.folders(crop) if is_array(truth, f"{crop}/{name}"))
+    return tuple(name for name in truth.folders(crop) if is_array(truth, f"{crop}/{name}", limits=LIMITS))
 
 
 def _is_mask(name: str, names: Sequence[str]) -> bool:
@@ -197,19 +202,20 @@ def score_submission(
     contents = find_contents(
         submission_store, truth_store, rules=rule_sets, instance_classes=instance_classes, metrics=names
     )
-    scores = run_tasks(
-        contents.tasks, workers=workers, memory=memory, resume=resume, executor=executor, progress=progress
-    )
+    # What is free where an executor works is not known here.
+    unbounded = executor is not None and memory is None
+    plan = Plan(tasks=contents.tasks) if unbounded else plan_work(contents.tasks, workers=workers, memory=memory)
+    scores = run_tasks(plan, resume=resume, executor=executor, progress=progress)
     notes = _portal_notes(submission_store, contents)
     return collect_scores(contents, scores, rule_sets, portal_differs=notes)
 
 
 def _portal_notes(submission: Store, contents: Contents) -> tuple[str, ...]:
     notes = []
-    if isinstance(submission, ZipStore) and submission.path.with_suffix(".zarr").exists():
-        notes.append(
-            f"the portal's tool would score the folder {submission.path.with_suffix('.zarr').name} beside the zip"
-        )
+    if isinstance(submission, ZipStore):
+        folder = Path(submission.path).with_suffix(".zarr")
+        if folder.exists():
+            notes.append(f"the portal's tool would score the folder {folder.name} beside the zip")
     if any(entry.endswith(MASK_SUFFIX) and entry.split("/")[0] in contents.masks for entry in contents.ignored):
         notes.append("the portal's run ends at a submitted *_mask array, without a result")
     return tuple(notes)
@@ -308,9 +314,6 @@ def write_results(result: SubmissionScore, result_file: str | os.PathLike[str]) 
     """Write ``result.json`` and, beside it, ``result_extended.json``; returns both paths."""
     path = Path(result_file)
     extended = path.with_name(f"{path.stem}_extended{path.suffix or '.json'}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for target, text in ((path, result.to_json()), (extended, result.to_json(extended=True))):
-        partial = target.with_name(target.name + ".partial")
-        partial.write_text(text + "\n", encoding="utf-8")
-        partial.replace(target)
+    replace_text(path, result.to_json() + "\n")
+    replace_text(extended, result.to_json(extended=True) + "\n")
     return path, extended

@@ -61,6 +61,8 @@ def _reasons(one: LabelScore | None, two: LabelScore | None, rules: Rules, other
         return ["another metric"]
     if TOO_MANY_INSTANCES in (one.status, two.status):
         return [f"{crop}: too many predicted instances, which one counts as nothing and the other as all wrong"]
+    if one.place_differs and rules.geometry != other_rules.geometry:
+        return [f"{crop}: {one.place_differs}"]
     if not one.instance:
         changes = [("offset", "the offset is snapped differently"), ("threshold", "floats are thresholded differently")]
         return [f"{crop}: {text}" for field, text in changes if getattr(rules, field) != getattr(other_rules, field)]

@@ -12,17 +12,19 @@ import numpy as np
 
 from csc_data.challenge import get_test_crops
 from csc_data.errors import CscError, InvalidArgumentError, UnreadableDataError
+from csc_data.formats.ngff import stated_place
+from csc_data.storage.nodes import Node, is_array
+from csc_data.storage.stores import Store
 from csc_eval.instances.components import Instances, label_components, label_ids
 from csc_eval.instances.pair import InstancePair
 from csc_eval.placing.align import align, is_large, is_resampled
-from csc_eval.placing.predictions import CropGrid, Prediction, open_prediction, parse_translation, parse_voxel_size
+from csc_eval.placing.predictions import CropGrid, Prediction, open_prediction
 from csc_eval.rules import Rules
 from csc_eval.scoring.metrics import parse_metrics
 from csc_eval.scoring.pairs import count_semantic, describe, score_instance_pair, semantic_label_score
 from csc_eval.scoring.results import FAILED, MISSING, LabelScore
-from csc_eval.voxels.arrays import Array, Shape, StoredArray, VoxelSource, is_array, read_attributes
+from csc_eval.voxels.arrays import LIMITS, Array, Shape, StoredArray, VoxelSource, open_stored
 from csc_eval.voxels.runs import BYTES_PER_INSTANCE, BYTES_PER_RUN, TOO_FRAGMENTED, TooFragmentedError, encode_runs
-from csc_eval.voxels.stores import Store
 
 CACHE_BYTES = 64 * 1024**2
 
@@ -90,7 +92,7 @@ class Multiplied:
         return product
 
 
-def read_crop_grid(store: Store, key: str, shape: Shape) -> CropGrid:
+def read_crop_grid(node: Node, shape: Shape) -> CropGrid:
     """Return where a truth array's voxels lie: from its own attributes, else from the challenge's facts.
 
     Raises
@@ -98,24 +100,27 @@ def read_crop_grid(store: Store, key: str, shape: Shape) -> CropGrid:
     UnreadableDataError
         If neither says it.
     """
-    attributes, where = read_attributes(store, key), f"{store.name}/{key}"
-    voxel_size = parse_voxel_size(attributes, where)
-    translation = parse_translation(attributes, where)
-    number = re.fullmatch(r"crop(\d+)", key.split("/")[0])
+    voxel_size, translation = stated_place(node.path, node.attributes)
+    number = re.fullmatch(r"crop(\d+)", node.key.split("/")[0])
     facts = get_test_crops().get(int(number[1])) if number else None
     if voxel_size is None and facts is not None:
         voxel_size = facts.voxel_size
     if translation is None:
         translation = facts.translation if facts is not None else (0.0, 0.0, 0.0)
     if voxel_size is None:
-        raise UnreadableDataError(f"{where} says no voxel_size (nm, z, y, x); add it to the array's attributes")
+        raise UnreadableDataError(f"{node.path} says no voxel_size (nm, z, y, x); add it to the array's attributes")
     return CropGrid(voxel_size=voxel_size, translation=translation, shape=shape)
 
 
 def open_truth(task: LabelTask) -> tuple[StoredArray, CropGrid]:
     """Open a label's truth array, and tell where its voxels lie."""
-    truth = StoredArray(task.truth, task.truth_key, cache_bytes=CACHE_BYTES)
-    return truth, read_crop_grid(task.truth, task.truth_key, truth.shape)
+    return open_truth_array(task.truth, task.truth_key)
+
+
+def open_truth_array(store: Store, key: str) -> tuple[StoredArray, CropGrid]:
+    """Open a truth array, and tell where its voxels lie."""
+    truth, node = open_stored(store, key, cache_bytes=CACHE_BYTES)
+    return truth, read_crop_grid(node, truth.shape)
 
 
 def score_label(task: LabelTask) -> tuple[LabelScore, ...]:
@@ -161,7 +166,10 @@ def _missing(task: LabelTask, truth: StoredArray, grid: CropGrid) -> tuple[Label
 
 
 def _score(task: LabelTask, truth: StoredArray, grid: CropGrid, submission: Store) -> tuple[LabelScore, ...]:
-    prediction = open_prediction(submission, task.key, grid, cache_bytes=CACHE_BYTES)
+    predictions = {
+        geometry: open_prediction(submission, task.key, grid, geometry=geometry, cache_bytes=CACHE_BYTES)
+        for geometry in dict.fromkeys(rules.geometry for rules in task.rules)
+    }
     mask = _open_mask(task, grid)
     truth_view: VoxelSource = truth if mask is None else Multiplied(truth, mask)
     truth_instances: Instances | None = None
@@ -170,7 +178,8 @@ def _score(task: LabelTask, truth: StoredArray, grid: CropGrid, submission: Stor
     scores = []
     for rules in task.rules:
         # Rules that place the prediction alike share the work.
-        way = (rules.offset, rules.threshold, rules.max_volume_ratio)
+        prediction = predictions[rules.geometry]
+        way = (rules.offset, rules.threshold, rules.max_volume_ratio, prediction.voxel_size, prediction.translation)
         if way not in pairs:
             view = align(prediction, grid, instance=task.instance, rules=rules)
             if mask is not None:
@@ -189,7 +198,8 @@ def _score(task: LabelTask, truth: StoredArray, grid: CropGrid, submission: Stor
         else:
             score = semantic_label_score(pair, math.prod(grid.shape), rules, metrics)
         differs = _portal_differs(task, prediction, grid, pair) if rules.masks_are_labels else ""
-        scores.append(replace(describe(score, grid.shape, grid.voxel_size), portal_differs=differs))
+        described = describe(score, grid.shape, grid.voxel_size)
+        scores.append(replace(described, portal_differs=differs, place_differs=prediction.note))
     return tuple(scores)
 
 
@@ -205,9 +215,9 @@ def _check_instances(task: LabelTask, truth: Instances, prediction: Instances) -
 
 def _open_mask(task: LabelTask, grid: CropGrid) -> StoredArray | None:
     key = f"{task.truth_key}_mask"
-    if not is_array(task.truth, key):
+    if not is_array(task.truth, key, limits=LIMITS):
         return None
-    mask = StoredArray(task.truth, key, cache_bytes=CACHE_BYTES)
+    mask, _ = open_stored(task.truth, key, cache_bytes=CACHE_BYTES)
     if mask.shape != grid.shape:
         raise InvalidArgumentError(f"{mask.where} has the shape {mask.shape}, its label {grid.shape}; mend the truth")
     return mask

@@ -60,6 +60,8 @@ class LabelScore:
         What was wrong with the label, "" if nothing.
     portal_differs : str
         Why the portal itself would answer otherwise, "" if it would not.
+    place_differs : str
+        How the numbers of its level differ from what the metadata of its group as a whole say, "" if they agree.
     details : mapping
         Further metrics by name, those that were asked for.
     """
@@ -77,6 +79,7 @@ class LabelScore:
     status: str = SCORED
     problem: str = ""
     portal_differs: str = ""
+    place_differs: str = ""
     details: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -107,7 +110,8 @@ class LabelScore:
             "is_missing": self.is_missing,
             "status": self.status,
         }
-        document |= {name: value for name in ("problem", "portal_differs") if (value := getattr(self, name))}
+        remarks = {name: getattr(self, name) for name in ("problem", "portal_differs", "place_differs")}
+        document |= {name: value for name, value in remarks.items() if value}
         if self.details:
             document["metrics"] = dict(self.details)
         return document
@@ -120,6 +124,7 @@ class LabelScore:
             instance=instance,
             voxel_size=tuple(document["voxel_size"]),
             portal_differs=document.get("portal_differs", ""),
+            place_differs=document.get("place_differs", ""),
             # A metric that has no value is null in JSON.
             details={name: math.nan if v is None else v for name, v in document.get("metrics", {}).items()},
             panoptic="iou_sum" in document,

@@ -18,13 +18,14 @@ from csc_data.errors import CscError, InvalidArgumentError, MissingDataError
 from csc_data.formats.writing import create_array
 from csc_data.formats.writing import read_attributes as read_stored_attributes
 from csc_data.splits.split_file import SplitRow, read_datasplit
+from csc_data.storage.stores import GatheredStore
 from csc_data.volumes import Level, Volume, grid_attributes, open_volume
+from csc_data.volumes.encoding import Encoding, read_encoding
 from csc_data.volumes.stored_values import StoredValues
 from csc_eval.instances.components import label_components, render_planes
 from csc_eval.placing.align import is_instance_class
 from csc_eval.voxels.arrays import Array, Shape
 from csc_eval.voxels.runs import encode_runs
-from csc_eval.voxels.stores import GatheredStore
 
 CHUNKS = (128, 128, 128)
 
@@ -58,10 +59,9 @@ class ValidationTruth:
 class _LevelSource:
     """The voxels of one level of an annotation: unknown and absent ones are 0, or which ones are known."""
 
-    def __init__(self, level: Level, absent: int, unknown: int | None, *, as_mask: bool) -> None:
+    def __init__(self, level: Level, encoding: Encoding, *, as_mask: bool) -> None:
         self.level = level
-        self.absent = absent
-        self.unknown = unknown
+        self.encoding = encoding
         self.as_mask = as_mask
         self.shape: Shape = level.grid.shape
         chunk = tuple(map(int, level.array.chunks))
@@ -72,13 +72,13 @@ class _LevelSource:
     def read(self, begin: Sequence[int], end: Sequence[int]) -> Array:
         """Return the voxels of a box."""
         values = np.array(self.level.array[tuple(map(slice, begin, end))], order="C")
+        absent, unknown = self.encoding.absent, self.encoding.unknown
         if self.as_mask:
-            known: Array = (values != self.unknown).view(np.uint8)
+            known: Array = (values != unknown).view(np.uint8)
             return known
-        if self.unknown is not None:
-            values[values == self.unknown] = 0
-        if self.absent != 0:
-            values[values == self.absent] = 0
+        for value in (unknown, absent):
+            if value:
+                values[values == value] = 0
         return values.astype(self.dtype, copy=False)
 
 
@@ -128,8 +128,8 @@ def build_validation_truth(
 
 def _write_label(volume: Volume, path: Path, *, instance: bool) -> None:
     level = volume.levels[0]
-    absent, unknown = _encoding(level, volume)
-    source = _LevelSource(level, absent, unknown, as_mask=False)
+    encoding = read_encoding(level.array.attrs) or read_encoding(volume.attributes) or Encoding()
+    source = _LevelSource(level, encoding, as_mask=False)
     attributes = grid_attributes(level.grid)
     dtype = np.dtype(np.uint32) if instance else np.dtype(np.uint8)
     array = create_array(path, shape=source.shape, dtype=dtype, chunks=CHUNKS, attributes=attributes)
@@ -141,29 +141,14 @@ def _write_label(volume: Volume, path: Path, *, instance: bool) -> None:
             array[z : end[0]] = render_planes(components.runs, components.label, z, end[0])
         else:
             array[z : end[0]] = source.read(begin, end) > 0
-        if unknown is not None:
-            known = _LevelSource(level, absent, unknown, as_mask=True).read(begin, end)
+        if encoding.unknown is not None:
+            known = _LevelSource(level, encoding, as_mask=True).read(begin, end)
             if mask is None and not known.all():
                 place = path.with_name(f"{path.name}_mask")
                 mask = create_array(place, shape=source.shape, dtype=np.uint8, chunks=CHUNKS, attributes=attributes)
                 mask[:z] = 1
             if mask is not None:
                 mask[z : end[0]] = known
-
-
-def _encoding(level: Level, volume: Volume) -> tuple[int, int | None]:
-    """The values that an annotation stores for absent and, if there is one, for unknown.
-
-    Source: ``cellmap/annotation/annotation_type/encoding`` of https://github.com/janelia-cellmap/cellmap-schemas.
-    """
-    for attributes in (dict(level.array.attrs), dict(volume.attributes)):
-        node: Any = attributes
-        for name in ("cellmap", "annotation", "annotation_type", "encoding"):
-            node = node.get(name, {}) if isinstance(node, Mapping) else {}
-        if isinstance(node, Mapping) and node:
-            absent, unknown = node.get("absent", 0), node.get("unknown")
-            return int(absent or 0), None if unknown is None else int(unknown)
-    return 0, None
 
 
 def _check_labels(folder: Path, classes: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from csc_data.blocks import Block, BlockGrid
-from csc_data.formats.writing import open_array
+from csc_data.formats.reading import open_array
 from csc_data.geometry import Shape
 from csc_submit.settings import Connectivity
 

@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from csc_data.blocks import Block, BlockGrid, Execution, Ledger, Progress, run_blocks
-from csc_data.formats.writing import create_array, ensure_groups, open_array, read_attributes, write_json
+from csc_data.formats.reading import open_array
+from csc_data.formats.writing import create_array, ensure_groups, read_attributes, write_json
 from csc_data.volumes import create_multiscale
 from csc_data.volumes.stored_values import StoredValues
 from csc_submit.processing.components import Labelling, join_blocks

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from csc_data.blocks import Block
 from csc_data.errors import InvalidArgumentError
-from csc_data.formats.writing import open_array, open_array_for_writing
+from csc_data.formats.reading import open_array
+from csc_data.formats.writing import open_array_for_writing
 from csc_data.geometry import Triple
-from csc_submit.checking.reading import read_box
 from csc_submit.processing.components import Components, Labelling
 from csc_submit.processing.filters import open_mask, smooth
 from csc_submit.settings import ClassOptions
@@ -56,7 +56,7 @@ class MaskBlock:
         begin = [max(0, b) for b in block.read_begin]
         end = [min(size, b + n) for b, n, size in zip(block.read_begin, block.read_shape, source.shape, strict=True)]
         box = tuple(slice(b, e) for b, e in zip(begin, end, strict=True))
-        stored = read_box(source, box)
+        stored = source[box]
         check_block(stored, self.meaning, instances=self.options.instances)
         result = self.apply(stored)
         inner = tuple(slice(w.start - b, w.stop - b) for w, b in zip(block.write, begin, strict=True))

@@ -1,0 +1,115 @@
+"""Stored arrays, opened for reading: one way for all formats, folders, zips and URLs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from csc_data.errors import UnreadableDataError
+from csc_data.formats.array_metadata import ArrayMetadata, parse_checked
+from csc_data.formats.cache import ChunkCache
+from csc_data.formats.chunk_files import StoredChunks
+from csc_data.formats.chunked_array import ChunkedArray
+from csc_data.formats.format2 import parse_format2
+from csc_data.formats.format3 import parse_format3
+from csc_data.formats.n5 import parse_n5
+from csc_data.formats.ngff import LevelPlace
+from csc_data.storage.limits import DEFAULT_LIMITS, Limits
+from csc_data.storage.nodes import Node, read_node
+from csc_data.storage.stores import open_place
+
+_PARSERS = {
+    "zarr 2": (".zarray", parse_format2),
+    "zarr 3": ("zarr.json", parse_format3),
+    "n5": ("attributes.json", parse_n5),
+}
+
+
+def parse_metadata(node: Node, *, limits: Limits = DEFAULT_LIMITS) -> ArrayMetadata:
+    """Return the metadata of an array, checked.
+
+    Raises
+    ------
+    UnreadableDataError
+        If they are damaged, not supported, or ask for more than the limits allow; or if it is a group.
+    """
+    if node.metadata is None:
+        raise UnreadableDataError(f"{node.path} is a group where an array was expected")
+    file, parse = _PARSERS[node.format]
+    return parse_checked(node, file, limits, parse)
+
+
+def open_chunks(
+    node: Node, *, limits: Limits = DEFAULT_LIMITS, cache: ChunkCache | None = None, left_out: Sequence[int] = ()
+) -> ChunkedArray:
+    """Open an array whose metadata were read.
+
+    Parameters
+    ----------
+    node : Node
+        The array.
+    limits : Limits
+        What it may ask for.
+    cache : ChunkCache, optional
+        Where decoded chunks are kept; that of the process by default.
+    left_out : sequence of int
+        Axes that are to be left out, each of length 1.
+
+    Raises
+    ------
+    UnreadableDataError
+        If its metadata are damaged, not supported, or ask for more than the limits allow.
+    """
+    metadata = parse_metadata(node, limits=limits)
+    keep = [axis for axis in range(len(metadata.shape)) if axis not in left_out]
+    source = StoredChunks(
+        store=node.store,
+        folder=node.key,
+        metadata=metadata,
+        shape=tuple(metadata.shape[axis] for axis in keep),
+        chunks=tuple(metadata.chunks[axis] for axis in keep),
+        left_out=tuple(left_out),
+    )
+    return ChunkedArray(source, node.attributes, cache)
+
+
+def open_level(
+    node: Node, place: LevelPlace, *, limits: Limits = DEFAULT_LIMITS, cache: ChunkCache | None = None
+) -> ChunkedArray:
+    """Open the array of a level with the axes z, y, x; others are left out, and must be of length 1.
+
+    Raises
+    ------
+    UnreadableDataError
+        If one is longer, or as `open_chunks` does.
+    """
+    shape = parse_metadata(node, limits=limits).shape
+    for axis, name in place.other_axes:
+        if axis < len(shape) and shape[axis] != 1:
+            raise UnreadableDataError(
+                f"{node.path}: its axis {name!r} has {shape[axis]} entries, expected one: store a volume for each"
+            )
+    left_out = [axis for axis, _ in place.other_axes if axis < len(shape)]
+    return open_chunks(node, limits=limits, cache=cache, left_out=left_out)
+
+
+def open_array(path: str | os.PathLike[str], *, endpoint: str | None = None) -> ChunkedArray:
+    """Open the array at a local path or an fsspec URL for reading; nothing is ever written.
+
+    Parameters
+    ----------
+    path : path-like
+        Local path or URL.
+    endpoint : str, optional
+        Address of the S3 service, where it is not that of the configuration.
+
+    Raises
+    ------
+    MissingDataError
+        If there is nothing at the path.
+    UnreadableDataError
+        If it is not an array, or cannot be read.
+    """
+    from csc_data.config.user_config import choose_endpoint
+
+    return open_chunks(read_node(open_place(path, endpoint=choose_endpoint(path, endpoint))))

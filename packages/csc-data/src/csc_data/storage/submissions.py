@@ -1,0 +1,63 @@
+"""Where the crops of a submission lie: in a zarr folder, in a zip, or in one of them further down."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from csc_data.errors import InvalidArgumentError, MissingDataError
+from csc_data.storage.stores import FolderStore, Store, join_key
+from csc_data.storage.zips import MAX_UNCOMPRESSED_SIZE, ZipStore
+
+_METADATA = (".zarray", ".zgroup", "zarr.json")
+
+
+def open_store(path: str | os.PathLike[str] | Store, *, max_size: int = MAX_UNCOMPRESSED_SIZE) -> Store:
+    """Open a zip, a zarr folder, or a folder that holds exactly one zip and no zarr; a store is returned as it is.
+
+    One ``*.zarr`` folder further down is accepted; its content counts.
+
+    Raises
+    ------
+    MissingDataError
+        If there is nothing at the path.
+    InvalidArgumentError
+        If there are several zarr folders, or several zips.
+    UnreadableDataError
+        If it is neither a zip nor a folder.
+    UnsafeArchiveError
+        If the zip cannot be trusted.
+    """
+    if isinstance(path, Store):
+        return path
+    root = Path(path)
+    if not root.exists():
+        raise MissingDataError(f"{root} does not exist; expected a zip or a zarr folder")
+    if root.is_dir() and not any(entry.is_dir() for entry in root.iterdir()):
+        zips = sorted(root.glob("*.zip"))
+        if len(zips) > 1:
+            raise InvalidArgumentError(f"{root} holds {len(zips)} zips; name one of them")
+        root = zips[0] if zips else root
+    store = FolderStore(root) if root.is_dir() else ZipStore(root, max_size=max_size)
+    inner = list(_zarr_folders(store, "", depth=6))
+    if len(inner) > 1:
+        raise InvalidArgumentError(f"{root} holds several zarr folders ({', '.join(inner[:5])}); expected one")
+    if not inner:
+        return store
+    if isinstance(store, ZipStore):
+        store.close()
+        return ZipStore(root, prefix=inner[0], max_size=max_size)
+    return FolderStore(root / inner[0])
+
+
+def _zarr_folders(store: Store, key: str, depth: int) -> Iterator[str]:
+    for name in store.folders(key):
+        below = join_key(key, name)
+        if name == "__MACOSX" or re.fullmatch(r"(crop)?\d+", name):
+            continue  # what lies in a crop belongs to it
+        if name.endswith(".zarr"):
+            yield below
+        elif depth and not any(store.has(f"{below}/{file}") for file in _METADATA):
+            yield from _zarr_folders(store, below, depth - 1)

@@ -1,0 +1,191 @@
+"""A hierarchy straight out of a zip, which is never unpacked and never trusted.
+
+Members are read one by one, so nothing is written, and what a member may unpack to is bounded by the reader. Names are
+still checked, as a zip that climbs out of its folder is an attack or an accident.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+import zlib
+from collections.abc import Hashable, Iterator, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+
+from csc_data.errors import CscError, Problem, UnreadableDataError
+from csc_data.storage.stores import Part, Store, bounds_of
+
+MAX_UNCOMPRESSED_SIZE = 50 * 1024**3
+"""What a zip may declare to unpack to, in bytes; the portal's limit."""
+
+_READING_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
+
+
+class UnsafeArchiveError(CscError, ValueError):
+    """A zip holds names, links or sizes that no honest submission has.
+
+    Parameters
+    ----------
+    path : str
+        The zip.
+    problems : sequence of Problem
+        At least one; the text names the first.
+    """
+
+    def __init__(self, path: str, problems: Sequence[Problem]) -> None:
+        self.path = path
+        self.problems = tuple(problems)
+        first = self.problems[0]
+        super().__init__(f"{path}: {first.where!r} {first.what}; {first.remedy}")
+
+    def __reduce__(self) -> tuple[type[UnsafeArchiveError], tuple[str, tuple[Problem, ...]]]:
+        return type(self), (self.path, self.problems)
+
+
+class ZipStore(Store):
+    """A hierarchy in a zip, from one of its folders on.
+
+    Parameters
+    ----------
+    path : path-like
+        The zip.
+    prefix : str
+        The folder in it that is the root.
+    max_size : int
+        Bytes that all members together may declare to unpack to.
+
+    Raises
+    ------
+    UnreadableDataError
+        If it is not a zip.
+    UnsafeArchiveError
+        If it cannot be trusted.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, prefix: str = "", max_size: int = MAX_UNCOMPRESSED_SIZE
+    ) -> None:
+        self.path = os.fspath(path)
+        self.prefix = prefix
+        self.max_size = max_size
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            self._zip = zipfile.ZipFile(self.path)
+        except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
+            raise UnreadableDataError(f"there is no zip at {self.path} that can be read: {error}") from error
+        infos = self._zip.infolist()
+        problems = [*_problems(self.path, infos, self.max_size), *_misnamed(self.path, infos)]
+        if problems:
+            raise UnsafeArchiveError(self.path, problems)
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        self._folders: dict[str, set[str]] = {"": set()}
+        skipped = PurePosixPath(self.prefix).parts
+        for info in infos:
+            parts = PurePosixPath(info.filename).parts
+            if parts[: len(skipped)] != skipped or parts == skipped:
+                continue
+            parts = parts[len(skipped) :]
+            for depth in range(len(parts) - (not info.is_dir())):
+                self._folders.setdefault("/".join(parts[:depth]), set()).add(parts[depth])
+                self._folders.setdefault("/".join(parts[: depth + 1]), set())
+            if not info.is_dir():
+                self._members["/".join(parts)] = info
+
+    @property
+    def name(self) -> str:
+        """The zip's path and the folder in it."""
+        return f"{self.path}/{self.prefix}" if self.prefix else self.path
+
+    @property
+    def identity(self) -> Hashable:
+        """The zip's absolute path, and the folder in it."""
+        return os.path.abspath(self.path), self.prefix  # noqa: PTH100
+
+    def read(self, key: str, limit: int, part: Part | None = None) -> bytes | None:
+        """Return the bytes of a member, or of a part of it; None if there is no such member."""
+        info = self._members.get(key)
+        if info is None:
+            return None
+        where = f"{self.path}:{info.filename}"
+        begin, size = bounds_of(part, info.file_size)
+        if size > limit:
+            raise UnreadableDataError(f"{where} declares {size} bytes, more than the {limit} that it may have")
+        try:
+            with self._zip.open(info) as file:
+                if begin:
+                    file.seek(begin)
+                data = file.read(size + 1 if part is None else size)
+        except _READING_ERRORS as error:
+            raise UnreadableDataError(f"{where} cannot be read: {error}") from error
+        if len(data) > size:
+            raise UnreadableDataError(f"{where} unpacks to more than the {size} bytes that it declares")
+        return data
+
+    def folders(self, key: str) -> tuple[str, ...]:
+        """Return the names of the folders right below a folder, sorted."""
+        return tuple(sorted(self._folders.get(key, ())))
+
+    def has(self, key: str) -> bool:
+        """Tell whether there is a member of that key."""
+        return key in self._members
+
+    def stamps(self, keys: Sequence[str]) -> list[Hashable]:
+        """Return size and checksum of each member; None where there is none."""
+        found = [self._members.get(key) for key in keys]
+        return [None if info is None else (info.file_size, info.CRC) for info in found]
+
+    def signature(self, key: str) -> Iterator[tuple[str, int, int]]:
+        """Give name, size and checksum of every member below a folder."""
+        for name in sorted(self._members):
+            if name.startswith(key + "/"):
+                yield name, self._members[name].file_size, self._members[name].CRC
+
+    def close(self) -> None:
+        """Close the zip; it is not read afterwards."""
+        self._zip.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "prefix": self.prefix, "max_size": self.max_size}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._open()
+
+
+def _problems(path: str, members: Sequence[zipfile.ZipInfo], max_size: int) -> Iterator[Problem]:
+    """Say what makes an archive unsafe, from its directory alone."""
+    total = sum(member.file_size for member in members)
+    if total > max_size:
+        what = f"declares to unpack to {total} bytes, more than the {max_size} allowed"
+        yield Problem(where=path, what=what, remedy="pack less into it")
+    seen: set[str] = set()
+    for member in members:
+        name = member.filename
+        parts = PurePosixPath(name).parts
+        if not parts or name.startswith("/") or ".." in parts or "\\" in name or ":" in parts[0] or "\0" in name:
+            yield Problem(where=name, what="is a path that leaves the zip", remedy="pack it again")
+        if stat.S_ISLNK(member.external_attr >> 16):
+            yield Problem(where=name, what="is a symbolic link", remedy="pack the files themselves")
+        if member.flag_bits & 0x1:
+            yield Problem(where=name, what="is encrypted", remedy="pack it without a password")
+        if "/".join(parts) in seen:
+            yield Problem(where=name, what="is in the zip twice", remedy="pack it again")
+        seen.add("/".join(parts))
+
+
+def _misnamed(path: str, members: Sequence[zipfile.ZipInfo]) -> Iterator[Problem]:
+    """Compare the directory's names with those before the members: a chunk under another name would count as absent."""
+    with open(path, "rb") as file:  # noqa: PTH123 - as in ZipFile
+        for member in sorted(members, key=lambda member: member.header_offset):
+            head = b""
+            if 0 <= member.header_offset < 2**62:  # a damaged directory names any place
+                file.seek(member.header_offset)
+                head = file.read(30 + 4 * len(member.orig_filename))
+            name = head[30 : 30 + int.from_bytes(head[26:28], "little")]
+            if name.decode("utf-8" if member.flag_bits & 0x800 else "cp437", "replace") != member.orig_filename:
+                what = "has another name in the zip's directory than before its bytes"
+                yield Problem(where=member.filename, what=what, remedy="it is damaged; pack it again")
