@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from csc_data.storage.staging import Staging
+from csc_data.fetching.staging import Staging
 
 LABELS = "jrc_x/jrc_x.zarr/recon-1/labels/groundtruth/crop1/mito"
 FILES = {f"{LABELS}/.zattrs": b"{}", **{f"{LABELS}/s0/0/0/{n}": bytes([n]) * 100 for n in range(30)}}

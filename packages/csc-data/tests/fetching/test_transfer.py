@@ -16,7 +16,7 @@ import pytest
 from csc_data.config.user_config import Config
 from csc_data.fetching import DiskFullError, fetch, fetch_data, plan_fetch, verify_data
 from csc_data.fetching.planning import planner
-from csc_data.storage.staging import FOLDER
+from csc_data.fetching.staging import FOLDER
 
 GROUNDTRUTH = "jrc_tiny-1/jrc_tiny-1.zarr/recon-1/labels/groundtruth"
 RAW = "jrc_tiny-1/jrc_tiny-1.zarr/recon-1/em/fibsem-uint8"

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from csc_data.errors import CscError, Problem, UnreadableDataError
+from csc_data.fetching.disk_space import DiskSpace
 from csc_data.fetching.plan import (
     CropPlan,
     FetchOptions,
@@ -23,10 +24,9 @@ from csc_data.fetching.plan import (
     ProgressMeter,
 )
 from csc_data.fetching.planning.survey import is_present, md5_of, md5_of_etag
+from csc_data.fetching.staging import DiskFullError, Staging, UnwritableFolderError, remove_stale
 from csc_data.storage.bucket import RemoteFile
 from csc_data.storage.concurrency import Pool, Stream
-from csc_data.storage.disk_space import DiskSpace
-from csc_data.storage.staging import DiskFullError, Staging, UnwritableFolderError, remove_stale
 
 _AHEAD = 8
 """Files a worker that are begun ahead of the plan: enough to keep workers busy, and few enough that crops are fetched

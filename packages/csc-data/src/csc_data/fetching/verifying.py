@@ -16,11 +16,11 @@ from typing import Literal
 from csc_data.challenge import label_classes
 from csc_data.config.user_config import Config
 from csc_data.errors import MissingDataError
+from csc_data.fetching.digests import Digest, read_digests
 from csc_data.fetching.plan import FetchProgress, Progress, ProgressMeter
 from csc_data.fetching.planning.survey import files_in
 from csc_data.fetching.sources import CropSource, known_crops, select_sources
 from csc_data.storage.concurrency import map_unordered
-from csc_data.storage.digests import Digest, read_digests
 
 _ANY = "\0"  # stands for any class in a path
 

@@ -23,9 +23,9 @@ from csc_data.config.user_config import Config
 from csc_data.errors import CscError, InvalidArgumentError
 from csc_data.fetching.archives.unpacking import UnpackResult, unpack
 from csc_data.fetching.plan import FetchOptions, FetchProgress, Progress
+from csc_data.fetching.staging import DiskFullError, UnwritableFolderError, explain_os_error, take_lock
 from csc_data.storage.bucket import Bucket, FetchStopped
 from csc_data.storage.concurrency import Pool, map_unordered
-from csc_data.storage.staging import DiskFullError, UnwritableFolderError, explain_os_error, take_lock
 
 PART_BYTES = 16 * 2**20
 _DEFAULTS = Config()

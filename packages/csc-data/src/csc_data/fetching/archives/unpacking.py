@@ -25,9 +25,9 @@ from typing import Literal
 
 from csc_data.errors import CscError, UnreadableDataError
 from csc_data.fetching.plan import FetchProgress, Progress, ProgressMeter
+from csc_data.fetching.staging import DiskFullError, Staging
 from csc_data.storage.bucket import FetchStopped
 from csc_data.storage.concurrency import Pool, Stream
-from csc_data.storage.staging import DiskFullError, Staging
 
 LARGEST_FILE = 2**30
 """Chunks of the challenge have less than 1 MB, its metadata less than 10 MB."""

@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 
-from csc_data.storage.digests import FILE_NAME, DigestFile, read_digests
+from csc_data.fetching.digests import FILE_NAME, DigestFile, read_digests
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from csc_data.errors import CscError, UnreadableDataError
+from csc_data.fetching.digests import DigestFile
 from csc_data.storage.bucket import FetchStopped
-from csc_data.storage.digests import DigestFile
 
 FOLDER = ".csc-fetch"
 _LOCK = "lock"

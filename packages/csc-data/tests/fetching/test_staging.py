@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from csc_data.errors import UnreadableDataError
-from csc_data.storage.bucket import FetchStopped
-from csc_data.storage.staging import (
+from csc_data.fetching.staging import (
     FOLDER,
     DiskFullError,
     Staging,
@@ -18,11 +17,12 @@ from csc_data.storage.staging import (
     check_writable,
     explain_os_error,
 )
+from csc_data.storage.bucket import FetchStopped
 
 HOLD = """
 import sys
 from pathlib import Path
-from csc_data.storage.staging import Staging
+from csc_data.fetching.staging import Staging
 staging = Staging(Path(sys.argv[1]))
 print(staging.folder, flush=True)
 sys.stdin.read()

@@ -5,8 +5,8 @@ from collections import namedtuple
 
 import pytest
 
-from csc_data.storage.disk_space import DiskSpace
-from csc_data.storage.staging import DiskFullError
+from csc_data.fetching.disk_space import DiskSpace
+from csc_data.fetching.staging import DiskFullError
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from csc_data.storage.staging import DiskFullError
+from csc_data.fetching.staging import DiskFullError
 
 _BLOCK = 4096  # what a file takes on most disks is a multiple of it
 _RESERVE_BYTES = 50_000_000
