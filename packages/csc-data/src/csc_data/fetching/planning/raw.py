@@ -105,6 +105,7 @@ def raw_volume(raw: RawGroup, levels: Sequence[RawLevel | None]) -> RawVolume:
     if not found:
         place = raw.group.bucket.url(raw.group.prefix)
         raise UnreadableDataError(f"{place}: none of the levels that its .zattrs names is there")
+    raw.group.files.sort()  # levels were read side by side
     return RawVolume(group=raw.group, levels=tuple(sorted(found, key=lambda level: math.prod(level.grid.voxel_size))))
 
 
