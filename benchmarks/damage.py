@@ -36,8 +36,8 @@ from csc_data.formats.cache import ChunkCache
 from csc_data.formats.codecs import crc32c
 from csc_data.formats.reading import open_chunks
 from csc_data.storage.nodes import read_node
-from csc_data.storage.stores import FolderStore, Store
-from csc_data.storage.zips import ZipStore
+from csc_data.storage.stores.places import FolderStore, Store
+from csc_data.storage.stores.zips import ZipStore
 
 SHAPE, CHUNKS = (20, 16, 24), (8, 8, 8)
 EXTRA_BYTES = 2**30

@@ -21,7 +21,7 @@ from csc_data.formats.codecs import DECODING_ERRORS, decode, parse_codec
 from csc_data.formats.reading import open_array, open_chunks
 from csc_data.storage.limits import Limits
 from csc_data.storage.nodes import read_node
-from csc_data.storage.stores import FolderStore
+from csc_data.storage.stores.places import FolderStore
 
 SIZE = 4096
 DATA = np.repeat(np.arange(SIZE // 8, dtype="<u2"), 4)

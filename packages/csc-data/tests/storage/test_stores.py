@@ -11,9 +11,9 @@ import zipfile
 import pytest
 
 from csc_data.errors import InvalidArgumentError, MissingDataError, UnreadableDataError
-from csc_data.storage.stores import FolderStore, GatheredStore, UrlStore, open_place
-from csc_data.storage.submissions import open_store
-from csc_data.storage.zips import UnsafeArchiveError, ZipStore
+from csc_data.storage.stores.places import FolderStore, GatheredStore, UrlStore, open_place
+from csc_data.storage.stores.submissions import open_store
+from csc_data.storage.stores.zips import UnsafeArchiveError, ZipStore
 
 FILES = {"a/.zarray": b"{}", "a/0/0": b"0123456789", "a/0/1": b"", "b/c/x": b"x"}
 

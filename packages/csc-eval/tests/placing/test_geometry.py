@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import csc_eval
-from csc_data.storage.stores import FolderStore
+from csc_data.storage.stores.places import FolderStore
 from csc_data.volumes import open_volume
 from csc_eval.command.options import evaluate
 from csc_eval.placing.predictions import CropGrid, open_prediction

@@ -12,7 +12,7 @@ import pytest
 
 import csc_eval
 from csc_data.errors import InvalidArgumentError
-from csc_data.storage.stores import FolderStore
+from csc_data.storage.stores.places import FolderStore
 from csc_eval.rules import LEADERBOARD
 from csc_eval.running import memory
 from csc_eval.running.execution import run_tasks

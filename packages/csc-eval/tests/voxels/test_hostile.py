@@ -17,7 +17,7 @@ import pytest
 
 import csc_eval
 from csc_data.errors import CscError
-from csc_data.storage.zips import UnsafeArchiveError, ZipStore
+from csc_data.storage.stores.zips import UnsafeArchiveError, ZipStore
 
 PLACE = {"voxel_size": [8.0, 8.0, 8.0], "translation": [0.0, 0.0, 0.0]}
 SHAPE = (12, 14, 16)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import csc_eval
-from csc_data.storage.stores import FolderStore
+from csc_data.storage.stores.places import FolderStore
 from csc_eval.voxels.arrays import open_stored
 
 zarr = pytest.importorskip("zarr")

@@ -22,7 +22,7 @@ from csc_data.formats.chunked_array import Index
 from csc_data.formats.codecs import DECODING_ERRORS, decode
 from csc_data.formats.format3 import read_shard_index
 from csc_data.storage.limits import most_encoded_bytes
-from csc_data.storage.stores import Store, join_key
+from csc_data.storage.stores.places import Store, join_key
 
 _ABSENT = 2**64 - 1
 _GAP, _LARGEST_READ = 2**16, 2**24

@@ -22,7 +22,7 @@ from csc_data.formats.codecs import Codec, parse_codec
 from csc_data.formats.ngff import check_level_name, grid_from_attributes, nm_per_unit
 from csc_data.geometry import Grid, as_shape
 from csc_data.storage.nodes import Node, children, read_nodes
-from csc_data.storage.stores import UrlStore, join_key, open_place
+from csc_data.storage.stores.places import UrlStore, join_key, open_place
 
 _TYPES = frozenset({"uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float32", "float64"})
 _CODECS = {"bzip2": "bz2", "xz": "lzma"} | {name: name for name in ("blosc", "gzip", "lzma", "zlib", "zstd")}

@@ -16,7 +16,7 @@ from csc_data.formats.n5 import parse_n5
 from csc_data.formats.ngff import LevelPlace
 from csc_data.storage.limits import DEFAULT_LIMITS, Limits
 from csc_data.storage.nodes import Node, read_node
-from csc_data.storage.stores import open_place
+from csc_data.storage.stores.places import open_place
 
 _PARSERS = {
     "zarr 2": (".zarray", parse_format2),

@@ -24,7 +24,7 @@ from csc_data.storage.atomic import replace_text
 from csc_data.storage.nodes import parse_document, read_nodes
 from csc_data.storage.paths import is_remote as is_remote
 from csc_data.storage.paths import join as join
-from csc_data.storage.stores import open_place
+from csc_data.storage.stores.places import open_place
 
 ZARR_3 = int(zarr.__version__.split(".")[0]) >= 3
 

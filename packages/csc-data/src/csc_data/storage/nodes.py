@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from csc_data.errors import MissingDataError, UnreadableDataError
 from csc_data.storage.limits import DEFAULT_LIMITS, Limits
-from csc_data.storage.stores import FolderStore, Store, join_key
+from csc_data.storage.stores.places import FolderStore, Store, join_key
 
 Format = Literal["zarr 2", "zarr 3", "n5"]
 

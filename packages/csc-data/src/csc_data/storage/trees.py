@@ -15,7 +15,7 @@ from csc_data.storage.bucket import Bucket
 from csc_data.storage.limits import DEFAULT_LIMITS
 from csc_data.storage.paths import is_remote
 from csc_data.storage.remote import read_files
-from csc_data.storage.stores import FolderStore, UrlStore
+from csc_data.storage.stores.places import FolderStore, UrlStore
 
 _REQUESTS = 128
 """Most requests under way at once: metadata is small, waiting for it is all that takes time."""

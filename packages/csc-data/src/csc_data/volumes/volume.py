@@ -28,7 +28,7 @@ from csc_data.formats.ngff import (
 from csc_data.formats.reading import open_chunks, open_level
 from csc_data.geometry import LEVEL_TOLERANCE, Grid, Roi
 from csc_data.storage.nodes import Node, children, read_node, read_nodes
-from csc_data.storage.stores import join_key, open_place
+from csc_data.storage.stores.places import join_key, open_place
 from csc_data.volumes.resampling import Order, resample
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 from csc_data.errors import InvalidArgumentError
-from csc_data.storage.stores import Store
-from csc_data.storage.zips import MAX_UNCOMPRESSED_SIZE
+from csc_data.storage.stores.places import Store
+from csc_data.storage.stores.zips import MAX_UNCOMPRESSED_SIZE
 from csc_eval.rules import LEADERBOARD, Rules, get_rules, rules_from_environment
 from csc_eval.scoring.results import FAILED, MISSING, TOO_MANY_INSTANCES, SubmissionScore
 

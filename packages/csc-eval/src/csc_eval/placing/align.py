@@ -13,7 +13,7 @@ import numpy as np
 from csc_data.challenge import get_instance_classes
 from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Triple, as_triple
-from csc_data.storage.stores import FolderStore
+from csc_data.storage.stores.places import FolderStore
 from csc_eval.placing.predictions import CropGrid, Prediction, open_prediction
 from csc_eval.placing.resample import SEMANTIC_THRESHOLD, Cleaned, Resampled, Thresholded
 from csc_eval.rules import LEADERBOARD, Rules, get_rules

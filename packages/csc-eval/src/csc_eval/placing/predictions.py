@@ -11,7 +11,7 @@ from csc_data.errors import UnreadableDataError
 from csc_data.formats.ngff import LevelPlace, as_lengths, as_voxel_size, multiscales, read_multiscale, stated_place
 from csc_data.geometry import Triple
 from csc_data.storage.nodes import children
-from csc_data.storage.stores import Store, join_key
+from csc_data.storage.stores.places import Store, join_key
 from csc_eval.rules import Geometry
 from csc_eval.voxels.arrays import LIMITS, Shape, StoredArray, VoxelSource, find_node
 

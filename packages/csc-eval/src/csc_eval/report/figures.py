@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 from csc_data.errors import CscError
 from csc_data.geometry import Grid
-from csc_data.storage.stores import Store
-from csc_data.storage.submissions import open_store
+from csc_data.storage.stores.places import Store
+from csc_data.storage.stores.submissions import open_store
 from csc_data.volumes import open_volume
 from csc_eval.placing.align import align
 from csc_eval.placing.predictions import CropGrid, open_prediction

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from csc_data.errors import CscError
 from csc_data.storage.atomic import replace_text
-from csc_data.storage.stores import Store
+from csc_data.storage.stores.places import Store
 from csc_eval.scoring.results import SubmissionScore
 
 STYLE = """

@@ -13,9 +13,9 @@ from csc_data.challenge import UnknownClassError, label_classes
 from csc_data.errors import InvalidArgumentError
 from csc_data.storage.atomic import replace_text
 from csc_data.storage.nodes import is_array
-from csc_data.storage.stores import Store
-from csc_data.storage.submissions import open_store
-from csc_data.storage.zips import MAX_UNCOMPRESSED_SIZE, ZipStore
+from csc_data.storage.stores.places import Store
+from csc_data.storage.stores.submissions import open_store
+from csc_data.storage.stores.zips import MAX_UNCOMPRESSED_SIZE, ZipStore
 from csc_eval._version import VERSION
 from csc_eval.placing.align import is_instance_class
 from csc_eval.rules import LEADERBOARD, Rules, parse_rules

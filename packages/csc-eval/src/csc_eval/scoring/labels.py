@@ -14,7 +14,7 @@ from csc_data.challenge import get_test_crops
 from csc_data.errors import CscError, InvalidArgumentError, UnreadableDataError
 from csc_data.formats.ngff import stated_place
 from csc_data.storage.nodes import Node, is_array
-from csc_data.storage.stores import Store
+from csc_data.storage.stores.places import Store
 from csc_eval.instances.components import Instances, label_components, label_ids
 from csc_eval.instances.pair import InstancePair
 from csc_eval.placing.align import align, is_large, is_resampled

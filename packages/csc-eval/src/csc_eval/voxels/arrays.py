@@ -15,7 +15,7 @@ from csc_data.formats.codecs import COMPRESSORS
 from csc_data.formats.reading import open_chunks, parse_metadata
 from csc_data.storage.limits import Limits
 from csc_data.storage.nodes import Node, read_nodes
-from csc_data.storage.stores import Store
+from csc_data.storage.stores.places import Store
 
 Shape = tuple[int, int, int]
 Array = npt.NDArray[Any]

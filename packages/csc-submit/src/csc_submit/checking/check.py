@@ -18,7 +18,7 @@ from csc_data.challenge.test_crops import select_crops
 from csc_data.config.user_config import Config
 from csc_data.errors import CscError, Problem
 from csc_data.geometry import TOLERANCE
-from csc_data.storage.zips import UnsafeArchiveError
+from csc_data.storage.stores.zips import UnsafeArchiveError
 from csc_submit.checking.reading import Opened, open_submission
 
 _BLOCK_SHAPE = (128, 128, 128)

@@ -11,8 +11,8 @@ from csc_data.formats.chunked_array import ChunkedArray
 from csc_data.formats.reading import open_chunks
 from csc_data.storage.limits import Limits
 from csc_data.storage.nodes import read_nodes
-from csc_data.storage.stores import Store
-from csc_data.storage.submissions import open_store
+from csc_data.storage.stores.places import Store
+from csc_data.storage.stores.submissions import open_store
 
 _LIMITS = Limits(chunks=2**24, metadata_bytes=2**24)
 _METADATA = (".zarray", ".zgroup", "zarr.json")

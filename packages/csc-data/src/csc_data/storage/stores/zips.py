@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from csc_data.errors import CscError, Problem, UnreadableDataError
-from csc_data.storage.stores import Part, Store, bounds_of
+from csc_data.storage.stores.places import Part, Store, bounds_of
 
 MAX_UNCOMPRESSED_SIZE = 50 * 1024**3
 """What a zip may declare to unpack to, in bytes; the portal's limit."""

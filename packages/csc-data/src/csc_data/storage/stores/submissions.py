@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from csc_data.errors import InvalidArgumentError, MissingDataError
-from csc_data.storage.stores import FolderStore, Store, join_key
-from csc_data.storage.zips import MAX_UNCOMPRESSED_SIZE, ZipStore
+from csc_data.storage.stores.places import FolderStore, Store, join_key
+from csc_data.storage.stores.zips import MAX_UNCOMPRESSED_SIZE, ZipStore
 
 _METADATA = (".zarray", ".zgroup", "zarr.json")
 
