@@ -15,23 +15,16 @@ OLD_WORDS = {
     # "there is no X", "X is not Y"
     "is no": rf"(?i)(?P<fine>\bthere{GAP})?\b(?:is|are){GAP}no\b(?!{GAP}(?:longer|more)\b)",
 }
-# What stands today, by package; may only fall.
-STANDING = {
-    "csc-data": {"is no": 30},
-    "csc-eval": {"is no": 14},
-    "csc-submit": {"Settings": 1, "is no": 3},
-}
 
 
-def texts(root: Path) -> list[tuple[str, Path]]:
-    """Return the files that people read, with the package that they belong to, or ``docs``."""
-    shared = [root / "README.md", root / "CONTRIBUTING.md", root / "noxfile.py"]
+def texts(root: Path) -> list[Path]:
+    """Return the files that people read."""
+    found = [root / "README.md", root / "CONTRIBUTING.md", root / "noxfile.py"]
     for folder in ("docs", "examples", "benchmarks"):
-        shared += [file for file in (root / folder).rglob("*") if file.suffix in {".md", ".py", ".toml"}]
-    found = [("docs", file) for file in shared]
+        found += [file for file in (root / folder).rglob("*") if file.suffix in {".md", ".py", ".toml"}]
     for folder in sorted((root / "packages").iterdir()):
         files = [file for file in (folder / "src").rglob("*") if file.suffix in {".py", ".pyi", ".toml"}]
-        found += [(folder.name, file) for file in (folder / "README.md", *sorted(files)) if file.is_file()]
+        found += [file for file in (folder / "README.md", *sorted(files)) if file.is_file()]
     return found
 
 
@@ -46,16 +39,11 @@ def old_words(text: str) -> list[tuple[str, int]]:
 
 
 def test_no_old_word_comes_back(root):
-    places: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-    for package, file in texts(root):
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for file in texts(root):
         for word, line in old_words(file.read_text("utf-8")):
-            places[package, word].append(f"{file.relative_to(root)}:{line}")
-    more = {
-        f"{package}: {word!r} stands {len(found)} times, and may {STANDING.get(package, {}).get(word, 0)} times": found
-        for (package, word), found in places.items()
-        if len(found) > STANDING.get(package, {}).get(word, 0)
-    }
-    assert not more
+            places[word].append(f"{file.relative_to(root)}:{line}")
+    assert not places
 
 
 def test_old_words_are_found_and_what_we_say_is_not():

@@ -159,7 +159,7 @@ class Grid:
     def covering(cls, roi: Roi, voxel_size: Sequence[float]) -> Grid:
         """Return the grid of that voxel size that starts at the box's first corner and covers it.
 
-        Its last voxels reach beyond the box where the extent is no multiple of the voxel size.
+        Its last voxels reach beyond the box where the extent is not a multiple of the voxel size.
         """
         size = as_triple(voxel_size, "voxel_size")
         shape = [math.ceil(e / v - TOLERANCE) for e, v in zip(roi.extent, size, strict=True)]

@@ -91,7 +91,7 @@ def test_labels_of_a_test_crop():
     assert get_test_crop_labels(557) == get_test_crops()[557].classes
     with pytest.raises(UnknownCropError) as caught:
         get_test_crop_labels(1)
-    assert str(caught.value).startswith("1 is no test crop of the challenge; they are ")
+    assert str(caught.value).startswith("1 is not a test crop of the challenge; they are ")
 
 
 def test_the_facts_cannot_be_changed():

@@ -130,5 +130,5 @@ def test_crops_are_chosen_by_id_or_name_in_the_order_asked():
     assert [crop.id for crop in select_crops(known, [f"crop{second}", str(first)])] == [second, first]
     assert len(select_crops(known, None)) == 16
     for name in ("99999", "cropx", ""):
-        with pytest.raises(UnknownCropError, match="is no test crop here"):
+        with pytest.raises(UnknownCropError, match="is not a test crop here"):
             select_crops(known, [name])

@@ -142,7 +142,7 @@ def rules_from_environment(rules: Rules, environment: Mapping[str, str]) -> Rule
     Raises
     ------
     InvalidArgumentError
-        If a value is no positive number.
+        If a value is not a positive number.
     """
     changes: dict[str, float | int] = {}
     for variable, field in ENVIRONMENT.items():
@@ -154,6 +154,6 @@ def rules_from_environment(rules: Rules, environment: Mapping[str, str]) -> Rule
         except ValueError:
             value = math.nan
         if not (value > 0 and math.isfinite(value)):
-            raise InvalidArgumentError(f"{variable}={text!r} is no positive number")
+            raise InvalidArgumentError(f"{variable}={text!r} is not a positive number")
         changes[field] = int(value) if field == "max_overlap_pairs" else value
     return replace(rules, **changes) if changes else rules  # type: ignore[arg-type]

@@ -106,7 +106,7 @@ def test_missing_surplus_and_empty_arrays_are_remarks(config, folder, crop):
     assert said["crop7/nuc"] == "is missing"
     assert said["crop7/er"].startswith("is empty")
     assert said["crop7/golgi"] == "is not scored in this crop"
-    assert said["crop8"] == "is no test crop"
+    assert said["crop8"] == "is not a test crop"
 
 
 def test_a_missing_crop_is_named(config, folder, crop):

@@ -150,8 +150,8 @@ def _download(url: str, context: ssl.SSLContext | None) -> str:
         reason = getattr(error, "reason", error)
         raise RefreshError(f"{url} cannot be read: {reason}; the facts known before hold") from error
     if len(body) > _LARGEST_BYTES:
-        raise RefreshError(f"{url} is larger than {_LARGEST_BYTES // 10**6} MB, so it is no manifest")
+        raise RefreshError(f"{url} is larger than {_LARGEST_BYTES // 10**6} MB, so it is not a manifest")
     try:
         return body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise RefreshError(f"{url} is no text in UTF-8: {error}") from error
+        raise RefreshError(f"{url} is not text in UTF-8: {error}") from error

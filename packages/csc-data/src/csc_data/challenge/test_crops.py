@@ -68,7 +68,7 @@ def get_test_crop_labels(crop_id: int) -> tuple[str, ...]:
         return get_test_crops()[crop_id].classes
     except KeyError:
         known = ", ".join(map(str, get_test_crops()))
-        raise UnknownCropError(f"{crop_id} is no test crop of the challenge; they are {known}") from None
+        raise UnknownCropError(f"{crop_id} is not a test crop of the challenge; they are {known}") from None
 
 
 def as_rows(crops: Iterable[TestCrop]) -> tuple[TestCropRow, ...]:
@@ -101,7 +101,7 @@ def select_crops(crops: Mapping[int, TestCrop], wanted: Iterable[str] | None) ->
     for name in wanted:
         digits = str(name).strip().removeprefix("crop")
         if not digits.isdigit() or int(digits) not in crops:
-            raise UnknownCropError(f"{name} is no test crop here; they are {', '.join(map(str, crops))}")
+            raise UnknownCropError(f"{name} is not a test crop here; they are {', '.join(map(str, crops))}")
         chosen.append(crops[int(digits)])
     return tuple(chosen)
 

@@ -60,7 +60,7 @@ def read_experiment(path: str | Path) -> Experiment:
     MissingDataError
         If there is no such file.
     ProblemsError
-        If it is no valid Python or TOML.
+        If it is not valid Python or TOML.
     InvalidArgumentError
         If its name ends in neither ``.py`` nor ``.toml``.
     """
@@ -71,7 +71,7 @@ def read_experiment(path: str | Path) -> Experiment:
         try:
             return Experiment(path=file, names=tomllib.loads(file.read_text(encoding="utf-8")), exact=True)
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ProblemsError(str(file), [Problem(where="file", what=f"is no valid TOML: {error}")]) from error
+            raise ProblemsError(str(file), [Problem(where="file", what=f"is not valid TOML: {error}")]) from error
     if file.suffix != ".py":
         raise InvalidArgumentError(f"{file}: an experiment file is a .py or a .toml file")
     return Experiment(path=file, names=_run(file), exact=False)

@@ -164,7 +164,7 @@ def read_config_file(file: Path) -> dict[str, str]:
     Raises
     ------
     ProblemsError
-        If it is no TOML, or has names or values that do not fit.
+        If it is not TOML, or has names or values that do not fit.
     """
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -172,7 +172,7 @@ def read_config_file(file: Path) -> dict[str, str]:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ProblemsError(
-            str(file), [Problem(where="file", what=f"is no valid TOML: {error}", remedy="edit or delete it")]
+            str(file), [Problem(where="file", what=f"is not valid TOML: {error}", remedy="edit or delete it")]
         ) from error
     problems = [problem for name, value in values.items() if (problem := _check(name, value))]
     if problems:
@@ -208,16 +208,16 @@ def _check(name: str, value: object) -> Problem | None:
     if name == "data" and not value:
         return Problem(where=name, what="is empty", remedy="give a folder")
     if name == "endpoint" and value and not re.fullmatch(r"https?://[^\s/]+/?", value):
-        return Problem(where=name, what=f"{value!r} is no address", remedy="such as https://s3.example.org:9000")
+        return Problem(where=name, what=f"{value!r} is not an address", remedy="such as https://s3.example.org:9000")
     if name == "bucket" and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}", value):
-        return Problem(where=name, what=f"{value!r} is no name of a bucket")
+        return Problem(where=name, what=f"{value!r} is not the name of a bucket")
     wanted = _PLACEHOLDERS.get(name)
     if wanted is None:
         return None
     try:
         found = {field for _, field, _, _ in string.Formatter().parse(value) if field is not None}
     except ValueError as error:
-        return Problem(where=name, what=f"{value!r} is no path template: {error}")
+        return Problem(where=name, what=f"{value!r} is not a path template: {error}")
     if found != wanted:
         expected = " ".join(f"{{{field}}}" for field in sorted(wanted))
         return Problem(where=name, what=f"{value!r} must hold {expected}", remedy="and no other placeholder")

@@ -203,7 +203,7 @@ def _decompressor(kind: str) -> Any:
 def _declared_by_blosc(data: bytes) -> int:
     """Return the size in a header of Blosc 1 (README_CHUNK_FORMAT.rst of c-blosc), which must fit the file."""
     if len(data) < 16:
-        raise ValueError(f"{len(data)} bytes are no Blosc chunk")
+        raise ValueError(f"{len(data)} bytes are not a Blosc chunk")
     flags, item, size, block, stored = struct.unpack_from("<BBIII", data, 2)
     if stored != len(data):
         raise ValueError(f"its header says {stored} bytes, the file has {len(data)}")
@@ -214,7 +214,7 @@ def _declared_by_blosc(data: bytes) -> int:
 
 def _declared_by_lz4(data: bytes) -> int:
     if len(data) < 4:
-        raise ValueError(f"{len(data)} bytes are no LZ4 chunk")
+        raise ValueError(f"{len(data)} bytes are not an LZ4 chunk")
     return int.from_bytes(data[:4], "little")  # put there by numcodecs; LZ4 itself has no header
 
 

@@ -167,7 +167,7 @@ def read_multiscale(path: str, attributes: Mapping[str, Any]) -> Multiscale:
 
 def _not_understood(path: str, error: Exception) -> UnreadableDataError:
     words = f"there is no {error}" if isinstance(error, KeyError) else str(error)
-    return UnreadableDataError(f"{path}: its `multiscales` are no three-dimensional OME-NGFF 0.3 to 0.5: {words}")
+    return UnreadableDataError(f"{path}: its `multiscales` are not three-dimensional OME-NGFF 0.3 to 0.5: {words}")
 
 
 def check_level_name(path: str, name: str) -> None:
@@ -188,7 +188,7 @@ def parse_multiscale(path: str, attributes: Mapping[str, Any]) -> tuple[LevelPla
     Raises
     ------
     UnreadableDataError
-        If they are no three-dimensional multiscales, or a level has no scale.
+        If they are not three-dimensional multiscales, or a level has no scale.
     """
     group = read_multiscale(path, attributes)
     places = []

@@ -145,7 +145,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises
     ------
     UnreadableDataError
-        If the file is no JSON object.
+        If the file is not a JSON object.
     """
     try:
         return parse_document(str(path), path.read_bytes())

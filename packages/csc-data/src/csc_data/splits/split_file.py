@@ -91,7 +91,7 @@ def read_datasplit(path: str | os.PathLike[str]) -> tuple[SplitRow, ...]:
     try:
         text = file.read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
     except UnicodeDecodeError as error:
-        raise ProblemsError(str(file), [Problem(where="file", what=f"is no UTF-8 text: {error}")]) from error
+        raise ProblemsError(str(file), [Problem(where="file", what=f"is not UTF-8 text: {error}")]) from error
     table = [row for row in csv.reader(io.StringIO(text)) if any(map(str.strip, row))]
     order = None
     # Not by "raw": that may also be the path of a volume.

@@ -66,7 +66,7 @@ class Bucket:
     Raises
     ------
     InvalidArgumentError
-        If the endpoint is no address, or the name no name.
+        If the endpoint is not an address, or the name is not a name.
     """
 
     def __init__(
@@ -259,7 +259,7 @@ def check_endpoint(address: str) -> str:
     Raises
     ------
     InvalidArgumentError
-        If it is no http(s) address.
+        If it is not an http(s) address.
 
     Examples
     --------

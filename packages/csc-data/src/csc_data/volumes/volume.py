@@ -100,7 +100,7 @@ class Volume:
         Raises
         ------
         UnreadableDataError
-            If a chunk is damaged, or cannot be read; with its path. A chunk that is not stored is no error.
+            If a chunk is damaged, or cannot be read; with its path. A chunk that is not stored is not an error.
         """
         level = self.level_for(grid.voxel_size)
         return resample(lambda box: np.asarray(level.array[box]), level.grid, grid, order, fill)
@@ -125,7 +125,7 @@ class Volume:
         -------
         ndarray
             In the stored dtype. Voxel 0 begins at the first corner of the box; the last voxels reach beyond it where
-            its extent is no multiple of the voxel size.
+            its extent is not a multiple of the voxel size.
 
         Raises
         ------

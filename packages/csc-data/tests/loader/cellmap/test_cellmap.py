@@ -37,7 +37,7 @@ FLAT = {"shape": (1, 8, 8), "scale": (8, 8, 8)}
 
 @pytest.fixture
 def rows(world):
-    """Two training crops, of which the second lacks er, and a validation crop that is no multiple of the patch."""
+    """Two training crops, of which the second lacks er, and a validation crop that is not a multiple of the patch."""
     world.write_raw(GRID)
     world.write_labels("mito", GRID.window((0, 0, 0), (20, 40, 40)))
     world.write_labels("er", GRID.window((0, 0, 0), (20, 40, 40)))

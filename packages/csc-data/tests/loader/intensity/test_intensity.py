@@ -365,7 +365,7 @@ def test_a_transform_checks_itself(kind, options):
 def test_a_kind_is_given_once_and_is_one_of_ours():
     with pytest.raises(ProblemsError, match="blur: is given 2 times"):
         IntensityTransforms.parse([Blur(), Gamma(), Blur(sigma_nm=(1, 2))])
-    with pytest.raises(ProblemsError, match=r"transforms\[1\]: is no intensity transform"):
+    with pytest.raises(ProblemsError, match=r"transforms\[1\]: is not an intensity transform"):
         IntensityTransforms.parse([Blur(), np.negative])
     with pytest.raises(ProblemsError, match="expected a mapping"):
         IntensityTransforms.parse("gamma")

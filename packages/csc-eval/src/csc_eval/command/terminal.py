@@ -94,7 +94,7 @@ def chosen_rules(names: Sequence[str]) -> tuple[Rules, ...]:
 def _workers_from_environment() -> int:
     text = os.environ.get("MAX_WORKERS", "1")
     if not text.isdigit():
-        raise InvalidArgumentError(f"MAX_WORKERS={text!r} is no number of processes")
+        raise InvalidArgumentError(f"MAX_WORKERS={text!r} is not a number of processes")
     return int(text)
 
 

@@ -77,13 +77,13 @@ def label_ids(runs: Runs) -> Instances:
     Raises
     ------
     UnreadableDataError
-        If a value is no whole number, or beyond 2**63 - 1.
+        If a value is not a whole number, or beyond 2**63 - 1.
     """
     keys, label = _unique(runs.key)
     if runs.dtype.kind == "f":
         values = keys.view(np.float64)
         if not np.all(np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2**53)):
-            raise UnreadableDataError("the truth holds ids that are no whole numbers; store it as unsigned integers")
+            raise UnreadableDataError("the truth holds ids that are not whole numbers; store it as unsigned integers")
         ids = values.astype(np.int64)
     else:
         ids = keys.view(np.int64)

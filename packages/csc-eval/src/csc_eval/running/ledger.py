@@ -31,7 +31,7 @@ class ScoreLedger:
         try:
             lines = self.path.read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise UnreadableDataError(f"{self.path} is no record of scores: {error}") from error
+            raise UnreadableDataError(f"{self.path} is not a record of scores: {error}") from error
         for line in lines:
             try:
                 entry = json.loads(line)

@@ -40,11 +40,11 @@ def parse_size(text: str) -> int:
     Raises
     ------
     InvalidArgumentError
-        If it is no size.
+        If it is not a size.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?\s*", text, re.IGNORECASE)
     if match is None or float(match[1]) == 0:
-        raise InvalidArgumentError(f"{text!r} is no size; expected something like 8GB or 500MB")
+        raise InvalidArgumentError(f"{text!r} is not a size; expected something like 8GB or 500MB")
     return int(float(match[1]) * _UNITS[match[2].upper()])
 
 

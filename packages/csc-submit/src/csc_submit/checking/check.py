@@ -77,7 +77,7 @@ def check_submission(
     ----------
     path : path-like
         A zarr folder or a zip; a zip is read where it is, nothing is unpacked.
-    config : csc_data.config.user_config.Settings
+    config : csc_data.config.user_config.Config
         The data folder may bring its own list of test crops.
     crops : sequence of str, optional
         Which test crops to look for; all by default.
@@ -117,7 +117,7 @@ def _surplus(names: dict[str, tuple[str, ...]], known: dict[str, TestCrop]) -> l
     found = []
     for crop, classes in names.items():
         if crop not in known:
-            found.append(Problem(where=crop, what="is no test crop", remedy="it is ignored"))
+            found.append(Problem(where=crop, what="is not a test crop", remedy="it is ignored"))
             continue
         found.extend(
             Problem(where=f"{crop}/{name}", what="is not scored in this crop", remedy="it is ignored")

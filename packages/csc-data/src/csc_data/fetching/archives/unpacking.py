@@ -63,7 +63,7 @@ class UnpackResult:
     kept : int
         Files that were there, newer and with other content, and were left as they are.
     skipped : int
-        Entries that are no part of a data set.
+        Entries that are not part of a data set.
     """
 
     unpacked: int
@@ -98,7 +98,7 @@ def unpack(
     UnsafeArchiveError
         If it is refused.
     UnreadableDataError
-        If it is no zip, or a file in it is damaged.
+        If it is not a zip, or a file in it is damaged.
     DiskFullError
         If its content does not fit.
     """

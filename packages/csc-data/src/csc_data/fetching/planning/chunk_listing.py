@@ -52,7 +52,7 @@ class ChunkLayout:
         Raises
         ------
         UnreadableDataError
-            If it is no array of three dimensions.
+            If it is not an array of three dimensions.
         """
         try:
             shape, chunks = as_shape(metadata["shape"]), as_shape(metadata["chunks"])

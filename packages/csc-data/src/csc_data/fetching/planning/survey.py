@@ -102,7 +102,7 @@ class Survey:
         Raises
         ------
         UnreadableDataError
-            If it cannot be read, or is no JSON object.
+            If it cannot be read, or is not a JSON object.
         """
         file = next((file for file in group.files if file.name == name), None)
         if file is None:

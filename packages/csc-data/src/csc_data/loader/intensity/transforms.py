@@ -106,7 +106,7 @@ class IntensityTransforms:
     Raises
     ------
     ProblemsError
-        If something is no intensity transform, or a kind comes twice.
+        If something is not an intensity transform, or a kind comes twice.
 
     Examples
     --------
@@ -118,7 +118,7 @@ class IntensityTransforms:
 
     def __post_init__(self) -> None:
         problems = [
-            Problem(where=f"transforms[{i}]", what=f"is no intensity transform: {transform!r}")
+            Problem(where=f"transforms[{i}]", what=f"is not an intensity transform: {transform!r}")
             for i, transform in enumerate(self.transforms)
             if type(transform) not in ORDER
         ]
