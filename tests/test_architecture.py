@@ -36,6 +36,8 @@ FLOORS_OF_CSC_DATA = (
     {"loader"},
 )
 MOST_FLOORS = 7
+# Parts of a library that stand under a name of their own, and come with it in the very version that it needs.
+PARTS = {"pydantic_core": "pydantic"}
 
 
 @functools.cache
@@ -205,7 +207,7 @@ def third_party(files: list[Path]) -> set[str]:
                 roots |= {alias.name.split(".")[0] for alias in node.names}
             elif node.module and not node.level:
                 roots.add(node.module.split(".")[0])
-    return roots - set(sys.stdlib_module_names) - set(ALLOWED)
+    return {PARTS.get(name, name) for name in roots} - set(sys.stdlib_module_names) - set(ALLOWED)
 
 
 def requirements(root: Path, package: str, *, extras: bool) -> list[Requirement]:
