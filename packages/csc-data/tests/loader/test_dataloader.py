@@ -97,7 +97,7 @@ def test_annotations_and_raw_are_never_written_to(rows, world, digest):
     loaders = load(rows, use_mutual_exclusion=True)
     collect(loaders.train)
     collect(loaders.validation)
-    loaders.train.patches.class_counts()
+    loaders.train.patches.draws.class_counts()
     assert digest(world.folder) == before
 
 

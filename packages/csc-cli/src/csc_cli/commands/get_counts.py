@@ -16,7 +16,7 @@ from csc_data.wording import table
 
 if TYPE_CHECKING:
     from csc_data.config.user_config import Config
-    from csc_data.splits.class_counts import ClassCount
+    from csc_data.splits.dataset_counts import ClassCount
 
 HEADERS = ("data set", "class", "voxel size (nm)", "crops", "with the class", "voxels present", "voxels annotated")
 CSV_COLUMNS = ("dataset", "class", "voxel_size", "crops", "crops_present", "voxels_present", "voxels")
@@ -36,7 +36,7 @@ def get_counts(
     Voxels of the challenge's annotations are taken from their metadata, where these are counted already; others are
     read.
     """
-    from csc_data.splits.class_counts import count_by_dataset
+    from csc_data.splits.dataset_counts import count_by_dataset
     from csc_data.storage.atomic import replace_text
 
     counts, left_out = count_by_dataset(

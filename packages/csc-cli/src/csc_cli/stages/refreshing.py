@@ -11,7 +11,7 @@ _MOST_IDS = 20
 def refresh_lists() -> None:
     """Read the organisers' manifests again and tell what changed."""
     from csc_data.challenge import get_test_crops, get_training_crops
-    from csc_data.challenge.crop_places import read_crop_places
+    from csc_data.challenge.annotated_crops import read_crop_places
     from csc_data.challenge.refreshing import refresh_manifests
     from csc_data.challenge.test_crops import read_test_crops
 

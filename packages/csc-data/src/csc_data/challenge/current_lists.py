@@ -14,8 +14,8 @@ from typing import Literal
 
 import platformdirs
 
-from csc_data.challenge import crop_places, test_crops, zip_places
-from csc_data.challenge.crop_places import CropPlace, get_crop_places, read_crop_places
+from csc_data.challenge import annotated_crops, test_crops, zip_places
+from csc_data.challenge.annotated_crops import CropPlace, get_crop_places, read_crop_places
 from csc_data.challenge.test_crops import TestCrop, get_test_crops, read_test_crops
 from csc_data.challenge.zip_places import ZipPlace, get_zip_places, read_zip_places
 from csc_data.config.user_config import Config
@@ -24,7 +24,7 @@ from csc_data.errors import UnreadableDataError
 ManifestName = Literal["crops", "test_crops", "zips"]
 
 MANIFEST_FILES: dict[ManifestName, str] = {
-    "crops": crop_places.FILE_NAME,
+    "crops": annotated_crops.FILE_NAME,
     "test_crops": test_crops.FILE_NAME,
     "zips": zip_places.FILE_NAME,
 }
@@ -75,7 +75,7 @@ def load_crop_places(config: Config) -> tuple[Mapping[int, CropPlace], str]:
     ProblemsError
         If the list is damaged.
     """
-    own = config.root / crop_places.FILE_NAME
+    own = config.root / annotated_crops.FILE_NAME
     if own.is_file():
         return read_crop_places(own), str(own)
     cached = cached_manifest("crops")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from csc_data.challenge.crop_places import read_crop_places
+from csc_data.challenge.annotated_crops import read_crop_places
 from csc_data.challenge.current_lists import (
     MANIFEST_FILES,
     CachedManifest,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from csc_data.challenge.crop_places import split_url
+from csc_data.challenge.annotated_crops import split_url
 from csc_data.challenge.csv_lists import read_csv_list
 from csc_data.errors import InvalidArgumentError
 

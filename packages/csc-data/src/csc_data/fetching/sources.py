@@ -16,7 +16,7 @@ from csc_data.challenge import (
     label_classes,
     training_crops_by_id,
 )
-from csc_data.challenge.crop_places import CropPlace, raw_url, split_url
+from csc_data.challenge.annotated_crops import CropPlace, raw_url, split_url
 from csc_data.challenge.current_lists import load_crop_places, load_test_crops
 from csc_data.challenge.listed_crops import ListedCrop
 from csc_data.config.user_config import Config

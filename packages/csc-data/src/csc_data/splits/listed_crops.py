@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from csc_data.challenge import training_crops_by_id
 from csc_data.config.templates import fill
 from csc_data.errors import InvalidArgumentError, MissingDataError, Problem
-from csc_data.splits.counts import LevelCount
 from csc_data.splits.crops import CropSummary
 from csc_data.splits.search import CropTemplates, is_wanted, natural_key
+from csc_data.splits.voxel_counts import LevelCount
 from csc_data.storage.paths import is_remote
 
 

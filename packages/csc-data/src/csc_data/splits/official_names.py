@@ -152,7 +152,7 @@ def get_dataset_counts(
     """Count the crops on disk that each class is annotated in: ``counts["jrc_cos7-1a"]["mito"]``.
 
     Crops without raw do not count, and neither data sets nor classes without crops are named.
-    `csc_data.splits.class_counts.count_by_dataset` counts voxels, too, by scale.
+    `csc_data.splits.dataset_counts.count_by_dataset` counts voxels, too, by scale.
 
     Parameters
     ----------

@@ -211,10 +211,10 @@ def test_the_speck_appears_at_every_place_of_a_patch(world):
 def test_counts_are_of_known_and_present_voxels(world):
     classes = ("ld", "mito", "er")
     patches = TrainingPatches(reader_of(world, patch_of((8, 8, 8), (8, 8, 8)), classes, two_crops(world)), ALL)
-    counts = patches.class_counts()
+    counts = patches.draws.class_counts()
     assert counts.present == {"ld": 1, "mito": 20 * 40 * 40 + 16**3, "er": 0}
     assert counts.known == {"ld": 40**3, "mito": 40**3 + 16**3, "er": 0}
-    assert counts == count_classes([patches.counts(0), patches.counts(1)], classes)
+    assert counts == count_classes([patches.draws.counts(0), patches.draws.counts(1)], classes)
 
 
 @pytest.mark.parametrize("shuffle", [None, 4])

@@ -34,43 +34,43 @@ def patches(world):
 
 def test_counts_and_weights_are_those_of_the_voxels(patches):
     make, stored = patches
-    counts = make().class_counts()
+    counts = make().draws.class_counts()
     for name in CLASSES:
         present = sum(int(values.sum()) for (_, own), values in stored.items() if own == name)
         assert counts.present[name] == present
         assert counts.known[name] == 3 * GRID.size
-        assert make().class_weights()[name] == 3 * GRID.size / present
+        assert make().draws.class_weights()[name] == 3 * GRID.size / present
 
 
 def test_the_next_run_takes_counts_from_the_users_cache(patches, counts_folder, monkeypatch):
     make, _ = patches
     first = make()
     samples = [first[index] for index in range(6)]
-    assert first.class_counts()
+    assert first.draws.class_counts()
     assert len(list(counts_folder.iterdir())) == 3
 
     def never(*_):
         raise AssertionError("counted again")
 
-    monkeypatch.setattr("csc_data.loader.patches.training.count_crop", never)
+    monkeypatch.setattr("csc_data.loader.sampling.drawing.count_crop", never)
     second = make()
-    assert second.class_counts() == first.class_counts()
+    assert second.draws.class_counts() == first.draws.class_counts()
     for index, sample in enumerate(samples):
         np.testing.assert_array_equal(second[index]["output"], sample["output"])
 
 
 def test_changed_annotations_and_damaged_records_are_counted_anew(patches, counts_folder, world):
     make, stored = patches
-    before = make().class_counts()
+    before = make().draws.class_counts()
     for file in counts_folder.iterdir():
         file.write_bytes(b"damaged")
-    assert make().class_counts() == before
+    assert make().draws.class_counts() == before
     changed = 1 - stored["crop2", "mito"]
     world_folder = world.folder / "x.zarr" / "labels" / "crop2" / "mito"
     from csc_data.formats.writing import open_array_for_writing
 
     open_array_for_writing(world_folder / "s0")[...] = changed
-    after = make().class_counts()
+    after = make().draws.class_counts()
     difference = int(changed.sum()) - int(stored["crop2", "mito"].sum())
     assert difference != 0
     assert after.present["mito"] - before.present["mito"] == difference
@@ -79,19 +79,19 @@ def test_changed_annotations_and_damaged_records_are_counted_anew(patches, count
 
 def test_a_cache_that_cannot_be_written_is_no_reason_to_fail(patches, counts_folder):
     make, _ = patches
-    expected = make().class_counts()
+    expected = make().draws.class_counts()
     for file in counts_folder.iterdir():
         file.unlink()
     counts_folder.rmdir()
     counts_folder.write_text("a file where the folder would be")
-    assert make().class_counts() == expected
+    assert make().draws.class_counts() == expected
 
 
 def test_nothing_is_written_beside_the_annotations(patches, world, digest):
     make, _ = patches
     before = digest(world.folder / "x.zarr")
     made = make()
-    made.class_counts()
+    made.draws.class_counts()
     made[0]
     assert digest(world.folder / "x.zarr") == before
 
@@ -100,7 +100,7 @@ def test_rows_too_many_to_hold_give_the_same_places(patches, monkeypatch):
     make, _ = patches
     with_rows = [make().place(index).patch_map.centre for index in range(8)]
     monkeypatch.setattr("csc_data.loader.sampling.counts._MOST_ROWS", 1)
-    monkeypatch.setattr("csc_data.loader.patches.training.find_counts", lambda *_: None)
+    monkeypatch.setattr("csc_data.loader.sampling.drawing.find_counts", lambda *_: None)
     without = make()
-    assert without.counts(0).rows is None
+    assert without.draws.counts(0).rows is None
     np.testing.assert_array_equal([without.place(index).patch_map.centre for index in range(8)], with_rows)

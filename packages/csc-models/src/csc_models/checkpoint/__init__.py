@@ -14,7 +14,7 @@ from csc_models.checkpoint.loading import LoadedCheckpoint, load_checkpoint
 from csc_models.checkpoint.reading import StoredCheckpoint, read_checkpoint
 from csc_models.checkpoint.saving import save_checkpoint
 from csc_models.checkpoint.selection import best_index, load_best_val, load_latest
-from csc_models.checkpoint.weights import LeftOut, load_weights
+from csc_models.checkpoint.state_dicts import LeftOut, load_weights
 
 __all__ = [
     "CheckpointDescription",

@@ -11,7 +11,7 @@ import torch
 from csc_models.checkpoint.contents import CheckpointDescription
 from csc_models.checkpoint.loading import build_network
 from csc_models.checkpoint.reading import Origin, read_checkpoint
-from csc_models.checkpoint.weights import load_weights
+from csc_models.checkpoint.state_dicts import load_weights
 from csc_models.errors import ModelError
 
 

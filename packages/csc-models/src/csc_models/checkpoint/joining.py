@@ -18,7 +18,7 @@ from csc_models.checkpoint.contents import CheckpointDescription, described
 from csc_models.checkpoint.loading import LoadedCheckpoint, load_checkpoint
 from csc_models.checkpoint.reading import StoredCheckpoint, read_checkpoint
 from csc_models.checkpoint.saving import save_checkpoint, write_checkpoint
-from csc_models.checkpoint.weights import LeftOut
+from csc_models.checkpoint.state_dicts import LeftOut
 from csc_models.ensemble import Ensemble, MeanOf, normalised_weights
 from csc_models.errors import CheckpointError, CheckpointMismatchError
 

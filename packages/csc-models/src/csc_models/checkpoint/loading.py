@@ -14,7 +14,7 @@ from torch import nn
 from csc_models.catalog import create_model
 from csc_models.checkpoint.contents import CheckpointDescription, check_raw_range
 from csc_models.checkpoint.reading import Origin, StoredCheckpoint, read_checkpoint
-from csc_models.checkpoint.weights import LeftOut, load_weights
+from csc_models.checkpoint.state_dicts import LeftOut, load_weights
 from csc_models.ensemble import ENSEMBLE, build_ensemble
 from csc_models.errors import CheckpointError
 

@@ -15,7 +15,7 @@ from csc_models.checkpoint.contents import FORMAT, FORMAT_VERSION, CheckpointDes
 from csc_models.checkpoint.files import read_file
 from csc_models.checkpoint.official import OFFICIAL_RAW_RANGE, recognise
 from csc_models.checkpoint.safetensors_files import is_safetensors, read_safetensors
-from csc_models.checkpoint.weights import without_wrapper_prefixes
+from csc_models.checkpoint.state_dicts import without_wrapper_prefixes
 from csc_models.errors import CheckpointReadError
 from csc_models.nets.cosem_setups import SETUPS
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from csc_models.checkpoint.contents import FORMAT, FORMAT_VERSION, CheckpointDescription, check_plain, described
 from csc_models.checkpoint.files import write_file
 from csc_models.checkpoint.safetensors_files import SUFFIX, write_safetensors
-from csc_models.checkpoint.weights import unwrapped
+from csc_models.checkpoint.state_dicts import unwrapped
 
 
 def save_checkpoint(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from csc_models.catalog import describe_model, model_card, model_spec
 from csc_models.checkpoint.contents import CheckpointDescription, described
-from csc_models.checkpoint.weights import unwrapped
+from csc_models.checkpoint.state_dicts import unwrapped
 from csc_models.ensemble import ENSEMBLE
 from csc_models.export.errors import ExportError
 from csc_models.specification import SAME_SIZE, ModelDescription, OutputRule, SizeRule

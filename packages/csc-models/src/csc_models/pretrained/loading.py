@@ -8,7 +8,7 @@ from typing import Any
 from csc_models.catalog import create_model
 from csc_models.checkpoint.contents import CheckpointDescription
 from csc_models.checkpoint.reading import read_checkpoint
-from csc_models.checkpoint.weights import load_weights
+from csc_models.checkpoint.state_dicts import load_weights
 from csc_models.nets.cosem_unet import CosemUNet
 from csc_models.pretrained.fetching import fetch_pretrained
 from csc_models.pretrained.published import pretrained_card

@@ -129,7 +129,7 @@ def _make_criterion(settings: TrainSettings, loaders: Dataloaders) -> KnownVoxel
     weights = None
     patches = loaders.train.patches
     if settings.weight_loss and settings.criterion in ("bce", "bce_dice") and isinstance(patches, TrainingPatches):
-        counts = patches.class_counts()
+        counts = patches.draws.class_counts()
         weights = positive_weights(counts.present, counts.known, settings.max_positive_weight)
         absent = [name for name, count in counts.present.items() if count == 0]
         if absent:

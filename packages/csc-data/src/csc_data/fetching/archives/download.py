@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from csc_data.challenge import get_storage
-from csc_data.challenge.crop_places import split_url
+from csc_data.challenge.annotated_crops import split_url
 from csc_data.challenge.current_lists import load_zip_places
 from csc_data.config.user_config import Config
 from csc_data.errors import CscError, InvalidArgumentError

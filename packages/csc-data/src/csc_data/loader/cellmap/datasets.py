@@ -12,6 +12,7 @@ from cellmap_data import CellMapMultiDataset
 
 from csc_data.loader.cellmap.crops import CropDataset, DrawnCrop, TiledCrop
 from csc_data.loader.patches.training import TrainingPatches
+from csc_data.loader.sampling.drawing import AnchorDraws
 from csc_data.loader.patches.validation import ValidationPatches
 
 # cellmap-data's loader shuffles by listing all indices: as many as positions, 10^9, would not fit into memory.
@@ -53,7 +54,7 @@ def as_cellmap_dataset(patches: TrainingPatches | ValidationPatches) -> CropsDat
         ``PatchLoader.patches``.
     """
     if isinstance(patches, ValidationPatches):
-        count = TrainingPatches(patches.reader).counts
+        count = AnchorDraws(patches.reader).counts
         firsts = np.cumsum([0, *patches.tile_counts])
         tiles = enumerate(zip(firsts.tolist(), patches.tile_counts, strict=False))
         return CropsDataset(
@@ -64,7 +65,7 @@ def as_cellmap_dataset(patches: TrainingPatches | ValidationPatches) -> CropsDat
     share = min(1.0, MOST_INDICES / sum(positions))
     lengths = [max(1, int(count * share)) for count in positions]
     return CropsDataset(
-        [DrawnCrop(patches, crop, length=length, count=patches.counts) for crop, length in enumerate(lengths)]
+        [DrawnCrop(patches, crop, length=length, count=patches.draws.counts) for crop, length in enumerate(lengths)]
     )
 
 

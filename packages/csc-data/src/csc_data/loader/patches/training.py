@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Triple
 from csc_data.loader.intensity import IntensityTransforms
 from csc_data.loader.patches.reader import PatchReader, Sample
@@ -19,8 +16,7 @@ from csc_data.loader.patches.value_transforms import ValueTransforms
 from csc_data.loader.poses.patch_map import PatchMap
 from csc_data.loader.poses.placement import draw_begin
 from csc_data.loader.poses.spatial import Pose, SpatialTransforms
-from csc_data.loader.sampling.count_cache import counts_key, find_counts, keep_counts
-from csc_data.loader.sampling.counts import ClassCounts, CropCounts, count_classes, count_crop, find_voxel
+from csc_data.loader.sampling.drawing import AnchorDraws
 
 _TRIES = 8
 
@@ -81,6 +77,8 @@ class TrainingPatches:
     transforms : SpatialTransforms
     values : ValueTransforms
         Both may be set anew; they are read at each sample.
+    draws : AnchorDraws
+        Which crop, and which voxel of a class, a sample comes from; it knows how much of each class there is.
     """
 
     def __init__(
@@ -91,24 +89,15 @@ class TrainingPatches:
         seed: int = 0,
         foreground_share: float | None = None,
     ) -> None:
-        if foreground_share is not None and not 0 <= foreground_share <= 1:
-            raise InvalidArgumentError(f"foreground_share must be from 0 to 1, got {foreground_share}")
         augmentation = augmentation or Augmentation()
         self.reader = reader
         self.transforms = augmentation.spatial.for_shape(reader.patch.input.shape)
         self.intensity = augmentation.intensity
         self.values = augmentation.values
         self.seed = seed
-        channels = len(reader.classes)
-        self.foreground_share = channels / (channels + 1) if foreground_share is None else foreground_share
-        self._counts: dict[int, CropCounts] = {}
-        sizes = np.array([reader.grid(crop).size for crop in range(len(reader.crops))], dtype=np.float64)
-        self._ends = np.cumsum(sizes / sizes.sum())
+        self.draws = AnchorDraws(reader, foreground_share)
         extents = [array.extent for array in (*reader.inputs.values(), *reader.targets.values())]
         self._extent: Triple = (max(e[0] for e in extents), max(e[1] for e in extents), max(e[2] for e in extents))
-        self._annotating = [
-            [crop for crop, source in enumerate(reader.crops) if name in source.labels] for name in reader.classes
-        ]
 
     def __getitem__(self, index: int) -> Sample:
         return self._sample(np.random.default_rng([self.seed, index]), None)
@@ -148,7 +137,7 @@ class TrainingPatches:
 
     def _place(self, rng: np.random.Generator, crop: int | None) -> PatchPlace:
         pose = self.transforms.draw(rng, self.reader.patch.input.shape, self._extent)
-        channel, crop, anchor = self._draw_anchor(rng, crop)
+        channel, crop, anchor = self.draws.draw(rng, crop)
         if pose.linear is None:
             patch_map = self._along_axes(rng, crop, pose, anchor)
         else:
@@ -195,49 +184,3 @@ class TrainingPatches:
         # The voxel is in a corner of the crop: only a patch that reaches beyond the crop can hold it.
         offset = rng.uniform(-0.5, 0.5, 3) * target.extent
         return PatchMap(centre=anchor - pose.matrix @ offset, linear=pose.matrix, displacement=pose.displacement)
-
-    def _draw_anchor(
-        self, rng: np.random.Generator, only: int | None
-    ) -> tuple[int | None, int, npt.NDArray[np.float64] | None]:
-        """Draw a class, a crop, and the nm position of a voxel that the patch must hold; None for any."""
-        if rng.random() < self.foreground_share:
-            # Classes in a random order until a crop has one: absent classes must not lower the foreground share.
-            for channel in rng.permutation(len(self._annotating)).tolist():
-                annotating = self._annotating[channel]
-                candidates = annotating if only is None else [only] * (only in annotating)
-                for number in rng.permutation(len(candidates)).tolist():
-                    crop = candidates[number]
-                    counts = self.counts(crop)
-                    total = int(counts.present[channel].sum())
-                    if total:
-                        look = self.reader.sources(crop)[1].read_class
-                        voxel = find_voxel(look, counts, channel, int(rng.integers(total)))
-                        grid = counts.grid
-                        position = np.asarray(grid.translation) + np.asarray(voxel) * np.asarray(grid.voxel_size)
-                        return channel, crop, position
-        if only is not None:
-            return None, only, None
-        return None, int(np.searchsorted(self._ends, rng.random() * self._ends[-1], side="right")), None
-
-    def counts(self, crop: int) -> CropCounts:
-        """Return the counts of a crop; it is read the first time, unless the user's cache knows them."""
-        if crop not in self._counts:
-            source, grid = self.reader.crops[crop], self.reader.grid(crop)
-            key = counts_key(source, self.reader.classes, self.reader.excludes, grid)
-            counts = find_counts(key, grid)
-            if counts is None:
-                counts = count_crop(self.reader.sources(crop)[1].read, grid)
-                keep_counts(key, counts)
-            self._counts[crop] = counts
-        return self._counts[crop]
-
-    def class_counts(self) -> ClassCounts:
-        """Return the counts of all crops together; those not counted yet are read, several at once."""
-        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            counts = list(pool.map(self.counts, range(len(self.reader.crops))))
-        return count_classes(counts, self.reader.classes)
-
-    def class_weights(self) -> dict[str, float]:
-        """Return for each class how many voxels are known for each one that is present; 1 where none is."""
-        counts = self.class_counts()
-        return {name: counts.known[name] / present if present else 1.0 for name, present in counts.present.items()}

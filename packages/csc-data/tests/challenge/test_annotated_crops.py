@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from csc_data.challenge.crop_places import CropPlace, get_crop_places, read_crop_places, split_url
+from csc_data.challenge.annotated_crops import CropPlace, get_crop_places, read_crop_places, split_url
 from csc_data.errors import InvalidArgumentError, MissingDataError, ProblemsError
 
 HEADER = "crop_number,collection,alignment,crop_url,em_url\r\n"

@@ -9,7 +9,7 @@ import pytest
 from csc_data.errors import CscError, MissingDataError, UnreadableDataError
 from csc_data.formats.writing import create_array
 from csc_data.geometry import Grid
-from csc_data.splits.counts import count_annotations
+from csc_data.splits.voxel_counts import count_annotations
 from csc_data.storage.trees import LocalTree
 from csc_data.volumes import downsampled_grid, write_multiscale
 

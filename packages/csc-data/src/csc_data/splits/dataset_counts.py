@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from csc_data.challenge import UnknownClassError, label_classes
 from csc_data.errors import Problem
 from csc_data.geometry import Triple
-from csc_data.splits.counts import LevelCount
 from csc_data.splits.crops import find_crops
 from csc_data.splits.search import CropTemplates, natural_key
+from csc_data.splits.voxel_counts import LevelCount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ import pytest
 
 from csc_data.config.user_config import Config
 from csc_data.geometry import Grid
-from csc_data.splits.class_counts import count_by_dataset
+from csc_data.splits.dataset_counts import count_by_dataset
 from csc_data.splits.search import CropTemplates
 from csc_data.volumes import downsampled_grid, write_multiscale
 

@@ -1,0 +1,129 @@
+"""Drawing which crop a patch comes from, and a voxel of a class that it must hold, so that rare classes are seen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from csc_data.errors import InvalidArgumentError
+from csc_data.geometry import Grid
+from csc_data.loader.sampling.count_cache import counts_key, find_counts, keep_counts
+from csc_data.loader.sampling.counts import ClassCounts, CropCounts, count_classes, count_crop, find_voxel
+from csc_data.loader.sources.annotations import AnnotatedCrop
+from csc_data.loader.sources.crop_sources import LabelSource, RawSource
+
+
+class CropReader(Protocol):
+    """What draws must know of a reader of patches."""
+
+    @property
+    def crops(self) -> Sequence[AnnotatedCrop]:
+        """The crops that patches come from."""
+        ...
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """The classes of the targets."""
+        ...
+
+    @property
+    def excludes(self) -> Mapping[str, tuple[int, ...]]:
+        """The numbers of the classes that make a voxel a known 0 of a class."""
+        ...
+
+    def grid(self, crop: int) -> Grid:
+        """Return the grid of a whole crop at the voxel size of the targets."""
+        ...
+
+    def sources(self, crop: int) -> tuple[RawSource, LabelSource]:
+        """Return what patches of a crop are gathered from."""
+        ...
+
+
+class AnchorDraws:
+    """Draws a crop, and where a class is wanted, one of its voxels there.
+
+    Parameters
+    ----------
+    reader : CropReader
+    foreground_share : float, optional
+        Share of the draws that give a voxel of a class, each class as often as the others and crops of a class alike;
+        the others give any place, all positions equally likely. By default that many as there are classes, and one for
+        anywhere.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the share is not from 0 to 1.
+    """
+
+    def __init__(self, reader: CropReader, foreground_share: float | None = None) -> None:
+        if foreground_share is not None and not 0 <= foreground_share <= 1:
+            raise InvalidArgumentError(f"foreground_share must be from 0 to 1, got {foreground_share}")
+        channels = len(reader.classes)
+        self.reader = reader
+        self.foreground_share = channels / (channels + 1) if foreground_share is None else foreground_share
+        self._counts: dict[int, CropCounts] = {}
+        sizes = np.array([reader.grid(crop).size for crop in range(len(reader.crops))], dtype=np.float64)
+        self._ends = np.cumsum(sizes / sizes.sum())
+        self._annotating = [
+            [crop for crop, source in enumerate(reader.crops) if name in source.labels] for name in reader.classes
+        ]
+
+    def draw(
+        self, rng: np.random.Generator, only: int | None = None
+    ) -> tuple[int | None, int, npt.NDArray[np.float64] | None]:
+        """Draw a class, a crop, and the nm position of a voxel that the patch must hold; None for any.
+
+        Parameters
+        ----------
+        rng : Generator
+        only : int, optional
+            The crop to draw from; any by default.
+        """
+        if rng.random() < self.foreground_share:
+            # Classes in a random order until a crop has one: absent classes must not lower the foreground share.
+            for channel in rng.permutation(len(self._annotating)).tolist():
+                annotating = self._annotating[channel]
+                candidates = annotating if only is None else [only] * (only in annotating)
+                for number in rng.permutation(len(candidates)).tolist():
+                    crop = candidates[number]
+                    counts = self.counts(crop)
+                    total = int(counts.present[channel].sum())
+                    if total:
+                        look = self.reader.sources(crop)[1].read_class
+                        voxel = find_voxel(look, counts, channel, int(rng.integers(total)))
+                        grid = counts.grid
+                        position = np.asarray(grid.translation) + np.asarray(voxel) * np.asarray(grid.voxel_size)
+                        return channel, crop, position
+        if only is not None:
+            return None, only, None
+        return None, int(np.searchsorted(self._ends, rng.random() * self._ends[-1], side="right")), None
+
+    def counts(self, crop: int) -> CropCounts:
+        """Return the counts of a crop; it is read the first time, unless the user's cache knows them."""
+        if crop not in self._counts:
+            source, grid = self.reader.crops[crop], self.reader.grid(crop)
+            key = counts_key(source, self.reader.classes, self.reader.excludes, grid)
+            counts = find_counts(key, grid)
+            if counts is None:
+                counts = count_crop(self.reader.sources(crop)[1].read, grid)
+                keep_counts(key, counts)
+            self._counts[crop] = counts
+        return self._counts[crop]
+
+    def class_counts(self) -> ClassCounts:
+        """Return the counts of all crops together; those not counted yet are read, several at once."""
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            counts = list(pool.map(self.counts, range(len(self.reader.crops))))
+        return count_classes(counts, self.reader.classes)
+
+    def class_weights(self) -> dict[str, float]:
+        """Return for each class how many voxels are known for each one that is present; 1 where none is."""
+        counts = self.class_counts()
+        return {name: counts.known[name] / present if present else 1.0 for name, present in counts.present.items()}
