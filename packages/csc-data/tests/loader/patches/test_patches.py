@@ -231,7 +231,7 @@ def test_validation_shows_each_known_voxel_once(world, size, shuffle):
     tiles = ValidationPatches(reader, shuffle_seed=shuffle)
     outputs = [tiles[i]["output"] for i in range(len(tiles))]
     assert sum(int((~np.isnan(o)).sum()) for o in outputs) == 20 * 21 * 22 + 9 * 30 * 5
-    total = sum(int(p.present.sum()) for p in map(TrainingPatches(reader, ALL).counts, range(2)))
+    total = sum(int(p.present.sum()) for p in map(TrainingPatches(reader, ALL).draws.counts, range(2)))
     assert sum(int((o == 1).sum()) for o in outputs) == total
     again = ValidationPatches(reader, shuffle_seed=shuffle)
     for index, output in enumerate(outputs):
