@@ -93,7 +93,7 @@ def test_stored_settings_add_up_and_a_relative_data_folder_becomes_absolute(tmp_
         ("data", "", "is empty"),
         ("raw", "{dataset}/{crop}", r"must hold \{dataset\}"),
         ("predictions", "{dataset}/{crop}", r"\{class_name\} \{crop\} \{dataset\}"),
-        ("processed", "{dataset", "no path template"),
+        ("processed", "{dataset", "not a path template"),
     ],
 )
 def test_settings_that_cannot_be_are_not_stored(name, value, words):
@@ -105,7 +105,7 @@ def test_settings_that_cannot_be_are_not_stored(name, value, words):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("data = \n", "no valid TOML"),
+        ("data = \n", "not valid TOML"),
         ("data = 3\n", "data: must be text, got 3"),
         ('dta = "x"\n', "did you mean data"),
         ('raw = "x"\n', "must hold"),

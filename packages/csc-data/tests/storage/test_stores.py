@@ -164,7 +164,7 @@ def test_damaged_members_are_named(tmp_path):
     with pytest.raises(UnreadableDataError, match=r"a\.zip:a cannot be read: Bad CRC"):
         ZipStore(tmp_path / "a.zip").read("a", 1000)
     (tmp_path / "a.zip").write_bytes(content[:-5])
-    with pytest.raises(UnreadableDataError, match="no zip"):
+    with pytest.raises(UnreadableDataError, match="not a zip"):
         ZipStore(tmp_path / "a.zip")
 
 

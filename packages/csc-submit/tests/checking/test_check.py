@@ -159,5 +159,5 @@ def test_nothing_and_no_zip_are_errors_of_their_own(config, crop, tmp_path):
     with pytest.raises(MissingDataError, match="no submission"):
         check_submission(tmp_path / "a.zip", config=config)
     (tmp_path / "a.zip").write_text("no zip")
-    with pytest.raises(UnreadableDataError, match="no zip"):
+    with pytest.raises(UnreadableDataError, match="not a zip"):
         check_submission(tmp_path / "a.zip", config=config)

@@ -18,7 +18,7 @@ from csc_data.loader.sources.annotations import AnnotatedCrop, open_crop
 from csc_data.loader.sources.raw import read_raw, scale_raw
 from csc_data.loader.sources.regions import RegionCache
 from csc_data.loader.sources.volume_cache import VolumeCache
-from csc_data.volumes.encoding import ABSENT, PRESENT, UNKNOWN
+from csc_data.volumes.annotation_values import ABSENT, PRESENT, UNKNOWN
 
 __all__ = [
     "ABSENT",

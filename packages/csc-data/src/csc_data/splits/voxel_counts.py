@@ -25,7 +25,7 @@ from csc_data.formats.reading import open_array
 from csc_data.geometry import Triple
 from csc_data.storage.trees import FileTree, LocalTree
 from csc_data.volumes import open_volume
-from csc_data.volumes.encoding import Encoding, read_annotation, read_encoding
+from csc_data.volumes.annotation_values import Encoding, read_annotation, read_encoding
 
 _BLOCK_SHAPE = (256, 256, 256)
 

@@ -15,7 +15,7 @@ from csc_data.loader.poses.patch_map import Displacement, PatchMap
 from csc_data.loader.sources.annotations import EncodedArray
 from csc_data.loader.sources.gathering import NO_DISPLACEMENT, gather_stored
 from csc_data.volumes import Level, Volume
-from csc_data.volumes.encoding import UNKNOWN, Encoding
+from csc_data.volumes.annotation_values import UNKNOWN, Encoding
 
 SHAPE = (40, 44, 36)
 FULL_SCALE = 255

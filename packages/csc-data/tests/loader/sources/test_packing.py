@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from csc_data.loader.sources.packing import pack_labels
-from csc_data.volumes.encoding import ABSENT, PRESENT, UNKNOWN
+from csc_data.volumes.annotation_values import ABSENT, PRESENT, UNKNOWN
 
 
 @pytest.mark.parametrize(("classes", "dtype"), [(1, np.uint8), (4, np.uint8), (6, np.uint16), (9, np.uint16)])

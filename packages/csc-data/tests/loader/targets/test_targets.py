@@ -17,7 +17,7 @@ from csc_data.loader.targets import (
     parse_targets,
 )
 from csc_data.loader.targets.distances import reach_in_voxels, square_distances
-from csc_data.volumes.encoding import ABSENT, PRESENT, UNKNOWN
+from csc_data.volumes.annotation_values import ABSENT, PRESENT, UNKNOWN
 
 ANISOTROPIC = (12.0, 5.0, 3.0)
 LONG = AffinityTarget(offsets=((-1, 0, 0), (0, 2, 0), (1, -1, 3)))

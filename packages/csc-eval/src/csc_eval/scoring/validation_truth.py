@@ -20,7 +20,7 @@ from csc_data.formats.writing import read_attributes as read_stored_attributes
 from csc_data.splits.split_file import SplitRow, read_datasplit
 from csc_data.storage.stores.places import GatheredStore
 from csc_data.volumes import Level, Volume, grid_attributes, open_volume
-from csc_data.volumes.encoding import Encoding, read_encoding
+from csc_data.volumes.annotation_values import Encoding, read_encoding
 from csc_data.volumes.stored_values import StoredValues
 from csc_eval.instances.components import label_components, render_planes
 from csc_eval.placing.align import is_instance_class

@@ -12,8 +12,8 @@ from cellmap_data import CellMapMultiDataset
 
 from csc_data.loader.cellmap.crops import CropDataset, DrawnCrop, TiledCrop
 from csc_data.loader.patches.training import TrainingPatches
-from csc_data.loader.sampling.drawing import AnchorDraws
 from csc_data.loader.patches.validation import ValidationPatches
+from csc_data.loader.sampling.drawing import AnchorDraws
 
 # cellmap-data's loader shuffles by listing all indices: as many as positions, 10^9, would not fit into memory.
 MOST_INDICES = 1 << 20

@@ -26,7 +26,7 @@ from csc_data.loader.sources.regions import RegionCache
 from csc_data.loader.sources.volume_cache import VolumeCache
 from csc_data.loader.targets import BinaryTarget, TargetKind, common_margin, compute_targets, parse_targets
 from csc_data.volumes import Volume
-from csc_data.volumes.encoding import Codes
+from csc_data.volumes.annotation_values import Codes
 
 Sample = dict[str, npt.NDArray[np.float32]]
 """``{"input": (1, z, y, x), "output": (C, z, y, x)}``, float32; flat patches without their z axis."""

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from csc_data.geometry import Grid
 from csc_data.loader.poses.placement import Position
-from csc_data.volumes.encoding import PRESENT, UNKNOWN, Codes
+from csc_data.volumes.annotation_values import PRESENT, UNKNOWN, Codes
 
 _SLAB_VOXELS = 1 << 24  # read at a time: 16 MB for each class
 _MOST_ROWS = 1 << 22  # kept as counts: 16 MB of a crop

@@ -18,7 +18,7 @@ from csc_data.formats.writing import join
 from csc_data.geometry import Roi
 from csc_data.splits.split_file import SplitRow
 from csc_data.volumes import Level, Volume, open_volume
-from csc_data.volumes.encoding import Codes, Encoding, read_encoding
+from csc_data.volumes.annotation_values import Codes, Encoding, read_encoding
 
 
 @dataclass(frozen=True, slots=True)

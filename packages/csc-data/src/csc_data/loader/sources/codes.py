@@ -12,7 +12,7 @@ from csc_data.geometry import Grid, Shape
 from csc_data.loader.sources.annotations import AnnotatedCrop
 from csc_data.loader.sources.packing import VALUES
 from csc_data.volumes import Volume
-from csc_data.volumes.encoding import ABSENT, PRESENT, UNKNOWN, Codes
+from csc_data.volumes.annotation_values import ABSENT, PRESENT, UNKNOWN, Codes
 
 
 def as_target(codes: Codes) -> npt.NDArray[np.float32]:

@@ -19,7 +19,7 @@ from csc_data.loader.sources.level_map import LevelMap, covered_box, read_level_
 from csc_data.loader.sources.packing import VALUES, PackedLabels, pack_labels
 from csc_data.loader.sources.regions import HeldRegion, RegionCache, VoxelIndex
 from csc_data.volumes import Level, Volume
-from csc_data.volumes.encoding import UNKNOWN, Codes
+from csc_data.volumes.annotation_values import UNKNOWN, Codes
 
 _CODE_TABLE = np.arange(256, dtype=np.uint8)[np.newaxis].copy()
 _CODE_TABLE = np.concatenate([_CODE_TABLE, np.full((1, 1), UNKNOWN, dtype=np.uint8)], axis=1)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.volumes.encoding import ABSENT, PRESENT, UNKNOWN, Codes
+from csc_data.volumes.annotation_values import ABSENT, PRESENT, UNKNOWN, Codes
 
 _DIGITS = np.array([ABSENT, PRESENT, UNKNOWN], dtype=np.uint8)
 

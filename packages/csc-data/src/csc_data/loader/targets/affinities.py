@@ -9,7 +9,7 @@ from csc_data.config.settings import Earlier, Given, not_empty, setting, setting
 from csc_data.errors import Problem
 from csc_data.geometry import Shape
 from csc_data.loader.targets.kind import Ids, Target, TargetKind, object_labels
-from csc_data.volumes.encoding import Codes
+from csc_data.volumes.annotation_values import Codes
 
 Offset = tuple[int, int, int]
 NEAREST_NEIGHBOURS: tuple[Offset, ...] = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))

@@ -15,7 +15,7 @@ from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Shape
 from csc_data.loader.sources.packing import VALUES
 from csc_data.loader.targets.distances import Labels, crop
-from csc_data.volumes.encoding import PRESENT, UNKNOWN, Codes
+from csc_data.volumes.annotation_values import PRESENT, UNKNOWN, Codes
 
 Ids = npt.NDArray[Any]
 Target = npt.NDArray[np.float32]

@@ -13,7 +13,7 @@ from csc_data.loader.targets.affinities import AffinityTarget
 from csc_data.loader.targets.distances import crop
 from csc_data.loader.targets.kind import BinaryTarget, Ids, Target, TargetKind
 from csc_data.loader.targets.surfaces import BoundaryTarget, SignedDistanceTarget
-from csc_data.volumes.encoding import Codes
+from csc_data.volumes.annotation_values import Codes
 
 SUBJECT = "targets"
 DEFAULT_NAME = "output"

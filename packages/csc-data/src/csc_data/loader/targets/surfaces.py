@@ -13,7 +13,7 @@ from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Shape
 from csc_data.loader.targets.distances import Labels, crop, reach_in_voxels, square_distances
 from csc_data.loader.targets.kind import Ids, Target, TargetKind, object_labels
-from csc_data.volumes.encoding import PRESENT, UNKNOWN, Codes
+from csc_data.volumes.annotation_values import PRESENT, UNKNOWN, Codes
 
 REACH = 3.0
 """Scales beyond which a signed distance counts as this many: tanh(3) is 0.995."""

@@ -76,7 +76,7 @@ class ZipStore(Store):
         try:
             self._zip = zipfile.ZipFile(self.path)
         except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
-            raise UnreadableDataError(f"there is not a zip at {self.path} that can be read: {error}") from error
+            raise UnreadableDataError(f"{self.path} is not a zip that can be read: {error}") from error
         infos = self._zip.infolist()
         problems = [*_problems(self.path, infos, self.max_size), *_misnamed(self.path, infos)]
         if problems:
