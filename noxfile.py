@@ -42,7 +42,7 @@ ALONE = {
     "csc-eval": ("test_package.py", "test_golden.py", "command"),
     "csc-train": ("test_settings.py", "training/test_training.py"),
     "csc-submit": ("test_readme.py", "packing/test_packing.py"),
-    "csc-cli": ("test_main.py", "test_config.py"),
+    "csc-cli": ("test_main.py", "commands/test_config.py"),
 }
 # csc-data's rooms that no array passes through: another zarr makes no difference to them.
 WITHOUT_ARRAYS = tuple(f"--ignore-glob=*/{room}/*" for room in ("challenge", "config", "fetching"))

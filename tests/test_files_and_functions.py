@@ -160,3 +160,15 @@ def test_the_file_for_each_typical_change_exists(root):
         if not (root / file).is_file()
     ]
     assert not missing
+
+
+def test_what_isolated_runs_of_each_package_exists(root):
+    """A name that is gone would only be seen minutes into `nox -s isolated`."""
+    tree = ast.parse((root / "noxfile.py").read_text("utf-8"))
+    (alone,) = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ALONE"
+    )
+    places = [root / "packages" / package / "tests" / name for package, names in alone.items() for name in names]
+    assert [place for place in places if not place.exists()] == []
