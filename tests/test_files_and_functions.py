@@ -162,13 +162,19 @@ def test_the_file_for_each_typical_change_exists(root):
     assert not missing
 
 
-def test_what_isolated_runs_of_each_package_exists(root):
+def test_what_sessions_run_of_each_package_exists(root):
     """A name that is gone would only be seen minutes into `nox -s isolated`."""
     tree = ast.parse((root / "noxfile.py").read_text("utf-8"))
-    (alone,) = (
+    chosen = [
         ast.literal_eval(node.value)
         for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ALONE"
-    )
-    places = [root / "packages" / package / "tests" / name for package, names in alone.items() for name in names]
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in {"ALONE", "WITH_ZARR"}
+    ]
+    assert len(chosen) == 2
+    places = [
+        root / "packages" / package / "tests" / name
+        for packages in chosen
+        for package, names in packages.items()
+        for name in names
+    ]
     assert [place for place in places if not place.exists()] == []
