@@ -81,6 +81,7 @@ def _parse_codecs(codecs: Sequence[Mapping[str, Any]], axes: int) -> _Chain:
             if configuration.get("endian", "little") not in ("little", "big"):
                 raise ValueError(f"bytes in the order {configuration['endian']!r}, expected little or big")
             chain.byte_order = ">" if configuration.get("endian") == "big" else "<"
+            # Filters before `bytes` work on numbers in this machine's order; turning them round in between is not done.
             if chain.byte_order == ">" and chain.codecs:
                 raise ValueError("filters before big-endian bytes, which are not read")
         elif name == "transpose" and not is_bytes and not chain.codecs:
@@ -122,7 +123,7 @@ def _parse_sharding(
     if any(outer % size for outer, size in zip(files, inner, strict=True)):
         raise ValueError(f"chunks of {inner} in shards of {files}, which they do not divide")
     index = configuration["index_codecs"]
-    chain = _parse_codecs(index, len(files) + 1)
+    chain = _parse_codecs(index, len(files) + 1)  # an index has one axis more: first byte and length
     checksums = [codec.kind for codec in chain.codecs]
     if checksums not in ([], ["crc32c"]) or any(entry["name"] == "transpose" for entry in index):
         raise ValueError(f"an index of shards coded with {', '.join(checksums)}, expected bytes and crc32c")

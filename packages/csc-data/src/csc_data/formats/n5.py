@@ -128,6 +128,7 @@ def _grid(node: Node, stated: Mapping[str, Any], group: Mapping[str, Any], name:
             if size is not None:
                 factors = _factors(own, group, name)
                 offset = attributes.get("offset") or [0.0, 0.0, 0.0]
+                # A voxel of a coarser level covers f of the finest, so its centre lies (f - 1) / 2 of those further.
                 shift = [o + s * (f - 1) / 2 for o, s, f in zip(offset, size, factors, strict=True)]
                 return Grid(
                     voxel_size=_zyx([s * f for s, f in zip(size, factors, strict=True)]),

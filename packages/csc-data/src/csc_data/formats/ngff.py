@@ -102,6 +102,7 @@ class Multiscale:
         """Return the names of the axes, and nm per unit of each (1 for those that are not in space)."""
         axes: Any = self.axes
         if axes is None:
+            # Versions before 0.3 name no axes: they are the last of t, c, z, y, x, as many as a scale has numbers.
             count = next((len(step["scale"]) for step in [*steps, *self.outer] if step["type"] == "scale"), 3)
             axes = _OLD_AXES[-count:]
         names = [axis if isinstance(axis, str) else str(axis["name"]) for axis in axes]
@@ -207,6 +208,7 @@ def _compose(transformations: Sequence[Mapping[str, Any]], axes: int) -> tuple[b
         if step["type"] == "scale":
             scaled, factors = True, [float(value) for value in step["scale"]]
             scale = [a * b for a, b in zip(scale, factors, strict=True)]
+            # What was shifted before is scaled as well: the order of the steps matters.
             translation = [a * b for a, b in zip(translation, factors, strict=True)]
         elif step["type"] == "translation":
             translation = [a + float(b) for a, b in zip(translation, step["translation"], strict=True)]

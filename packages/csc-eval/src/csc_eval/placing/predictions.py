@@ -93,6 +93,7 @@ def open_prediction(
     levels = _ome_levels(where, attributes, geometry) if is_ome else _plain_levels(store, key)
     if not levels:
         raise UnreadableDataError(f"{where} holds neither a zarr array nor a group of arrays")
+    # The official scorer chooses among the levels of the two kinds of group by different measures.
     rank = _ome_rank if is_ome else _plain_rank
     level = min(levels, key=lambda level: rank(level.voxel_size, crop.voxel_size))
     found = find_node(store, join_key(key, level.name))

@@ -101,7 +101,7 @@ def variation_of_information(joint: FloatArray, truth: FloatArray, prediction: F
     weight = joint / total
     split = float(-(weight * np.log2(joint / truth)).sum())
     merge = float(-(weight * np.log2(joint / prediction)).sum())
-    return abs(split), abs(merge)
+    return abs(split), abs(merge)  # -0.0 where they agree
 
 
 def adapted_rand_error(joint: FloatArray, truth: FloatArray, prediction: FloatArray) -> float:

@@ -97,6 +97,7 @@ def encode_runs(source: VoxelSource, *, max_runs: int = MAX_RUNS) -> Runs:
     nz, ny, nx = source.shape
     max_runs = min(max_runs, MAX_RUNS)
     line_ptr = np.zeros(nz * ny + 1, np.int64)
+    # The kernel begins a row only where a run for each of its voxels would fit, so `max_runs` needs room for one more.
     buffers = _Buffers(capacity=min(max_runs, max(nx, 65536)) + nx)
     for z, slab in iterate_slabs(source, slab_thickness(source)):
         voxels = _encodable(slab)
