@@ -161,7 +161,7 @@ def measure(command: list[str]) -> tuple[float, float]:
         seconds = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise SystemExit(f"failed: {words}")
+        raise SystemExit(f"{' '.join(command[:3])[:80]} ends with {process.returncode}: {words}")
     return seconds, used.ru_utime + used.ru_stime
 
 
