@@ -191,7 +191,7 @@ def store_choice(name: str, value: str, file: Path | None = None) -> Path:
     place = file or config_path()
     problem = _check(name, value)
     if problem:
-        raise ProblemsError("settings", [problem])
+        raise ProblemsError("configuration", [problem])
     values = read_config_file(place)
     # A relative folder would mean another place in each working directory.
     values[name] = str(Path(value).expanduser().absolute()) if name == "data" else value

@@ -73,10 +73,6 @@ class StoredChunks:
         """What tells this array from every other one."""
         return self.store.identity, self.folder, self.shape, self.chunks, self.dtype.str
 
-    def file_of(self, index: Index) -> str:
-        """Return the path or URL of the file that a chunk lies in."""
-        return self.store.place(self._file_keys([index])[0])
-
     def _file_keys(self, indices: Sequence[Index]) -> list[str]:
         meta, numbers = self.metadata, indices
         if self.left_out:

@@ -43,8 +43,3 @@ def join(path: str | os.PathLike[str], *parts: str) -> str:
     if _WINDOWS.match(base):
         return str(PureWindowsPath(base, *parts))
     return str(Path(base, *parts))
-
-
-def is_chained(url: str) -> bool:
-    """Tell whether a URL names a file within another one."""
-    return "::" in url

@@ -53,7 +53,7 @@ class BucketTree:
     Parameters
     ----------
     endpoint : str
-        Where the server answers; "" is what the configuration and the configuration of fsspec say.
+        Where the server answers; "" is what fsspec's configuration says.
     """
 
     def __init__(self, endpoint: str = "") -> None:

@@ -38,7 +38,7 @@ from csc_cli.options import split_names
     "--data",
     "dest",
     metavar="DIR",
-    help="Data folder [default: CSC_DATA, else the setting `data`, else ./data].",
+    help="Data folder [default: CSC_DATA, else `data` of `csc config`, else ./data].",
 )
 @click.option(
     "-m",
@@ -71,8 +71,12 @@ from csc_cli.options import split_names
 @click.option("--checksum", is_flag=True, help="Compare what is there by content, not by size and date alone.")
 @click.option("--refresh", is_flag=True, help="Read the organisers' lists of crops again first.")
 @click.option("--relist", is_flag=True, help="List the bucket anew, though there is a listing of the last 24 hours.")
-@click.option("--bucket", metavar="NAME", help="Another bucket, of the same layout [default: the setting `bucket`].")
-@click.option("--endpoint", metavar="URL", help="Another S3 service [default: the setting `endpoint`, else Amazon's].")
+@click.option(
+    "--bucket", metavar="NAME", help="Another bucket, of the same layout [default: `bucket` of `csc config`]."
+)
+@click.option(
+    "--endpoint", metavar="URL", help="Another S3 service [default: `endpoint` of `csc config`, else Amazon's]."
+)
 def fetch_data(
     crops: str,
     datasets: str | None,
