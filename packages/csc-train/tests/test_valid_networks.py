@@ -10,7 +10,7 @@ from torch import nn
 
 from csc_data.challenge.current_lists import load_test_crops
 from csc_data.errors import InvalidArgumentError, ProblemsError
-from csc_data.loader import ArrayInfo, read_raw, scale_raw
+from csc_data.loader import ArrayInfo, RawSource
 from csc_data.loader.poses.placement import centred_grid
 from csc_data.volumes import open_volume
 from csc_data.volumes.stored_values import StoredValues
@@ -116,7 +116,8 @@ class TestPrediction:
         # The whole crop in one patch, with the context that the network loses.
         edge = CARD.sizes.fit(-(-(max(grid.shape) + CARD.output.lost) // 2))
         given = centred_grid(grid.window((0, 0, 0), CARD.output_shape((edge,) * 3)), (edge,) * 3, (8.0,) * 3)
-        raw = scale_raw(read_raw(open_volume(place.path("raw", dataset=crop.dataset)), given), (-1.0, 1.0))
+        volume_of_raw = open_volume(place.path("raw", dataset=crop.dataset))
+        raw = RawSource(volume_of_raw, crop.grid.bounds).read(given, (-1.0, 1.0))
         with torch.no_grad():
             whole = network(torch.from_numpy(raw)[None, None])[0, 1].numpy()
         z, y, x = grid.shape

@@ -352,7 +352,7 @@ def test_a_damaged_chunk_is_named_and_the_crop_can_be_done_later(tmp_path):
     chunk = place.path("raw", dataset="a") / "s0" / "1" / "1" / "1"
     whole = chunk.read_bytes()
     chunk.write_bytes(whole[:40])
-    with pytest.raises(IncompletePredictionError, match=r"blocks are not finished.*cannot be read"):
+    with pytest.raises(IncompletePredictionError, match=r"blocks are not finished.*is damaged"):
         predict(experiment(), config=place, **AS_IS)
     chunk.write_bytes(whole)
     result = predict(experiment(), config=place, **AS_IS)
@@ -364,7 +364,7 @@ def test_a_damaged_chunk_is_named_and_the_crop_can_be_done_later(tmp_path):
 def test_a_block_that_fails_for_a_while_is_done_again(tmp_path, monkeypatch, failures):
     """A failure to read, and one to write, in the midst of the blocks: all voxels are right in the end."""
     place, raw = make_folder(tmp_path, [((0, 0, 0), (30, 30, 30))])
-    real_read, real_write = reading.read_raw, BlockPredictor.__call__
+    real_read, real_write = reading.RawSource.read, BlockPredictor.__call__
     read_calls, write_calls = [], []
 
     def failing_read(*arguments):
@@ -379,7 +379,7 @@ def test_a_block_that_fails_for_a_while_is_done_again(tmp_path, monkeypatch, fai
         if len(write_calls) in (4, 5)[:failures]:
             raise OSError("full for a while")
 
-    monkeypatch.setattr(reading, "read_raw", failing_read)
+    monkeypatch.setattr(reading.RawSource, "read", failing_read)
     monkeypatch.setattr(BlockPredictor, "__call__", failing_write)
     predict(experiment(), config=place, batch_size=3, **AS_IS)
     np.testing.assert_array_equal(read(place, "crop1").levels[0].array[...], raw[:30, :30, :30])

@@ -15,9 +15,9 @@ from csc_data.loader.poses.placement import PatchShape
 from csc_data.loader.poses.spatial import SpatialTransforms
 from csc_data.loader.sampling.counts import ClassCounts, count_classes
 from csc_data.loader.sources.annotations import AnnotatedCrop, open_crop
-from csc_data.loader.sources.raw import read_raw, scale_raw
+from csc_data.loader.sources.raw import scale_raw
+from csc_data.loader.sources.raw_source import RawSource
 from csc_data.loader.sources.regions import RegionCache
-from csc_data.loader.sources.volume_cache import VolumeCache
 from csc_data.volumes.annotation_values import ABSENT, PRESENT, UNKNOWN
 
 __all__ = [
@@ -31,14 +31,13 @@ __all__ = [
     "IntensityTransforms",
     "PatchLoader",
     "PatchShape",
+    "RawSource",
     "RegionCache",
     "SpatialTransforms",
     "TrainingPatches",
     "ValidationPatches",
-    "VolumeCache",
     "count_classes",
     "get_dataloader",
     "open_crop",
-    "read_raw",
     "scale_raw",
 ]

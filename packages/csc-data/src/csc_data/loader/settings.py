@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from csc_data.config.settings import (
     COUNT,
@@ -56,6 +56,9 @@ class SampleSettings:
     classes: Names = setting("classes to learn, in the order of the output channels", not_empty, different)
     raw_range: Given[tuple[float, float], Sequence[float]] = setting(
         "what the ends of the raw type's range become before the network sees them", rising, default=DEFAULT_RANGE
+    )
+    interpolation: Literal["linear", "cubic"] = setting(
+        "how raw is read where training patches are turned, scaled or bent", default="linear"
     )
     batch_size: int = setting("samples of a batch, on each device", COUNT, default=8)
     iterations_per_epoch: int = setting("training batches of an epoch", COUNT, default=1000)

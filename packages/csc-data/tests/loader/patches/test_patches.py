@@ -83,7 +83,10 @@ def test_a_patch_holds_the_values_at_its_positions(make_world, stored, wanted, o
         nm = lie[axis].reshape([-1 if a == axis else 1 for a in range(3)])
         value = value + SLOPE[along] * (nm - world.origin[along])
         inner = Grid.window(grid, (0, 0, 0), grid.shape)
-        within_raw = within_raw & (nm >= inner.centres(along)[0]) & (nm <= inner.centres(along)[-1])
+        # At its faces raw is mirrored, so what is averaged there, where voxels are wanted that are larger, is no longer
+        # linear.
+        far = 2 * wanted[along] if wanted[along] > stored[along] else 0
+        within_raw = within_raw & (nm >= inner.centres(along)[0] + far) & (nm <= inner.centres(along)[-1] - far)
         within_crop = within_crop & (nm > crop.begin[along] + 1e-3) & (nm < crop.end[along] - 1e-3)
         outside = (nm < crop.begin[along] - 1e-3) | (nm > crop.end[along] + 1e-3)
         to_border = to_border & ~outside

@@ -5,12 +5,16 @@ from hypothesis import strategies as st
 
 from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Grid
-from csc_data.loader import read_raw, scale_raw
+from csc_data.loader import RawSource, scale_raw
 from csc_data.volumes import Level, Volume
 
 
 def volume_of(data, grid):
     return Volume(path="memory", levels=(Level(name="s0", grid=grid, array=data),), attributes={})
+
+
+def read_raw(volume, grid):
+    return RawSource(volume, volume.levels[0].grid.bounds).read(grid, (0, 255))
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,6 @@ from torch import Tensor
 
 from csc_data.blocks import Block
 from csc_data.errors import InvalidArgumentError
-from csc_data.loader import VolumeCache
 from csc_data.volumes.stored_values import StoredValues
 from csc_train.network import crop_centre
 from csc_train.prediction.predictor import Predictor
@@ -91,8 +90,7 @@ class BlockPredictor:
     def _batches(self, block: Block) -> Iterator[PatchBatch]:
         """Yield all batches of a block: those read ahead, or read here if the block is repeated."""
         if block.index in self._begun:
-            # With a cache of its own: the thread that reads ahead uses the reader's meanwhile.
-            yield from replace(self.reader, cache=VolumeCache()).batches([block])
+            yield from self.reader.batches([block])
             return
         self._begun.add(block.index)
         for batch in self.ahead:

@@ -16,7 +16,7 @@ from csc_data.config.user_config import Config
 from csc_data.errors import ExistingOutputError, MissingDataError
 from csc_data.formats.writing import open_array_for_writing
 from csc_data.geometry import Grid
-from csc_data.loader import VolumeCache
+from csc_data.loader import RawSource
 from csc_data.volumes import Volume, create_multiscale, open_volume
 from csc_train.prediction.blocks import BlockPredictor, stored_values
 from csc_train.prediction.predictor import Predictor
@@ -74,12 +74,11 @@ class CropPredictor:
         blocks = BlockGrid(shape=grid.shape, block_shape=self.tiling.block_shape)
         resumed = len(ledger.finished)
         reader = BlockReader(
-            raw=raw,
+            raw=RawSource(raw, crop.grid.bounds, grid.bounds.grow(self.tiling.reach_nm)),
             grid=grid,
             tiling=self.tiling,
             raw_range=self.predictor.raw_range,
             batch_size=self.predictor.settings.batch_size,
-            cache=VolumeCache(),
         )
         todo = [block for block in blocks if block.index not in ledger.finished]
         with Ahead(reader.batches_or_failures(todo)) as ahead:

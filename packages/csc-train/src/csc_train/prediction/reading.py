@@ -13,9 +13,8 @@ import numpy.typing as npt
 
 from csc_data.blocks import Block
 from csc_data.errors import CscError
-from csc_data.geometry import Grid, Roi
-from csc_data.loader import VolumeCache, read_raw, scale_raw
-from csc_data.volumes import Volume
+from csc_data.geometry import Grid
+from csc_data.loader import RawSource
 from csc_train.prediction.tiling import Tile, Tiling
 
 ItemT = TypeVar("ItemT")
@@ -65,34 +64,31 @@ class BlockReader:
 
     Attributes
     ----------
-    raw : Volume
+    raw : RawSource
+        Of the crop.
     grid : Grid
         Of the output.
     tiling : Tiling
     raw_range : pair of float
     batch_size : int
-    cache : VolumeCache
-        Holds the raw of a block, so that overlapping patches decode it once.
     """
 
-    raw: Volume
+    raw: RawSource
     grid: Grid
     tiling: Tiling
     raw_range: tuple[float, float]
     batch_size: int
-    cache: VolumeCache
 
     def batches(self, blocks: Iterable[Block]) -> Iterator[PatchBatch]:
         """Yield the batches of blocks, block after block; none holds patches of two blocks."""
         for block in blocks:
             tiles = list(self.tiling.tiles(self.grid, block))
-            raw = self.cache.hold(self.raw, _around(tiles), tiles[0].input.voxel_size)
             for start in range(0, len(tiles), self.batch_size):
                 group = tuple(tiles[start : start + self.batch_size])
                 yield PatchBatch(
                     block=block.index,
                     tiles=group,
-                    values=np.stack([self._patch(raw, tile) for tile in group]),
+                    values=np.stack([self._patch(tile) for tile in group]),
                     last=start + self.batch_size >= len(tiles),
                 )
 
@@ -104,17 +100,9 @@ class BlockReader:
             except (CscError, OSError) as error:
                 yield UnreadBlock(block=block.index, error=error)
 
-    def _patch(self, raw: Volume, tile: Tile) -> npt.NDArray[np.float32]:
-        values = scale_raw(tile.orientation.turn(read_raw(raw, tile.input)), self.raw_range)[np.newaxis]
+    def _patch(self, tile: Tile) -> npt.NDArray[np.float32]:
+        values = tile.orientation.turn(self.raw.read(tile.input, self.raw_range))[np.newaxis]
         return values[:, 0] if self.tiling.patch.input.flat else values
-
-
-def _around(tiles: list[Tile]) -> Roi:
-    """Return the box that holds the inputs of all tiles."""
-    boxes = [tile.input.bounds for tile in tiles]
-    begin = tuple(min(box.begin[axis] for box in boxes) for axis in range(3))
-    end = tuple(max(box.end[axis] for box in boxes) for axis in range(3))
-    return Roi((begin[0], begin[1], begin[2]), (end[0], end[1], end[2]))
 
 
 class Ahead(Generic[ItemT]):

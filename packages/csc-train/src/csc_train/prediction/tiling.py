@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from csc_data.blocks import Block, BlockGrid, align_block_shape
 from csc_data.errors import InvalidArgumentError
-from csc_data.geometry import Grid, Shape, as_shape
+from csc_data.geometry import Grid, Shape, Triple, as_shape
 from csc_data.loader import ArrayInfo, PatchShape
 from csc_data.loader.poses.placement import centred_grid
 from csc_data.loader.poses.spatial import Orientation
@@ -73,6 +73,12 @@ class Tiling:
     def stride(self) -> Shape:
         """Voxels that are kept of a patch, along its axes."""
         return as_shape([n - 2 * h for n, h in zip(self.patch.target.shape, self.halo, strict=True)])
+
+    @property
+    def reach_nm(self) -> Triple:
+        """How far beyond the output patches can reach, along any axis of the volume."""
+        reach = max(self.patch.input.extent)
+        return reach, reach, reach
 
     def tiles(self, grid: Grid, block: Block) -> Iterator[Tile]:
         """Yield the patches of a block; with each orientation they cover it once."""

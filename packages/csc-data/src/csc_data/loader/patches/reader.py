@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +19,12 @@ from csc_data.loader.poses.patch_map import PatchMap
 from csc_data.loader.poses.placement import PatchShape
 from csc_data.loader.poses.spatial import Orientation
 from csc_data.loader.sources.annotations import AnnotatedCrop
-from csc_data.loader.sources.codes import as_target, exclusions, read_codes
-from csc_data.loader.sources.crop_sources import LabelSource, RawSource
-from csc_data.loader.sources.raw import DEFAULT_RANGE, lookup_table, read_raw, scale_raw
+from csc_data.loader.sources.codes import exclusions
+from csc_data.loader.sources.label_source import LabelSource
+from csc_data.loader.sources.raw import DEFAULT_RANGE, lookup_table, scale_raw
+from csc_data.loader.sources.raw_source import RawSource
 from csc_data.loader.sources.regions import RegionCache
-from csc_data.loader.sources.volume_cache import VolumeCache
 from csc_data.loader.targets import BinaryTarget, TargetKind, common_margin, compute_targets, parse_targets
-from csc_data.volumes import Volume
-from csc_data.volumes.annotation_values import Codes
 
 Sample = dict[str, npt.NDArray[np.float32]]
 """``{"input": (1, z, y, x), "output": (C, z, y, x)}``, float32; flat patches without their z axis."""
@@ -51,15 +49,17 @@ class PatchReader:
         See `scale_raw`.
     use_mutual_exclusion : bool
         Whether a voxel of a class is a known 0 of every class that excludes it.
-    cache : VolumeCache
-        Holds what tiles of validation are read from.
     regions : RegionCache
-        Holds what turned patches are gathered from.
+        Holds what patches are gathered from.
+    interpolation : {"linear", "cubic"}
+        How raw is read where patches are turned, scaled or bent; upright it is always linear, as in prediction.
+    overhang : bool
+        Whether targets may hang over the end of a crop, as the tiles of validation do.
     kinds : mapping
         The kind of each target by its name in batches; the first is that of ``patch.target``, as are those that
         ``patch.further_targets`` does not name.
     excludes : mapping
-        See `read_codes`; empty to leave unknown what other classes exclude.
+        See `csc_data.loader.sources.codes.exclusions`; empty to leave unknown what other classes exclude.
 
     Raises
     ------
@@ -74,8 +74,9 @@ class PatchReader:
     patch: PatchShape
     raw_range: tuple[float, float] = DEFAULT_RANGE
     use_mutual_exclusion: bool = False
-    cache: VolumeCache = field(default_factory=VolumeCache)
     regions: RegionCache = field(default_factory=RegionCache)
+    interpolation: Literal["linear", "cubic"] = "linear"
+    overhang: bool = False
     kinds: Mapping[str, TargetKind] = field(default_factory=lambda: parse_targets(None))
     excludes: Mapping[str, tuple[int, ...]] = field(init=False)
     _sources: dict[int, tuple[RawSource, LabelSource]] = field(default_factory=dict, init=False, repr=False)
@@ -94,38 +95,6 @@ class PatchReader:
     def grid(self, crop: int, orientation: Orientation = UPRIGHT) -> Grid:
         """Return the grid of a whole crop at the voxel size of the targets."""
         return self.patch.target_grid(self.crops[crop].bounds, orientation)
-
-    def codes(self, crop: int, grid: Grid) -> Codes:
-        """Return what is known of each class at the voxels of a grid, shape (C, z, y, x)."""
-        source = self.crops[crop]
-
-        def hold(volume: Volume) -> Volume:
-            return self.cache.hold(volume, source.bounds, grid.voxel_size)
-
-        return read_codes(source, self.classes, grid, excludes=self.excludes, hold=hold)
-
-    def read(self, crop: int, target: Grid) -> Sample:
-        """Return the sample whose target lies on a grid, upright: bit for bit what prediction reads there."""
-        source = self.crops[crop]
-        given = self.patch.input_grid(target, UPRIGHT)
-        raw = source.raw
-        # Drawn patches lie within the first box, validation tiles within the second; others are read without the cache.
-        for overhang in (False, True):
-            reach = self.patch.reach(source.bounds, overhang=overhang)
-            if reach.contains(given.bounds):
-                raw = self.cache.hold(source.raw, reach, given.voxel_size)
-                break
-        first = next(iter(self.kinds))
-        names = [INPUT, *((first,) if isinstance(self.kinds[first], BinaryTarget) else ())]
-        sample = {name: np.empty(shape, dtype=np.float32) for name, shape in self.shapes().items()}
-        sample[INPUT][0] = scale_raw(read_raw(raw, given), self.raw_range)
-        if first in names:
-            sample[first][...] = as_target(self.codes(crop, target))
-        others = {name: array for name, array in sample.items() if name not in names}
-        if others:
-            centre = (np.asarray(target.bounds.begin) + np.asarray(target.bounds.end)) / 2
-            self.gather(crop, PatchMap(centre=centre), others)
-        return self.squeezed_sample(sample)
 
     @property
     def inputs(self) -> dict[str, ArrayInfo]:
@@ -162,9 +131,9 @@ class PatchReader:
         found = self._sources.get(crop)
         if found is None:
             source = self.crops[crop]
-            reach = self.patch.reach(source.bounds, turned=True)
+            reach = self.patch.reach(source.bounds, overhang=self.overhang, turned=not self.overhang)
             found = (
-                RawSource(source.raw, reach, self.regions),
+                RawSource(source.raw, source.bounds, reach, self.regions, cubic=self.interpolation == "cubic"),
                 LabelSource(source, self.classes, self.excludes, self.regions),
             )
             self._sources[crop] = found

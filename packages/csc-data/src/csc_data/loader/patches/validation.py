@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from csc_data.blocks import BlockGrid
-from csc_data.geometry import Grid
 from csc_data.loader.patches.reader import PatchReader, Sample
 from csc_data.loader.patches.training import PatchPlace
 from csc_data.loader.patches.value_transforms import ValueTransforms
@@ -50,19 +49,18 @@ class ValidationPatches:
 
     def place(self, index: int) -> PatchPlace:
         """Return where the sample of an index comes from."""
-        crop, target = self._target(self._number(index))
-        centre = (np.asarray(target.bounds.begin) + np.asarray(target.bounds.end)) / 2
-        return PatchPlace(crop=crop, patch_map=PatchMap(centre=centre), class_name=None)
+        return self._place(self._number(index))
 
     def _number(self, index: int) -> int:
         if not 0 <= index < len(self):
             raise IndexError(f"tile {index} of {len(self)}")
         return int(self._order[index]) if self._order is not None else index
 
-    def _target(self, number: int) -> tuple[int, Grid]:
+    def _place(self, number: int) -> PatchPlace:
         crop = int(np.searchsorted(self._ends, number, side="right"))
         tile = self._tiles[crop][number - (int(self._ends[crop - 1]) if crop else 0)]
-        return crop, self.reader.grid(crop).window(tile.begin, self.reader.patch.target.shape)
+        target = self.reader.grid(crop).window(tile.begin, self.reader.patch.target.shape)
+        return PatchPlace(crop=crop, patch_map=PatchMap.upright(target)[0], class_name=None)
 
     @property
     def tile_counts(self) -> tuple[int, ...]:
@@ -71,19 +69,20 @@ class ValidationPatches:
 
     def tile(self, number: int) -> Sample:
         """Return a tile by its number, crop after crop, whatever the order."""
-        crop, target = self._target(number)
-        sample = self.reader.read(crop, target)
-        if self.values:
-            shapes = self.shapes()
-            whole = {name: values.reshape(shapes[name]) for name, values in sample.items()}
-            self.reader.apply(self.values, whole, np.random.default_rng(number))
-        return sample
+        sample = {name: np.empty(shape, dtype=np.float32) for name, shape in self.shapes().items()}
+        self._fill(number, sample)
+        return self.reader.squeezed_sample(sample)
 
     def read_batch(self, indices: Sequence[int], batch: Sample) -> None:
         """Fill a batch in place; see `shapes` for its arrays."""
-        for number, index in enumerate(indices):
-            for name, values in self[index].items():
-                batch[name][number] = values.reshape(batch[name].shape[1:])
+        for position, index in enumerate(indices):
+            self._fill(self._number(index), {name: array[position] for name, array in batch.items()})
+
+    def _fill(self, number: int, sample: Sample) -> None:
+        placed = self._place(number)
+        self.reader.gather(placed.crop, placed.patch_map, sample)
+        if self.values:
+            self.reader.apply(self.values, sample, np.random.default_rng(number))
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of each array of a sample, with its channels first and z also where flat."""

@@ -72,10 +72,23 @@ class PatchMap:
         t = (self.centre - np.asarray(source.translation)) / voxel - m @ half
         return m, t
 
-    def steps(self, array: ArrayInfo) -> Triple:
-        """Return the finest distance in nm at which voxels of an array follow along each axis of the volume."""
-        lengths = np.asarray(array.scale) * np.sqrt((self.linear**2).sum(axis=0))
-        z, y, x = np.where(np.abs(self.linear) > _ALONG, lengths, np.inf).min(axis=1).tolist()
+    @classmethod
+    def upright(cls, grid: Grid) -> tuple[PatchMap, ArrayInfo]:
+        """Return the map of the patch that a grid is, and its voxels."""
+        bounds = grid.bounds
+        centre = (np.asarray(bounds.begin) + np.asarray(bounds.end)) / 2
+        return cls(centre=centre), ArrayInfo(shape=grid.shape, scale=grid.voxel_size)
+
+    def nominal_steps(self, array: ArrayInfo) -> Triple:
+        """Return the voxel size, along each axis of the volume, at which an array is to be read.
+
+        It is the array's own, however the patch is scaled: noise and sharpness stay those of an upright patch. Only a
+        patch that is shrunk to half and less is read as coarse as that.
+        """
+        factors = np.sqrt((self.linear**2).sum(axis=0))
+        lengths = np.asarray(array.scale) * max(1.0, np.floor(factors.min() + _ALONG))
+        along = np.abs(self.linear) > _ALONG * factors
+        z, y, x = np.where(along, lengths, np.inf).min(axis=1).tolist()
         return z, y, x
 
     def voxel_size(self, array: ArrayInfo) -> Triple:

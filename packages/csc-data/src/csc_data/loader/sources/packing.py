@@ -58,7 +58,7 @@ def pack_labels(classes: Iterable[Codes], shape: tuple[int, int, int]) -> Packed
     PackedLabels or None
         None where there are more than 65,535 combinations, as in labels that are noise.
     """
-    from csc_data.loader.sources.gathering import merge_codes
+    from csc_data.loader.sources.gathering.labels import merge_codes
 
     numbers = np.zeros(shape, dtype=np.uint16)
     combinations = [np.zeros(0, dtype=np.uint8)]

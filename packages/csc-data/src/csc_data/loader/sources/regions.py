@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from csc_data.formats.cache import ByteCache, passing_through
 VoxelIndex = npt.NDArray[np.int64]
 """Three voxel indices, z, y, x."""
 
+Arrays = tuple[npt.NDArray[Any], ...]
+
 _LARGEST_SHARE = 2  # of the cache's bytes
 _READS_BEFORE = 6
 _COST_SHARE = 2  # of the region's bytes
@@ -20,7 +24,7 @@ _COST_SHARE = 2  # of the region's bytes
 DEFAULT_BYTES = 200_000_000
 
 
-class RegionCache(ByteCache[Any]):
+class RegionCache:
     """Holds whole regions that patches are cut from.
 
     A region is read whole when parts of it were read several times, or the parts add up to half of it: a crop that
@@ -33,24 +37,56 @@ class RegionCache(ByteCache[Any]):
     """
 
     def __init__(self, max_bytes: int = DEFAULT_BYTES) -> None:
-        super().__init__(max_bytes)
-        self._partly: dict[Hashable, tuple[int, int]] = {}
+        self._arrays: ByteCache[Arrays] = ByteCache(max_bytes)
+        self._partly: dict[str, tuple[int, int]] = {}
+        self._lock = threading.Lock()
+
+    def __reduce__(self) -> tuple[type[RegionCache], tuple[int]]:
+        return type(self), (self.max_bytes,)
+
+    @property
+    def max_bytes(self) -> int:
+        """Most bytes that are held."""
+        return self._arrays.max_bytes
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that are held now."""
+        return self._arrays.held_bytes
 
     def clear(self) -> None:
         """Forget everything, also what was read in parts."""
-        super().clear()
+        self._arrays.clear()
         self._partly.clear()
 
     def can_hold(self, size: int) -> bool:
         """Tell whether a region of this many bytes may be cached."""
         return size <= self.max_bytes // _LARGEST_SHARE
 
-    def is_due(self, key: Hashable, part: int, whole: int) -> bool:
+    def has(self, key: str) -> bool:
+        """Tell whether a region is held."""
+        return self._arrays.find(key) is not None
+
+    @contextmanager
+    def use(self, key: str) -> Iterator[Arrays | None]:
+        """Give the arrays of a region, which stay as they are meanwhile; None if it is not held."""
+        yield self._arrays.find(key)
+
+    @contextmanager
+    def use_or_make(self, key: str, make: Callable[[], Arrays]) -> Iterator[Arrays]:
+        """Give the arrays of a region, made if it is not held."""
+        arrays = self._arrays.find(key)
+        if arrays is None:
+            arrays = make()
+            self._arrays.keep(key, arrays, sum(array.nbytes for array in arrays))
+        yield arrays
+
+    def is_due(self, key: str, part: int, whole: int) -> bool:
         """Tell whether it is time to read a region whole; if not, note the part that is wanted now.
 
         Parameters
         ----------
-        key : hashable
+        key : str
         part, whole : int
             Bytes of the part that is wanted now, and of the region.
         """
@@ -68,50 +104,65 @@ class HeldRegion:
     Parameters
     ----------
     cache : RegionCache
-    begin, end : ndarray of int64
-        The box, in voxels of the array.
+    key : str
+        Tells what it is a box of.
+    box : tuple of ndarray of int64
+        Begin and end, in voxels of the array.
     itemsize : int
         Bytes of a voxel as it is held.
     read : callable
-        Gives a box of the array, by begin and end, in the form in which it is held.
+        Gives a box of the array, by begin and end, in the form in which it is held: one array or several.
     """
 
     def __init__(
         self,
         cache: RegionCache,
-        begin: VoxelIndex,
-        end: VoxelIndex,
+        key: str,
+        box: tuple[VoxelIndex, VoxelIndex],
         itemsize: int,
-        read: Callable[[VoxelIndex, VoxelIndex], Any],
+        read: Callable[[VoxelIndex, VoxelIndex], Arrays],
     ) -> None:
         self.cache = cache
-        self.begin, self.end = begin, np.maximum(begin, end)
-        self.itemsize = itemsize
+        self.begin, self.end = box[0], np.maximum(*box)
+        self.key = f"{key} {self.begin.tolist()} {self.end.tolist()}"
+        self.size = int(np.prod(self.end - self.begin)) * itemsize
+        self._itemsize = itemsize
         self._read = read
 
     @property
     def is_held(self) -> bool:
         """Whether it is in memory."""
-        return self.cache.find(self) is not None
+        return self.cache.has(self.key)
 
-    def whole(self, begin: VoxelIndex, end: VoxelIndex) -> Any:
-        """Return the whole region if it is cached or worth caching for a reader of this box; else None."""
+    @contextmanager
+    def whole(self, begin: VoxelIndex, end: VoxelIndex) -> Iterator[Arrays | None]:
+        """Give the whole region if it is cached or worth caching for a reader of this box; else None."""
         if np.any(begin < self.begin) or np.any(end > self.end):
-            return None
-        held = self.cache.find(self)
-        if held is not None:
-            return held
-        size = int(np.prod(self.end - self.begin)) * self.itemsize
-        if not self.cache.can_hold(size):
-            return None
-        if not self.cache.is_due(self, int(np.prod(end - begin)) * self.itemsize, size):
-            return None
-        with passing_through():  # the region is cached, so its chunks need not be
-            value = self._read(self.begin, self.end)
-        self.cache.keep(self, value, size)
-        return value
+            yield None
+            return
+        with self.cache.use(self.key) as held:
+            if held is not None:
+                yield held
+                return
+        part = int(np.prod(end - begin)) * self._itemsize
+        if not self.cache.can_hold(self.size) or not self.cache.is_due(self.key, part, self.size):
+            yield None
+            return
+        with self.cache.use_or_make(self.key, self._make) as made:
+            yield made
 
-    def part(self, begin: VoxelIndex, end: VoxelIndex) -> tuple[Any, VoxelIndex]:
-        """Return what holds a box of the array, and where it begins."""
-        whole = self.whole(begin, end)
-        return (self._read(begin, end), begin) if whole is None else (whole, self.begin)
+    @contextmanager
+    def part(self, begin: VoxelIndex, end: VoxelIndex) -> Iterator[tuple[Arrays, VoxelIndex]]:
+        """Give what holds a box of the array, and where it begins."""
+        with self.whole(begin, end) as whole:
+            yield (self._read(begin, end), begin) if whole is None else (whole, self.begin)
+
+    def bring_in(self) -> None:
+        """Read it into the cache, if it can be held there and is not yet."""
+        if self.size and self.cache.can_hold(self.size) and not self.is_held:
+            with self.cache.use_or_make(self.key, self._make):
+                pass
+
+    def _make(self) -> Arrays:
+        with passing_through():  # the region is cached, so its chunks need not be
+            return self._read(self.begin, self.end)

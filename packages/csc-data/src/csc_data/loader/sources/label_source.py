@@ -1,0 +1,245 @@
+"""The labels of a crop, from which patches are gathered at any pose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from csc_data.challenge import get_instance_classes
+from csc_data.geometry import Grid, Roi, Triple, as_shape
+from csc_data.loader.poses.array_info import ArrayInfo
+from csc_data.loader.poses.patch_map import PatchMap
+from csc_data.loader.sources.annotations import AnnotatedCrop, EncodedArray
+from csc_data.loader.sources.codes import combine_codes
+from csc_data.loader.sources.level_map import LevelMap, covered_box, known_limits, nearest_steps, read_level_box
+from csc_data.loader.sources.packing import VALUES, pack_labels
+from csc_data.loader.sources.regions import Arrays, HeldRegion, RegionCache, VoxelIndex
+from csc_data.volumes import Level, Volume
+from csc_data.volumes.annotation_values import UNKNOWN, Codes
+
+_CODE_TABLE = np.append(np.arange(256, dtype=np.uint8), np.uint8(UNKNOWN))[np.newaxis]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _LabelLevels:
+    """The levels of a crop's label volumes that suit a voxel size; ``region`` where they share one grid."""
+
+    levels: Mapping[str, Level]
+    grid: Grid
+    region: HeldRegion | None
+
+
+class LabelSource:
+    """The labels of a crop; they are known in its annotated box, and where there is raw.
+
+    Parameters
+    ----------
+    crop : AnnotatedCrop
+    classes : sequence of str
+        The channels.
+    excludes : mapping
+        From `csc_data.loader.sources.codes.exclusions`.
+    cache : RegionCache
+    """
+
+    def __init__(
+        self, crop: AnnotatedCrop, classes: Sequence[str], excludes: Mapping[str, tuple[int, ...]], cache: RegionCache
+    ) -> None:
+        self.crop, self.classes, self.excludes, self.cache = crop, tuple(classes), excludes, cache
+        self._raw: Roi = crop.raw.levels[0].grid.bounds
+        self._volumes = list({v.path: v for volumes in crop.labels.values() for v in volumes}.values())
+        self._found: dict[tuple[str, ...], _LabelLevels] = {}
+
+    def gather(self, patch_map: PatchMap, array: ArrayInfo, out: npt.NDArray[Any]) -> None:
+        """Fill the channels of a patch: targets where it is of float32, codes where it is of uint8.
+
+        Parameters
+        ----------
+        patch_map : PatchMap
+        array : ArrayInfo
+            The patch's voxels.
+        out : ndarray
+            Shape (C, *array.shape).
+
+        Raises
+        ------
+        UnreadableDataError
+            If a chunk cannot be read.
+        """
+        at = self._levels_for(patch_map.nominal_steps(array))
+        as_targets = out.dtype == np.float32
+        if at.region is not None:
+            on = LevelMap(patch_map, array, at.grid)
+            limits = known_limits(at.grid, self._raw)
+            begin, end = covered_box(on, limits)
+            if np.any(begin >= end):
+                out[...] = VALUES[UNKNOWN] if as_targets else UNKNOWN
+                return
+            with at.region.whole(begin, end) as packed:
+                if packed is not None and len(packed):
+                    numbers, codes, values = packed
+                    _fill(on, limits, (numbers, at.region.begin), values if as_targets else codes, out)
+                    return
+        codes = combine_codes(
+            self.crop,
+            self.classes,
+            array.shape,
+            lambda volume: self._gather_codes(at.levels[volume.path], patch_map, array),
+            self.excludes,
+        )
+        out[...] = VALUES[codes] if as_targets else codes
+
+    def gather_packed(
+        self, patch_map: PatchMap, array: ArrayInfo, out: npt.NDArray[np.uint16]
+    ) -> npt.NDArray[np.float32] | None:
+        """Fill a patch with the numbers of combinations of classes.
+
+        Parameters
+        ----------
+        patch_map : PatchMap
+        array : ArrayInfo
+            The patch's voxels.
+        out : ndarray of uint16
+            Shape ``array.shape``.
+
+        Returns
+        -------
+        ndarray or None
+            What each number is in each class, as targets, float32, shape (C, P); None where there are more
+            combinations than numbers, and nothing is filled.
+
+        Raises
+        ------
+        UnreadableDataError
+            If a chunk cannot be read.
+        """
+        at = self._levels_for(patch_map.nominal_steps(array))
+        if at.region is not None:
+            on = LevelMap(patch_map, array, at.grid)
+            limits = known_limits(at.grid, self._raw)
+            begin, end = covered_box(on, limits)
+            if np.any(begin >= end):
+                out[...] = 0
+                return np.full((len(self.classes), 1), np.nan, dtype=np.float32)
+            with at.region.whole(begin, end) as packed:
+                if packed is not None and len(packed):
+                    numbers, _, values = packed
+                    same = np.arange(values.shape[1], dtype=np.uint16)[np.newaxis]
+                    _fill(on, limits, (numbers, at.region.begin), same, out[np.newaxis])
+                    return values.copy()
+        codes = np.empty((len(self.classes), *array.shape), dtype=np.uint8)
+        self.gather(patch_map, array, codes)
+        packed_here = pack_labels(codes, array.shape)
+        if packed_here is None:
+            return None
+        out[...] = packed_here.numbers
+        return packed_here.values
+
+    def gather_ids(self, patch_map: PatchMap, array: ArrayInfo) -> npt.NDArray[np.int64]:
+        """Return the instance ids of a patch, shape (C, *array.shape); 0 for classes without ids.
+
+        Only classes that are scored as instances, and have an array of their own, have ids.
+        """
+        from csc_data.loader.sources.gathering.labels import take_stored
+
+        ids = np.zeros((len(self.classes), *array.shape), dtype=np.int64)
+        levels = self._levels_for(patch_map.nominal_steps(array)).levels
+        for channel, name in enumerate(self.classes):
+            volumes = self.crop.labels.get(name, ())
+            if name not in get_instance_classes() or len(volumes) != 1:
+                continue
+            level = levels[volumes[0].path]
+            on, limits = LevelMap(patch_map, array, level.grid), known_limits(level.grid, self._raw)
+            begin, end = covered_box(on, limits)
+            if isinstance(level.array, EncodedArray) and np.all(begin < end):
+                box = read_level_box(replace(level, array=level.array.array), begin, end)
+                limits = np.stack([np.maximum(limits[0], begin), np.minimum(limits[1], end)])
+                take_stored(box, begin, limits, on.m, on.t, on.displacement, on.place, ids[channel])
+        return ids
+
+    def read(self, grid: Grid) -> Codes:
+        """Return the codes at the voxels of a grid, shape (C, z, y, x)."""
+        patch_map, array = PatchMap.upright(grid)
+        codes = np.empty((len(self.classes), *grid.shape), dtype=np.uint8)
+        self.gather(patch_map, array, codes)
+        return codes
+
+    def read_class(self, channel: int, grid: Grid) -> Codes:
+        """Return the codes of one class at the voxels of a grid, shape (z, y, x); cheap for a few voxels."""
+        patch_map, array = PatchMap.upright(grid)
+        at = self._levels_for(patch_map.nominal_steps(array))
+        if at.region is not None and at.region.is_held:
+            codes: Codes = self.read(grid)[channel]
+            return codes
+        only = (self.classes[channel],)
+        present: Codes = combine_codes(
+            self.crop,
+            only,
+            grid.shape,
+            lambda volume: self._gather_codes(at.levels[volume.path], patch_map, array),
+            {},
+        )[0]
+        return present
+
+    def bring_in(self, voxel_size: Triple) -> None:
+        """Read all of the crop into the cache, at a voxel size, if it can be held there."""
+        region = self._levels_for(voxel_size).region
+        if region is not None:
+            region.bring_in()
+
+    def _levels_for(self, step: Triple) -> _LabelLevels:
+        levels = {volume.path: volume.level_for(step) for volume in self._volumes}
+        key = tuple(level.name for level in levels.values())
+        found = self._found.get(key)
+        if found is None:
+            grid = next(iter(levels.values())).grid
+            region = None
+            if all(level.grid == grid for level in levels.values()):
+                box = np.zeros(3, dtype=np.int64), np.array(grid.shape, dtype=np.int64)
+                what = f"labels {self._volumes[0].path} {key} {self.classes} {sorted(self.excludes)}"
+                region = HeldRegion(self.cache, what, box, 2, lambda b, e: self._pack(levels, b, e))
+            found = self._found[key] = _LabelLevels(levels, grid, region)
+        return found
+
+    def _pack(self, levels: Mapping[str, Level], begin: VoxelIndex, end: VoxelIndex) -> Arrays:
+        """Return numbers, codes and values of a box; nothing where there are too many combinations."""
+        shape = as_shape((end - begin).tolist())
+
+        def read(volume: Volume) -> Codes:
+            return read_level_box(levels[volume.path], begin, end)
+
+        packed = pack_labels(combine_codes(self.crop, self.classes, shape, read, self.excludes), shape)
+        return () if packed is None else (packed.numbers, packed.codes, packed.values)
+
+    def _gather_codes(self, level: Level, patch_map: PatchMap, array: ArrayInfo) -> Codes:
+        """Gather the codes of one volume by itself: classes of one crop may lie on different grids."""
+        on, limits = LevelMap(patch_map, array, level.grid), known_limits(level.grid, self._raw)
+        begin, end = covered_box(on, limits)
+        codes = np.full((1, *array.shape), UNKNOWN, dtype=np.uint8)
+        if np.all(begin < end):
+            _fill(on, limits, (read_level_box(level, begin, end), begin), _CODE_TABLE, codes)
+        gathered: Codes = codes[0]
+        return gathered
+
+
+def _fill(
+    on: LevelMap,
+    limits: npt.NDArray[np.float64],
+    box: tuple[npt.NDArray[Any], VoxelIndex],
+    table: npt.NDArray[Any],
+    out: npt.NDArray[Any],
+) -> None:
+    """Fill a patch, shape (C, z, y, x), from a box of numbers and where it begins; unknown is the table's last."""
+    from csc_data.loader.sources.gathering.labels import label_along_axes, label_turned
+
+    numbers, begin = box
+    if on.positions is not None:
+        steps = nearest_steps(on, limits, begin, numbers.shape)
+        label_along_axes(numbers.reshape(-1), steps, np.array(out.shape[1:], dtype=np.int64), table, out)
+        return
+    limits = np.stack([np.maximum(limits[0], begin), np.minimum(limits[1], begin + numbers.shape)])
+    label_turned(numbers, begin, limits, on.m, on.t, on.displacement, on.place, table, out)
