@@ -1,4 +1,4 @@
-"""Compiling loops with numba: when they are first called, kept in its cache on disk, and free of the GIL."""
+"""Compiling loops with numba: when they are first called, kept on disk (`code_cache`), and free of the GIL."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any, TypeVar, cast
 
 import numba
 
+from csc_data.loader.code_cache import CodeCache
+
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 FAST = frozenset({"contract", "nsz", "arcp"})
@@ -14,12 +16,19 @@ FAST = frozenset({"contract", "nsz", "arcp"})
 
 
 def compiled(*, fastmath: frozenset[str] = frozenset()) -> Callable[[FunctionT], FunctionT]:
-    """Return a decorator that has a function of arrays and numbers compiled."""
+    """Return a decorator that has a function of arrays and numbers compiled.
+
+    Loops may call each other and use constants of their modules; what is kept of them is found again only as long as
+    all of that is as it was.
+    """
 
     def decorate(function: FunctionT) -> FunctionT:
-        options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
+        options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
         if fastmath:
             options["fastmath"] = set(fastmath)
-        return cast("FunctionT", numba.njit(**options)(function))
+        dispatcher = numba.njit(**options)(function)
+        if dispatcher is not function:  # which it is under NUMBA_DISABLE_JIT
+            dispatcher._cache = CodeCache(function, options)
+        return cast("FunctionT", dispatcher)
 
     return decorate
