@@ -170,7 +170,7 @@ def open_loaders(
         _log.warning("%s", problem)
     regions = RegionCache(settings.cache_bytes)
 
-    def reader(usage: Usage, crops: Sequence[AnnotatedCrop]) -> PatchReader:
+    def reader(usage: Usage, crops: Sequence[AnnotatedCrop], spatial: SpatialTransforms | None = None) -> PatchReader:
         if not crops:
             names = ", ".join(classes)
             raise MissingDataError(f"no crop of usage {usage} in the datasplit has any of the classes {names}")
@@ -181,6 +181,7 @@ def open_loaders(
             raw_range=settings.raw_range,
             use_mutual_exclusion=settings.use_mutual_exclusion,
             regions=regions,
+            spatial=spatial or SpatialTransforms(),
             kinds=kinds,
             interpolation=settings.interpolation,
             overhang=usage == "validate",
@@ -188,7 +189,7 @@ def open_loaders(
 
     evenly = settings.foreground_share is None and not settings.weighted_sampler
     train = TrainingPatches(
-        reader("train", _open(rows, "train", settings)),
+        reader("train", _open(rows, "train", settings), settings.spatial_transforms),
         Augmentation(
             spatial=settings.spatial_transforms,
             intensity=settings.intensity_transforms,

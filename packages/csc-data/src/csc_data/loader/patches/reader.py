@@ -17,7 +17,8 @@ from csc_data.loader.patches.value_transforms import ValueTransforms
 from csc_data.loader.poses.array_info import ArrayInfo
 from csc_data.loader.poses.patch_map import PatchMap
 from csc_data.loader.poses.placement import PatchShape
-from csc_data.loader.poses.spatial import Orientation
+from csc_data.loader.poses.reach import ROTATED, reach_beyond
+from csc_data.loader.poses.spatial import Orientation, SpatialTransforms
 from csc_data.loader.sources.annotations import AnnotatedCrop
 from csc_data.loader.sources.codes import exclusions
 from csc_data.loader.sources.label_source import LabelSource
@@ -55,6 +56,8 @@ class PatchReader:
         How raw is read where patches are turned, scaled or bent; upright it is always linear, as in prediction.
     overhang : bool
         Whether targets may hang over the end of a crop, as the tiles of validation do.
+    spatial : SpatialTransforms
+        What may be done to patches: how much raw around a crop is held, and looked for on the disk.
     kinds : mapping
         The kind of each target by its name in batches; the first is that of ``patch.target``, as are those that
         ``patch.further_targets`` does not name.
@@ -77,6 +80,7 @@ class PatchReader:
     regions: RegionCache = field(default_factory=RegionCache)
     interpolation: Literal["linear", "cubic"] = "linear"
     overhang: bool = False
+    spatial: SpatialTransforms = ROTATED
     kinds: Mapping[str, TargetKind] = field(default_factory=lambda: parse_targets(None))
     excludes: Mapping[str, tuple[int, ...]] = field(init=False)
     _sources: dict[int, tuple[RawSource, LabelSource]] = field(default_factory=dict, init=False, repr=False)
@@ -131,7 +135,9 @@ class PatchReader:
         found = self._sources.get(crop)
         if found is None:
             source = self.crops[crop]
-            reach = self.patch.reach(source.bounds, overhang=self.overhang, turned=not self.overhang)
+            reach = source.bounds.grow(
+                reach_beyond(self.patch, self.spatial, source.bounds.extent, overhang=self.overhang)
+            )
             found = (
                 RawSource(source.raw, source.bounds, reach, self.regions, cubic=self.interpolation == "cubic"),
                 LabelSource(source, self.classes, self.excludes, self.regions),

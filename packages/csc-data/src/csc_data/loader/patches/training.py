@@ -15,6 +15,7 @@ from csc_data.loader.patches.reader import PatchReader, Sample
 from csc_data.loader.patches.value_transforms import ValueTransforms
 from csc_data.loader.poses.patch_map import PatchMap
 from csc_data.loader.poses.placement import draw_begin
+from csc_data.loader.poses.reach import nearest_centre
 from csc_data.loader.poses.spatial import Pose, SpatialTransforms
 from csc_data.loader.sampling.drawing import AnchorDraws
 
@@ -181,6 +182,6 @@ class TrainingPatches:
             patch_map = PatchMap(centre=centre, linear=pose.matrix, displacement=pose.displacement)
             if patch_map.holds(anchor, target):
                 return patch_map
-        # The voxel is in a corner of the crop: only a patch that reaches beyond the crop can hold it.
-        offset = rng.uniform(-0.5, 0.5, 3) * target.extent
-        return PatchMap(centre=anchor - pose.matrix @ offset, linear=pose.matrix, displacement=pose.displacement)
+        # The voxel is near a face of the crop: only a patch that reaches beyond the crop can hold it, just so far.
+        centre = nearest_centre(anchor, np.clip(anchor, low, high), pose.matrix, target)
+        return PatchMap(centre=centre, linear=pose.matrix, displacement=pose.displacement)

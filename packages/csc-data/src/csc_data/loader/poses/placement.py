@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -43,27 +42,6 @@ class PatchShape:
     def input_grid(self, target: Grid, orientation: Orientation) -> Grid:
         """Return the grid of the input that belongs to the grid of a target."""
         return centred_grid(target, orientation.to_world(self.input.shape), orientation.to_world(self.input.scale))
-
-    def reach(self, bounds: Roi, *, overhang: bool = False, turned: bool = False) -> Roi:
-        """Return the box in nm that inputs of any orientation can need.
-
-        Parameters
-        ----------
-        bounds : Roi
-            Of the crop.
-        overhang : bool
-            Targets may hang over the end of the crop; otherwise they lie in it, or around it where they are larger.
-        turned : bool
-            Patches may be rotated; their corners are as far from the centre as their edges were, and more.
-        """
-        target, given = max(self.target.extent), max(self.input.extent)
-        if turned:
-            inputs = (self.input, *self.further_inputs.values())
-            given = max(math.hypot(*array.extent) for array in inputs)
-        voxel = max(*self.target.scale, *self.input.scale)
-        over = [target if overhang else max(0.0, target - extent) for extent in bounds.extent]
-        margin = [beyond + max(0.0, given - target) / 2 + 2 * voxel for beyond in over]
-        return bounds.grow(margin)
 
 
 def centred_grid(around: Grid, shape: Sequence[int], voxel_size: Sequence[float]) -> Grid:

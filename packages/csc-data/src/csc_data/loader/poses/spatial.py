@@ -220,11 +220,15 @@ class SpatialTransforms:
 
 _FINER = 4  # grid points of the smooth field to one that is drawn
 
+LARGEST_DEVIATIONS = 4.0
+"""Standard deviations that a displacement is at most long along an axis, so that it is known how far a patch reaches."""
+
 
 def draw_displacement(rng: np.random.Generator, elastic: Elastic, shape: Shape, extent_nm: Triple) -> Displacement:
     """Draw a displacement over a patch: normal deviates on a coarse grid, between them a cubic spline.
 
-    An axis of a single voxel is not displaced along, and the field does not vary along it.
+    An axis of a single voxel is not displaced along, and the field does not vary along it. One place in 16,000 would go
+    further than `LARGEST_DEVIATIONS`; it goes just that far.
     """
     from scipy import ndimage  # here, as half a second of import is for those who want it
 
@@ -239,6 +243,7 @@ def draw_displacement(rng: np.random.Generator, elastic: Elastic, shape: Shape, 
     finer = [1 if n == 1 else (n - 1) * _FINER + 1 for n in counts]
     at = np.meshgrid(*(np.linspace(0, n - 1, m) for n, m in zip(counts, finer, strict=True)), indexing="ij")
     values = np.stack([ndimage.map_coordinates(part, at, order=3, mode="nearest") for part in drawn])
+    values = values.clip(-LARGEST_DEVIATIONS * elastic.amplitude_nm, LARGEST_DEVIATIONS * elastic.amplitude_nm)
     step = np.array([elastic.spacing_nm / (_FINER if n > 1 else 1) for n in counts])
     begin = np.array([-(m - 1) / 2 for m in finer]) * step
     return Displacement(values=values.astype(np.float32), begin=begin, step=step)
