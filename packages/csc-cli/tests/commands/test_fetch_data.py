@@ -222,7 +222,10 @@ def test_the_result_goes_on_to_a_datasplit(fetch, run, tmp_path):
         (["-c", "2"], 1, "there is no such crop (did you mean 1?)"),
         (["--classes", "mitto"], 1, "did you mean mito?"),
         (["-ds", "jrc_y"], 1, "did you mean jrc_x?"),
-        (["-p", "-1"], 2, "-1 is not in the range"),
+        (["-p", "-1"], 2, "'-1' is neither a number of voxels nor auto"),
+        (["-p", "auto"], 2, "--raw-padding auto and --config CONFIG go together"),
+        (["--config", "train_3D.py"], 2, "--raw-padding auto and --config CONFIG go together"),
+        (["-p", "auto", "--config", "nowhere.toml"], 1, "there is no experiment file nowhere.toml"),
         (["-m", "replace"], 2, "'append', 'overwrite'"),
         (["-w", "0"], 2, "0 is not in the range"),
         (["--remove-zip"], 2, "goes with --zip"),
@@ -263,6 +266,29 @@ def test_many_failures_are_listed_in_a_file(fetch, served, tmp_path):
     assert "failed: 7 more" in result.stdout
     listed = (tmp_path / "data" / "not-fetched.txt").read_text("utf-8")
     assert sorted(line.split(": ")[0] for line in listed.splitlines()) == raw
+
+
+def test_the_raw_that_patches_of_an_experiment_need_comes_along(fetch, fetched, tmp_path):
+    def raw():
+        return {key for key in fetched() if key.startswith(f"{ZARR}/em/fibsem-uint8/s0/") and key[-1].isdigit()}
+
+    experiment = tmp_path / "train.toml"
+    array = "{ shape = [4, 4, 4], scale = [8, 8, 8] }"
+    experiment.write_text(
+        f'classes = ["mito"]\ninput_array_info = {array}\ntarget_array_info = {array}\n'
+        'spatial_transforms = { rotate = ["z"] }\n',
+        encoding="utf-8",
+    )
+    assert fetch("-c", "1").exit_code == 0
+    assert raw() == {f"{ZARR}/em/fibsem-uint8/s0/1/1/1"}
+    result = fetch("-c", "1", "-p", "auto", "--config", str(experiment))
+    assert result.exit_code == 0, result.stderr
+    assert result.output.splitlines()[0].endswith("8 x 20 x 20 nm around one of their size")
+    assert len(raw()) == 27
+    zipped = fetch("--zip", "-p", "auto", "--config", str(experiment))
+    assert "an archive has a fixed padding" in zipped.stderr
+    experiment.write_text("classes = ['mito']\ninput_aray_info = 3\n", encoding="utf-8")
+    assert "did you mean input_array_info?" in fetch("-p", "auto", "--config", str(experiment)).stderr
 
 
 def test_a_zip_is_fetched_unpacked_and_removed(fetch, fetched, run, bucket_folder, tmp_path):

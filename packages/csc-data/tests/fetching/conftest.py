@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+import zarr
 
 from csc_data.config.user_config import Config
 from csc_data.fetching import FetchOptions
@@ -108,3 +110,20 @@ def files_in():
 def expected(bucket, files_in):
     """What fetching everything brings: labels, and the raw, which in this challenge every crop needs whole."""
     return {name: body for name, body in files_in(bucket).items() if not name.startswith("ground_truth")}
+
+
+@pytest.fixture(scope="session")
+def rechunk():
+    """A function that stores a raw volume in chunks of 8 voxels."""
+
+    def store(raw: Path, separator: str) -> None:
+        for level in ("s0", "s1", "s2"):
+            array = zarr.open_array(str(raw / level), mode="r")
+            values, metadata = array[...], json.loads((raw / level / ".zarray").read_text("utf-8"))
+            shutil.rmtree(raw / level)
+            metadata |= {"chunks": [8, 8, 8], "dimension_separator": separator}
+            (raw / level).mkdir()
+            (raw / level / ".zarray").write_text(json.dumps(metadata), "utf-8")
+            zarr.open_array(str(raw / level), mode="r+")[...] = values
+
+    return store

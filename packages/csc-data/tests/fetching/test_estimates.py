@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import example, given
@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from csc_data.challenge import TrainingCrop
 from csc_data.config.user_config import Config
-from csc_data.fetching import plan_fetch
+from csc_data.fetching import FetchOptions, plan_fetch
+from csc_data.fetching.plan import FileGroup
 from csc_data.fetching.planning.chunk_listing import ChunkLayout
 from csc_data.fetching.planning.labels import Region
-from csc_data.fetching.planning.raw import RawLevel, choose_levels, level_box
+from csc_data.fetching.planning.raw import RawLevel, RawVolume, crop_boxes
 from csc_data.fetching.sources import CropSource, estimate_fetch, known_crops, select_sources
 from csc_data.geometry import Grid
 from csc_data.volumes import downsampled_grid
@@ -33,7 +34,18 @@ CROPS = {
 RAWS = [(8, 8, 8), (5.24, 4, 4), (3.24, 4, 4), (3.48, 4, 4), (4, 4, 4), (2, 2, 2)]
 
 
-@pytest.mark.parametrize("changes", [{}, {"classes": ("mito",)}, {"raw_padding": 3, "all_resolutions": True}])
+@dataclass(frozen=True)
+class Reach:
+    share: float
+
+    def __call__(self, extent):
+        return tuple(self.share * nm for nm in extent)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"classes": ("mito",)}, {"raw_padding": 3, "all_resolutions": True}, {"raw_reach": Reach(2)}],
+)
 def test_what_a_fetch_brings_is_never_more(config, options, monkeypatch, changes):
     monkeypatch.setattr("csc_data.fetching.sources.training_crops_by_id", lambda: CROPS)
     assert plan_fetch(config, options(**changes)).n_bytes <= estimate_fetch(known_crops(config).crops, **changes)
@@ -68,7 +80,11 @@ def test_nothing_is_said_of_crops_whose_place_is_not_known(config):
     begin=st.tuples(*[st.integers(0, 900)] * 3),
     shape=st.tuples(*[st.integers(1, 400)] * 3),
     chunk=st.sampled_from([32, 64, 128]),
-    changes=st.fixed_dictionaries({"raw_padding": st.integers(0, 200), "all_resolutions": st.booleans()}),
+    changes=st.fixed_dictionaries(
+        {"all_resolutions": st.booleans()},
+        optional={"raw_padding": st.integers(0, 200)},
+    )
+    | st.fixed_dictionaries({"raw_reach": st.builds(Reach, st.floats(0, 3)), "all_resolutions": st.booleans()}),
 )
 # At a corner of chunks at every level; and the finer level that reading takes under an annotation of 8 nm.
 @example((2, 2, 2), 1, False, (524284,) * 3, (4, 4, 4), 128, {"raw_padding": 0, "all_resolutions": True})
@@ -87,10 +103,9 @@ def test_raw_is_never_less_than_the_chunks_that_are_fetched(raw, times, isotropi
         for n, grid in enumerate(grids)
     ]
     region = Region(bounds=crop.grid.bounds, voxel_size=voxel_size)
-    needed = sum(
-        math.prod(map(len, level_box(level, region, changes["raw_padding"]))) * chunk**3
-        for level in choose_levels(levels, region, all_resolutions=changes["all_resolutions"])
-    )
+    volume = RawVolume(group=FileGroup(bucket=None, prefix="r", folder="r", files=[]), levels=tuple(levels))
+    boxes = crop_boxes(volume, region, FetchOptions(**changes))
+    needed = sum(math.prod(map(len, box)) * chunk**3 for _, box in boxes)
     source = CropSource(id=234, dataset=crop.dataset, bucket="b", raw="r")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("csc_data.fetching.sources.training_crops_by_id", lambda: {234: crop})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -10,7 +9,6 @@ import sys
 import time
 from collections import namedtuple
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -155,7 +153,7 @@ def test_path_templates_of_ones_own_are_followed(config, options, bucket):
 
 @pytest.mark.parametrize("separator", ["/", "."])
 def test_the_raw_box_covers_the_crop_with_its_padding_at_every_level(
-    bucket, tmp_path, s3_server, options, write_manifest, separator
+    bucket, tmp_path, s3_server, options, write_manifest, rechunk, separator
 ):
     own = tmp_path / "s3" / bucket.name
     shutil.copytree(bucket, own)
@@ -185,18 +183,6 @@ def test_the_raw_box_covers_the_crop_with_its_padding_at_every_level(
         if path.is_file() and not path.name.startswith(".")
     }
     assert fetched == {name for name in wanted if (raw / name).is_file()}
-
-
-def rechunk(raw: Path, separator: str) -> None:
-    """Store a raw volume in chunks of 8 voxels."""
-    for level in ("s0", "s1", "s2"):
-        array = zarr.open_array(str(raw / level), mode="r")
-        values, metadata = array[...], json.loads((raw / level / ".zarray").read_text("utf-8"))
-        shutil.rmtree(raw / level)
-        metadata |= {"chunks": [8, 8, 8], "dimension_separator": separator}
-        (raw / level).mkdir()
-        (raw / level / ".zarray").write_text(json.dumps(metadata), "utf-8")
-        zarr.open_array(str(raw / level), mode="r+")[...] = values
 
 
 def test_a_chunk_that_was_never_listed_stays_a_fill_value(bucket, tmp_path, s3_server, options, write_manifest):

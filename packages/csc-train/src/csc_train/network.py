@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from csc_data.errors import InvalidArgumentError
-from csc_data.loader import ArrayInfo
+from csc_data.loader import ArrayInfo, PatchShape
 from csc_models import create_model, describe_model, model_card
 from csc_models.checkpoint import CheckpointDescription
 from csc_models.pretrained import pretrained_card
@@ -58,6 +58,11 @@ def target_array_info(settings: TrainSettings) -> ArrayInfo:
     factor = card.output.scale_factor
     nm_z, nm_y, nm_x = given.scale
     return ArrayInfo(shape=(z, y, x), scale=(nm_z / factor, nm_y / factor, nm_x / factor))
+
+
+def patch_shape(settings: TrainSettings) -> PatchShape:
+    """Return what the network takes and gives; see `target_array_info`."""
+    return PatchShape(input=settings.input_array_info, target=target_array_info(settings))
 
 
 def _network_name(settings: TrainSettings) -> str:

@@ -88,6 +88,7 @@ def _plan_meanwhile(config: Config, transfer: Transfer) -> FetchPlan:
         sources,
         classes=options.classes,
         raw_padding=options.raw_padding,
+        raw_reach=options.raw_reach,
         all_resolutions=options.all_resolutions,
     )
     if most is not None:

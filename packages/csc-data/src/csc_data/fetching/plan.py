@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +12,7 @@ from typing import Literal
 
 from csc_data.errors import InvalidArgumentError, Problem
 from csc_data.fetching.planning.chunk_listing import Box, ChunkLayout
-from csc_data.fetching.sources import CropSource, check_classes
+from csc_data.fetching.sources import CropSource, RawReach, check_classes
 from csc_data.storage.bucket import RETRIES, Bucket, RemoteFile
 from csc_data.storage.remote import Retries
 
@@ -34,6 +35,9 @@ class FetchOptions:
         Label arrays; all by default. Crops without any of them are left out.
     raw_padding : int
         Voxels of raw around each crop, at each level counted in voxels of that level.
+    raw_reach : callable, optional
+        Instead of voxels: from the extent of a crop in nm to the nm of raw that are needed around it, z, y, x, as
+        `csc_data.loader.poses.reach.PatchReach` tells them. A frozen dataclass, as listings are kept by its repr.
     all_resolutions : bool
         Whether to fetch all levels of the raw, also those finer than the annotation.
     access_mode : {"append", "overwrite"}
@@ -54,6 +58,7 @@ class FetchOptions:
     datasets: Sequence[str] | None = None
     classes: Sequence[str] | None = None
     raw_padding: int = 0
+    raw_reach: RawReach | None = None
     all_resolutions: bool = False
     access_mode: AccessMode = "append"
     workers: int = 64
@@ -67,6 +72,10 @@ class FetchOptions:
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
                 raise InvalidArgumentError(f"{name} must be a whole number of at least {least}, got {value!r}")
+        if self.raw_reach is not None and (self.raw_padding or not dataclasses.is_dataclass(self.raw_reach)):
+            raise InvalidArgumentError(
+                f"raw_reach must be a dataclass, and go without raw_padding, got {self.raw_reach!r}"
+            )
         if self.access_mode not in {"append", "overwrite"}:
             raise InvalidArgumentError(f"access_mode must be append or overwrite, got {self.access_mode!r}")
         if self.classes is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -18,15 +18,21 @@ from csc_data.challenge import (
 )
 from csc_data.challenge.annotated_crops import CropPlace, raw_url, split_url
 from csc_data.challenge.current_lists import load_crop_places, load_test_crops
-from csc_data.challenge.listed_crops import ListedCrop
 from csc_data.config.user_config import Config
 from csc_data.errors import InvalidArgumentError, Problem, ProblemsError, did_you_mean
+from csc_data.geometry import Triple
 
 _METADATA_BYTES = 65_536  # of one multiscale group, with all its levels: they have some kB
 _HALVED = 8 / 7  # an array and its levels, each half of the one before along each axis
 _RAW_CHUNK = 128
 _RAW_LEVELS = 12
 _FINEST_RAW = 2.0
+
+RawReach = Callable[[Triple], Triple]
+"""From the extent of a crop in nm to the nm of raw that patches need around it, on either side along z, y, x."""
+
+INTERPOLATED_VOXELS = 2
+"""Voxels of a level beyond a position that reading it there takes, linearly or by cubes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +153,7 @@ def estimate_fetch(
     *,
     classes: Sequence[str] | None = None,
     raw_padding: int = 0,
+    raw_reach: RawReach | None = None,
     all_resolutions: bool = False,
 ) -> int | None:
     """Tell how many bytes crops can bring at most, from the challenge's list alone; nothing is asked for.
@@ -159,7 +166,7 @@ def estimate_fetch(
     Parameters
     ----------
     sources : iterable of CropSource
-    classes, raw_padding, all_resolutions
+    classes, raw_padding, raw_reach, all_resolutions
         As in `csc_data.fetching.FetchOptions`.
 
     Returns
@@ -172,7 +179,10 @@ def estimate_fetch(
         crop = source.test or training_crops_by_id().get(source.id)
         if crop is None or crop.dataset != source.dataset:
             return None
-        n_bytes += _raw_bytes(crop, raw_padding, all_resolutions=all_resolutions) + _METADATA_BYTES
+        extent = crop.grid.bounds.extent
+        reach, padding = (raw_reach(extent), INTERPOLATED_VOXELS) if raw_reach else ((0.0,) * 3, raw_padding)
+        covered = [nm + 2 * beyond for nm, beyond in zip(extent, reach, strict=True)]
+        n_bytes += _raw_bytes(covered, (0.0,) * 3 if all_resolutions else crop.voxel_size, padding) + _METADATA_BYTES
         if source.test is None:
             # The list names the classes that are scored; of others nobody knows whether the bucket has them.
             wanted = {*label_classes(), "all"} if classes is None else set(classes)
@@ -181,10 +191,8 @@ def estimate_fetch(
     return n_bytes
 
 
-def _raw_bytes(crop: ListedCrop, padding: int, *, all_resolutions: bool) -> int:
-    """Return the most that the chunks around a crop can have, wherever chunks begin."""
-    sizes = (0.0,) * 3 if all_resolutions else crop.voxel_size
-    extent = [n * size for n, size in zip(crop.shape, crop.voxel_size, strict=True)]
+def _raw_bytes(extent: Sequence[float], sizes: Sequence[float], padding: int) -> int:
+    """Return the most that the chunks of a box can have, wherever they begin, at levels of half a voxel size on."""
     n_bytes = 0
     for level in range(_RAW_LEVELS):
         steps = [max(size / 2, _FINEST_RAW) * 2**level for size in sizes]

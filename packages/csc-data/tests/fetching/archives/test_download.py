@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -27,6 +27,12 @@ from csc_data.config.user_config import Config
 download.PART_BYTES = int(sys.argv[3])
 fetch_archive(Config(data=sys.argv[1], endpoint=sys.argv[2]), FetchOptions(workers=3))
 """
+
+
+@dataclass(frozen=True)
+class Reach:
+    def __call__(self, extent):
+        return extent
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +150,8 @@ def test_what_no_archive_holds_is_told(config, options, zip_root, s3_server):
     own = replace(config, endpoint=s3_server(zip_root).endpoint)
     with pytest.raises(InvalidArgumentError, match="there are 0, 128"):
         plan_archive(own, options(raw_padding=5))
+    with pytest.raises(InvalidArgumentError, match="fixed padding"):
+        plan_archive(own, options(raw_reach=Reach()))
     with pytest.raises(InvalidArgumentError, match="holds everything"):
         plan_archive(own, options(crops=["1"]))
     with pytest.raises(InvalidArgumentError, match="templates"):

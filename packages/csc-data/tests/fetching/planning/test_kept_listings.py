@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 
 import pytest
 
 from csc_data.fetching import fetch_data, plan_fetch
 from csc_data.fetching.planning.kept_listings import FOLDER, LONGEST_SECONDS
+
+
+@dataclass(frozen=True)
+class Reach:
+    nm: float
+
+    def __call__(self, extent):
+        return (self.nm,) * 3
 
 
 @pytest.fixture
@@ -30,6 +39,15 @@ def test_a_restart_with_nothing_to_do_asks_nothing_of_the_bucket(fetched, option
     result = fetch_data(fetched, options(crops=["1", "2"]))
     assert result.complete
     assert (result.fetched_files, server.stats()["requests"]) == (0, before)
+
+
+def test_a_reach_is_known_by_what_it_says(config, options, server):
+    fetch_data(config, options(crops=["1"], raw_reach=Reach(9)))
+    before = lists(server)
+    plan_fetch(config, options(crops=["1"], raw_reach=Reach(9)))
+    assert lists(server) == before
+    plan_fetch(config, options(crops=["1"], raw_reach=Reach(90)))
+    assert lists(server) > before
 
 
 def test_a_restart_sees_what_went_missing_from_the_disk(fetched, options, server, files_in):
@@ -60,7 +78,14 @@ def test_the_plan_is_the_same_as_of_a_new_listing(fetched, options):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"relist": True}, {"access_mode": "overwrite"}, {"checksums": True}, {"crops": ["1"]}, {"raw_padding": 3}],
+    [
+        {"relist": True},
+        {"access_mode": "overwrite"},
+        {"checksums": True},
+        {"crops": ["1"]},
+        {"raw_padding": 3},
+        {"raw_reach": Reach(3)},
+    ],
     ids=str,
 )
 def test_other_options_list_anew(fetched, options, server, changes):

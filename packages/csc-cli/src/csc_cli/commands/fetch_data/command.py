@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from csc_cli.commands.fetch_data.padding import parse_padding
 from csc_cli.options import split_names
 
 
@@ -21,10 +22,18 @@ from csc_cli.options import split_names
 @click.option(
     "-p",
     "--raw-padding",
-    type=click.IntRange(min=0),
-    default=0,
+    default="0",
     show_default=True,
-    help="Voxels of raw around each crop, at each level in voxels of that level.",
+    metavar="VOXELS|auto",
+    callback=parse_padding,
+    help="Voxels of raw around each crop, at each level in voxels of that level; auto: what patches of --config need.",
+)
+@click.option(
+    "--config",
+    "experiment",
+    metavar="CONFIG",
+    type=click.Path(),
+    help="The experiment file of --raw-padding auto, as for `csc train`.",
 )
 @click.option(
     "-all-res",
@@ -81,7 +90,8 @@ def fetch_data(
     crops: str,
     datasets: str | None,
     classes: str | None,
-    raw_padding: int,
+    raw_padding: int | None,
+    experiment: str | None,
     fetch_all_em_resolutions: bool,
     dest: str | None,
     access_mode: str,
@@ -105,6 +115,7 @@ def fetch_data(
     from dataclasses import replace
     from typing import cast
 
+    from csc_cli.commands.fetch_data.padding import find_reach
     from csc_cli.commands.fetch_data.running import fetch_crops, fetch_zip, show_crops
     from csc_data.config.user_config import load_config
     from csc_data.fetching import FetchOptions
@@ -112,13 +123,16 @@ def fetch_data(
 
     if remove_zip and not use_zip:
         raise click.UsageError("--remove-zip goes with --zip")
+    if (raw_padding is None) != (experiment is not None):
+        raise click.UsageError("--raw-padding auto and --config CONFIG go together")
     config = load_config(data=dest)
     config = replace(config, bucket=bucket or config.bucket, endpoint=endpoint or config.endpoint)
     options = FetchOptions(
         crops=split_names(crops) or [],
         datasets=split_names(datasets),
         classes=split_names(classes),
-        raw_padding=raw_padding,
+        raw_padding=raw_padding or 0,
+        raw_reach=find_reach(experiment) if experiment else None,
         all_resolutions=fetch_all_em_resolutions,
         access_mode=cast("AccessMode", access_mode),
         workers=num_workers,

@@ -89,6 +89,10 @@ def plan_archive(config: Config, options: FetchOptions) -> ArchivePlan:
         raise InvalidArgumentError("an archive holds everything; leave out --crops, --datasets, --classes, or --zip")
     if (config.raw, config.labels) != (_DEFAULTS.raw, _DEFAULTS.labels):
         raise InvalidArgumentError("archives have the bucket's layout, your path templates another; leave out --zip")
+    if options.raw_reach is not None:
+        raise InvalidArgumentError(
+            "an archive has a fixed padding, in voxels; give a number of them, or leave out --zip"
+        )
     places = load_zip_places()
     wanted = (options.all_resolutions, options.raw_padding)
     place = next((place for place in places if (place.all_resolutions, place.padding) == wanted), None)

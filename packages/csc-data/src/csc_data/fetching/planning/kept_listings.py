@@ -34,7 +34,8 @@ _VERSION = 1
 
 def listing_file(config: Config, options: FetchOptions, sources: Sequence[CropSource]) -> Path:
     """Return where the listing for these crops and options is kept."""
-    asked = (config.endpoint, config.raw, config.labels, options.raw_padding, options.all_resolutions)
+    padding = options.raw_reach or options.raw_padding
+    asked = (config.endpoint, config.raw, config.labels, padding, options.all_resolutions)
     classes = None if options.classes is None else sorted(options.classes)
     words = repr((_VERSION, asked, classes, sources))
     return config.root / FOLDER / f"{hashlib.blake2b(words.encode(), digest_size=12).hexdigest()}.json"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from csc_data.errors import MissingDataError, Problem, UnreadableDataError
 from csc_data.fetching.plan import FetchOptions, FileGroup
 from csc_data.fetching.planning.chunk_listing import Box, ChunkLayout, Listing, chunks_in, listings_for
 from csc_data.fetching.planning.labels import Region
 from csc_data.fetching.planning.survey import GROUP_METADATA, Survey
-from csc_data.fetching.sources import CropSource
+from csc_data.fetching.sources import INTERPOLATED_VOXELS, CropSource
 from csc_data.formats.ngff import LevelPlace, parse_multiscale
 from csc_data.geometry import LEVEL_TOLERANCE, Grid
 from csc_data.storage.bucket import RemoteFile
@@ -151,7 +151,11 @@ Boxes = tuple[tuple[ChunkLayout, Box], ...]
 def crop_boxes(volume: RawVolume, region: Region, options: FetchOptions) -> Boxes:
     """Return the chunks that a crop needs."""
     chosen = choose_levels(volume.levels, region, all_resolutions=options.all_resolutions)
-    return tuple((level.array, level_box(level, region, options.raw_padding)) for level in chosen)
+    padding = options.raw_padding
+    if options.raw_reach:
+        bounds = region.bounds.grow(options.raw_reach(region.bounds.extent))
+        region, padding = replace(region, bounds=bounds), INTERPOLATED_VOXELS
+    return tuple((level.array, level_box(level, region, padding)) for level in chosen)
 
 
 Question = tuple[RawPlace, ChunkLayout, Listing]

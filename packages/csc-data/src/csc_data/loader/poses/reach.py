@@ -192,7 +192,7 @@ def _least_held(
 ) -> Vector:
     """Return the least distance of a turned patch's centre from the faces of a crop.
 
-    It would lie in the crop if it were not turned, or around it; `nearest_centre` brings it nearer to an anchor at a face.
+    It would lie in the crop if it were not turned, or around it; `nearest_centre` shifts it to an anchor at a face.
     """
     inside = np.minimum(_half(target)[order], size / 2)
     shares = (_holding(target) * factors)[order] / _spread(transforms, inside, back=True)

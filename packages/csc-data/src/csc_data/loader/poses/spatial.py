@@ -221,7 +221,7 @@ class SpatialTransforms:
 _FINER = 4  # grid points of the smooth field to one that is drawn
 
 LARGEST_DEVIATIONS = 4.0
-"""Standard deviations that a displacement is at most long along an axis, so that it is known how far a patch reaches."""
+"""Standard deviations that a displacement has at most along an axis, so that it is known how far a patch reaches."""
 
 
 def draw_displacement(rng: np.random.Generator, elastic: Elastic, shape: Shape, extent_nm: Triple) -> Displacement:
