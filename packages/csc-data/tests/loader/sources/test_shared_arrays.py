@@ -25,9 +25,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csc_data.errors import InvalidArgumentError
-from csc_data.loader.sources import shared_arrays
-from csc_data.loader.sources.shared_arrays import SharedArrays
-from csc_data.loader.sources.shared_memory import OwnMemory, SharedMemory
+from csc_data.loader.sources.holding import shared_arrays
+from csc_data.loader.sources.holding.shared_arrays import SharedArrays
+from csc_data.loader.sources.holding.shared_memory import OwnMemory, SharedMemory
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="processes have nothing in common there")
 BUDGET = 1 << 18  # a few arrays of those that `content` gives
@@ -257,7 +257,7 @@ SCRIPT = """
 import multiprocessing, os, pickle, sys, zlib
 from concurrent.futures import ProcessPoolExecutor
 import numpy as np
-from csc_data.loader.sources.shared_arrays import SharedArrays
+from csc_data.loader.sources.holding.shared_arrays import SharedArrays
 
 def content(number):
     values = np.random.default_rng(number).integers(0, 255, 20_000 + 1000 * number, dtype=np.uint8)
@@ -393,7 +393,7 @@ def test_nothing_is_left_of_a_killed_process(tmp_path, memory):
         if {memory!r} == "file":
             del os.memfd_create
         import numpy as np
-        from csc_data.loader.sources.shared_arrays import SharedArrays
+        from csc_data.loader.sources.holding.shared_arrays import SharedArrays
         cache = SharedArrays(1 << 20)
         if not os.fork():
             with cache.use_or_make("a", lambda: (np.arange(10_000),)):
@@ -500,3 +500,15 @@ def test_its_memory_goes_with_it():
     del cache, caches
     gc.collect()
     assert len(list(descriptors.iterdir())) == before
+
+
+@pytest.mark.parametrize("pages", [16, 257, 300, 333, 500])
+def test_several_arrays_come_back_whatever_the_size_of_the_cache(pages):
+    """The index of a cache ends where its size says, and what follows begins at a multiple of 64 bytes."""
+    cache = SharedArrays(pages * (1 << 16) + 4096 * pages)
+    given = (np.arange(7, dtype=np.uint8), np.linspace(0, 1, 33, dtype=np.float32), np.arange(5, dtype=np.int64))
+    for number in range(9):
+        with cache.use_or_make(str(number), lambda: given) as arrays:
+            for one, other in zip(arrays, given, strict=True):
+                np.testing.assert_array_equal(one, other)
+                assert one.ctypes.data % 64 == 0

@@ -21,10 +21,10 @@ from csc_data.loader.poses.reach import ROTATED, reach_beyond
 from csc_data.loader.poses.spatial import Orientation, SpatialTransforms
 from csc_data.loader.sources.annotations import AnnotatedCrop
 from csc_data.loader.sources.codes import exclusions
+from csc_data.loader.sources.holding.regions import RegionCache
 from csc_data.loader.sources.label_source import LabelSource
 from csc_data.loader.sources.raw import DEFAULT_RANGE, lookup_table, scale_raw
 from csc_data.loader.sources.raw_source import RawSource
-from csc_data.loader.sources.regions import RegionCache
 from csc_data.loader.targets import BinaryTarget, TargetKind, common_margin, compute_targets, parse_targets
 
 Sample = dict[str, npt.NDArray[np.float32]]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from csc_data.geometry import TOLERANCE, Grid, Roi
 from csc_data.loader.poses.array_info import ArrayInfo
 from csc_data.loader.poses.patch_map import PatchMap, voxel_range
-from csc_data.loader.sources.regions import VoxelIndex
+from csc_data.loader.sources.holding.regions import VoxelIndex
 from csc_data.volumes import Level
 
 _NO_PLACE = np.zeros((3, 2))

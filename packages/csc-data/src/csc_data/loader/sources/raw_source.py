@@ -11,9 +11,9 @@ from csc_data.errors import MissingDataError
 from csc_data.geometry import Grid, Roi
 from csc_data.loader.poses.array_info import ArrayInfo
 from csc_data.loader.poses.patch_map import PatchMap
+from csc_data.loader.sources.holding.regions import HeldRegion, RegionCache
 from csc_data.loader.sources.level_map import LevelMap, linear_steps, reflected_box
 from csc_data.loader.sources.raw import DEFAULT_RANGE, lookup_table, scale_raw
-from csc_data.loader.sources.regions import HeldRegion, RegionCache
 from csc_data.loader.sources.working_level import WorkingLevel, open_working_level
 from csc_data.volumes import Volume
 

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from csc_data.geometry import LEVEL_TOLERANCE, Grid, Roi, Shape, as_shape
+from csc_data.loader.sources.holding.regions import VoxelIndex
 from csc_data.loader.sources.level_map import read_level_box
-from csc_data.loader.sources.regions import VoxelIndex
 from csc_data.loader.sources.stored_box import StoredBox, find_stored_box
 from csc_data.volumes import Level, Volume, downsampled_grid
 

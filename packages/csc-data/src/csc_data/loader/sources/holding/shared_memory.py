@@ -142,25 +142,26 @@ def encode_arrays(arrays: Arrays) -> tuple[list[tuple[int, Content]], int]:
     """Return the parts of arrays as they lie in memory, with their offsets, and the bytes of all."""
     header = json.dumps([(array.dtype.str, array.shape) for array in arrays]).encode()
     parts: list[tuple[int, Content]] = [(0, struct.pack("<q", len(header)) + header)]
-    end = _aligned(8 + len(header))
+    end = aligned(8 + len(header))
     for array in arrays:
         parts.append((end, np.ascontiguousarray(array).reshape(-1).view(np.uint8)))
-        end = _aligned(end + array.nbytes)
+        end = aligned(end + array.nbytes)
     return parts, end
 
 
 def decode_arrays(memory: mmap.mmap, begin: int) -> Arrays:
     """Return the arrays that lie at a place in memory, as views of it."""
     (length,) = struct.unpack_from("<q", memory, begin)
-    place = begin + _aligned(8 + length)
+    offset = aligned(8 + length)
     arrays = []
     for kind, shape in json.loads(memory[begin + 8 : begin + 8 + length]):
-        arrays.append(np.ndarray(shape, dtype=kind, buffer=memory, offset=place))
-        place = _aligned(place + arrays[-1].nbytes)
+        arrays.append(np.ndarray(shape, dtype=kind, buffer=memory, offset=begin + offset))
+        offset = aligned(offset + arrays[-1].nbytes)
     return read_only(arrays)
 
 
-def _aligned(place: int) -> int:
+def aligned(place: int) -> int:
+    """Return the first place from there on at which an array may begin."""
     return -(-place // _ALIGNMENT) * _ALIGNMENT
 
 

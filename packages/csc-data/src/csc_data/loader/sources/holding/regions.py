@@ -5,17 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.formats.cache import ByteCache, passing_through
+from csc_data.formats.cache import passing_through
+from csc_data.loader.sources.holding.shared_arrays import SharedArrays
+from csc_data.loader.sources.holding.shared_memory import Arrays
 
 VoxelIndex = npt.NDArray[np.int64]
 """Three voxel indices, z, y, x."""
-
-Arrays = tuple[npt.NDArray[Any], ...]
 
 _LARGEST_SHARE = 2  # of the cache's bytes
 _READS_BEFORE = 6
@@ -24,8 +23,8 @@ _COST_SHARE = 2  # of the region's bytes
 DEFAULT_BYTES = 200_000_000
 
 
-class RegionCache:
-    """Holds whole regions that patches are cut from.
+class RegionCache(SharedArrays):
+    """Holds whole regions that patches are cut from, for a process and its workers together.
 
     A region is read whole when parts of it were read several times, or the parts add up to half of it: a crop that
     is visited once costs no more than its patch, and one that is visited often is read once.
@@ -37,49 +36,18 @@ class RegionCache:
     """
 
     def __init__(self, max_bytes: int = DEFAULT_BYTES) -> None:
-        self._arrays: ByteCache[Arrays] = ByteCache(max_bytes)
+        super().__init__(max_bytes)
         self._partly: dict[str, tuple[int, int]] = {}
-        self._lock = threading.Lock()
-
-    def __reduce__(self) -> tuple[type[RegionCache], tuple[int]]:
-        return type(self), (self.max_bytes,)
-
-    @property
-    def max_bytes(self) -> int:
-        """Most bytes that are held."""
-        return self._arrays.max_bytes
-
-    @property
-    def held_bytes(self) -> int:
-        """Bytes that are held now."""
-        return self._arrays.held_bytes
+        self._parts = threading.Lock()
 
     def clear(self) -> None:
-        """Forget everything, also what was read in parts."""
-        self._arrays.clear()
+        """Forget everything that is not in use, also what was read in parts."""
+        super().clear()
         self._partly.clear()
 
     def can_hold(self, size: int) -> bool:
         """Tell whether a region of this many bytes may be cached."""
         return size <= self.max_bytes // _LARGEST_SHARE
-
-    def has(self, key: str) -> bool:
-        """Tell whether a region is held."""
-        return self._arrays.find(key) is not None
-
-    @contextmanager
-    def use(self, key: str) -> Iterator[Arrays | None]:
-        """Give the arrays of a region, which stay as they are meanwhile; None if it is not held."""
-        yield self._arrays.find(key)
-
-    @contextmanager
-    def use_or_make(self, key: str, make: Callable[[], Arrays]) -> Iterator[Arrays]:
-        """Give the arrays of a region, made if it is not held."""
-        arrays = self._arrays.find(key)
-        if arrays is None:
-            arrays = make()
-            self._arrays.keep(key, arrays, sum(array.nbytes for array in arrays))
-        yield arrays
 
     def is_due(self, key: str, part: int, whole: int) -> bool:
         """Tell whether it is time to read a region whole; if not, note the part that is wanted now.
@@ -90,7 +58,7 @@ class RegionCache:
         part, whole : int
             Bytes of the part that is wanted now, and of the region.
         """
-        with self._lock:
+        with self._parts:
             reads, read = self._partly.pop(key, (0, 0))
             due = reads + 1 >= _READS_BEFORE or (read + part) * _COST_SHARE >= whole
             if not due:

@@ -20,10 +20,11 @@ import numpy as np
 import numpy.typing as npt
 
 from csc_data.errors import InvalidArgumentError
-from csc_data.loader.sources.shared_memory import (
+from csc_data.loader.sources.holding.shared_memory import (
     Arrays,
     OwnMemory,
     SharedMemory,
+    aligned,
     decode_arrays,
     encode_arrays,
     read_only,
@@ -74,7 +75,7 @@ class SharedArrays:
         self.max_bytes = max_bytes
         self._size = max_bytes // mmap.PAGESIZE * mmap.PAGESIZE
         entries = min(max(_FEWEST_ENTRIES, self._size // _BYTES_AN_ENTRY), _MOST_ENTRIES)
-        self._index_bytes = entries * 8 * _COLUMNS
+        self._index_bytes = aligned(entries * 8 * _COLUMNS)
         self._of_process = _OfProcess()
         self._warned = False
         self._has_memory = self._size > 0 and self._get_memory(descriptor)
@@ -98,8 +99,8 @@ class SharedArrays:
     def __reduce__(self) -> tuple[Callable[..., SharedArrays], tuple[Any, ...]]:
         descriptor = self._memory.descriptor if self._has_memory else None
         if sys.platform == "win32" or descriptor is None or context.get_spawning_popen() is None:
-            return SharedArrays, (self.max_bytes,)
-        return _shared_with, (self.max_bytes, reduction.DupFd(descriptor))
+            return type(self), (self.max_bytes,)
+        return _shared_with, (type(self), self.max_bytes, reduction.DupFd(descriptor))
 
     @property
     def held_bytes(self) -> int:
@@ -385,9 +386,9 @@ def _digest(key: str) -> tuple[int, int]:
     return first, second
 
 
-def _shared_with(max_bytes: int, duplicate: Any) -> SharedArrays:
+def _shared_with(kind: type[SharedArrays], max_bytes: int, duplicate: Any) -> SharedArrays:
     """Return the cache of the process that spawned this one."""
-    cache = SharedArrays.__new__(SharedArrays)
+    cache = kind(0)
     cache._set_up(max_bytes, duplicate.detach())
     return cache
 
