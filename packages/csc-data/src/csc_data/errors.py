@@ -107,5 +107,9 @@ class UnreadableDataError(CscError, OSError):
     """Data is there, but cannot be read: truncated, corrupt, or of a format that is not installed."""
 
 
+class MissingPackageError(CscError, ImportError):
+    """A package that an extra brings is not installed; the text has the command that installs it."""
+
+
 class ExistingOutputError(CscError, FileExistsError):
     """Output exists already, and it was not said what to do with it."""

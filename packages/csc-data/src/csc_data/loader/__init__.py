@@ -5,6 +5,7 @@ the rule that scales raw, patches and how they are turned) are used by predictio
 ``csc-data[torch]``; torch is imported when a loader is made, not before.
 """
 
+from csc_data.loader import needed_packages as needed_packages  # the first of all
 from csc_data.loader.batches import PatchLoader
 from csc_data.loader.dataloader import Dataloaders, get_dataloader
 from csc_data.loader.intensity import IntensityTransforms
