@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from csc_data.challenge import TestCrop
 from csc_data.config.user_config import choose_endpoint
 from csc_data.errors import CscError, InvalidArgumentError, MissingDataError, Problem
-from csc_data.formats.writing import join
 from csc_data.splits.search import CropTemplates, FoundCrop, search_crops
 from csc_data.splits.split_file import SplitRow
 from csc_data.splits.voxel_counts import Counts, LevelCount, count_annotations
+from csc_data.storage.paths import join
 from csc_data.storage.trees import FileTree, open_tree
 from csc_data.volumes import open_volume
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Literal
 
 from csc_data.errors import MissingDataError, Problem, ProblemsError
-from csc_data.formats.writing import is_remote, join
 from csc_data.storage.atomic import replace_text
+from csc_data.storage.paths import is_remote, join
 
 Usage = Literal["train", "validate"]
 

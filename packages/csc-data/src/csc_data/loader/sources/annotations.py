@@ -14,9 +14,9 @@ import numpy as np
 
 from csc_data.challenge import label_classes
 from csc_data.errors import MissingDataError
-from csc_data.formats.writing import join
 from csc_data.geometry import Roi
 from csc_data.splits.split_file import SplitRow
+from csc_data.storage.paths import join
 from csc_data.volumes import Level, Volume, open_volume
 from csc_data.volumes.annotation_values import Codes, Encoding, read_encoding
 
