@@ -7,6 +7,7 @@ the rule that scales raw, patches and how they are turned) are used by predictio
 
 from csc_data.loader import needed_packages as needed_packages  # the first of all
 from csc_data.loader.batches import PatchLoader
+from csc_data.loader.compiling import compile_all
 from csc_data.loader.dataloader import Dataloaders, get_dataloader
 from csc_data.loader.intensity import IntensityTransforms
 from csc_data.loader.patches.training import TrainingPatches
@@ -37,6 +38,7 @@ __all__ = [
     "SpatialTransforms",
     "TrainingPatches",
     "ValidationPatches",
+    "compile_all",
     "count_classes",
     "get_dataloader",
     "open_crop",

@@ -1,0 +1,56 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+TRAIN = """
+import logging, sys
+from csc_data.loader import get_dataloader
+logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+for poses in ({}, {"mirror": {"axes": {"y": 0.5}}, "rotate": {"axes": {"z": [-90, 90]}}}):
+    loaders = get_dataloader(
+        sys.argv[1], ["mito"], batch_size=2, spatial_transforms=poses, iterations_per_epoch=4,
+        input_array_info={"shape": (1, 12, 14), "scale": (8, 8, 8)}, intensity_transforms={"blur": {}, "gamma": {}},
+    )
+    for loader in loaders:
+        for _ in loader or ():
+            pass
+"""
+
+
+def run(folder, script, *arguments):
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(folder), "XDG_CACHE_HOME": str(folder / "home")}
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_after_compiling_ahead_no_training_compiles(world, tmp_path):
+    from csc_data.geometry import Grid
+    from csc_data.splits.split_file import write_datasplit
+    from csc_data.volumes import write_multiscale
+
+    grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(24, 30, 30))
+    raw = (world.raw(grid) * 50).clip(0, 255).astype("uint8")
+    write_multiscale(tmp_path / "x.zarr/raw", [raw], [grid])
+    for crop in ("crop1", "crop2"):
+        world.write_labels("mito", grid, crop=crop)
+    rows = [world.row(["mito"]), world.row(["mito"], crop="crop2", usage="validate")]
+    write_datasplit(tmp_path / "datasplit.csv", rows)
+    printed = run(tmp_path / "code", "import csc_data.loader as loader; print(loader.compile_all())")
+    assert printed.strip() == str(tmp_path / "code/csc_data_loader")
+    said = run(tmp_path / "code", TRAIN, tmp_path / "datasplit.csv")
+    assert said.count("first batch of validation") == 2
+    assert "compiling" not in said
+
+
+def test_importing_the_loader_brings_no_library_that_batches_do_not_need():
+    script = (
+        "import sys, csc_data.loader; "
+        "print({'zarr', 'scipy.ndimage', 'scipy.special', 'torch', 's3fs', 'cellmap_data'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
