@@ -283,7 +283,7 @@ def test_the_raw_that_patches_of_an_experiment_need_comes_along(fetch, fetched, 
     assert raw() == {f"{ZARR}/em/fibsem-uint8/s0/1/1/1"}
     result = fetch("-c", "1", "-p", "auto", "--config", str(experiment))
     assert result.exit_code == 0, result.stderr
-    assert result.output.splitlines()[0].endswith("8 x 20 x 20 nm around one of their size")
+    assert result.output.splitlines()[0].endswith("16 x 24 x 24 nm around one of their size")
     assert len(raw()) == 27
     zipped = fetch("--zip", "-p", "auto", "--config", str(experiment))
     assert "an archive has a fixed padding" in zipped.stderr

@@ -115,7 +115,8 @@ def _half(array: ArrayInfo) -> Vector:
 
 def _centres(array: ArrayInfo) -> Vector:
     """Return how far from the centre of an array its outer voxels have theirs."""
-    return (np.asarray(array.shape) - 1) * np.asarray(array.scale) / 2
+    centres: Vector = (np.asarray(array.shape) - 1) * np.asarray(array.scale) / 2
+    return centres
 
 
 def _kernel(transforms: SpatialTransforms, array: ArrayInfo, order: list[int]) -> Vector:
