@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,11 @@ from csc_data.loader.poses.patch_map import PatchMap
 from csc_data.loader.poses.placement import draw_begin
 from csc_data.loader.poses.reach import nearest_centre
 from csc_data.loader.poses.spatial import Pose, SpatialTransforms
-from csc_data.loader.sampling.drawing import AnchorDraws
+from csc_data.loader.sampling.drawing import AnchorDraws, Visit
+from csc_data.loader.sampling.read_ahead import ReadAhead
+from csc_data.loader.sampling.visits import VISITS_AT_ONCE, Visits
+
+DrawVisit = Callable[[np.random.Generator], Visit]
 
 _TRIES = 8
 
@@ -62,6 +67,9 @@ class Augmentation:
 class TrainingPatches:
     """Samples drawn from crops; the sample of an index depends on the seed and the index alone.
 
+    Samples that follow each other come from a few crops, see `csc_data.loader.sampling.visits`; the next ones are read
+    while samples are made of these.
+
     Parameters
     ----------
     reader : PatchReader
@@ -97,26 +105,33 @@ class TrainingPatches:
         self.values = augmentation.values
         self.seed = seed
         self.draws = AnchorDraws(reader, foreground_share)
+        self._visits = self._ahead = None
+        if len(reader.crops) > VISITS_AT_ONCE:
+            self._visits = Visits(self.draws, seed)
+            self._ahead = ReadAhead(self._visits, reader.sources, reader.regions.max_bytes)
         extents = [array.extent for array in (*reader.inputs.values(), *reader.targets.values())]
         self._extent: Triple = (max(e[0] for e in extents), max(e[1] for e in extents), max(e[2] for e in extents))
 
     def __getitem__(self, index: int) -> Sample:
-        return self._sample(np.random.default_rng([self.seed, index]), None)
+        self._read_ahead(index, index)
+        return self._sample(np.random.default_rng([self.seed, index]), self._draw_of(index))
 
     def draw_from(self, crop: int, number: int) -> Sample:
         """Return the sample of a number among those of one crop."""
-        return self._sample(np.random.default_rng([self.seed, crop, number]), crop)
+        return self._sample(np.random.default_rng([self.seed, crop, number]), partial(self.draws.draw_visit, only=crop))
 
-    def _sample(self, rng: np.random.Generator, crop: int | None) -> Sample:
+    def _sample(self, rng: np.random.Generator, draw: DrawVisit) -> Sample:
         sample = {name: np.empty(shape, dtype=np.float32) for name, shape in self.shapes().items()}
-        self._fill(rng, sample, crop)
+        self._fill(rng, sample, draw)
         return self.reader.squeezed_sample(sample)
 
     def read_batch(self, indices: Sequence[int], batch: Sample) -> None:
         """Fill a batch in place; see `shapes` for its arrays."""
+        if indices:
+            self._read_ahead(indices[0], indices[-1])
         for number, index in enumerate(indices):
             rng = np.random.default_rng([self.seed, index])
-            self._fill(rng, {name: array[number] for name, array in batch.items()}, None)
+            self._fill(rng, {name: array[number] for name, array in batch.items()}, self._draw_of(index))
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of each array of a sample, with its channels first and z also where flat."""
@@ -126,25 +141,33 @@ class TrainingPatches:
         """Return a batch, of arrays or tensors, with flat patches less their z axis."""
         return self.reader.squeezed(batch)
 
-    def _fill(self, rng: np.random.Generator, sample: Sample, crop: int | None) -> None:
-        placed = self._place(rng, crop)
+    def _draw_of(self, index: int) -> DrawVisit:
+        return self.draws.draw_visit if self._visits is None else partial(self._visits.draw, index=index)
+
+    def _read_ahead(self, first: int, last: int) -> None:
+        if self._visits is not None and self._ahead is not None:
+            self._ahead.follow(range(self._visits.at_once(first).start, self._visits.at_once(last).stop))
+
+    def _fill(self, rng: np.random.Generator, sample: Sample, draw: DrawVisit) -> None:
+        placed = self._place(rng, draw)
         self.reader.gather(placed.crop, placed.patch_map, sample, self.intensity.draw(rng) if self.intensity else None)
         if self.values:
             self.reader.apply(self.values, sample, rng)
 
     def place(self, index: int) -> PatchPlace:
         """Return where the sample of an index comes from, and how it lies there."""
-        return self._place(np.random.default_rng([self.seed, index]), None)
+        return self._place(np.random.default_rng([self.seed, index]), self._draw_of(index))
 
-    def _place(self, rng: np.random.Generator, crop: int | None) -> PatchPlace:
+    def _place(self, rng: np.random.Generator, draw: DrawVisit) -> PatchPlace:
         pose = self.transforms.draw(rng, self.reader.patch.input.shape, self._extent)
-        channel, crop, anchor = self.draws.draw(rng, crop)
+        visit = draw(rng)
+        anchor = self.draws.draw_anchor(rng, visit)
         if pose.linear is None:
-            patch_map = self._along_axes(rng, crop, pose, anchor)
+            patch_map = self._along_axes(rng, visit.crop, pose, anchor)
         else:
-            patch_map = self._anywhere(rng, crop, pose, anchor)
-        name = None if channel is None else self.reader.classes[channel]
-        return PatchPlace(crop=crop, patch_map=patch_map, class_name=name)
+            patch_map = self._anywhere(rng, visit.crop, pose, anchor)
+        name = None if visit.channel is None else self.reader.classes[visit.channel]
+        return PatchPlace(crop=visit.crop, patch_map=patch_map, class_name=name)
 
     def _along_axes(
         self, rng: np.random.Generator, crop: int, pose: Pose, anchor_nm: npt.NDArray[np.float64] | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -46,6 +47,22 @@ class CropReader(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """What a patch is drawn for.
+
+    Attributes
+    ----------
+    crop : int
+        Its number in the reader.
+    channel : int or None
+        The class of which the patch must hold a voxel; None for any place.
+    """
+
+    crop: int
+    channel: int | None
+
+
 class AnchorDraws:
     """Draws a crop, and where a class is wanted, one of its voxels there.
 
@@ -76,10 +93,8 @@ class AnchorDraws:
             [crop for crop, source in enumerate(reader.crops) if name in source.labels] for name in reader.classes
         ]
 
-    def draw(
-        self, rng: np.random.Generator, only: int | None = None
-    ) -> tuple[int | None, int, npt.NDArray[np.float64] | None]:
-        """Draw a class, a crop, and the nm position of a voxel that the patch must hold; None for any.
+    def draw_visit(self, rng: np.random.Generator, only: int | None = None) -> Visit:
+        """Draw a crop, and the class of which a patch there must hold a voxel.
 
         Parameters
         ----------
@@ -93,18 +108,24 @@ class AnchorDraws:
                 annotating = self._annotating[channel]
                 candidates = annotating if only is None else [only] * (only in annotating)
                 for number in rng.permutation(len(candidates)).tolist():
-                    crop = candidates[number]
-                    counts = self.counts(crop)
-                    total = int(counts.present[channel].sum())
-                    if total:
-                        look = self.reader.sources(crop)[1].read_class
-                        voxel = find_voxel(look, counts, channel, int(rng.integers(total)))
-                        grid = counts.grid
-                        position = np.asarray(grid.translation) + np.asarray(voxel) * np.asarray(grid.voxel_size)
-                        return channel, crop, position
+                    if self.counts(candidates[number]).present[channel].any():
+                        return Visit(crop=candidates[number], channel=channel)
         if only is not None:
-            return None, only, None
-        return None, int(np.searchsorted(self._ends, rng.random() * self._ends[-1], side="right")), None
+            return Visit(crop=only, channel=None)
+        crop = int(np.searchsorted(self._ends, rng.random() * self._ends[-1], side="right"))
+        return Visit(crop=crop, channel=None)
+
+    def draw_anchor(self, rng: np.random.Generator, visit: Visit) -> npt.NDArray[np.float64] | None:
+        """Draw the nm position of a voxel that the patch must hold; None for any."""
+        if visit.channel is None:
+            return None
+        counts = self.counts(visit.crop)
+        number = int(rng.integers(int(counts.present[visit.channel].sum())))
+        look = self.reader.sources(visit.crop)[1].read_class
+        voxel = find_voxel(look, counts, visit.channel, number)
+        grid = counts.grid
+        position: npt.NDArray[np.float64] = np.asarray(grid.translation) + np.asarray(voxel) * grid.voxel_size
+        return position
 
     def counts(self, crop: int) -> CropCounts:
         """Return the counts of a crop; it is read the first time, unless the user's cache knows them."""

@@ -36,7 +36,7 @@ Make = Callable[[], Arrays]
 # state, so that a process may be killed at any time.
 _STATE, _KEY_1, _KEY_2, _GENERATION, _BEGIN, _SIZE, _USED, _COLUMNS = range(8)
 _FREE, _MAKING, _READY = range(3)
-_FEWEST_ENTRIES, _MOST_ENTRIES, _BYTES_AN_ENTRY = 16, 4096, 1 << 16
+_FEWEST_ENTRIES, _MOST_ENTRIES, _BYTES_AN_ENTRY = 16, 4096, 1 << 14
 
 _INDEX_LOCK, _FIRST_LOCK = 0, 1
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.0005, 0.02  # seconds, between looks at what another process makes
