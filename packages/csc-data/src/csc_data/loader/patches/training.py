@@ -108,7 +108,7 @@ class TrainingPatches:
         self._visits = self._ahead = None
         if len(reader.crops) > VISITS_AT_ONCE:
             self._visits = Visits(self.draws, seed)
-            self._ahead = ReadAhead(self._visits, reader.sources, reader.regions.max_bytes)
+            self._ahead = ReadAhead(self._visits, partial(_bring_in, reader), reader.regions.max_bytes)
         extents = [array.extent for array in (*reader.inputs.values(), *reader.targets.values())]
         self._extent: Triple = (max(e[0] for e in extents), max(e[1] for e in extents), max(e[2] for e in extents))
 
@@ -208,3 +208,11 @@ class TrainingPatches:
         # The voxel is near a face of the crop: only a patch that reaches beyond the crop can hold it, just so far.
         centre = nearest_centre(anchor, np.clip(anchor, low, high), pose.matrix, target)
         return PatchMap(centre=centre, linear=pose.matrix, displacement=pose.displacement)
+
+
+def _bring_in(reader: PatchReader, crop: int) -> int:
+    """Read what patches of a crop are cut from into the cache; return its bytes."""
+    raw, labels = reader.sources(crop)
+    inputs = {array.scale for array in reader.inputs.values()}
+    targets = {array.scale for array in reader.targets.values()}
+    return sum(raw.bring_in(scale) for scale in inputs) + sum(labels.bring_in(scale) for scale in targets)

@@ -134,7 +134,9 @@ class AnchorDraws:
             key = counts_key(source, self.reader.classes, self.reader.excludes, grid)
             counts = find_counts(key, grid)
             if counts is None:
-                counts = count_crop(self.reader.sources(crop)[1].read, grid)
+                labels = self.reader.sources(crop)[1]
+                labels.bring_in(grid.voxel_size)  # what is read to count is there for patches
+                counts = count_crop(labels.read, grid)
                 keep_counts(key, counts)
             self._counts[crop] = counts
         return self._counts[crop]

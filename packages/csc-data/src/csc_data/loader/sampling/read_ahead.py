@@ -8,9 +8,8 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
 
 import numpy as np
 
@@ -23,14 +22,6 @@ _LONGEST_WAIT = 5.0  # seconds, at a fork and at the end, for the crop that is b
 _log = logging.getLogger(__name__)
 
 
-class Source(Protocol):
-    """The raw or the labels of a crop."""
-
-    def bring_in(self) -> int:
-        """Read what patches are cut from into the cache; return its bytes, 0 if it is too large for the cache."""
-        ...
-
-
 class ReadAhead:
     """Brings the crops of visits into the cache, in a thread that runs as long as there is something to bring.
 
@@ -39,15 +30,15 @@ class ReadAhead:
     Parameters
     ----------
     visits : Visits
-    sources : callable
-        Gives the raw and the labels of a crop, by its number.
+    bring_in : callable
+        Reads what patches of a crop, given by its number, are cut from into the cache; returns its bytes.
     max_bytes : int
         What fits into the cache. Where the crops of the visits under way need more, only some are brought: to read
         one in place of another that is still needed would be of no use.
     """
 
-    def __init__(self, visits: Visits, sources: Callable[[int], Sequence[Source]], max_bytes: int) -> None:
-        self.visits, self.sources, self.max_bytes = visits, sources, max_bytes
+    def __init__(self, visits: Visits, bring_in: Callable[[int], int], max_bytes: int) -> None:
+        self.visits, self.bring_in, self.max_bytes = visits, bring_in, max_bytes
         self._begin()
 
     def _begin(self) -> None:
@@ -58,8 +49,8 @@ class ReadAhead:
         self._brought: dict[int, tuple[int, int]] = {}  # crop and bytes of each visit
         self._thread: threading.Thread | None = None
 
-    def __reduce__(self) -> tuple[type[ReadAhead], tuple[Visits, Callable[[int], Sequence[Source]], int]]:
-        return ReadAhead, (self.visits, self.sources, self.max_bytes)
+    def __reduce__(self) -> tuple[type[ReadAhead], tuple[Visits, Callable[[int], int], int]]:
+        return ReadAhead, (self.visits, self.bring_in, self.max_bytes)
 
     def follow(self, under_way: range) -> None:
         """Bring what visits need, and those that come next, unless it was brought.
@@ -99,7 +90,7 @@ class ReadAhead:
         try:
             crop = self.visits.visit(number).crop
             if crop in sizes or sum(sizes.values()) + max(sizes.values(), default=0) <= self.max_bytes:
-                size = sum(source.bring_in() for source in self.sources(crop))
+                size = self.bring_in(crop)
         except Exception as error:  # noqa: BLE001  # whatever it is, the sample that needs the crop raises its own
             _log.debug("visit %d is not read ahead: %s", number, error)
         with self._lock:

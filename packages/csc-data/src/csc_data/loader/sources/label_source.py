@@ -186,11 +186,10 @@ class LabelSource:
         )[0]
         return present
 
-    def bring_in(self, voxel_size: Triple) -> None:
-        """Read all of the crop into the cache, at a voxel size, if it can be held there."""
+    def bring_in(self, voxel_size: Triple) -> int:
+        """Read all of the crop into the cache, at a voxel size; return its bytes, 0 if it is too large to be held."""
         region = self._levels_for(voxel_size).region
-        if region is not None:
-            region.bring_in()
+        return 0 if region is None else region.bring_in()
 
     def _levels_for(self, step: Triple) -> _LabelLevels:
         levels = {volume.path: volume.level_for(step) for volume in self._volumes}

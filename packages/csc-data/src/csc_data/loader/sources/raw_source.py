@@ -119,9 +119,9 @@ class RawSource:
         self.gather(patch_map, array, lookup, out)
         return out if len(lookup) else scale_raw(out, raw_range, stored=self.dtype)
 
-    def bring_in(self, voxel_size: tuple[float, float, float]) -> None:
-        """Read all of the reach into the cache, at a voxel size, if it can be held there."""
-        self._at(voxel_size)[1].bring_in()
+    def bring_in(self, voxel_size: tuple[float, float, float]) -> int:
+        """Read all of the reach into the cache, at a voxel size; return its bytes, 0 if it is too large to be held."""
+        return self._at(voxel_size)[1].bring_in()
 
     def _at(self, steps: tuple[float, float, float]) -> tuple[WorkingLevel, HeldRegion]:
         found = self._levels.get(steps)

@@ -125,11 +125,14 @@ class HeldRegion:
         with self.whole(begin, end) as whole:
             yield (self._read(begin, end), begin) if whole is None else (whole, self.begin)
 
-    def bring_in(self) -> None:
-        """Read it into the cache, if it can be held there and is not yet."""
-        if self.size and self.cache.can_hold(self.size) and not self.is_held:
+    def bring_in(self) -> int:
+        """Read it into the cache unless it is there; return its bytes, 0 if it is too large to be held."""
+        if not self.cache.can_hold(self.size):
+            return 0
+        if self.size and not self.is_held:
             with self.cache.use_or_make(self.key, self._make):
                 pass
+        return self.size
 
     def _make(self) -> Arrays:
         with passing_through():  # the region is cached, so its chunks need not be
