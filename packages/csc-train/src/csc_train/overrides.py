@@ -39,6 +39,8 @@ class TrainOverrides(TypedDict, total=False):
     validation_batch_limit: int | None
     random_seed: int | None
     num_workers: int | None
+    start_method: Literal["fork", "forkserver", "spawn"] | None
+    with_positions: bool | None
     cache_bytes: int | None
     datasplit_path: str | PathLike[str] | None
     input_array_info: ArrayInfo | Mapping[str, Any] | None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from csc_data.challenge import UnknownClassError, label_classes
 from csc_data.errors import MissingDataError
-from csc_data.loader.batches import PatchLoader, Workers
+from csc_data.loader.batches import PatchLoader
 from csc_data.loader.intensity import IntensityTransform, IntensityTransforms
 from csc_data.loader.patches.reader import PatchReader
 from csc_data.loader.patches.training import Augmentation, TrainingPatches
@@ -23,6 +24,7 @@ from csc_data.loader.sources.annotations import AnnotatedCrop, open_crop
 from csc_data.loader.sources.holding.regions import DEFAULT_BYTES, RegionCache
 from csc_data.loader.sources.raw import DEFAULT_RANGE
 from csc_data.loader.targets import TargetKind
+from csc_data.loader.workers.pool import StartMethod, Workers
 from csc_data.splits.split_file import SplitRow, Usage, read_datasplit
 
 _log = logging.getLogger(__name__)
@@ -61,6 +63,8 @@ def get_dataloader(
     rank: int = 0,
     world_size: int = 1,
     num_workers: int = 0,
+    start_method: StartMethod | None = None,
+    with_positions: bool = False,
     cache_bytes: int = DEFAULT_BYTES,
 ) -> Dataloaders:
     """Make the loaders of a datasplit.
@@ -135,7 +139,13 @@ def get_dataloader(
     """
     given = {name: value for name, value in locals().items() if name != "datasplit_path"}  # all else are settings
     settings = LoaderSettings(**given)
-    workers = Workers(rank=rank, world_size=world_size, num_workers=num_workers, device=device)
+    workers = Workers(
+        rank=settings.rank,
+        world_size=settings.world_size,
+        num_workers=settings.num_workers,
+        start_method=settings.start_method,
+        device=settings.device,
+    )
     return open_loaders(datasplit_path, settings, settings.patch, settings.kinds, workers)
 
 
@@ -199,7 +209,8 @@ def open_loaders(
         foreground_share=0.0 if evenly else settings.foreground_share,
     )
     size = settings.batch_size
-    loader = PatchLoader(train, batch_size=size, batches=settings.iterations_per_epoch, workers=workers)
+    make = partial(PatchLoader, batch_size=size, workers=workers, with_positions=settings.with_positions)
+    loader = make(train, batches=settings.iterations_per_epoch)
     crops = _open(rows, "validate", settings)
     if not crops:
         return Dataloaders(loader, None)
@@ -212,7 +223,7 @@ def open_loaders(
     )
     batches = -(-len(range(workers.rank, len(tiles), workers.world_size)) // size)
     batches = batches if limit is None else min(batches, limit)
-    return Dataloaders(loader, PatchLoader(tiles, batch_size=size, batches=batches, workers=workers))
+    return Dataloaders(loader, make(tiles, batches=batches))
 
 
 def _open(rows: Sequence[SplitRow], usage: Usage, settings: SampleSettings) -> list[AnnotatedCrop]:

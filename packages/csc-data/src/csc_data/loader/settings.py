@@ -92,6 +92,10 @@ class SampleSettings:
     validation_batch_limit: int | None = setting("validate on this many batches, always the same", COUNT, default=None)
     random_seed: int = setting("decides weights, samples and their order", NOT_NEGATIVE, default=0)
     num_workers: int = setting("processes that load data; 0 loads in the training process", NOT_NEGATIVE, default=0)
+    start_method: Literal["fork", "forkserver", "spawn"] | None = setting(
+        "how these are started; Python's default by default", default=None
+    )
+    with_positions: bool = setting("batches say where their samples come from, and how they lie there", default=False)
     cache_bytes: int = setting("bytes of decoded crops to hold, per process that loads", NOT_NEGATIVE, default=1 << 30)
 
     def value_transforms(self, raw: ValueTransform | None) -> ValueTransforms:

@@ -6,9 +6,9 @@ from csc_data.config.experiment import adjust_settings
 from csc_data.config.user_config import Config, load_config
 from csc_data.errors import ProblemsError
 from csc_data.loader import Dataloaders
-from csc_data.loader.batches import Workers
 from csc_data.loader.dataloader import open_loaders
 from csc_data.loader.targets import parse_targets
+from csc_data.loader.workers.pool import Workers
 from csc_train.network import patch_shape
 from csc_train.settings import TrainSettings
 
@@ -40,5 +40,7 @@ def make_loaders(
         raise ProblemsError("experiment", problems)
     datasplit = settings.datasplit_path or (config or load_config()).path("datasplit")
     sampling = adjust_settings(settings, random_validation=settings.validation_time_limit is not None or None)
-    workers = Workers(rank=rank, world_size=world_size, num_workers=settings.num_workers)
+    workers = Workers(
+        rank=rank, world_size=world_size, num_workers=settings.num_workers, start_method=settings.start_method
+    )
     return open_loaders(datasplit, sampling, patch_shape(settings), parse_targets(None), workers)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 from cellmap_data import CellMapDataLoader
 
-from csc_data.loader.batches import Batch, PatchLoader
+from csc_data.loader.batches import PatchLoader
 from csc_data.loader.cellmap.datasets import as_cellmap_dataset
 from csc_data.loader.dataloader import Dataloaders
 from csc_data.loader.patches.training import TrainingPatches
+from csc_data.loader.workers.pool import Batch
 
 if TYPE_CHECKING:
     from typing import Self
