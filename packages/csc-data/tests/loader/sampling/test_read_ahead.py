@@ -25,8 +25,8 @@ from csc_data.loader import ArrayInfo, PatchShape, TrainingPatches, open_crop
 from csc_data.loader.patches.reader import PatchReader, Sample
 from csc_data.loader.sampling.read_ahead import VISITS_AHEAD, ReadAhead
 from csc_data.loader.sampling.visits import VISITS_AT_ONCE
-from csc_data.loader.sources.regions import RegionCache
-from csc_data.loader.sources.shared_arrays import SharedArrays
+from csc_data.loader.sources.holding.regions import RegionCache
+from csc_data.loader.sources.holding.shared_arrays import SharedArrays
 from csc_data.splits.split_file import SplitRow
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="no fork there")

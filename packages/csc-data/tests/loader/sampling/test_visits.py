@@ -17,7 +17,7 @@ from csc_data.loader.patches.reader import PatchReader
 from csc_data.loader.sampling.counts import CropCounts
 from csc_data.loader.sampling.drawing import AnchorDraws
 from csc_data.loader.sampling.visits import SAMPLES_A_VISIT, VISITS_AT_ONCE, Visits
-from csc_data.loader.sources.regions import RegionCache
+from csc_data.loader.sources.holding.regions import RegionCache
 
 CLASSES = ("mito", "er", "nuc", "vesicle")
 SEEDS = 200

@@ -196,7 +196,7 @@ class TrainingPatches:
         half = np.asarray(pose.orientation.to_world(target.extent)) / 2
         begin, end = np.asarray(bounds.begin), np.asarray(bounds.end)
         low = np.minimum(begin + half, (begin + end) / 2)
-        high = np.maximum(end - half, (begin + end) / 2)
+        high = np.maximum(end - half, low)
         if anchor is None:
             return PatchMap(centre=rng.uniform(low, high), linear=pose.matrix, displacement=pose.displacement)
         for _ in range(_TRIES):

@@ -16,13 +16,14 @@ from csc_data.loader.poses.patch_map import PatchMap
 from csc_data.loader.sources.annotations import AnnotatedCrop, EncodedArray
 from csc_data.loader.sources.codes import combine_codes
 from csc_data.loader.sources.holding.regions import HeldRegion, RegionCache, VoxelIndex
-from csc_data.loader.sources.holding.shared_memory import Arrays
+from csc_data.loader.sources.holding.shared_memory import Arrays, read_only
 from csc_data.loader.sources.level_map import LevelMap, covered_box, known_limits, nearest_steps, read_level_box
 from csc_data.loader.sources.packing import VALUES, pack_labels
 from csc_data.volumes import Level, Volume
 from csc_data.volumes.annotation_values import UNKNOWN, Codes
 
-_CODE_TABLE = np.append(np.arange(256, dtype=np.uint8), np.uint8(UNKNOWN))[np.newaxis]
+# All that is gathered from is read-only, as what is held is: loops are compiled for one kind of array.
+(_CODE_TABLE,) = read_only([np.append(np.arange(256, dtype=np.uint8), np.uint8(UNKNOWN))[np.newaxis]])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,7 +130,7 @@ class LabelSource:
             with at.region.whole(begin, end) as packed:
                 if packed is not None and len(packed):
                     numbers, _, values = packed
-                    same = np.arange(values.shape[1], dtype=np.uint16)[np.newaxis]
+                    (same,) = read_only([np.arange(values.shape[1], dtype=np.uint16)[np.newaxis]])
                     _fill(on, limits, (numbers, at.region.begin), same, out[np.newaxis])
                     return values.copy()
         codes = np.empty((len(self.classes), *array.shape), dtype=np.uint8)
@@ -221,7 +222,8 @@ class LabelSource:
         begin, end = covered_box(on, limits)
         codes = np.full((1, *array.shape), UNKNOWN, dtype=np.uint8)
         if np.all(begin < end):
-            _fill(on, limits, (read_level_box(level, begin, end), begin), _CODE_TABLE, codes)
+            (values,) = read_only([read_level_box(level, begin, end)])
+            _fill(on, limits, (values, begin), _CODE_TABLE, codes)
         gathered: Codes = codes[0]
         return gathered
 

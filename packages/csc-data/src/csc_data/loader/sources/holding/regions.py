@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from csc_data.formats.cache import passing_through
 from csc_data.loader.sources.holding.shared_arrays import SharedArrays
-from csc_data.loader.sources.holding.shared_memory import Arrays
+from csc_data.loader.sources.holding.shared_memory import Arrays, read_only
 
 VoxelIndex = npt.NDArray[np.int64]
 """Three voxel indices, z, y, x."""
@@ -123,7 +123,7 @@ class HeldRegion:
     def part(self, begin: VoxelIndex, end: VoxelIndex) -> Iterator[tuple[Arrays, VoxelIndex]]:
         """Give what holds a box of the array, and where it begins."""
         with self.whole(begin, end) as whole:
-            yield (self._read(begin, end), begin) if whole is None else (whole, self.begin)
+            yield (read_only(self._read(begin, end)), begin) if whole is None else (whole, self.begin)
 
     def bring_in(self) -> int:
         """Read it into the cache unless it is there; return its bytes, 0 if it is too large to be held."""
