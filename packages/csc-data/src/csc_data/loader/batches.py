@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from functools import partial
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,11 @@ from csc_data.loader.patches.validation import ValidationPatches
 from csc_data.loader.places import PLACE_NAMES
 from csc_data.loader.workers.iteration import Iteration
 from csc_data.loader.workers.pool import Batch, WorkerPool, WorkerPools, Workers
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from csc_data.loader.dataset import SampleDataset
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +64,22 @@ class PatchLoader:
         self._rank, self._world_size = workers.rank, workers.world_size
         self._pools = WorkerPools(partial(WorkerPool, patches, workers, with_positions=with_positions))
 
+    @property
+    def loader(self) -> Self:
+        """Itself: where the official toolbox has torch's loader."""
+        return self
+
+    @cached_property
+    def dataset(self) -> SampleDataset:
+        """The samples of an epoch one by one, and how much of each class there is."""
+        from csc_data.loader.dataset import SampleDataset
+
+        training = isinstance(self.patches, TrainingPatches)
+        return SampleDataset(self.patches, len(self) * self.batch_size * self._world_size if training else None)
+
+    def refresh(self) -> None:
+        """Do nothing: each iteration draws anew. Loops of the official toolbox call it before an epoch."""
+
     def __len__(self) -> int:
         """Batches of an epoch."""
         return self._batches
@@ -69,7 +91,7 @@ class PatchLoader:
     def __iter__(self) -> Iteration:
         # At once and not at the end: loops drop an iterator before its end, and want other samples the next time.
         epoch, self.epoch = self.epoch, self.epoch + 1
-        return Iteration(self._pools, self._indices_of(epoch), self._finish)
+        return Iteration(self._pools, self.indices(epoch), self._finish)
 
     def _finish(self, batch: Batch) -> Batch:
         if not self._described:
@@ -83,6 +105,10 @@ class PatchLoader:
             name: tensor if name in PLACE_NAMES else tensor.to(self.device, non_blocking=True)
             for name, tensor in batch.items()
         }
+
+    def indices(self, epoch: int) -> Iterator[list[int]]:
+        """Yield the numbers of the samples of each batch of an epoch, in this process."""
+        return self._indices_of(epoch)
 
     def _indices_of(self, epoch: int) -> Iterator[list[int]]:
         if isinstance(self.patches, ValidationPatches):

@@ -6,12 +6,13 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Unpack
 
 from csc_data.challenge import UnknownClassError, label_classes
 from csc_data.errors import MissingDataError
 from csc_data.loader.batches import PatchLoader
 from csc_data.loader.intensity import IntensityTransform, IntensityTransforms
+from csc_data.loader.official_call import Configuration, TorchOptions, adapt, split_first
 from csc_data.loader.patches.reader import PatchReader
 from csc_data.loader.patches.training import Augmentation, TrainingPatches
 from csc_data.loader.patches.validation import ValidationPatches
@@ -27,6 +28,9 @@ from csc_data.loader.targets import TargetKind
 from csc_data.loader.workers.pool import StartMethod, Workers
 from csc_data.splits.split_file import SplitRow, Usage, read_datasplit
 
+if TYPE_CHECKING:
+    import torch
+
 _log = logging.getLogger(__name__)
 
 
@@ -38,11 +42,12 @@ class Dataloaders(NamedTuple):
 
 
 def get_dataloader(
-    datasplit_path: str | os.PathLike[str] | Sequence[SplitRow],
-    classes: Sequence[str],
+    config: str | os.PathLike[str] | Sequence[SplitRow] | Configuration | None = None,
+    classes: Sequence[str] | None = None,
     *,
-    batch_size: int,
-    input_array_info: ArrayInfo | Mapping[str, Any],
+    datasplit_path: str | os.PathLike[str] | Sequence[SplitRow] | None = None,
+    batch_size: int = 1,
+    input_array_info: ArrayInfo | Mapping[str, Any] | None = None,
     target_array_info: ArrayInfo | Mapping[str, Any] | None = None,
     targets: TargetKind | Mapping[str, Any] | str | None = None,
     spatial_transforms: SpatialTransforms | Mapping[str, Any] | None = None,
@@ -57,15 +62,16 @@ def get_dataloader(
     raw_range: tuple[float, float] = DEFAULT_RANGE,
     interpolation: Literal["linear", "cubic"] = "linear",
     validation_batch_limit: int | None = None,
-    random_validation: bool = False,
+    random_validation: bool | float | None = False,
     random_seed: int = 0,
-    device: str | None = None,
+    device: str | torch.device | None = None,
     rank: int = 0,
     world_size: int = 1,
     num_workers: int = 0,
     start_method: StartMethod | None = None,
     with_positions: bool = False,
     cache_bytes: int = DEFAULT_BYTES,
+    **torch_options: Unpack[TorchOptions],
 ) -> Dataloaders:
     """Make the loaders of a datasplit.
 
@@ -76,9 +82,13 @@ def get_dataloader(
 
     Parameters
     ----------
-    datasplit_path : path-like or sequence of SplitRow
+    config : path-like, sequence of SplitRow, mapping or module, optional
+        The datasplit. Or a configuration with the names of these arguments, such as an experiment, which has all of
+        them; what it says overrides arguments, as in the official toolbox, and its other names are left aside.
     classes : sequence of str
         The channels of the targets, in this order.
+    datasplit_path : path-like or sequence of SplitRow, optional
+        The datasplit, by name; ``datasplit.csv`` by default.
     batch_size : int
         Samples of a batch, in each process.
     input_array_info, target_array_info : ArrayInfo or mapping
@@ -123,8 +133,14 @@ def get_dataloader(
         This process and the number of processes; each gets other samples.
     num_workers : int
         Processes that load; 0 loads in this one.
+    start_method : {"fork", "forkserver", "spawn"}, optional
+        How they are started; Python's default by default. Value transforms must be importable for all but fork.
+    with_positions : bool
+        Batches say where their samples come from, and how they lie there: see `csc_data.loader.places.read_places`.
     cache_bytes : int
         Most bytes of decoded crops to hold, in each process that loads.
+    **torch_options
+        Options of torch's loader that the official call hands on: a warning says what does the same here.
 
     Raises
     ------
@@ -137,8 +153,10 @@ def get_dataloader(
     UnknownClassError
         If a class is neither one of the challenge nor in the datasplit.
     """
-    given = {name: value for name, value in locals().items() if name != "datasplit_path"}  # all else are settings
-    settings = LoaderSettings(**given)
+    given = dict(locals())
+    datasplit, configured = split_first(given.pop("config"))
+    by_name, further = given.pop("datasplit_path"), given.pop("torch_options")
+    settings = LoaderSettings(**adapt({**given, **further, **configured}))
     workers = Workers(
         rank=settings.rank,
         world_size=settings.world_size,
@@ -146,7 +164,8 @@ def get_dataloader(
         start_method=settings.start_method,
         device=settings.device,
     )
-    return open_loaders(datasplit_path, settings, settings.patch, settings.kinds, workers)
+    datasplit = next((each for each in (datasplit, by_name) if each is not None), "datasplit.csv")
+    return open_loaders(datasplit, settings, settings.patch, settings.kinds, workers)
 
 
 def open_loaders(
