@@ -98,6 +98,8 @@ class PatchLoader:
             self._described = True
             for line in describe_batch({name: tensor.numpy() for name, tensor in batch.items()}, self.patches):
                 _log.info(line)
+            for line in self.patches.reader.raw_gaps():
+                _log.warning(line)
         if self.device is None:
             return batch
         # Places stay: they are looked up rather than computed with, and not every device knows float64.

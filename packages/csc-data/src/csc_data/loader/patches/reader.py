@@ -145,6 +145,29 @@ class PatchReader:
             self._sources[crop] = found
         return found
 
+    def raw_gaps(self) -> list[str]:
+        """Say where raw is not stored that patches can reach, or that crops hold; nothing where there is none."""
+        boxes = [
+            [self.sources(crop)[0].stored_box(array) for array in self.inputs.values()]
+            for crop in range(len(self.crops))
+        ]
+        cut = sum(any(box.is_cut for box in found) for found in boxes)
+        lines = []
+        if cut:
+            lines.append(
+                f"raw ends before patches do around {cut} of {len(boxes)} crops, and is mirrored there; to have it: "
+                f"csc fetch-data --raw-padding auto --config CONFIG, with the experiment file as CONFIG"
+            )
+        empty = [(crop.name, box) for crop, found in zip(self.crops, boxes, strict=True) for box in found if box.empty]
+        if empty:
+            name, box = empty[0]
+            lines.append(
+                f"raw of {len({name for name, _ in empty})} of {len(boxes)} crops has chunks that are not stored, and "
+                f"is empty there: {name} lacks {box.empty} of {box.chunks}; csc verify-data tells "
+                f"whether they were to be fetched"
+            )
+        return lines
+
     def gather(self, crop: int, patch_map: PatchMap, sample: Sample, intensity: DrawnIntensity | None = None) -> None:
         """Fill a sample in place, at any pose.
 

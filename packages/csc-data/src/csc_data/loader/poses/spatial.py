@@ -155,7 +155,8 @@ class SpatialTransforms:
             return self
         in_plane = self.rotate[0]
         if in_plane is None and self.rotate[1] is not None and self.rotate[2] is not None:
-            in_plane = (max(self.rotate[1][0], self.rotate[2][0]), min(self.rotate[1][1], self.rotate[2][1]))
+            low, high = max(self.rotate[1][0], self.rotate[2][0]), min(self.rotate[1][1], self.rotate[2][1])
+            in_plane = (low, high) if low <= high else None
         _log.info("flat patches are rotated about z alone, by %s degrees", in_plane or "no")
         return SpatialTransforms(
             mirror=self.mirror,

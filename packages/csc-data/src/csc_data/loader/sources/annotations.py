@@ -6,6 +6,7 @@ box, classes that nobody annotated in the crop, and values that the annotation's
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from csc_data.splits.split_file import SplitRow
 from csc_data.storage.paths import join
 from csc_data.volumes import Level, Volume, open_volume
 from csc_data.volumes.annotation_values import Codes, Encoding, read_encoding
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ def open_crop(row: SplitRow, classes: Sequence[str]) -> AnnotatedCrop | None:
     Raises
     ------
     MissingDataError
-        If the raw volume or an array of a named class is not there.
+        If the raw volume or an array of a named class is not there, or the crop lies beside raw.
     UnreadableDataError
         If one cannot be read.
     """
@@ -93,7 +96,15 @@ def open_crop(row: SplitRow, classes: Sequence[str]) -> AnnotatedCrop | None:
         (min(b.begin[0] for b in boxes), min(b.begin[1] for b in boxes), min(b.begin[2] for b in boxes)),
         (max(b.end[0] for b in boxes), max(b.end[1] for b in boxes), max(b.end[2] for b in boxes)),
     )
-    return AnnotatedCrop(name=f"{row.dataset}/{row.crop}", raw=open_volume(row.raw), labels=labels, bounds=bounds)
+    name, raw = f"{row.dataset}/{row.crop}", open_volume(row.raw)
+    there = raw.levels[0].grid.bounds
+    if bounds.intersect(there).empty:
+        raise MissingDataError(f"{name} at {bounds} lies beside its raw: {row.raw} is at {there}")
+    if not there.contains(bounds, max(raw.levels[0].grid.voxel_size)):
+        _log.warning(
+            "%s at %s reaches beyond its raw, which is at %s: there its labels are unknown", name, bounds, there
+        )
+    return AnnotatedCrop(name=name, raw=raw, labels=labels, bounds=bounds)
 
 
 def _open_class(row: SplitRow, name: str) -> tuple[Volume, ...]:

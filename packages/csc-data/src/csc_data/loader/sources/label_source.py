@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csc_data.challenge import get_instance_classes
+from csc_data.formats.cache import passing_through
 from csc_data.geometry import Grid, Roi, Triple, as_shape
 from csc_data.loader.poses.array_info import ArrayInfo
 from csc_data.loader.poses.patch_map import PatchMap
@@ -55,6 +56,7 @@ class LabelSource:
         self._raw: Roi = crop.raw.levels[0].grid.bounds
         self._volumes = list({v.path: v for volumes in crop.labels.values() for v in volumes}.values())
         self._found: dict[tuple[str, ...], _LabelLevels] = {}
+        self._ids: dict[str, HeldRegion] = {}
 
     def gather(self, patch_map: PatchMap, array: ArrayInfo, out: npt.NDArray[Any]) -> None:
         """Fill the channels of a patch: targets where it is of float32, codes where it is of uint8.
@@ -157,10 +159,11 @@ class LabelSource:
             level = levels[volumes[0].path]
             on, limits = LevelMap(patch_map, array, level.grid), known_limits(level.grid, self._raw)
             begin, end = covered_box(on, limits)
-            if isinstance(level.array, EncodedArray) and np.all(begin < end):
-                box = read_level_box(replace(level, array=level.array.array), begin, end)
-                limits = np.stack([np.maximum(limits[0], begin), np.minimum(limits[1], end)])
-                take_stored(box, begin, limits, on.m, on.t, on.displacement, on.place, ids[channel])
+            if not isinstance(level.array, EncodedArray) or np.any(begin >= end):
+                continue
+            with self._ids_of(volumes[0], level).part(begin, end) as ((stored,), start):
+                limits = np.stack([np.maximum(limits[0], start), np.minimum(limits[1], start + stored.shape)])
+                take_stored(stored, start, limits, on.m, on.t, on.displacement, on.place, ids[channel])
         return ids
 
     def read(self, grid: Grid) -> Codes:
@@ -206,6 +209,18 @@ class LabelSource:
             found = self._found[key] = _LabelLevels(levels, grid, region)
         return found
 
+    def _ids_of(self, volume: Volume, level: Level) -> HeldRegion:
+        key = f"ids {volume.path} {level.name}"
+        found = self._ids.get(key)
+        if found is None:
+            stored = replace(level, array=level.array.array)
+            box = np.zeros(3, dtype=np.int64), np.array(level.grid.shape, dtype=np.int64)
+            size = np.dtype(stored.dtype).itemsize
+            found = self._ids[key] = HeldRegion(
+                self.cache, key, box, size, lambda b, e: (read_level_box(stored, b, e),)
+            )
+        return found
+
     def _pack(self, levels: Mapping[str, Level], begin: VoxelIndex, end: VoxelIndex) -> Arrays:
         """Return numbers, codes and values of a box; nothing where there are too many combinations."""
         shape = as_shape((end - begin).tolist())
@@ -222,7 +237,8 @@ class LabelSource:
         begin, end = covered_box(on, limits)
         codes = np.full((1, *array.shape), UNKNOWN, dtype=np.uint8)
         if np.all(begin < end):
-            (values,) = read_only([read_level_box(level, begin, end)])
+            with passing_through():  # what is held is held as regions
+                (values,) = read_only([read_level_box(level, begin, end)])
             _fill(on, limits, (values, begin), _CODE_TABLE, codes)
         gathered: Codes = codes[0]
         return gathered

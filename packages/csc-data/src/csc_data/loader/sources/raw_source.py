@@ -14,6 +14,7 @@ from csc_data.loader.poses.patch_map import PatchMap
 from csc_data.loader.sources.holding.regions import HeldRegion, RegionCache
 from csc_data.loader.sources.level_map import LevelMap, linear_steps, reflected_box
 from csc_data.loader.sources.raw import DEFAULT_RANGE, lookup_table, scale_raw
+from csc_data.loader.sources.stored_box import StoredBox
 from csc_data.loader.sources.working_level import WorkingLevel, open_working_level
 from csc_data.volumes import Volume
 
@@ -34,7 +35,7 @@ class RawSource:
     reach : Roi, optional
         The box in nm that most patches lie in; the crop by default.
     cache : RegionCache, optional
-        Holds what patches are gathered from; nothing is held by default.
+        Holds what patches are gathered from; by default only the chunks are held that the process holds.
     cubic : bool
         Whether patches that are turned, scaled or bent are interpolated by cubics. Those that lie along the axes, as in
         prediction, are interpolated linearly.
@@ -58,7 +59,7 @@ class RawSource:
         if crop.intersect(bounds).empty:
             raise MissingDataError(f"{volume.path} has no raw for {crop}: it ends at {bounds}")
         self.volume, self.crop, self.reach = volume, crop, crop if reach is None else reach
-        self.cache = RegionCache(0) if cache is None else cache
+        self.cache = cache
         self.cubic = cubic
         self._levels: dict[tuple[float, ...], tuple[WorkingLevel, HeldRegion]] = {}
 
@@ -119,6 +120,10 @@ class RawSource:
         self.gather(patch_map, array, lookup, out)
         return out if len(lookup) else scale_raw(out, raw_range, stored=self.dtype)
 
+    def stored_box(self, array: ArrayInfo) -> StoredBox:
+        """Return where raw is stored that upright patches need."""
+        return self._at(array.scale)[0].stored
+
     def bring_in(self, voxel_size: tuple[float, float, float]) -> int:
         """Read all of the reach into the cache, at a voxel size; return its bytes, 0 if it is too large to be held."""
         return self._at(voxel_size)[1].bring_in()
@@ -130,7 +135,7 @@ class RawSource:
             begin, window = level.grid.window_covering(self.reach)
             low = np.asarray(begin, dtype=np.int64)
             box = reflected_box(low - _AROUND, low + window.shape + _AROUND, level.faces)
-            key = f"raw {self.volume.path} {level.name}"
+            key = f"raw {self.volume.path} {level.name} {level.faces.tolist()}"
             region = HeldRegion(self.cache, key, box, level.dtype.itemsize, lambda b, e: (level.read(b, e),))
             found = self._levels[steps] = level, region
         return found

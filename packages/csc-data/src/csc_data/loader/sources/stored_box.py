@@ -32,7 +32,7 @@ class StoredBox:
     begin, end : ndarray of int64
         In voxels of the level; a side at which nothing is lacking is that of the volume.
     is_cut : bool
-        Whether it ends before what may be read.
+        Whether it ends more than a voxel before what may be read.
     chunks, empty : int
         Chunks that hold the crop, and how many of these are not stored.
     """
@@ -62,14 +62,17 @@ def find_stored_box(level: Level, crop: Roi, reach: Roi) -> StoredBox:
         return StoredBox(begin=np.zeros(3, dtype=np.int64), end=size)
     chunk = np.asarray(source.chunks, dtype=np.int64)
 
-    def chunks_of(roi: Roi) -> tuple[Index, Index]:
+    # Row 0 is where a box begins, row 1 where it ends.
+    def voxels_of(roi: Roi) -> Index:
         first, window = level.grid.window_covering(roi)
         begin: Index = np.clip(np.asarray(first, dtype=np.int64), 0, size)
-        end: Index = np.clip(np.asarray(first, dtype=np.int64) + window.shape, begin, size)
-        return begin // chunk, -(-end // chunk)
+        return np.stack([begin, np.clip(np.asarray(first, dtype=np.int64) + window.shape, begin, size)])
 
-    # Row 0 is where the box begins, row 1 where it ends.
-    box, limits = np.stack(chunks_of(crop)), np.stack(chunks_of(reach))
+    def chunks_of(voxels: Index) -> Index:
+        return np.stack([voxels[0] // chunk, -(-voxels[1] // chunk)])
+
+    wanted = voxels_of(reach)
+    box, limits = chunks_of(voxels_of(crop)), chunks_of(wanted)
     stamps = _stamps(source, box)
     growing = [(side, axis) for side in (0, 1) for axis in range(3)] if stamps else []
     lacking = []
@@ -88,7 +91,8 @@ def find_stored_box(level: Level, crop: Roi, reach: Roi) -> StoredBox:
     ends = np.stack([np.zeros(3, dtype=np.int64), size])
     for side, axis in lacking:
         ends[side, axis] = box[side, axis] * chunk[axis]
-    return StoredBox(begin=ends[0], end=ends[1], is_cut=bool(lacking), chunks=len(stamps), empty=stamps.count(None))
+    is_cut = any(abs(int(ends[side, axis] - wanted[side, axis])) > 1 for side, axis in lacking)
+    return StoredBox(begin=ends[0], end=ends[1], is_cut=is_cut, chunks=len(stamps), empty=stamps.count(None))
 
 
 def _stamps(source: StoredChunks, box: Index) -> list[Hashable]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import numpy.typing as npt
@@ -71,7 +71,9 @@ class HeldRegion:
 
     Parameters
     ----------
-    cache : RegionCache
+    cache : RegionCache or None
+        None where nothing is to be held but chunks, by the cache that the process has for them; otherwise these are
+        left out of it, so that all that is held is in one cache.
     key : str
         Tells what it is a box of.
     box : tuple of ndarray of int64
@@ -84,7 +86,7 @@ class HeldRegion:
 
     def __init__(
         self,
-        cache: RegionCache,
+        cache: RegionCache | None,
         key: str,
         box: tuple[VoxelIndex, VoxelIndex],
         itemsize: int,
@@ -100,36 +102,42 @@ class HeldRegion:
     @property
     def is_held(self) -> bool:
         """Whether it is in memory."""
-        return self.cache.has(self.key)
+        return self.cache is not None and self.cache.has(self.key)
 
     @contextmanager
     def whole(self, begin: VoxelIndex, end: VoxelIndex) -> Iterator[Arrays | None]:
         """Give the whole region if it is cached or worth caching for a reader of this box; else None."""
-        if np.any(begin < self.begin) or np.any(end > self.end):
+        cache = self.cache
+        if cache is None or np.any(begin < self.begin) or np.any(end > self.end):
             yield None
             return
-        with self.cache.use(self.key) as held:
+        with cache.use(self.key) as held:
             if held is not None:
                 yield held
                 return
         part = int(np.prod(end - begin)) * self._itemsize
-        if not self.cache.can_hold(self.size) or not self.cache.is_due(self.key, part, self.size):
+        if not cache.can_hold(self.size) or not cache.is_due(self.key, part, self.size):
             yield None
             return
-        with self.cache.use_or_make(self.key, self._make) as made:
+        with cache.use_or_make(self.key, self._make) as made:
             yield made
 
     @contextmanager
     def part(self, begin: VoxelIndex, end: VoxelIndex) -> Iterator[tuple[Arrays, VoxelIndex]]:
         """Give what holds a box of the array, and where it begins."""
         with self.whole(begin, end) as whole:
-            yield (read_only(self._read(begin, end)), begin) if whole is None else (whole, self.begin)
+            if whole is not None:
+                yield whole, self.begin
+                return
+        with nullcontext() if self.cache is None else passing_through():
+            read = read_only(self._read(begin, end))
+        yield read, begin
 
     def bring_in(self) -> int:
-        """Read it into the cache unless it is there; return its bytes, 0 if it is too large to be held."""
-        if not self.cache.can_hold(self.size):
+        """Read it into the cache, if it can be held there and is not yet; return its bytes."""
+        if self.cache is None or not self.size or not self.cache.can_hold(self.size):
             return 0
-        if self.size and not self.is_held:
+        if not self.is_held:
             with self.cache.use_or_make(self.key, self._make):
                 pass
         return self.size
