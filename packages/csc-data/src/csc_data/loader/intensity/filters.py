@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from csc_data.config.settings import COUNT, NOT_NEGATIVE, SHARE, Given, Interval, setting, settings
+from csc_data.loader.intensity.filter_loops import Taps, blur, filter_planes, filter_rows
 from csc_data.loader.intensity.transform import IntensityTransform, Raw, draw
 
 Axis = Literal["z", "y", "x"]
@@ -20,47 +20,12 @@ _TRUNCATE = 4.0  # deviations at which a Gaussian ends
 _SLIGHT = 0.05  # voxels; a Gaussian that narrow changes nothing
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Bands:
-    """A linear map of n values to m, each result of which takes a few neighbours.
-
-    Attributes
-    ----------
-    first : ndarray
-        int64, shape (m,): the first value that a result takes.
-    weights : ndarray
-        float32, shape (m, width).
-    """
-
-    first: npt.NDArray[np.int64]
-    weights: npt.NDArray[np.float32]
-
-    @classmethod
-    def from_entries(cls, index: npt.NDArray[np.int64], weights: npt.NDArray[np.float64], count: int) -> Bands:
-        """Build from which of count values contribute, and their weights, both of shape (m, any); equal ones add up."""
-        first = index.min(axis=1)
-        width = int((index.max(axis=1) - first).max()) + 1
-        first = np.minimum(first, count - width)
-        band = np.zeros((len(index), width))
-        np.add.at(band, (np.arange(len(index))[:, None], index - first[:, None]), weights)
-        return cls(first=first, weights=band.astype(np.float32))
-
-    def along(self, raw: Raw, axis: int) -> Raw:
-        """Apply along one axis and return a new array."""
-        from csc_data.loader.intensity.compiled import combine, combine_rows
-
-        shape = (*raw.shape[:axis], len(self.first), *raw.shape[axis + 1 :])
-        out = np.empty(shape, dtype=np.float32)
-        if math.prod(shape[axis + 1 :]) == 1:
-            rows = (math.prod(shape[:axis]), -1)
-            combine_rows(raw.reshape(rows), self.first, self.weights, out.reshape(rows))
-        else:
-            outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
-            combine(raw.reshape(outer, -1, inner), self.first, self.weights, out.reshape(outer, -1, inner))
-        return out
+def same_taps(count: int) -> Taps:
+    """Return the map that changes nothing."""
+    return Taps(np.arange(count)[:, None], np.ones((count, 1), dtype=np.float32))
 
 
-def gaussian_bands(count: int, sigma: float) -> Bands:
+def gaussian_taps(count: int, sigma: float) -> Taps:
     """Return a Gaussian of a deviation in voxels; beyond the ends values are mirrored, so their sum is kept."""
     radius = max(1, math.ceil(_TRUNCATE * sigma))
     offsets = np.arange(-radius, radius + 1)
@@ -68,31 +33,33 @@ def gaussian_bands(count: int, sigma: float) -> Bands:
     weights /= weights.sum()
     index = (np.arange(count)[:, None] + offsets) % (2 * count)
     index = np.where(index < count, index, 2 * count - 1 - index)
-    return Bands.from_entries(index, np.broadcast_to(weights, index.shape), count)
+    return Taps(index, np.broadcast_to(weights, index.shape).astype(np.float32))
 
 
-def coarsening_bands(count: int, cells: int) -> Bands:
+@functools.lru_cache(maxsize=256)  # there are few numbers of cells
+def coarsening_taps(count: int, cells: int) -> Taps:
     """Return the means over equal cells that cover all voxels; a voxel on a border counts to both, in shares."""
     edges = np.linspace(0, count, cells + 1)
     index = np.floor(edges[:-1]).astype(np.int64)[:, None] + np.arange(math.ceil(count / cells) + 1)
     begin, end = np.maximum(index, edges[:-1, None]), np.minimum(index + 1, edges[1:, None])
     shares = np.maximum(end - begin, 0) * (cells / count)
-    return Bands.from_entries(np.minimum(index, count - 1), shares, count)
+    return Taps(np.minimum(index, count - 1), shares.astype(np.float32))
 
 
-def refining_bands(cells: Bands, count: int) -> Bands:
+@functools.lru_cache(maxsize=256)
+def refining_taps(cells: int, count: int) -> Taps:
     """Return the linear interpolation of cells at the voxels that they were made of; beyond the outermost, values hold.
 
     A cell stands where the weights of its voxels balance, which is not its middle where it has shares of voxels.
     """
-    index = cells.first[:, None] + np.arange(cells.weights.shape[1])
-    place = (index * cells.weights.astype(np.float64)).sum(axis=1)
+    coarsening = coarsening_taps(count, cells)
+    place = (coarsening.places * coarsening.weights.astype(np.float64)).sum(axis=1)
     if len(place) == 1:
-        return Bands.from_entries(np.zeros((count, 1), dtype=np.int64), np.ones((count, 1)), 1)
+        return Taps(np.zeros((count, 1), dtype=np.int64), np.ones((count, 1), dtype=np.float32))
     voxels = np.arange(count)
     low = np.clip(np.searchsorted(place, voxels, side="right") - 1, 0, len(place) - 2)
     share = np.clip((voxels - place[low]) / (place[low + 1] - place[low]), 0, 1)
-    return Bands.from_entries(np.stack([low, low + 1], axis=1), np.stack([1 - share, share], axis=1), len(place))
+    return Taps(np.stack([low, low + 1], axis=1), np.stack([1 - share, share], axis=1).astype(np.float32))
 
 
 @settings
@@ -108,13 +75,15 @@ class Blur(IntensityTransform):
     sigma_nm: Interval = setting("standard deviations of the Gaussian in nm", NOT_NEGATIVE, default=(2.0, 10.0))
 
     def change(self, raw: Raw, rng: np.random.Generator, voxel_size: Sequence[float]) -> Raw:
-        """Change raw for certain; returns a new array."""
+        """Change raw for certain; in place."""
         sigma_nm = draw(rng, self.sigma_nm)
-        for axis in range(3):
-            sigma = sigma_nm / voxel_size[axis]
-            if raw.shape[axis] > 1 and sigma > _SLIGHT:
-                raw = gaussian_bands(raw.shape[axis], sigma).along(raw, axis)
-        return np.clip(raw, 0, 1, out=raw)
+        sigmas = [sigma_nm / size for size in voxel_size]
+        taps = [
+            gaussian_taps(count, sigma) if count > 1 and sigma > _SLIGHT else same_taps(count)
+            for count, sigma in zip(raw.shape, sigmas, strict=True)
+        ]
+        blur(raw, *taps)
+        return raw
 
 
 @settings
@@ -131,15 +100,22 @@ class LowResolution(IntensityTransform):
     axes: Given[tuple[Axis, ...], Sequence[Axis]] = setting("axes along which resolution is lost", default=AXES)
 
     def change(self, raw: Raw, rng: np.random.Generator, voxel_size: Sequence[float]) -> Raw:
-        """Change raw for certain; returns a new array."""
+        """Change raw for certain; in place."""
         factor = draw(rng, self.factor)
-        shape = raw.shape
-        cells = {}
-        for axis in sorted({AXES.index(name) for name in self.axes}):
-            number = max(1, round(shape[axis] / factor))
-            if number < shape[axis]:
-                cells[axis] = coarsening_bands(shape[axis], number)
-                raw = cells[axis].along(raw, axis)
-        for axis in reversed(cells):
-            raw = refining_bands(cells[axis], shape[axis]).along(raw, axis)
-        return np.clip(raw, 0, 1, out=raw)
+        lost = {AXES.index(name) for name in self.axes}
+        z, y, x = shape = tuple(
+            max(1, round(count / factor)) if axis in lost else count for axis, count in enumerate(raw.shape)
+        )
+        if shape == raw.shape:
+            return raw
+        down = [coarsening_taps(count, cells) for count, cells in zip(raw.shape, shape, strict=True)]
+        up = [refining_taps(cells, count) for count, cells in zip(raw.shape, shape, strict=True)]
+        # Fewer values first: x last on the way down, and first on the way up.
+        coarse = np.empty((z, y, raw.shape[2]), dtype=np.float32)
+        filter_planes(raw, down[0], down[1], coarse)
+        if x < raw.shape[2]:
+            coarsest = np.empty(shape, dtype=np.float32)
+            filter_rows(coarse, down[2], coarsest)
+            filter_rows(coarsest, up[2], coarse)
+        filter_planes(coarse, up[0], up[1], raw)
+        return raw

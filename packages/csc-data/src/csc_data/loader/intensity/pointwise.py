@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from csc_data.config.settings import NOT_NEGATIVE, POSITIVE, Interval, Limits, setting, settings
+from csc_data.loader.intensity.noise import Noise
 from csc_data.loader.intensity.transform import IntensityTransform, Raw, draw
+from csc_data.loader.intensity.voxel_loops import bend
 
 LEVELS = 256
 
@@ -32,14 +34,14 @@ class Curve:
         """Whether it leaves everything as it is."""
         return self == Curve()
 
-    def map(self, raw: Raw) -> Raw:
-        """Map raw (float32, 0 to 1) in place and return it."""
-        if self.is_identity:
+    def map(self, raw: Raw, noise: Noise | None = None) -> Raw:
+        """Map raw (float32, 0 to 1) in place and return it; with noise that comes right after, in the same pass."""
+        if self.is_identity and noise is None:
             return raw
-        np.clip(raw, 0, 1, out=raw)
-        _raise_to(raw, self.gamma)
-        mean = float(raw.mean(dtype=np.float64)) if self.contrast != 1 else 0.0
-        return self._stretch(raw, mean)
+        gamma, mean = self.gamma, 0.0
+        if self.contrast != 1:
+            gamma, mean = 1.0, bend(raw.reshape(-1), self.gamma)
+        return (noise or Noise()).add(raw, (gamma, self.contrast, self._offset(mean)))
 
     def table(self, values: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return what becomes of each of the 256 values of uint8 raw, of which 255 stands for 1.
@@ -57,30 +59,15 @@ class Curve:
         table = np.linspace(0, 1, LEVELS, dtype=np.float32)
         if self.is_identity:
             return table
-        _raise_to(table, self.gamma)
+        bend(table, self.gamma)
         mean = 0.0
         if self.contrast != 1 and values.size:
             counts = np.bincount(values.reshape(-1), minlength=LEVELS)
             mean = float(counts @ table.astype(np.float64)) / values.size
-        return self._stretch(table, mean)
+        return Noise().add(table, (1.0, self.contrast, self._offset(mean)))
 
-    def _stretch(self, values: Raw, mean: float) -> Raw:
-        if self.contrast != 1:
-            values *= np.float32(self.contrast)
-        offset = mean * (1 - self.contrast) + self.brightness
-        if offset:
-            values += np.float32(offset)
-        return np.clip(values, 0, 1, out=values)
-
-
-def _raise_to(values: Raw, exponent: float) -> None:
-    if exponent == 1:
-        return
-    # Several times faster than np.power where the processor has no AVX-512; the logarithm of 0 is right, too.
-    with np.errstate(divide="ignore"):
-        np.log(values, out=values)
-    values *= np.float32(exponent)
-    np.exp(values, out=values)
+    def _offset(self, mean: float) -> float:
+        return mean * (1 - self.contrast) + self.brightness
 
 
 @settings

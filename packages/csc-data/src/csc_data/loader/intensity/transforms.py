@@ -13,7 +13,7 @@ import numpy.typing as npt
 from csc_data.config.settings import setting, settings
 from csc_data.errors import Problem, ProblemsError
 from csc_data.loader.intensity.filters import Blur, LowResolution
-from csc_data.loader.intensity.noise import GaussianNoise, PoissonNoise
+from csc_data.loader.intensity.noise import GaussianNoise, NoiseTransform, PoissonNoise, combine_noise
 from csc_data.loader.intensity.pointwise import Brightness, Contrast, Curve, Gamma
 from csc_data.loader.intensity.sections import MissingSections, ShiftedSections
 from csc_data.loader.intensity.transform import IntensityTransform, Raw
@@ -71,10 +71,7 @@ class DrawnIntensity:
 
     def apply_rest(self, raw: Raw, voxel_size: Sequence[float]) -> Raw:
         """Apply everything but gamma, contrast and brightness."""
-        raw = np.ascontiguousarray(raw, dtype=np.float32)
-        for transform, seed in self.rest:
-            raw = transform.change(raw, np.random.default_rng(seed), voxel_size)
-        return raw
+        return self._apply(raw, Curve(), voxel_size)
 
     def apply(self, raw: Raw, voxel_size: Sequence[float]) -> Raw:
         """Apply everything to raw.
@@ -91,7 +88,27 @@ class DrawnIntensity:
         ndarray
             float32 from 0 to 1, of the same shape, C-contiguous.
         """
-        return self.apply_rest(self.apply_curve(raw), voxel_size)
+        return self._apply(raw, self.curve, voxel_size)
+
+    def _apply(self, raw: Raw, curve: Curve, voxel_size: Sequence[float]) -> Raw:
+        """Apply a curve and the rest; curve and noise in one pass, if nothing comes between them."""
+        raw = np.ascontiguousarray(raw, dtype=np.float32)
+        noises = [
+            transform.draw_noise(np.random.default_rng(seed))
+            for transform, seed in self.rest
+            if isinstance(transform, NoiseTransform)
+        ]
+        noise = combine_noise(noises) if noises else None
+        others = [entry for entry in self.rest if not isinstance(entry[0], NoiseTransform)]
+        before = [entry for entry in others if ORDER.index(type(entry[0])) < ORDER.index(PoissonNoise)]
+        raw = curve.map(raw, None if before else noise)
+        for transform, seed in before:
+            raw = transform.change(raw, np.random.default_rng(seed), voxel_size)
+        if before and noise is not None:
+            raw = noise.add(raw)
+        for transform, seed in others[len(before) :]:
+            raw = transform.change(raw, np.random.default_rng(seed), voxel_size)
+        return raw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
