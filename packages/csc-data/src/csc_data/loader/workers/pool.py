@@ -98,7 +98,7 @@ class _Asked:
     """The batch sampler of torch's loader: what is to be loaded is said anew for each iteration."""
 
     def __init__(self) -> None:
-        self.batches: Iterator[tuple[int, Sequence[int]]] = iter(())
+        self.batches = (asked for asked in list[tuple[int, Sequence[int]]]())
 
     def __iter__(self) -> Iterator[tuple[int, Sequence[int]]]:
         return self.batches
@@ -161,6 +161,7 @@ class WorkerPool:
 
     def cancel(self) -> None:
         """Let workers leave out what they were asked for and have not begun."""
+        self._asked.batches.close()  # it may hold the loader, which holds this
         self._batches.current.fill_(_NONE)
 
     @property
