@@ -16,7 +16,7 @@ from csc_data.loader.batches import PatchLoader, Workers
 from csc_data.loader.patches.reader import PatchReader
 from csc_data.loader.sampling.counts import CropCounts
 from csc_data.loader.sampling.drawing import AnchorDraws
-from csc_data.loader.sampling.visits import SAMPLES_A_VISIT, VISITS_AT_ONCE, Visits
+from csc_data.loader.sampling.visits import FEWEST_SAMPLES, MOST_SAMPLES, VISITS_AT_ONCE, Visits, samples_a_visit
 from csc_data.loader.sources.holding.regions import RegionCache
 
 CLASSES = ("mito", "er", "nuc", "vesicle")
@@ -72,7 +72,7 @@ def agrees(found: np.ndarray, chances: np.ndarray, inflation: float = 1.0) -> fl
     return stats.chi2.sf(((found - expected) ** 2 / expected).sum() / inflation, len(found) - 1)
 
 
-@pytest.mark.parametrize("index", [0, 7, SAMPLES_A_VISIT - 1, SAMPLES_A_VISIT, 1000, (3 << 40) + 12_345])
+@pytest.mark.parametrize("index", [0, 7, FEWEST_SAMPLES - 1, FEWEST_SAMPLES, 1000, (3 << 40) + 12_345])
 def test_over_seeds_each_sample_has_the_class_and_the_crop_of_an_independent_draw(index):
     draws = CountedDraws(crops=24, share=0.8)
     frequencies = np.zeros((len(CLASSES) + 1, 24))
@@ -104,12 +104,19 @@ def test_few_crops_are_visited_at_a_time_and_in_the_end_all(first):
     visits = Visits(draws, 0)
     crops = [visits.draw(np.random.default_rng([0, index]), index).crop for index in range(first, first + 100 * 256)]
     for start in range(0, len(crops) - 256, 64):
-        assert len(set(crops[start : start + 256])) <= VISITS_AT_ONCE + 256 // SAMPLES_A_VISIT + 1
+        assert len(set(crops[start : start + 256])) <= VISITS_AT_ONCE + 256 // FEWEST_SAMPLES + 1
     # Many samples see as many crops as independent draws of that many visits do.
     chances = draws.chances().sum(axis=0)
-    expected = (1 - (1 - chances) ** (len(crops) / SAMPLES_A_VISIT + VISITS_AT_ONCE - 1)).sum()
+    expected = (1 - (1 - chances) ** (len(crops) / FEWEST_SAMPLES + VISITS_AT_ONCE - 1)).sum()
     assert len(set(crops)) == pytest.approx(expected, abs=15)
     assert sum(a == b for a, b in pairwise(crops)) > len(crops) / VISITS_AT_ONCE / 2
+
+
+@pytest.mark.parametrize("side", [8, 64, 128, 500])
+def test_to_read_a_crop_stays_a_share_of_the_work_that_is_done_with_it(side):
+    samples = samples_a_visit(200**3, side**3)
+    assert FEWEST_SAMPLES <= samples <= MOST_SAMPLES
+    assert samples == MOST_SAMPLES or samples * side**3 > 3.9 * 200**3
 
 
 def test_only_crops_that_are_tried_are_counted():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +21,7 @@ from csc_data.loader.poses.reach import nearest_centre
 from csc_data.loader.poses.spatial import Pose, SpatialTransforms
 from csc_data.loader.sampling.drawing import AnchorDraws, Visit
 from csc_data.loader.sampling.read_ahead import ReadAhead
-from csc_data.loader.sampling.visits import VISITS_AT_ONCE, Visits
+from csc_data.loader.sampling.visits import VISITS_AT_ONCE, Visits, samples_a_visit
 
 DrawVisit = Callable[[np.random.Generator], Visit]
 
@@ -107,7 +108,9 @@ class TrainingPatches:
         self.draws = AnchorDraws(reader, foreground_share)
         self._visits = self._ahead = None
         if len(reader.crops) > VISITS_AT_ONCE:
-            self._visits = Visits(self.draws, seed)
+            voxels = float(np.mean([reader.grid(crop).size for crop in range(len(reader.crops))]))
+            samples = samples_a_visit(voxels, math.prod(reader.patch.target.shape))
+            self._visits = Visits(self.draws, seed, samples)
             self._ahead = ReadAhead(self._visits, partial(_bring_in, reader), reader.regions.max_bytes)
         extents = [array.extent for array in (*reader.inputs.values(), *reader.targets.values())]
         self._extent: Triple = (max(e[0] for e in extents), max(e[1] for e in extents), max(e[2] for e in extents))
