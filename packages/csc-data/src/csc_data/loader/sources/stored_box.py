@@ -32,7 +32,7 @@ class StoredBox:
     begin, end : ndarray of int64
         In voxels of the level; a side at which nothing is lacking is that of the volume.
     is_cut : bool
-        Whether it ends more than a voxel before what may be read.
+        Whether it ends before what may be read, by more than the two voxels that only interpolation takes.
     chunks, empty : int
         Chunks that hold the crop, and how many of these are not stored.
     """
@@ -91,7 +91,7 @@ def find_stored_box(level: Level, crop: Roi, reach: Roi) -> StoredBox:
     ends = np.stack([np.zeros(3, dtype=np.int64), size])
     for side, axis in lacking:
         ends[side, axis] = box[side, axis] * chunk[axis]
-    is_cut = any(abs(int(ends[side, axis] - wanted[side, axis])) > 1 for side, axis in lacking)
+    is_cut = any(abs(int(ends[side, axis] - wanted[side, axis])) > 2 for side, axis in lacking)
     return StoredBox(begin=ends[0], end=ends[1], is_cut=is_cut, chunks=len(stamps), empty=stamps.count(None))
 
 
