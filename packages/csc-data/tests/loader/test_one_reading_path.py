@@ -154,6 +154,11 @@ WHOLE = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(64, 64, 64))
 CROP = ((24, 24, 24), (16, 16, 16))  # two chunks along each axis
 
 
+def chunk_at(path, index):
+    nested = Path(path) / "s0" / "/".join(map(str, index))
+    return nested if nested.exists() else nested.parents[len(index) - 1] / ".".join(map(str, index))
+
+
 def fetched(folder: Path, low: int, high: int) -> tuple[str, np.ndarray]:
     """Write a volume and take away the chunks that a fetch of chunks low to high, along each axis, leaves out."""
     data = np.random.default_rng(3).integers(1, 256, WHOLE.shape, dtype=np.uint8)
@@ -161,9 +166,7 @@ def fetched(folder: Path, low: int, high: int) -> tuple[str, np.ndarray]:
     write_multiscale(path, [data], [WHOLE], chunks=(CHUNK,) * 3)
     for index in product(range(8), repeat=3):
         if not all(low <= i < high for i in index):
-            chunk = path / "s0" / "/".join(map(str, index))
-            chunk = chunk if chunk.exists() else path / "s0" / ".".join(map(str, index))
-            chunk.unlink()
+            chunk_at(path, index).unlink()
     return str(path), data
 
 
@@ -200,9 +203,7 @@ def test_beyond_what_was_fetched_the_nearest_raw_is_mirrored(tmp_path, low, high
 def test_a_chunk_of_the_crop_that_is_not_stored_is_empty(tmp_path):
     """Writers leave chunks of zeros out; around the crop all was fetched, so it is not mirrored."""
     path, data = fetched(tmp_path, 0, 8)
-    folder = Path(path) / "s0"
-    chunk = folder / "3/3/3" if (folder / "3").is_dir() else folder / "3.3.3"
-    chunk.unlink()
+    chunk_at(path, (3, 3, 3)).unlink()
     source = RawSource(open_volume(path), WHOLE.window(*CROP).bounds, WHOLE.bounds)
     data[24:32, 24:32, 24:32] = 0
     np.testing.assert_array_equal(source.read(WHOLE, (0, 255)), data)
@@ -247,6 +248,6 @@ def test_the_first_batch_says_what_raw_is_lacking(tmp_path, caplog):
         assert caplog.text.count("raw ends before patches do around 1 of 1 crops") == cut
         assert ("--raw-padding auto --config CONFIG" in caplog.text) == cut
         assert "not stored" not in caplog.text
-    next((Path(path) / "s0").rglob("3*3*3")).unlink()
+    chunk_at(path, (3, 3, 3)).unlink()
     next(iter(get_dataloader([row], ["mito"], **given).train))
     assert "lacks 1 of 8" in caplog.text
