@@ -10,6 +10,7 @@ from csc_data.loader.batches import PatchLoader
 from csc_data.loader.compiling import compile_all
 from csc_data.loader.dataloader import Dataloaders, get_dataloader
 from csc_data.loader.intensity import IntensityTransforms
+from csc_data.loader.packed import unpack_batch
 from csc_data.loader.patches.training import TrainingPatches
 from csc_data.loader.patches.validation import ValidationPatches
 from csc_data.loader.poses.array_info import ArrayInfo
@@ -43,4 +44,5 @@ __all__ = [
     "get_dataloader",
     "open_crop",
     "scale_raw",
+    "unpack_batch",
 ]

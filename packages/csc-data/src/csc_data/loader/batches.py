@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from csc_data.loader.packed import unpack_batch
 from csc_data.loader.patches.training import TrainingPatches
 from csc_data.loader.patches.validation import ValidationPatches
 from csc_data.loader.places import PLACE_NAMES
 from csc_data.loader.workers.iteration import Iteration
-from csc_data.loader.workers.pool import Batch, WorkerPool, WorkerPools, Workers
+from csc_data.loader.workers.pool import Batch, BatchForm, WorkerPool, WorkerPools, Workers
 
 if TYPE_CHECKING:
     from typing import Self
@@ -51,9 +53,9 @@ class PatchLoader:
         batch_size: int,
         batches: int,
         workers: Workers | None = None,
-        with_positions: bool = False,
+        form: BatchForm | None = None,
     ) -> None:
-        workers = workers or Workers()
+        workers, form = workers or Workers(), form or BatchForm()
         self.patches = patches
         self.batch_size = batch_size
         self.epoch = 0
@@ -62,7 +64,10 @@ class PatchLoader:
         self._described = False
         self._batches = batches
         self._rank, self._world_size = workers.rank, workers.world_size
-        self._pools = WorkerPools(partial(WorkerPool, patches, workers, with_positions=with_positions))
+        self._unpack = not form.packed
+        if on_accelerator(workers.device):
+            form = replace(form, packed=True)  # what is small travels fast, and is unpacked there
+        self._pools = WorkerPools(partial(WorkerPool, patches, workers, form))
 
     @property
     def loader(self) -> Self:
@@ -96,17 +101,18 @@ class PatchLoader:
     def _finish(self, batch: Batch) -> Batch:
         if not self._described:
             self._described = True
-            for line in describe_batch({name: tensor.numpy() for name, tensor in batch.items()}, self.patches):
+            dense = {name: tensor.numpy() for name, tensor in unpack_batch(batch).items()}
+            for line in describe_batch(dense, self.patches):
                 _log.info(line)
             for line in self.patches.reader.raw_gaps():
                 _log.warning(line)
-        if self.device is None:
-            return batch
-        # Places stay: they are looked up rather than computed with, and not every device knows float64.
-        return {
-            name: tensor if name in PLACE_NAMES else tensor.to(self.device, non_blocking=True)
-            for name, tensor in batch.items()
-        }
+        if self.device is not None:
+            # Places stay: they are looked up rather than computed with, and not every device knows float64.
+            batch = {
+                name: tensor if name in PLACE_NAMES else tensor.to(self.device, non_blocking=True)
+                for name, tensor in batch.items()
+            }
+        return unpack_batch(batch) if self._unpack else batch
 
     def indices(self, epoch: int) -> Iterator[list[int]]:
         """Yield the numbers of the samples of each batch of an epoch, in this process."""
@@ -123,6 +129,11 @@ class PatchLoader:
         first = (self._rank << 40) + epoch * share
         for start in range(first, first + share, self.batch_size):
             yield list(range(start, start + self.batch_size))
+
+
+def on_accelerator(device: str | None) -> bool:
+    """Tell whether a device has memory of its own, to which batches travel."""
+    return device is not None and device.partition(":")[0] not in ("cpu", "meta")
 
 
 def describe_batch(

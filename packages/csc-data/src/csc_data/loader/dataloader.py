@@ -25,7 +25,7 @@ from csc_data.loader.sources.annotations import AnnotatedCrop, open_crop
 from csc_data.loader.sources.holding.regions import DEFAULT_BYTES, RegionCache
 from csc_data.loader.sources.raw import DEFAULT_RANGE
 from csc_data.loader.targets import TargetKind
-from csc_data.loader.workers.pool import StartMethod, Workers
+from csc_data.loader.workers.pool import BatchForm, StartMethod, Workers
 from csc_data.splits.split_file import SplitRow, Usage, read_datasplit
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def get_dataloader(
     num_workers: int = 0,
     start_method: StartMethod | None = None,
     with_positions: bool = False,
+    packed: bool = False,
     cache_bytes: int = DEFAULT_BYTES,
     **torch_options: Unpack[TorchOptions],
 ) -> Dataloaders:
@@ -137,8 +138,12 @@ def get_dataloader(
         How they are started; Python's default by default. Value transforms must be importable for all but fork.
     with_positions : bool
         Batches say where their samples come from, and how they lie there: see `csc_data.loader.places.read_places`.
+    packed : bool
+        Batches as small as they travel to a device: labels of all classes as one number a voxel, raw as it is stored.
+        `csc_data.loader.packed.unpack_batch` makes the usual ones of them. For a ``device`` with memory of its own
+        this is done in any case, and undone there.
     cache_bytes : int
-        Most bytes of decoded crops to hold, in each process that loads.
+        Most bytes of decoded crops to hold, by this process and all its workers together; they share them.
     **torch_options
         Options of torch's loader that the official call hands on: a warning says what does the same here.
 
@@ -228,7 +233,8 @@ def open_loaders(
         foreground_share=0.0 if evenly else settings.foreground_share,
     )
     size = settings.batch_size
-    make = partial(PatchLoader, batch_size=size, workers=workers, with_positions=settings.with_positions)
+    form = BatchForm(with_positions=settings.with_positions, packed=settings.packed)
+    make = partial(PatchLoader, batch_size=size, workers=workers, form=form)
     loader = make(train, batches=settings.iterations_per_epoch)
     crops = _open(rows, "validate", settings)
     if not crops:

@@ -30,6 +30,7 @@ from csc_data.loader.poses.array_info import ArrayInfo
 from csc_data.loader.poses.parsing import SpatialForm
 from csc_data.loader.poses.placement import PatchShape
 from csc_data.loader.poses.spatial import SpatialTransforms
+from csc_data.loader.sources.holding.regions import DEFAULT_BYTES
 from csc_data.loader.sources.raw import DEFAULT_RANGE
 from csc_data.loader.targets import BinaryTarget, TargetKind, parse_targets
 
@@ -95,8 +96,11 @@ class SampleSettings:
     start_method: Literal["fork", "forkserver", "spawn"] | None = setting(
         "how these are started; Python's default by default", default=None
     )
+    packed: bool = setting("labels as one number a voxel, and raw as it is stored; see unpack_batch", default=False)
     with_positions: bool = setting("batches say where their samples come from, and how they lie there", default=False)
-    cache_bytes: int = setting("bytes of decoded crops to hold, per process that loads", NOT_NEGATIVE, default=1 << 30)
+    cache_bytes: int = setting(
+        "bytes of decoded crops to hold, by all processes that load together", NOT_NEGATIVE, default=DEFAULT_BYTES
+    )
 
     def value_transforms(self, raw: ValueTransform | None) -> ValueTransforms:
         """Return what is applied to the values of each sample, with one of the two for raw."""

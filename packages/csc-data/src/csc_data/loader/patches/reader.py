@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -197,6 +198,24 @@ class PatchReader:
             else:
                 self._gather_kinds(labels, patch_map, array, {name: sample[name] for name in names})
 
+    @property
+    def stored_type(self) -> np.dtype[Any] | None:
+        """The type in which raw of all crops is stored, if it is one of small unsigned integers."""
+        types = {crop.raw.levels[0].dtype for crop in self.crops}
+        return types.pop() if types in ({np.dtype(np.uint8)}, {np.dtype(np.uint16)}) else None
+
+    def gather_stored(self, crop: int, patch_map: PatchMap, name: str, out: npt.NDArray[Any]) -> None:
+        """Fill an array of raw with stored values, not scaled; see `stored_type`."""
+        self.sources(crop)[0].gather(patch_map, self.inputs[name], _same(out.dtype), out)
+
+    def gather_numbers(
+        self, crop: int, patch_map: PatchMap, name: str, out: npt.NDArray[np.uint16]
+    ) -> npt.NDArray[np.float32]:
+        """Fill a binary target with numbers of combinations of classes and return what they are, float32 (C, P)."""
+        values = self.sources(crop)[1].gather(patch_map, self.targets[name], out[np.newaxis])
+        assert values is not None
+        return values
+
     def _gather_raw(
         self,
         source: RawSource,
@@ -238,3 +257,8 @@ class PatchReader:
         sample = {name: np.empty(shape, dtype=np.float32) for name, shape in self.shapes().items()}
         self.gather(crop, patch_map, sample, intensity)
         return self.squeezed_sample(sample)
+
+
+@functools.cache
+def _same(dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    return np.arange(np.iinfo(dtype).max + 1, dtype=dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csc_data.geometry import Triple
-from csc_data.loader.intensity import IntensityTransforms
+from csc_data.loader.intensity import DrawnIntensity, IntensityTransforms
 from csc_data.loader.patches.reader import PatchReader, Sample
 from csc_data.loader.patches.value_transforms import ValueTransforms
 from csc_data.loader.poses.patch_map import PatchMap
@@ -135,6 +135,15 @@ class TrainingPatches:
         for number, index in enumerate(indices):
             rng = np.random.default_rng([self.seed, index])
             self._fill(rng, {name: array[number] for name, array in batch.items()}, self._draw_of(index))
+
+    def drawn(self, indices: Sequence[int]) -> Iterator[tuple[PatchPlace, DrawnIntensity | None]]:
+        """Yield where samples come from and what happens to their raw, for who reads them otherwise."""
+        if indices:
+            self._read_ahead(indices[0], indices[-1])
+        for index in indices:
+            rng = np.random.default_rng([self.seed, index])
+            placed = self._place(rng, self._draw_of(index))
+            yield placed, self.intensity.draw(rng) if self.intensity else None
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of each array of a sample, with its channels first and z also where flat."""

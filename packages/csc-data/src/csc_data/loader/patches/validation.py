@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,11 @@ class ValidationPatches:
         """Fill a batch in place; see `shapes` for its arrays."""
         for position, index in enumerate(indices):
             self._fill(self._number(index), {name: array[position] for name, array in batch.items()})
+
+    def drawn(self, indices: Sequence[int]) -> Iterator[tuple[PatchPlace, None]]:
+        """Yield where samples come from; nothing happens to their raw."""
+        for index in indices:
+            yield self.place(index), None
 
     def _fill(self, number: int, sample: Sample) -> None:
         placed = self._place(number)

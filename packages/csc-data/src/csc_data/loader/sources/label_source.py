@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csc_data.challenge import get_instance_classes
+from csc_data.errors import CscError
 from csc_data.formats.cache import passing_through
 from csc_data.geometry import Grid, Roi, Triple, as_shape
 from csc_data.loader.poses.array_info import ArrayInfo
@@ -25,6 +26,10 @@ from csc_data.volumes.annotation_values import UNKNOWN, Codes
 
 # All that is gathered from is read-only, as what is held is: loops are compiled for one kind of array.
 (_CODE_TABLE,) = read_only([np.append(np.arange(256, dtype=np.uint8), np.uint8(UNKNOWN))[np.newaxis]])
+
+
+class TooManyCombinationsError(CscError):
+    """Labels that cannot be packed, as those of noise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,8 +63,8 @@ class LabelSource:
         self._found: dict[tuple[str, ...], _LabelLevels] = {}
         self._ids: dict[str, HeldRegion] = {}
 
-    def gather(self, patch_map: PatchMap, array: ArrayInfo, out: npt.NDArray[Any]) -> None:
-        """Fill the channels of a patch: targets where it is of float32, codes where it is of uint8.
+    def gather(self, patch_map: PatchMap, array: ArrayInfo, out: npt.NDArray[Any]) -> npt.NDArray[np.float32] | None:
+        """Fill a patch with what its data type says: float32 with targets, uint8 with codes, uint16 with numbers.
 
         Parameters
         ----------
@@ -67,27 +72,35 @@ class LabelSource:
         array : ArrayInfo
             The patch's voxels.
         out : ndarray
-            Shape (C, *array.shape).
+            Shape (C, *array.shape); of uint16 (1, *array.shape), for the combination of classes of each voxel.
+
+        Returns
+        -------
+        ndarray or None
+            For numbers, what each of them is in each class, as targets, float32, shape (C, P).
 
         Raises
         ------
         UnreadableDataError
             If a chunk cannot be read.
+        TooManyCombinationsError
+            If there are more combinations than numbers.
         """
         at = self._levels_for(patch_map.nominal_steps(array))
-        as_targets = out.dtype == np.float32
         if at.region is not None:
             on = LevelMap(patch_map, array, at.grid)
             limits = known_limits(at.grid, self._raw)
             begin, end = covered_box(on, limits)
             if np.any(begin >= end):
-                out[...] = VALUES[UNKNOWN] if as_targets else UNKNOWN
-                return
+                return _fill_unknown(len(self.classes), out)
             with at.region.whole(begin, end) as packed:
                 if packed is not None and len(packed):
                     numbers, codes, values = packed
-                    _fill(on, limits, (numbers, at.region.begin), values if as_targets else codes, out)
-                    return
+                    table = {"f": values, "u": codes}[out.dtype.kind]
+                    if out.dtype == np.uint16:
+                        (table,) = read_only([np.arange(values.shape[1], dtype=np.uint16)[np.newaxis]])
+                    _fill(on, limits, (numbers, at.region.begin), table, out)
+                    return values.copy() if out.dtype == np.uint16 else None
         codes = combine_codes(
             self.crop,
             self.classes,
@@ -95,53 +108,16 @@ class LabelSource:
             lambda volume: self._gather_codes(at.levels[volume.path], patch_map, array),
             self.excludes,
         )
-        out[...] = VALUES[codes] if as_targets else codes
-
-    def gather_packed(
-        self, patch_map: PatchMap, array: ArrayInfo, out: npt.NDArray[np.uint16]
-    ) -> npt.NDArray[np.float32] | None:
-        """Fill a patch with the numbers of combinations of classes.
-
-        Parameters
-        ----------
-        patch_map : PatchMap
-        array : ArrayInfo
-            The patch's voxels.
-        out : ndarray of uint16
-            Shape ``array.shape``.
-
-        Returns
-        -------
-        ndarray or None
-            What each number is in each class, as targets, float32, shape (C, P); None where there are more
-            combinations than numbers, and nothing is filled.
-
-        Raises
-        ------
-        UnreadableDataError
-            If a chunk cannot be read.
-        """
-        at = self._levels_for(patch_map.nominal_steps(array))
-        if at.region is not None:
-            on = LevelMap(patch_map, array, at.grid)
-            limits = known_limits(at.grid, self._raw)
-            begin, end = covered_box(on, limits)
-            if np.any(begin >= end):
-                out[...] = 0
-                return np.full((len(self.classes), 1), np.nan, dtype=np.float32)
-            with at.region.whole(begin, end) as packed:
-                if packed is not None and len(packed):
-                    numbers, _, values = packed
-                    (same,) = read_only([np.arange(values.shape[1], dtype=np.uint16)[np.newaxis]])
-                    _fill(on, limits, (numbers, at.region.begin), same, out[np.newaxis])
-                    return values.copy()
-        codes = np.empty((len(self.classes), *array.shape), dtype=np.uint8)
-        self.gather(patch_map, array, codes)
-        packed_here = pack_labels(codes, array.shape)
-        if packed_here is None:
-            return None
-        out[...] = packed_here.numbers
-        return packed_here.values
+        if out.dtype == np.uint16:
+            found = pack_labels(codes, array.shape)
+            if found is None:
+                raise TooManyCombinationsError(
+                    f"{self.crop.name} has more than 65,535 combinations of classes in a patch"
+                )
+            out[0] = found.numbers
+            return found.values
+        out[...] = VALUES[codes] if out.dtype == np.float32 else codes
+        return None
 
     def gather_ids(self, patch_map: PatchMap, array: ArrayInfo) -> npt.NDArray[np.int64]:
         """Return the instance ids of a patch, shape (C, *array.shape); 0 for classes without ids.
@@ -242,6 +218,14 @@ class LabelSource:
             _fill(on, limits, (values, begin), _CODE_TABLE, codes)
         gathered: Codes = codes[0]
         return gathered
+
+
+def _fill_unknown(classes: int, out: npt.NDArray[Any]) -> npt.NDArray[np.float32] | None:
+    if out.dtype == np.uint16:
+        out[...] = 0
+        return np.full((classes, 1), np.nan, dtype=np.float32)
+    out[...] = VALUES[UNKNOWN] if out.dtype == np.float32 else UNKNOWN
+    return None
 
 
 def _fill(

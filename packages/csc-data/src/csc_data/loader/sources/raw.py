@@ -43,21 +43,31 @@ def scale_raw(
     >>> scale_raw(np.array([0, 255], dtype=np.uint8))
     array([0., 1.], dtype=float32)
     """
+    factor, offset = scaling_of(values.dtype if stored is None else stored, raw_range)
+    scaled = values.astype(np.float32)
+    if factor != 1:
+        scaled *= np.float32(factor)
+    if offset:
+        scaled += np.float32(offset)
+    return scaled
+
+
+def scaling_of(dtype: np.dtype[Any], raw_range: Sequence[float]) -> tuple[float, float]:
+    """Return factor and offset of `scale_raw` for a stored type.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the range is not two numbers, the first smaller.
+    """
     if len(raw_range) != 2 or not raw_range[0] < raw_range[1]:
         raise InvalidArgumentError(f"raw_range must be two numbers, the first smaller, got {tuple(raw_range)}")
     low, high = map(float, raw_range)
     least, most = 0.0, 1.0
-    dtype = values.dtype if stored is None else stored
     if np.issubdtype(dtype, np.integer):
         least, most = float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
     factor = (high - low) / (most - least)
-    scaled = values.astype(np.float32)
-    if factor != 1:
-        scaled *= np.float32(factor)
-    offset = low - least * factor
-    if offset:
-        scaled += np.float32(offset)
-    return scaled
+    return factor, low - least * factor
 
 
 @functools.lru_cache(maxsize=64)

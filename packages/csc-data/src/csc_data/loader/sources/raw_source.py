@@ -72,9 +72,7 @@ class RawSource:
         """Return the level that a patch is read from."""
         return self._at(patch_map.nominal_steps(array))[0]
 
-    def gather(
-        self, patch_map: PatchMap, array: ArrayInfo, lookup: npt.NDArray[np.float32], out: npt.NDArray[np.float32]
-    ) -> None:
+    def gather(self, patch_map: PatchMap, array: ArrayInfo, lookup: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
         """Fill a patch, interpolated from the level that suits its nominal voxel size.
 
         Parameters
@@ -82,10 +80,10 @@ class RawSource:
         patch_map : PatchMap
         array : ArrayInfo
             The patch's voxels.
-        lookup : ndarray of float32
+        lookup : ndarray
             What each stored value, rounded, becomes; empty to keep values.
-        out : ndarray of float32
-            Shape ``array.shape``.
+        out : ndarray
+            Shape ``array.shape``, type of the lookup.
 
         Raises
         ------

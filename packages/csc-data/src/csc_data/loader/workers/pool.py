@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from csc_data.errors import InvalidArgumentError
+from csc_data.loader.packed import read_packed
 from csc_data.loader.patches.training import TrainingPatches
 from csc_data.loader.patches.validation import ValidationPatches
 from csc_data.loader.patches.value_transforms import ValueTransforms
@@ -53,24 +54,39 @@ class Workers:
     device: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchForm:
+    """What batches are made of, beside their samples.
+
+    Attributes
+    ----------
+    with_positions : bool
+        Whether they say where their samples come from.
+    packed : bool
+        Whether workers give them in the form of `csc_data.loader.packed`.
+    """
+
+    with_positions: bool = False
+    packed: bool = False
+
+
 class WholeBatches:
     """Samples as torch's loader asks for them, a batch at a time: written where the batch needs them.
 
     Attributes
     ----------
     patches : TrainingPatches or ValidationPatches
-    with_positions : bool
-        Whether batches say where their samples come from.
+    form : BatchForm
     current : Tensor
         int64, the number of the iteration that is under way, shared by all processes. What an earlier one asked for
         is not wanted any more.
     """
 
-    def __init__(self, patches: TrainingPatches | ValidationPatches, *, with_positions: bool) -> None:
+    def __init__(self, patches: TrainingPatches | ValidationPatches, form: BatchForm) -> None:
         import torch
 
         self.patches = patches
-        self.with_positions = with_positions
+        self.form = form
         self.current: Tensor = allocate_shared((2,)).view(torch.int64)
         self._memory = SpareMemory()
 
@@ -84,11 +100,15 @@ class WholeBatches:
         iteration, indices = asked
         if iteration != self.current.item():
             return {}
-        allocate = self._memory.allocate if get_worker_info() is None else allocate_shared
-        batch = {name: allocate((len(indices), *shape)) for name, shape in self.patches.shapes().items()}
-        self.patches.read_batch(indices, {name: tensor.numpy() for name, tensor in batch.items()})
-        tensors: Batch = self.patches.squeezed(batch)
-        if self.with_positions:
+        packed = read_packed(self.patches, indices) if self.form.packed else None
+        if packed is not None:
+            tensors = {name: torch.from_numpy(values) for name, values in packed.items()}
+        else:
+            allocate = self._memory.allocate if get_worker_info() is None else allocate_shared
+            batch = {name: allocate((len(indices), *shape)) for name, shape in self.patches.shapes().items()}
+            self.patches.read_batch(indices, {name: tensor.numpy() for name, tensor in batch.items()})
+            tensors = self.patches.squeezed(batch)
+        if self.form.with_positions:
             places = read_places(self.patches, indices)
             tensors |= {name: torch.from_numpy(np.asarray(values)) for name, values in places.items()}
         return tensors
@@ -115,7 +135,7 @@ class WorkerPool:
     ----------
     patches : TrainingPatches or ValidationPatches
     workers : Workers
-    with_positions : bool
+    form : BatchForm
 
     Raises
     ------
@@ -123,7 +143,7 @@ class WorkerPool:
         If a value transform cannot be sent to the workers.
     """
 
-    def __init__(self, patches: TrainingPatches | ValidationPatches, workers: Workers, *, with_positions: bool) -> None:
+    def __init__(self, patches: TrainingPatches | ValidationPatches, workers: Workers, form: BatchForm) -> None:
         import torch
         from torch.utils.data import DataLoader
 
@@ -132,7 +152,7 @@ class WorkerPool:
             _check_picklable(patches.values, workers.start_method or multiprocessing.get_start_method())
         self._process = os.getpid()
         self._asked = _Asked()
-        self._batches = WholeBatches(patches, with_positions=with_positions)
+        self._batches = WholeBatches(patches, form)
         self._iteration = _NONE
         self._loader: DataLoader[Any] = DataLoader(
             self._batches,  # type: ignore[arg-type]  # torch asks it for all samples of a batch at once

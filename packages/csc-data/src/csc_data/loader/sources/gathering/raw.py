@@ -27,8 +27,8 @@ def gather_along_axes(
     steps: npt.NDArray[np.int64],
     weights: npt.NDArray[np.float32],
     shape: npt.NDArray[np.int64],
-    lookup: npt.NDArray[np.float32],
-    out: npt.NDArray[np.float32],
+    lookup: npt.NDArray[Any],
+    out: npt.NDArray[Any],
 ) -> None:
     """Interpolate raw linearly in a patch that lies along the axes.
 
@@ -43,10 +43,10 @@ def gather_along_axes(
         Shape (n,): the weight of the second of them.
     shape : ndarray of int64
         Of the patch.
-    lookup : ndarray of float32
+    lookup : ndarray
         What each value, rounded, becomes; empty to keep values.
-    out : ndarray of float32
-        Shape of the patch; is filled.
+    out : ndarray
+        Shape of the patch, type of the lookup; is filled.
     """
     depth, height, width = shape
     lookups = lookup.shape[0] > 0
@@ -189,9 +189,9 @@ def gather_turned(
     t: npt.NDArray[np.float64],
     displacement: npt.NDArray[np.float32],
     place: npt.NDArray[np.float64],
-    lookup: npt.NDArray[np.float32],
+    lookup: npt.NDArray[Any],
     cubic: bool,
-    out: npt.NDArray[np.float32],
+    out: npt.NDArray[Any],
 ) -> None:
     """Interpolate raw at the voxels of a patch at any pose.
 
@@ -207,12 +207,12 @@ def gather_turned(
         The map from voxels of the patch to coordinates in the volume, shapes (3, 3) and (3,).
     displacement, place : ndarray
         See `bend_row`; `NO_DISPLACEMENT` for none.
-    lookup : ndarray of float32
+    lookup : ndarray
         What each value, rounded, becomes; empty to keep values.
     cubic : bool
         Whether four voxels along each axis are taken, not two.
-    out : ndarray of float32
-        Shape of the patch; is filled.
+    out : ndarray
+        Shape of the patch, type of the lookup; is filled.
     """
     flat = source.reshape(-1)
     plane, line = source.shape[1] * source.shape[2], source.shape[2]
@@ -225,6 +225,7 @@ def gather_turned(
     around = 1.0 + 2 * before
     last0, last1, last2 = source.shape[0] - around, source.shape[1] - around, source.shape[2] - around
     width = out.shape[2]
+    row = np.empty(width, dtype=np.float32)
     for z in range(out.shape[0]):
         for y in range(out.shape[1]):
             if displaced:
@@ -248,9 +249,9 @@ def gather_turned(
                 b2 = np.int64((c2 + d2 * start + ROUNDING) * ONE) - (begin[2] << 32)
                 u0, u1, u2 = b0 + (inner - start) * s0, b1 + (inner - start) * s1, b2 + (inner - start) * s2
                 if cubic:
-                    _cubic_piece(flat, (plane, line), (u0, u1, u2), (s0, s1, s2), taps, out[z, y, inner:end])
+                    _cubic_piece(flat, (plane, line), (u0, u1, u2), (s0, s1, s2), taps, row[inner:end])
                 else:
-                    _linear_piece(flat, (plane, line), (u0, u1, u2), (s0, s1, s2), out[z, y, inner:end])
+                    _linear_piece(flat, (plane, line), (u0, u1, u2), (s0, s1, s2), row[inner:end])
                 for x in range(start, stop):
                     if inner <= x < end:
                         continue
@@ -263,8 +264,10 @@ def gather_turned(
                         (w1 >> 32) + begin[1] - before,
                         (w2 >> 32) + begin[2] - before,
                     )
-                    out[z, y, x] = _beyond(source, begin, faces, voxel, taps)
+                    row[x] = _beyond(source, begin, faces, voxel, taps)
                 start = stop
-            if lookups:
-                for x in range(width):
-                    out[z, y, x] = lookup[np.uintp(min(max(out[z, y, x], np.float32(0)), most) + _HALF)]
+            for x in range(width):
+                if lookups:
+                    out[z, y, x] = lookup[np.uintp(min(max(row[x], np.float32(0)), most) + _HALF)]
+                else:
+                    out[z, y, x] = row[x]

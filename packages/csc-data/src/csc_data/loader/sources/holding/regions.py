@@ -20,7 +20,7 @@ _LARGEST_SHARE = 2  # of the cache's bytes
 _READS_BEFORE = 6
 _COST_SHARE = 2  # of the region's bytes
 
-DEFAULT_BYTES = 200_000_000
+DEFAULT_BYTES = 1 << 30
 
 
 class RegionCache(SharedArrays):
