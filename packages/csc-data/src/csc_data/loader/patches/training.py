@@ -111,7 +111,7 @@ class TrainingPatches:
             voxels = float(np.mean([reader.grid(crop).size for crop in range(len(reader.crops))]))
             samples = samples_a_visit(voxels, math.prod(reader.patch.target.shape))
             self._visits = Visits(self.draws, seed, samples)
-            self._ahead = ReadAhead(self._visits, partial(_bring_in, reader), reader.regions.max_bytes)
+            self._ahead = ReadAhead(self._visits, partial(_bring_in, reader, self.draws), reader.regions.max_bytes)
         extents = [array.extent for array in (*reader.inputs.values(), *reader.targets.values())]
         self._extent: Triple = (max(e[0] for e in extents), max(e[1] for e in extents), max(e[2] for e in extents))
 
@@ -222,8 +222,9 @@ class TrainingPatches:
         return PatchMap(centre=centre, linear=pose.matrix, displacement=pose.displacement)
 
 
-def _bring_in(reader: PatchReader, crop: int) -> int:
-    """Read what patches of a crop are cut from into the cache; return its bytes."""
+def _bring_in(reader: PatchReader, draws: AnchorDraws, crop: int) -> int:
+    """Read what patches of a crop are drawn and cut from into the cache; return its bytes."""
+    draws.bring_in(crop)
     raw, labels = reader.sources(crop)
     inputs = {array.scale for array in reader.inputs.values()}
     targets = {array.scale for array in reader.targets.values()}

@@ -8,23 +8,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from csc_data.geometry import Grid
+from csc_data.loader.poses.array_info import ArrayInfo
+from csc_data.loader.poses.patch_map import PatchMap
 from csc_data.loader.poses.placement import Position
 from csc_data.volumes.annotation_values import PRESENT, UNKNOWN, Codes
 
-_SLAB_VOXELS = 1 << 24  # read at a time: 16 MB for each class
-_MOST_ROWS = 1 << 22  # kept as counts: 16 MB of a crop
-
-ReadCodes = Callable[[Grid], Codes]
-"""Gives the codes, shape (C, z, y, x), of a grid."""
+_SLAB_VOXELS = 1 << 24  # read at a time
+_COUNTED_AT_ONCE = 1 << 20  # voxels, or counts of combinations of classes
+_MOST_ROWS = 1 << 22  # kept as counts: 8 MB of a crop
 
 ReadClass = Callable[[int, Grid], Codes]
 """Gives where one class is present, shape (z, y, x), on a grid."""
+
+
+class Labels(Protocol):
+    """The labels of a crop."""
+
+    def gather_packed(
+        self, patch_map: PatchMap, array: ArrayInfo, out: npt.NDArray[np.uint16]
+    ) -> npt.NDArray[np.float32] | None:
+        """Fill a patch with numbers of combinations of classes; return what each is in each class, (C, P), or None."""
+        ...
+
+    def read(self, grid: Grid) -> Codes:
+        """Return the codes, shape (C, z, y, x), of a grid."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,28 +74,50 @@ class CropCounts:
     grid: Grid
     present: npt.NDArray[np.int64]
     known: npt.NDArray[np.int64]
-    rows: npt.NDArray[np.int32] | None = None
+    rows: npt.NDArray[Any] | None = None
 
 
-def count_crop(read: ReadCodes, grid: Grid) -> CropCounts:
+def count_crop(labels: Labels, grid: Grid) -> CropCounts:
     """Count a crop, some planes at a time."""
     depth, height, width = grid.shape
     step = max(1, _SLAB_VOXELS // max(1, height * width))
     rows, present, known = [], [], []
     for start in range(0, depth, step):
-        planes = min(step, depth - start)
-        codes = read(grid.window((start, 0, 0), (planes, height, width)))
-        rows.append(np.count_nonzero(codes == PRESENT, axis=3).astype(np.int32))
-        present.append(rows[-1].sum(axis=2, dtype=np.int64))
-        known.append(np.count_nonzero(codes != UNKNOWN, axis=(1, 2, 3)))
-        if len(codes) * depth * height > _MOST_ROWS:
-            rows.clear()
+        in_rows, in_all = _count(labels, grid.window((start, 0, 0), (min(step, depth - start), height, width)))
+        present.append(in_rows.sum(axis=2, dtype=np.int64))
+        known.append(in_all)
+        if len(in_rows) * depth * height <= _MOST_ROWS:
+            rows.append(in_rows.astype(np.uint16 if width < 1 << 16 else np.int32))
     return CropCounts(
         grid=grid,
         present=np.concatenate(present, axis=1),
         known=np.sum(known, axis=0),
         rows=np.concatenate(rows, axis=1) if rows else None,
     )
+
+
+def _count(labels: Labels, grid: Grid) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+    """Return how many voxels are present in each row, shape (C, z, y), and known in all, shape (C,)."""
+    depth, height, width = grid.shape
+    numbers = np.empty(grid.shape, dtype=np.uint16)
+    values = labels.gather_packed(*PatchMap.upright(grid), numbers)
+    if values is None:
+        codes = labels.read(grid)
+        known = np.count_nonzero(codes != UNKNOWN, axis=(1, 2, 3))
+        return np.count_nonzero(codes == PRESENT, axis=3), known
+    # However many classes there are, voxels are looked at once: to count the combinations in each row.
+    combinations = values.shape[1]
+    present = (values == 1).T.astype(np.float32)
+    rows = np.empty((depth * height, len(values)), dtype=np.int64)
+    total = np.zeros(combinations, dtype=np.int64)
+    step = max(1, _COUNTED_AT_ONCE // max(combinations, width))
+    for start in range(0, len(rows), step):
+        some = numbers.reshape(-1, width)[start : start + step]
+        number = some + np.arange(len(some))[:, np.newaxis] * combinations
+        counts = np.bincount(number.reshape(-1), minlength=len(some) * combinations).reshape(len(some), combinations)
+        rows[start : start + step] = counts.astype(np.float32) @ present
+        total += counts.sum(axis=0)
+    return rows.T.reshape(-1, depth, height), ~np.isnan(values) @ total
 
 
 def find_voxel(read: ReadClass, counts: CropCounts, channel: int, number: int) -> Position:

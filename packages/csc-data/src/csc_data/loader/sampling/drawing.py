@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Protocol
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from csc_data.geometry import Grid
 from csc_data.loader.sampling.count_cache import counts_key, find_counts, keep_counts
 from csc_data.loader.sampling.counts import ClassCounts, CropCounts, count_classes, count_crop, find_voxel
 from csc_data.loader.sources.annotations import AnnotatedCrop
+from csc_data.loader.sources.holding.regions import RegionCache
 from csc_data.loader.sources.label_source import LabelSource
 from csc_data.loader.sources.raw_source import RawSource
 
@@ -34,6 +36,11 @@ class CropReader(Protocol):
         ...
 
     @property
+    def regions(self) -> RegionCache:
+        """Holds what patches are gathered from."""
+        ...
+
+    @property
     def excludes(self) -> Mapping[str, tuple[int, ...]]:
         """The numbers of the classes that make a voxel a known 0 of a class."""
         ...
@@ -45,6 +52,10 @@ class CropReader(Protocol):
     def sources(self, crop: int) -> tuple[RawSource, LabelSource]:
         """Return what patches of a crop are gathered from."""
         ...
+
+
+MOST_CROPS_HELD = 16
+"""Crops of which a process holds the counts of all rows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +97,10 @@ class AnchorDraws:
         channels = len(reader.classes)
         self.reader = reader
         self.foreground_share = channels / (channels + 1) if foreground_share is None else foreground_share
+        # Counts of the rows of a few crops can be held by each process; those of many are shared while they are needed.
+        self._shares = len(reader.crops) > MOST_CROPS_HELD
         self._counts: dict[int, CropCounts] = {}
+        self._keys: dict[int, str] = {}
         sizes = np.array([reader.grid(crop).size for crop in range(len(reader.crops))], dtype=np.float64)
         self._ends = np.cumsum(sizes / sizes.sum())
         self._annotating = [
@@ -122,7 +136,10 @@ class AnchorDraws:
         counts = self.counts(visit.crop)
         number = int(rng.integers(int(counts.present[visit.channel].sum())))
         look = self.reader.sources(visit.crop)[1].read_class
-        voxel = find_voxel(look, counts, visit.channel, number)
+        with self.reader.regions.use(self._key(visit.crop)) if self._shares else nullcontext() as held:
+            if held is not None:
+                counts = _counts_from(held, counts.grid)
+            voxel = find_voxel(look, counts, visit.channel, number)
         grid = counts.grid
         position: npt.NDArray[np.float64] = np.asarray(grid.translation) + np.asarray(voxel) * grid.voxel_size
         return position
@@ -130,16 +147,30 @@ class AnchorDraws:
     def counts(self, crop: int) -> CropCounts:
         """Return the counts of a crop; it is read the first time, unless the user's cache knows them."""
         if crop not in self._counts:
-            source, grid = self.reader.crops[crop], self.reader.grid(crop)
-            key = counts_key(source, self.reader.classes, self.reader.excludes, grid)
-            counts = find_counts(key, grid)
-            if counts is None:
-                labels = self.reader.sources(crop)[1]
-                labels.bring_in(grid.voxel_size)  # what is read to count is there for patches
-                counts = count_crop(labels.read, grid)
-                keep_counts(key, counts)
-            self._counts[crop] = counts
+            self._counts[crop] = self.bring_in(crop) if self._shares else self._count(crop)
         return self._counts[crop]
+
+    def bring_in(self, crop: int) -> CropCounts:
+        """Have the counts of a crop in the cache of regions, with those of its rows; return them without."""
+        with self.reader.regions.use_or_make(self._key(crop), lambda: _arrays_of(self._count(crop))) as held:
+            counts = _counts_from(held, self.reader.grid(crop))
+            return replace(counts, present=counts.present.copy(), known=counts.known.copy(), rows=None)
+
+    def _count(self, crop: int) -> CropCounts:
+        key, grid = self._key(crop), self.reader.grid(crop)
+        counts = find_counts(key, grid)
+        if counts is None:
+            labels = self.reader.sources(crop)[1]
+            labels.bring_in(grid.voxel_size)  # what is read to count is there for patches
+            counts = count_crop(labels, grid)
+            keep_counts(key, counts)
+        return counts
+
+    def _key(self, crop: int) -> str:
+        if crop not in self._keys:
+            reader = self.reader
+            self._keys[crop] = counts_key(reader.crops[crop], reader.classes, reader.excludes, reader.grid(crop))
+        return self._keys[crop]
 
     def class_counts(self) -> ClassCounts:
         """Return the counts of all crops together; those not counted yet are read, several at once."""
@@ -151,3 +182,12 @@ class AnchorDraws:
         """Return for each class how many voxels are known for each one that is present; 1 where none is."""
         counts = self.class_counts()
         return {name: counts.known[name] / present if present else 1.0 for name, present in counts.present.items()}
+
+
+def _arrays_of(counts: CropCounts) -> tuple[npt.NDArray[Any], ...]:
+    return (counts.present, counts.known, *(() if counts.rows is None else (counts.rows,)))
+
+
+def _counts_from(arrays: tuple[npt.NDArray[Any], ...], grid: Grid) -> CropCounts:
+    present, known, *rows = arrays
+    return CropCounts(grid=grid, present=present, known=known, rows=rows[0] if rows else None)
