@@ -1,0 +1,1 @@
+"""The parts of `benchmarks/loader.py`: works and their data, ours and theirs, measuring, and tables."""
