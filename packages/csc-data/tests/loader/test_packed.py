@@ -121,3 +121,20 @@ def test_workers_pack_as_this_process_does(tmp_path):
     alone = batches(get_dataloader(rows, classes, **given).train)
     for one, other in zip(alone, batches(get_dataloader(rows, classes, **given, num_workers=2).train), strict=True):
         assert_same(unpack_batch(one), unpack_batch(other))  # the same classes may have other numbers
+
+
+def test_a_device_with_memory_of_its_own_is_sent_the_small_form(tmp_path, monkeypatch):
+    classes = ["mito", "er", "nuc", "ves", "ld"]
+    rows = rows_of(tmp_path, classes)
+    given = {"batch_size": 2, "iterations_per_epoch": 2, "input_array_info": CUBE}
+    sent = []
+    monkeypatch.setattr("csc_data.loader.batches.on_accelerator", lambda device: device is not None)
+    monkeypatch.setattr(
+        "csc_data.loader.batches.unpack_batch", lambda batch: sent.append(batch["output"].dtype) or unpack_batch(batch)
+    )
+    dense = batches(get_dataloader(rows, classes, **given).train)
+    loader = get_dataloader(rows, classes, **given, device="cpu").train
+    sent.clear()
+    for one, other in zip(dense, batches(loader), strict=True):
+        assert_same(one, other)
+    assert set(sent) == {torch.uint8}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,7 +43,7 @@ class PatchLoader:
     num_workers : int
         Processes that load.
     device : str or None
-        Where batches are put.
+        Where batches are put; set it before the first of them to have them travel packed.
     """
 
     def __init__(
@@ -64,10 +64,8 @@ class PatchLoader:
         self._described = False
         self._batches = batches
         self._rank, self._world_size = workers.rank, workers.world_size
-        self._unpack = not form.packed
-        if on_accelerator(workers.device):
-            form = replace(form, packed=True)  # what is small travels fast, and is unpacked there
-        self._pools = WorkerPools(partial(WorkerPool, patches, workers, form))
+        self._workers, self._form = workers, form
+        self._pools = WorkerPools(self._make_pool)
 
     @property
     def loader(self) -> Self:
@@ -98,6 +96,11 @@ class PatchLoader:
         epoch, self.epoch = self.epoch, self.epoch + 1
         return Iteration(self._pools, self.indices(epoch), self._finish)
 
+    def _make_pool(self) -> WorkerPool:
+        # What is small travels fast to a device, and is unpacked there.
+        packed = self._form.packed or on_accelerator(self.device)
+        return WorkerPool(self.patches, self._workers, replace(self._form, packed=packed))
+
     def _finish(self, batch: Batch) -> Batch:
         if not self._described:
             self._described = True
@@ -112,7 +115,7 @@ class PatchLoader:
                 name: tensor if name in PLACE_NAMES else tensor.to(self.device, non_blocking=True)
                 for name, tensor in batch.items()
             }
-        return unpack_batch(batch) if self._unpack else batch
+        return batch if self._form.packed else unpack_batch(batch)
 
     def indices(self, epoch: int) -> Iterator[list[int]]:
         """Yield the numbers of the samples of each batch of an epoch, in this process."""

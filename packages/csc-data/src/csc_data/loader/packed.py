@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from csc_data.loader.patches.training import TrainingPatches
 from csc_data.loader.patches.validation import ValidationPatches
-from csc_data.loader.sources.label_source import TooManyCombinationsError
+from csc_data.loader.sources.packing import TooManyCombinationsError
 from csc_data.loader.sources.raw import scaling_of
 from csc_data.loader.targets import BinaryTarget
 

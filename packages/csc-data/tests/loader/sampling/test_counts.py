@@ -15,7 +15,7 @@ from csc_data.geometry import Grid
 from csc_data.loader import ArrayInfo, PatchShape, TrainingPatches, open_crop
 from csc_data.loader.patches.reader import PatchReader
 from csc_data.loader.sampling.counts import count_crop, find_voxel
-from csc_data.loader.sources.packing import pack_labels
+from csc_data.loader.sources.packing import TooManyCombinationsError, pack_labels
 
 GRID = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(24, 20, 16))
 CLASSES = ("mito", "er")
@@ -127,14 +127,14 @@ class Coded:
     def read(self, grid):
         return self._box(grid)
 
-    def gather_packed(self, patch_map, array, out):
+    def gather(self, patch_map, array, out):
         if not self.packs:
-            return None
+            raise TooManyCombinationsError("noise")
         size = np.asarray(array.scale)
         begin = patch_map.centre - (np.asarray(array.shape) - 1) / 2 * size
         codes = self._box(Grid(voxel_size=array.scale, translation=tuple(begin), shape=array.shape))
         packed = pack_labels(codes, codes.shape[1:])
-        out[...] = packed.numbers
+        out[0] = packed.numbers
         return packed.values
 
 

@@ -101,6 +101,8 @@ def _set_up(settings: TrainSettings, config: Config | None, fabric: Fabric) -> t
     seed_generators(settings.random_seed)  # before the network is built: its weights are drawn
     network = build_network(settings)
     loaders = make_loaders(settings, config, rank=fabric.global_rank, world_size=fabric.world_size)
+    for loader in filter(None, loaders):
+        loader.device = str(fabric.device)
     average = WeightAverage(network, settings.ema) if settings.ema else None
     optimizer = build_optimizer(settings, network)
     state = RunState(network=network, optimizer=optimizer, step_sizes=StepSizes(settings, optimizer), average=average)

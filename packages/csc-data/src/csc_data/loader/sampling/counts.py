@@ -17,6 +17,7 @@ from csc_data.geometry import Grid
 from csc_data.loader.poses.array_info import ArrayInfo
 from csc_data.loader.poses.patch_map import PatchMap
 from csc_data.loader.poses.placement import Position
+from csc_data.loader.sources.packing import TooManyCombinationsError
 from csc_data.volumes.annotation_values import PRESENT, UNKNOWN, Codes
 
 _SLAB_VOXELS = 1 << 24  # read at a time
@@ -30,10 +31,8 @@ ReadClass = Callable[[int, Grid], Codes]
 class Labels(Protocol):
     """The labels of a crop."""
 
-    def gather_packed(
-        self, patch_map: PatchMap, array: ArrayInfo, out: npt.NDArray[np.uint16]
-    ) -> npt.NDArray[np.float32] | None:
-        """Fill a patch with numbers of combinations of classes; return what each is in each class, (C, P), or None."""
+    def gather(self, patch_map: PatchMap, array: ArrayInfo, out: npt.NDArray[Any]) -> npt.NDArray[np.float32] | None:
+        """Fill a patch of uint16 with numbers of combinations of classes; return what each is in each class, (C, P)."""
         ...
 
     def read(self, grid: Grid) -> Codes:
@@ -100,7 +99,10 @@ def _count(labels: Labels, grid: Grid) -> tuple[npt.NDArray[Any], npt.NDArray[np
     """Return how many voxels are present in each row, shape (C, z, y), and known in all, shape (C,)."""
     depth, height, width = grid.shape
     numbers = np.empty(grid.shape, dtype=np.uint16)
-    values = labels.gather_packed(*PatchMap.upright(grid), numbers)
+    try:
+        values = labels.gather(*PatchMap.upright(grid), numbers[np.newaxis])
+    except TooManyCombinationsError:
+        values = None
     if values is None:
         codes = labels.read(grid)
         known = np.count_nonzero(codes != UNKNOWN, axis=(1, 2, 3))

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from csc_data.challenge import get_instance_classes
-from csc_data.errors import CscError
 from csc_data.formats.cache import passing_through
 from csc_data.geometry import Grid, Roi, Triple, as_shape
 from csc_data.loader.poses.array_info import ArrayInfo
@@ -20,16 +19,12 @@ from csc_data.loader.sources.codes import combine_codes
 from csc_data.loader.sources.holding.regions import HeldRegion, RegionCache, VoxelIndex
 from csc_data.loader.sources.holding.shared_memory import Arrays, read_only
 from csc_data.loader.sources.level_map import LevelMap, covered_box, known_limits, nearest_steps, read_level_box
-from csc_data.loader.sources.packing import VALUES, pack_labels
+from csc_data.loader.sources.packing import VALUES, TooManyCombinationsError, pack_labels
 from csc_data.volumes import Level, Volume
 from csc_data.volumes.annotation_values import UNKNOWN, Codes
 
 # All that is gathered from is read-only, as what is held is: loops are compiled for one kind of array.
 (_CODE_TABLE,) = read_only([np.append(np.arange(256, dtype=np.uint8), np.uint8(UNKNOWN))[np.newaxis]])
-
-
-class TooManyCombinationsError(CscError):
-    """Labels that cannot be packed, as those of noise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

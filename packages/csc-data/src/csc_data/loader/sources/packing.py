@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from csc_data.errors import CscError
 from csc_data.volumes.annotation_values import ABSENT, PRESENT, UNKNOWN, Codes
 
 _DIGITS = np.array([ABSENT, PRESENT, UNKNOWN], dtype=np.uint8)
@@ -20,6 +21,10 @@ _DIGITS = np.array([ABSENT, PRESENT, UNKNOWN], dtype=np.uint8)
 VALUES = np.full(256, np.nan, dtype=np.float32)
 """What each code is as a target: 1 present, 0 absent, NaN unknown."""
 VALUES[ABSENT], VALUES[PRESENT] = 0.0, 1.0
+
+
+class TooManyCombinationsError(CscError):
+    """Labels cannot be packed, as those of noise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
