@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation
 
 from csc_data.geometry import TOLERANCE, Grid
@@ -14,6 +15,7 @@ from csc_data.loader.patches.reader import PatchReader
 from csc_data.loader.poses.patch_map import Displacement, PatchMap
 from csc_data.loader.sources.annotations import EncodedArray
 from csc_data.loader.sources.gathering.labels import take_stored
+from csc_data.loader.sources.gathering.raw import gather_turned
 from csc_data.loader.sources.gathering.rows import NO_DISPLACEMENT
 from csc_data.volumes import Level, Volume
 from csc_data.volumes.annotation_values import UNKNOWN, Encoding
@@ -286,6 +288,64 @@ def test_stored_numbers_are_those_of_the_nearest_voxel(seed):
         assert out[index] == (source[tuple(nearest)] if held else 0)
         inside += held
     assert inside > 50
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_bent_patches_hold_the_values_at_their_bent_positions(seed):
+    """Each position worked out by itself: the map, and the displacement interpolated between eight grid points."""
+    rng = np.random.default_rng(seed)
+    shape = [(9, 14, 33), (1, 20, 40)][seed % 2]
+    counts = [max(2, n // 4) if n > 1 else 1 for n in shape]
+    field = rng.uniform(-2.5, 2.5, (3, *counts)).astype(np.float32)
+    place = np.array([[rng.uniform(0.05, 0.11), rng.uniform(0.1, 0.5)] for _ in range(3)])
+    m = (Rotation.random(rng=rng).as_matrix() if seed % 3 else np.eye(3)) * rng.uniform(0.8, 1.2)
+    begin, size = np.array([5, -3, 7]), (60, 62, 64)
+    index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij")).reshape(3, -1)
+    t = begin + np.array(size) / 2 - m @ (np.array(shape) / 2) + rng.uniform(-1, 1, 3)
+    at = np.clip(index * place[:, :1] + place[:, 1:], 0, np.array(counts)[:, None] - 1)
+    bent = np.stack([map_coordinates(part.astype(np.float64), at, order=1, mode="nearest") for part in field])
+    positions = m @ index + t[:, None] + bent
+
+    slope = np.array([0.7, -0.4, 1.1])
+    grid = np.stack(np.meshgrid(*(b + np.arange(n) for b, n in zip(begin, size, strict=True)), indexing="ij"))
+    source = np.tensordot(slope, grid, axes=1).astype(np.float32) + 500
+    for cubic in (False, True):
+        out = np.empty(shape, dtype=np.float32)
+        none = np.empty(0, dtype=np.float32)
+        faces = np.stack([begin, begin + size])
+        gather_turned(source, begin, faces, m, t, field, place, none, cubic, out)
+        inside = ((positions >= faces[:1].T + 2) & (positions <= faces[1:].T - 3)).all(axis=0)
+        assert inside.sum() > inside.size / 2
+        expected = slope @ positions + 500
+        np.testing.assert_allclose(out.reshape(-1)[inside], expected[inside], atol=1e-3)
+
+    ids = rng.integers(1, 2**40, size)
+    taken = np.empty(shape, dtype=np.int64)
+    take_stored(ids, begin, np.stack([begin, begin + size]).astype(float), m, t, field, place, taken)
+    nearest = np.floor(positions + 0.5 + TOLERANCE).astype(int) - begin[:, None]
+    held = ((nearest >= 0) & (nearest < np.array(size)[:, None])).all(axis=0)
+    clear = (np.abs(positions - np.floor(positions) - 0.5) > 1e-3).all(axis=0)
+    expected_ids = np.where(held, ids[tuple(np.where(held, nearest, 0))], 0)
+    np.testing.assert_array_equal(taken.reshape(-1)[clear], expected_ids[clear])
+
+
+def test_cubics_keep_parabolas():
+    """Between voxels a cubic is right for polynomials of the second degree; a line is not."""
+    z, y, x = np.meshgrid(*[np.arange(24.0)] * 3, indexing="ij")
+    source = (0.3 * z * z - 0.2 * y * x + 0.5 * x * x - y + 7).astype(np.float32)
+    m = Rotation.from_euler("zyx", [31, -12, 55], degrees=True).as_matrix() * 0.9
+    shape = (7, 8, 9)
+    t = np.full(3, 11.5) - m @ (np.array(shape) - 1) / 2
+    index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij")).reshape(3, -1)
+    pz, py, px = m @ index + t[:, None]
+    expected = 0.3 * pz * pz - 0.2 * py * px + 0.5 * px * px - py + 7
+    faces, none = np.array([[0] * 3, [24] * 3]), np.empty(0, dtype=np.float32)
+    errors = []
+    for cubic in (True, False):
+        out = np.empty(shape, dtype=np.float32)
+        gather_turned(source, faces[0], faces, m, t, NO_DISPLACEMENT, np.zeros((3, 2)), none, cubic, out)
+        errors.append(np.abs(out.reshape(-1) - expected).max())
+    assert errors[0] < 2e-3 < 0.05 < errors[1]
 
 
 def test_what_is_held_stays_below_its_bound():
