@@ -23,6 +23,7 @@ class TrainOverrides(TypedDict, total=False):
 
     classes: Sequence[str] | None
     raw_range: Sequence[float] | None
+    interpolation: Literal["linear", "cubic"] | None
     batch_size: int | None
     iterations_per_epoch: int | None
     spatial_transforms: SpatialTransforms | Mapping[str, Any] | None
