@@ -65,7 +65,8 @@ def _read_batches(datasplit: Path, pose: Mapping[str, Any], targets: Mapping[str
         spatial_transforms=pose,
         intensity_transforms={kind.name: {"probability": 1} for kind in ORDER},
         targets=targets,
-        iterations_per_epoch=4,
+        iterations_per_epoch=2,
+        validation_batch_limit=1,
         batch_size=1,
     )
     for loader in (loaders.train, loaders.validation):
