@@ -1,4 +1,7 @@
-"""Compiled loops of linear filters along z, y and x: plane by plane, so that what a plane needs stays in the cache."""
+"""Compiled loops of linear filters along z, y and x: plane by plane, so that what a plane needs stays in the cache.
+
+Copies are loops of their own and no assignments of slices: those take numba seconds to compile.
+"""
 
 from __future__ import annotations
 
@@ -65,17 +68,40 @@ def _add_up(
 
 
 @compiled(fastmath=FAST)
+def _scale(places: npt.NDArray[np.int64], slots: int, size: int, out: npt.NDArray[np.int64]) -> None:
+    """Turn numbers of rows or planes, modulo how many are kept, into where they begin."""
+    for k in range(places.size):
+        out[k] = places[k] % slots * size
+
+
+@compiled(fastmath=FAST)
+def _copy(values: npt.NDArray[np.float32], out: npt.NDArray[np.float32]) -> None:
+    for i in range(values.size):
+        out[i] = values[i]
+
+
+@compiled(fastmath=FAST)
+def _copy_clipped(values: npt.NDArray[np.float32], out: npt.NDArray[np.float32]) -> None:
+    for i in range(out.size):
+        out[i] = min(max(values[i], np.float32(0)), np.float32(1))
+
+
+@compiled(fastmath=FAST)
 def filter_planes(values: npt.NDArray[np.float32], along_z: Taps, along_y: Taps, out: npt.NDArray[np.float32]) -> None:
     """Filter along z, then y, and clip to 0 to 1; (z, y, x) float32, ``out`` another array of the resulting shape."""
-    flat, (_, height, length) = values.reshape(-1), values.shape
+    depth, height, length = values.shape
+    flat = values.reshape(-1)
     plane = np.empty(height * length, dtype=np.float32)
+    places_z = np.empty(along_z.places.shape[1], dtype=np.int64)
+    places_y = np.empty(along_y.places.shape[1], dtype=np.int64)
     for z in range(out.shape[0]):
-        _add_up(flat, along_z.places[z] * (height * length), along_z.weights[z], plane)
+        _scale(along_z.places[z], depth, height * length, places_z)
+        _add_up(flat, places_z, along_z.weights[z], plane)
         for y in range(out.shape[1]):
             row = out[z, y]
-            _add_up(plane, along_y.places[y] * length, along_y.weights[y], row)
-            for x in range(length):
-                row[x] = min(max(row[x], np.float32(0)), np.float32(1))
+            _scale(along_y.places[y], height, length, places_y)
+            _add_up(plane, places_y, along_y.weights[y], row)
+            _copy_clipped(row, row)
 
 
 @compiled(fastmath=FAST)
@@ -93,30 +119,31 @@ def filter_rows(values: npt.NDArray[np.float32], along_x: Taps, out: npt.NDArray
 
 
 @compiled(fastmath=FAST)
-def _blur_plane(plane: npt.NDArray[np.float32], along_y: Taps, along_x: Taps) -> npt.NDArray[np.float32]:
-    """Return a plane filtered along x and y, at the beginning of rows that are longer than the plane's.
+def _surround_rows(
+    plane: npt.NDArray[np.float32], length: int, places: npt.NDArray[np.int64], out: npt.NDArray[np.float32]
+) -> None:
+    """Copy the rows of a plane with what lies around them along x, mirrored; all flat."""
+    around = places.shape[1] // 2
+    wide = length + 2 * around
+    for y in range(plane.size // length):
+        row, target = plane[y * length : (y + 1) * length], out[y * wide : (y + 1) * wide]
+        _copy(row, target[around : around + length])
+        for k in range(around):
+            target[k] = row[places[0, k]]
+            target[around + length + k] = row[places[length - 1, around + 1 + k]]
 
-    With what lies around it, mirrored, a plane is one long row for either axis.
-    """
-    height, length = plane.shape
-    around_y, around_x = along_y.weights.shape[1] // 2, along_x.weights.shape[1] // 2
-    wide = length + 2 * around_x
-    surrounded = np.empty((height + 1, wide), dtype=np.float32)
-    for y in range(height):
-        surrounded[y, around_x : around_x + length] = plane[y]
-        for k in range(around_x):
-            surrounded[y, k] = plane[y, along_x.places[0, k]]
-            surrounded[y, around_x + length + k] = plane[y, along_x.places[length - 1, around_x + 1 + k]]
-    surrounded[height] = 0  # the last results of the last row take from beyond it; nobody looks at them
-    rows = np.empty((height + 2 * around_y, wide), dtype=np.float32)
-    inner = rows[around_y : around_y + height]
-    _add_up(surrounded.reshape(-1), np.arange(2 * around_x + 1), along_x.weights[0], inner.reshape(-1))
-    for k in range(around_y):
-        rows[k] = inner[along_y.places[0, k]]
-        rows[around_y + height + k] = inner[along_y.places[height - 1, around_y + 1 + k]]
-    blurred = surrounded[:height]
-    _add_up(rows.reshape(-1), np.arange(2 * around_y + 1) * wide, along_y.weights[0], blurred.reshape(-1))
-    return blurred
+
+@compiled(fastmath=FAST)
+def _surround_plane(
+    rows: npt.NDArray[np.float32], wide: int, places: npt.NDArray[np.int64], inner: npt.NDArray[np.float32]
+) -> None:
+    """Copy rows of the inner part of ``rows`` to before and behind it, mirrored; all flat."""
+    height, around = places.shape[0], places.shape[1] // 2
+    for k in range(around):
+        above, below = places[0, k] * wide, places[height - 1, around + 1 + k] * wide
+        _copy(inner[above : above + wide], rows[k * wide : (k + 1) * wide])
+        last = (around + height + k) * wide
+        _copy(inner[below : below + wide], rows[last : last + wide])
 
 
 @compiled(fastmath=FAST)
@@ -132,20 +159,39 @@ def blur(raw: npt.NDArray[np.float32], along_z: Taps, along_y: Taps, along_x: Ta
         values around its own place, those beyond an end mirrored.
     """
     depth, height, length = raw.shape
-    around = along_z.weights.shape[1] // 2
+    flat, size = raw.reshape(-1), height * length
+    around_z, around_y, around_x = (
+        along_z.places.shape[1] // 2,
+        along_y.places.shape[1] // 2,
+        along_x.places.shape[1] // 2,
+    )
     # The planes that are not written over yet but needed: as they were, each at its number modulo how many there are.
-    slots = min(depth, 2 * around + 1)
-    kept = np.empty((slots, height * length), dtype=np.float32)
-    plane = np.empty((height, length), dtype=np.float32)
-    copied = 0
+    slots = min(depth, 2 * around_z + 1)
+    kept, copied = np.empty(slots * size, dtype=np.float32), 0
+    plane = np.empty(size, dtype=np.float32)
+    # With what lies around it a plane is one long row, along x as along y. The last results of its last row take from
+    # beyond it, and nobody looks at them.
+    wide = length + 2 * around_x
+    surrounded = np.zeros(height * wide + 2 * around_x, dtype=np.float32)
+    rows = np.empty((height + 2 * around_y) * wide, dtype=np.float32)
+    inner = rows[around_y * wide : (around_y + height) * wide]
+    places_z = np.empty(2 * around_z + 1, dtype=np.int64)
+    places_y = np.empty(2 * around_y + 1, dtype=np.int64)
+    places_x = np.empty(2 * around_x + 1, dtype=np.int64)
+    for k in range(places_y.size):
+        places_y[k] = k * wide
+    for k in range(places_x.size):
+        places_x[k] = k
     for z in range(depth):
-        while copied < min(depth, z + around + 1):
-            kept[copied % slots] = raw[copied].reshape(-1)
+        while copied < min(depth, z + around_z + 1):
+            slot = copied % slots * size
+            _copy(flat[copied * size : (copied + 1) * size], kept[slot : slot + size])
             copied += 1
-        places = along_z.places[z] % slots * (height * length)
-        _add_up(kept.reshape(-1), places, along_z.weights[z], plane.reshape(-1))
-        blurred = _blur_plane(plane, along_y, along_x)
+        _scale(along_z.places[z], slots, size, places_z)
+        _add_up(kept, places_z, along_z.weights[z], plane)
+        _surround_rows(plane, length, along_x.places, surrounded)
+        _add_up(surrounded, places_x, along_x.weights[0], inner)
+        _surround_plane(rows, wide, along_y.places, inner)
+        _add_up(rows, places_y, along_y.weights[0], surrounded[: height * wide])
         for y in range(height):
-            source, target = blurred[y], raw[z, y]
-            for x in range(length):
-                target[x] = min(max(source[x], np.float32(0)), np.float32(1))
+            _copy_clipped(surrounded[y * wide : (y + 1) * wide], raw[z, y])

@@ -33,7 +33,7 @@ def gaussian_taps(count: int, sigma: float) -> Taps:
     weights /= weights.sum()
     index = (np.arange(count)[:, None] + offsets) % (2 * count)
     index = np.where(index < count, index, 2 * count - 1 - index)
-    return Taps(index, np.broadcast_to(weights, index.shape).astype(np.float32))
+    return Taps(index, np.broadcast_to(weights, index.shape).astype(np.float32, order="C"))
 
 
 @functools.lru_cache(maxsize=256)  # there are few numbers of cells

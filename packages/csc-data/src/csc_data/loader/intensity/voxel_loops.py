@@ -118,14 +118,17 @@ def fill_normals(block: int, key: tuple[np.uint32, np.uint32], out: npt.NDArray[
 @compiled(fastmath=FAST)
 def bend(raw: npt.NDArray[np.float32], exponent: float) -> float:
     """Raise raw to a power in place, and return the mean of what comes out; flat."""
-    sums = np.zeros(_QUARTER, dtype=np.float64)
+    sums = np.zeros(_QUARTER, dtype=np.float64)  # many, so that adding needs no order of voxels
     for begin in range(0, raw.size, _QUARTER):
         values = raw[begin : begin + _QUARTER]
         if exponent != 1:
             _bend(values, np.float32(exponent))
         for i in range(values.size):
             sums[i] += values[i]
-    return float(sums.sum()) / raw.size
+    total = 0.0
+    for part in sums:
+        total += part
+    return total / raw.size
 
 
 @compiled(fastmath=FAST)
