@@ -34,7 +34,8 @@ def compile_all() -> Path | None:
     """Compile every loop that training usually needs, and keep the code for later processes.
 
     It reads small volumes with all transforms and targets, so it takes as long as the first batches would, about half
-    a minute. What is compiled holds for the processor that does it, unless NUMBA_CPU_NAME names an older one.
+    a minute. What is compiled holds for processors like the one that does it, unless NUMBA_CPU_NAME and
+    NUMBA_CPU_FEATURES, which may be empty, say for which.
 
     Returns
     -------
