@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
@@ -54,7 +55,7 @@ class SampleDataset(Dataset[dict[str, torch.Tensor]]):
         self.input_arrays = _specs(patches.reader.inputs)
         self.target_arrays = _specs(patches.reader.targets)
         self._length = tiles if length is None else length
-        self._epoch = allocate_shared((2,)).view(torch.int64).zero_()
+        self._epoch = allocate_shared((1,), np.int64).zero_()
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the samples of a training epoch, for workers as well."""

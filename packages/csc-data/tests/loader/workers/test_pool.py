@@ -195,10 +195,10 @@ def main(method):
     patch = {{"shape": (8, 8, 8), "scale": (8, 8, 8)}}
     loader = get_dataloader(
         {datasplit!r}, ["mito"], batch_size={batch_size}, input_array_info=patch, iterations_per_epoch={batches},
-        num_workers=2,
+        num_workers=2, packed={packed}, with_positions={packed},
     ).train
     for number, batch in enumerate(loader):
-        print(number, float(batch["input"].double().sum()), flush=True)
+        print(number, float(batch["input"].nan_to_num().double().sum()), flush=True)
 
 if __name__ == "__main__":
     main({method!r})
@@ -210,10 +210,11 @@ def script(rows, tmp_path):
     """Return a script that prints the sum of each batch, loaded by two workers."""
     write_datasplit(tmp_path / "datasplit.csv", rows)
 
-    def write(*, batch_size=2, batches=4, method=None):
+    def write(*, batch_size=2, batches=4, method=None, packed=False):
         path = tmp_path / "script.py"
         datasplit = str(tmp_path / "datasplit.csv")
-        path.write_text(SCRIPT.format(datasplit=datasplit, batch_size=batch_size, batches=batches, method=method))
+        given = {"batch_size": batch_size, "batches": batches, "method": method, "packed": packed}
+        path.write_text(SCRIPT.format(datasplit=datasplit, **given))
         return [sys.executable, str(path)]
 
     return write
@@ -242,11 +243,12 @@ def _may_mount():
 
 
 @pytest.mark.slow
-def test_batches_larger_than_dev_shm_arrive(rows, script):
+@pytest.mark.parametrize("packed", [False, True])
+def test_batches_larger_than_dev_shm_arrive(rows, script, packed):
     """As in a container, where it is 64 MB by default: torch's shared memory there dies of a bus error."""
     if not _may_mount():
         pytest.skip("a small /dev/shm cannot be mounted here")
-    command = script(batch_size=600, batches=3)  # 1.2 MB for each array of a batch
+    command = script(batch_size=3000, batches=3, packed=packed)  # 1.5 MB for the smallest array of a batch
     inside = 'mount -t tmpfs -o size=1m tmpfs /dev/shm && exec "$@"'
     run = subprocess.run(
         ["unshare", "-rm", "sh", "-c", inside, "sh", *command], capture_output=True, text=True, check=False
@@ -257,13 +259,13 @@ def test_batches_larger_than_dev_shm_arrive(rows, script):
 
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="memory without a file is of Linux")
 def test_shared_batches_do_not_lie_in_dev_shm(rows):
-    batch = next(iter(load(rows, num_workers=1).train))
-    at = batch["input"].data_ptr()
-    with open("/proc/self/maps") as file:  # noqa: PTH123
-        for line in file:
-            begin, end = (int(part, 16) for part in line.split()[0].split("-"))
-            if begin <= at < end:
-                assert "/memfd:" in line
+    for packed in (False, True):
+        batch = next(iter(load(rows, num_workers=1, packed=packed, with_positions=True).train))
+        with open("/proc/self/maps") as file:  # noqa: PTH123
+            mapped = [(*(int(part, 16) for part in line.split()[0].split("-")), line) for line in file]
+        for tensor in batch.values():
+            (line,) = (line for begin, end, line in mapped if begin <= tensor.data_ptr() < end)
+            assert "/memfd:" in line
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
@@ -34,7 +35,7 @@ class SampleStream(IterableDataset[dict[str, torch.Tensor]]):
         self.loader = loader
         self.endless = endless
         # The next epoch of each worker: they begin anew with each iteration, and this stays.
-        self._epochs = allocate_shared((2 * _MOST_WORKERS,)).view(torch.int64).zero_()
+        self._epochs = allocate_shared((_MOST_WORKERS,), np.int64).zero_()
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch that the next iteration gives."""

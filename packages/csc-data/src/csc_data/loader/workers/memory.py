@@ -6,9 +6,10 @@ import math
 import os
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,8 +52,8 @@ def _give_back(spare: list[memoryview], buffer: memoryview) -> None:
         spare.append(buffer)
 
 
-def allocate_shared(shape: Sequence[int]) -> Tensor:
-    """Return a tensor of float32 whose memory needs no copy on its way to the process that trains.
+def allocate_shared(shape: Sequence[int], dtype: npt.DTypeLike = np.float32) -> Tensor:
+    """Return a tensor whose memory needs no copy on its way to the process that trains.
 
     torch's own shared memory lies in /dev/shm, which containers limit to 64 MB; a batch beyond that is a bus error.
     Memory of a file without a name is the same to torch, and only the machine's memory limits it.
@@ -60,7 +61,8 @@ def allocate_shared(shape: Sequence[int]) -> Tensor:
     import torch
     from torch.multiprocessing import get_sharing_strategy
 
-    count = 4 * math.prod(shape)
+    empty = torch.from_numpy(np.empty(0, dtype))
+    count = max(1, math.prod(shape)) * empty.element_size()
     by_descriptor = get_sharing_strategy() == "file_descriptor"  # type: ignore[no-untyped-call]
     if by_descriptor and hasattr(os, "memfd_create"):
         file = os.memfd_create("csc-batch")
@@ -71,4 +73,11 @@ def allocate_shared(shape: Sequence[int]) -> Tensor:
             os.close(file)  # the storage has a descriptor of its own
     else:
         storage = torch.UntypedStorage._new_shared(count)  # type: ignore[no-untyped-call]
-    return torch.empty(0).set_(storage, 0, tuple(shape))  # type: ignore[call-overload,no-any-return]
+    return empty.set_(storage, 0, tuple(shape))  # type: ignore[call-overload,no-any-return]
+
+
+def as_shared(values: npt.NDArray[Any]) -> Tensor:
+    """Return a tensor with a copy of values, in memory of `allocate_shared`; torch would copy them into its own."""
+    tensor = allocate_shared(values.shape, values.dtype)
+    tensor.numpy()[...] = values
+    return tensor

@@ -18,7 +18,7 @@ from csc_data.loader.patches.training import TrainingPatches
 from csc_data.loader.patches.validation import ValidationPatches
 from csc_data.loader.patches.value_transforms import ValueTransforms
 from csc_data.loader.places import read_places
-from csc_data.loader.workers.memory import SpareMemory, allocate_shared
+from csc_data.loader.workers.memory import SpareMemory, allocate_shared, as_shared
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,11 +83,9 @@ class WholeBatches:
     """
 
     def __init__(self, patches: TrainingPatches | ValidationPatches, form: BatchForm) -> None:
-        import torch
-
         self.patches = patches
         self.form = form
-        self.current: Tensor = allocate_shared((2,)).view(torch.int64)
+        self.current: Tensor = allocate_shared((1,), np.int64)
         self._memory = SpareMemory()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -100,17 +98,19 @@ class WholeBatches:
         iteration, indices = asked
         if iteration != self.current.item():
             return {}
+        alone = get_worker_info() is None
+        as_tensor = torch.from_numpy if alone else as_shared
         packed = read_packed(self.patches, indices) if self.form.packed else None
         if packed is not None:
-            tensors = {name: torch.from_numpy(values) for name, values in packed.items()}
+            tensors = {name: as_tensor(values) for name, values in packed.items()}
         else:
-            allocate = self._memory.allocate if get_worker_info() is None else allocate_shared
+            allocate = self._memory.allocate if alone else allocate_shared
             batch = {name: allocate((len(indices), *shape)) for name, shape in self.patches.shapes().items()}
             self.patches.read_batch(indices, {name: tensor.numpy() for name, tensor in batch.items()})
             tensors = self.patches.squeezed(batch)
         if self.form.with_positions:
             places = read_places(self.patches, indices)
-            tensors |= {name: torch.from_numpy(np.asarray(values)) for name, values in places.items()}
+            tensors |= {name: as_tensor(values) for name, values in places.items()}
         return tensors
 
 
