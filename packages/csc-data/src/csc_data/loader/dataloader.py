@@ -168,6 +168,7 @@ def get_dataloader(
         num_workers=settings.num_workers,
         start_method=settings.start_method,
         device=settings.device,
+        packed=settings.packed,
     )
     datasplit = next((each for each in (datasplit, by_name) if each is not None), "datasplit.csv")
     return open_loaders(datasplit, settings, settings.patch, settings.kinds, workers)
@@ -233,7 +234,7 @@ def open_loaders(
         foreground_share=0.0 if evenly else settings.foreground_share,
     )
     size = settings.batch_size
-    form = BatchForm(with_positions=settings.with_positions, packed=settings.packed)
+    form = BatchForm(with_positions=settings.with_positions, packed=workers.packed)
     make = partial(PatchLoader, batch_size=size, workers=workers, form=form)
     loader = make(train, batches=settings.iterations_per_epoch)
     crops = _open(rows, "validate", settings)

@@ -96,7 +96,6 @@ class SampleSettings:
     start_method: Literal["fork", "forkserver", "spawn"] | None = setting(
         "how these are started; Python's default by default", default=None
     )
-    packed: bool = setting("labels as one number a voxel, and raw as it is stored; see unpack_batch", default=False)
     with_positions: bool = setting("batches say where their samples come from, and how they lie there", default=False)
     cache_bytes: int = setting(
         "bytes of decoded crops to hold, by all processes that load together", NOT_NEGATIVE, default=DEFAULT_BYTES
@@ -157,6 +156,7 @@ class LoaderSettings(SampleSettings):
         "what targets say", ReadBy(parse_targets, Any), default=None
     )
     device: str | None = setting("where batches are put", default=None)
+    packed: bool = setting("labels as one number a voxel, and raw as it is stored; see unpack_batch", default=False)
     rank: int = setting("this process", NOT_NEGATIVE, default=0)
     world_size: int = setting("the number of processes", COUNT, default=1)
 

@@ -45,6 +45,8 @@ class Workers:
         How they are started: fork, forkserver or spawn; Python's default where None.
     device : str, optional
         Where batches are put; they stay in the memory of the CPU by default.
+    packed : bool
+        Whether batches stay in their small form; see `csc_data.loader.packed`.
     """
 
     rank: int = 0
@@ -52,6 +54,7 @@ class Workers:
     num_workers: int = 0
     start_method: StartMethod | None = None
     device: str | None = None
+    packed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
