@@ -25,7 +25,7 @@ from csc_data.loader.sampling.counts import CropCounts
 from csc_data.loader.sources.annotations import AnnotatedCrop
 from csc_data.storage.paths import is_remote
 
-_VERSION = 1
+_VERSION = 2
 _log = logging.getLogger(__name__)
 
 
@@ -71,7 +71,10 @@ def counts_key(crop: AnnotatedCrop, classes: Sequence[str], excludes: Mapping[st
     """Return the key of the counts of a crop: a digest of what they depend on."""
     volumes = {name: [_fingerprint(volume) for volume in volumes] for name, volumes in sorted(crop.labels.items())}
     place = [grid.voxel_size, grid.translation, grid.shape]
-    text = json.dumps([_VERSION, volumes, list(classes), sorted(excludes.items()), place], default=str)
+    there = crop.raw.levels[0].grid.bounds  # labels are unknown beyond
+    text = json.dumps(
+        [_VERSION, volumes, there.begin, there.end, list(classes), sorted(excludes.items()), place], default=str
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:40]
 
 
