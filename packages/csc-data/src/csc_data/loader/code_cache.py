@@ -141,12 +141,12 @@ def _announce() -> None:
     if kept is None:
         tried = ", ".join(str(folder.path) for folder in candidate_folders())
         _log.warning(
-            "compiling the loader's loops, some 5 to 10 s, for this process alone: no folder for the result can be "
+            "compiling the loader's loops, some 10 to 15 s, for this process alone: no folder for the result can be "
             "written to (%s); set NUMBA_CACHE_DIR to one that can",
             tried,
         )
     else:
-        _log.info("compiling the loader's loops, once, some 5 to 10 s; they are kept in %s", kept.path)
+        _log.info("compiling the loader's loops, once, some 10 to 15 s; they are kept in %s", kept.path)
 
 
 class CodeCache(NullCache):  # type: ignore[misc]  # numba has no types
