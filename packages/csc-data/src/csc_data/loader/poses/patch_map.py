@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -85,10 +86,14 @@ class PatchMap:
         It is the array's own, however the patch is scaled: noise and sharpness stay those of an upright patch. Only a
         patch that is shrunk to half and less is read as coarse as that.
         """
-        factors = np.sqrt((self.linear**2).sum(axis=0))
-        lengths = np.asarray(array.scale) * max(1.0, np.floor(factors.min() + _ALONG))
-        along = np.abs(self.linear) > _ALONG * factors
-        z, y, x = np.where(along, lengths, np.inf).min(axis=1).tolist()
+        # In plain numbers: this is asked several times for each sample, and arrays of three cost ten times as much.
+        rows = self.linear.tolist()
+        factors = [math.hypot(*column) for column in zip(*rows, strict=True)]
+        times = max(1.0, math.floor(min(factors) + _ALONG))
+        z, y, x = (
+            min(v * times for e, f, v in zip(row, factors, array.scale, strict=True) if abs(e) > _ALONG * f)
+            for row in rows
+        )
         return z, y, x
 
     def voxel_size(self, array: ArrayInfo) -> Triple:

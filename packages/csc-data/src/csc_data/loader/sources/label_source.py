@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,6 +34,7 @@ class _LabelLevels:
 
     levels: Mapping[str, Level]
     grid: Grid
+    limits: npt.NDArray[np.float64]
     region: HeldRegion | None
 
 
@@ -56,6 +58,7 @@ class LabelSource:
         self._raw: Roi = crop.raw.levels[0].grid.bounds
         self._volumes = list({v.path: v for volumes in crop.labels.values() for v in volumes}.values())
         self._found: dict[tuple[str, ...], _LabelLevels] = {}
+        self._by_step: dict[Triple, _LabelLevels] = {}
         self._ids: dict[str, HeldRegion] = {}
 
     def gather(self, patch_map: PatchMap, array: ArrayInfo, out: npt.NDArray[Any]) -> npt.NDArray[np.float32] | None:
@@ -83,8 +86,7 @@ class LabelSource:
         """
         at = self._levels_for(patch_map.nominal_steps(array))
         if at.region is not None:
-            on = LevelMap(patch_map, array, at.grid)
-            limits = known_limits(at.grid, self._raw)
+            on, limits = LevelMap(patch_map, array, at.grid), at.limits
             begin, end = covered_box(on, limits)
             if np.any(begin >= end):
                 return _fill_unknown(len(self.classes), out)
@@ -146,11 +148,11 @@ class LabelSource:
 
     def read_class(self, channel: int, grid: Grid) -> Codes:
         """Return the codes of one class at the voxels of a grid, shape (z, y, x); cheap for a few voxels."""
-        patch_map, array = PatchMap.upright(grid)
-        at = self._levels_for(patch_map.nominal_steps(array))
+        at = self._levels_for(grid.voxel_size)
         if at.region is not None and at.region.is_held:
-            codes: Codes = self.read(grid)[channel]
-            return codes
+            codes = self._held_codes(at, channel, grid)
+            return self.read(grid)[channel] if codes is None else codes
+        patch_map, array = PatchMap.upright(grid)
         only = (self.classes[channel],)
         present: Codes = combine_codes(
             self.crop,
@@ -161,12 +163,34 @@ class LabelSource:
         )[0]
         return present
 
+    def _held_codes(self, at: _LabelLevels, channel: int, grid: Grid) -> Codes | None:
+        """Return what a held region says of a class where a grid has the very voxels of the region, all known."""
+        if at.region is None or not grid.is_aligned_with(at.grid):
+            return None
+        offsets = zip(grid.translation, at.grid.translation, grid.voxel_size, strict=True)
+        begin = [round((one - other) / size) for one, other, size in offsets]
+        box = tuple(slice(b, b + n) for b, n in zip(begin, grid.shape, strict=True))
+        if any(s.start < low or s.stop > high for s, low, high in zip(box, *at.limits.tolist(), strict=True)):
+            return None
+        with at.region.cache.use(at.region.key) if at.region.cache else nullcontext() as held:
+            if not held:
+                return None
+            numbers, codes, _ = held
+            found: Codes = codes[channel][numbers[box]]
+            return found
+
     def bring_in(self, voxel_size: Triple) -> int:
         """Read all of the crop into the cache, at a voxel size; return its bytes, 0 if it is too large to be held."""
         region = self._levels_for(voxel_size).region
         return 0 if region is None else region.bring_in()
 
     def _levels_for(self, step: Triple) -> _LabelLevels:
+        found = self._by_step.get(step)
+        if found is None:
+            found = self._by_step[step] = self._find_levels(step)
+        return found
+
+    def _find_levels(self, step: Triple) -> _LabelLevels:
         levels = {volume.path: volume.level_for(step) for volume in self._volumes}
         key = tuple(level.name for level in levels.values())
         found = self._found.get(key)
@@ -177,7 +201,7 @@ class LabelSource:
                 box = np.zeros(3, dtype=np.int64), np.array(grid.shape, dtype=np.int64)
                 what = f"labels {self._volumes[0].path} {key} {self.classes} {sorted(self.excludes)}"
                 region = HeldRegion(self.cache, what, box, 2, lambda b, e: self._pack(levels, b, e))
-            found = self._found[key] = _LabelLevels(levels, grid, region)
+            found = self._found[key] = _LabelLevels(levels, grid, known_limits(grid, self._raw), region)
         return found
 
     def _ids_of(self, volume: Volume, level: Level) -> HeldRegion:

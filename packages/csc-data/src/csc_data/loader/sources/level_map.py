@@ -46,9 +46,9 @@ class LevelMap:
         field = patch_map.displacement_in(array, source)
         self.displacement, self.place = field if field is not None else (NO_DISPLACEMENT, _NO_PLACE)
         self.low, self.high = voxel_range(self.m, self.t, array.shape, None if field is None else field[0])
-        along = np.abs(self.m) > _ALONG
-        self.positions, self.axes = None, [int(axis) for axis in np.argmax(along, axis=0)]
-        if field is None and (along.sum(axis=0) == 1).all() and sorted(self.axes) == [0, 1, 2]:
+        along = [[axis for axis, e in enumerate(column) if abs(e) > _ALONG] for column in self.m.T.tolist()]
+        self.positions, self.axes = None, [axes[0] if axes else 0 for axes in along]
+        if field is None and sorted(axis for axes in along for axis in axes) == [0, 1, 2]:
             self.positions = [_positions(patch_map, array, source, n, axis) for n, axis in enumerate(self.axes)]
 
     def needed(self, before: int) -> tuple[VoxelIndex, VoxelIndex]:
