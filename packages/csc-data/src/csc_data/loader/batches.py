@@ -65,7 +65,7 @@ class PatchLoader:
         self._batches = batches
         self._rank, self._world_size = workers.rank, workers.world_size
         self._workers, self._form = workers, form
-        self._pools = WorkerPools(self._make_pool)
+        self._pools = WorkerPools()
 
     @property
     def loader(self) -> Self:
@@ -94,7 +94,8 @@ class PatchLoader:
     def __iter__(self) -> Iteration:
         # At once and not at the end: loops drop an iterator before its end, and want other samples the next time.
         epoch, self.epoch = self.epoch, self.epoch + 1
-        return Iteration(self._pools, self.indices(epoch), self._finish)
+        pool = self._pools.take(self._make_pool)
+        return Iteration(self._pools, pool, self.indices(epoch), self._finish)
 
     def _make_pool(self) -> WorkerPool:
         # What is small travels fast to a device, and is unpacked there.

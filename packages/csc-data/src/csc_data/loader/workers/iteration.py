@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 
-from csc_data.loader.workers.pool import Batch, WorkerPools
+from csc_data.loader.workers.pool import Batch, WorkerPool, WorkerPools
 
 
 class Iteration(Iterator[Batch]):
@@ -14,15 +14,23 @@ class Iteration(Iterator[Batch]):
     Parameters
     ----------
     pools : WorkerPools
+        Where the pool goes back to.
+    pool : WorkerPool
     batches : iterator of list of int
         The samples of each batch.
     finish : callable
         What is done to each batch in this process.
     """
 
-    def __init__(self, pools: WorkerPools, batches: Iterator[list[int]], finish: Callable[[Batch], Batch]) -> None:
+    def __init__(
+        self,
+        pools: WorkerPools,
+        pool: WorkerPool,
+        batches: Iterator[list[int]],
+        finish: Callable[[Batch], Batch],
+    ) -> None:
         self._finish = finish
-        self._pool = pools.take()
+        self._pool = pool
         try:
             self._pool.start(batches)
         except BaseException:  # an interrupt has reached the workers, too

@@ -202,30 +202,23 @@ class WorkerPool:
 
 
 class WorkerPools:
-    """As many pools as iterations are under way; one of them stays for the next iteration.
+    """As many pools as iterations are under way; one of them stays for the next iteration."""
 
-    Parameters
-    ----------
-    make : callable
-        Makes a pool.
-    """
-
-    def __init__(self, make: Callable[[], WorkerPool]) -> None:
-        self._make = make
+    def __init__(self) -> None:
         self._idle: list[WorkerPool] = []
 
-    def __reduce__(self) -> tuple[type[WorkerPools], tuple[Callable[[], WorkerPool]]]:
-        return WorkerPools, (self._make,)  # processes stay with theirs
+    def __reduce__(self) -> tuple[type[WorkerPools], tuple[()]]:
+        return WorkerPools, ()  # processes stay with theirs
 
-    def take(self) -> WorkerPool:
-        """Return a pool that nobody uses and whose workers live."""
+    def take(self, make: Callable[[], WorkerPool]) -> WorkerPool:
+        """Return a pool that nobody uses and whose workers live, else make one."""
         while self._idle:
             pool = self._idle.pop()
             if not pool.dead:
                 return pool
             _log.warning("workers that load batches have ended (%s): others are started", "; ".join(pool.dead))
             pool.shut_down()
-        return self._make()
+        return make()
 
     def give_back(self, pool: WorkerPool) -> None:
         """Keep a pool for the next iteration; a second one is shut down."""
