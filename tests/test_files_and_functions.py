@@ -26,10 +26,11 @@ MANY_PARAMETERS = {
     "csc_data/challenge/refreshing.py _OnlySafe.redirect_request",
     "csc_models/pretrained/download.py _NoDowngrade.redirect_request",
     # Loops that numba compiles: it takes arrays and numbers.
-    "csc_data/loader/sources/gathering/labels.py _find_row",
+    "csc_data/loader/sources/gathering/labels.py _take_row",
     "csc_data/loader/sources/gathering/labels.py label_turned",
     "csc_data/loader/sources/gathering/labels.py take_stored",
     "csc_data/loader/sources/gathering/raw.py _cubic_piece",
+    "csc_data/loader/sources/gathering/raw.py _linear_piece",
     "csc_data/loader/sources/gathering/raw.py gather_along_axes",
     "csc_data/loader/sources/gathering/raw.py gather_turned",
     "csc_data/loader/targets/surfaces.py _hidden",

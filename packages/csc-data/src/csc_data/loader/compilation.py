@@ -15,17 +15,27 @@ FAST = frozenset({"contract", "nsz", "arcp"})
 """Reordering that changes no more than rounding; NaN and infinities keep their meaning."""
 
 
-def compiled(*, fastmath: frozenset[str] = frozenset()) -> Callable[[FunctionT], FunctionT]:
+def compiled(*, fastmath: frozenset[str] = frozenset(), inline: bool = False) -> Callable[[FunctionT], FunctionT]:
     """Return a decorator that has a function of arrays and numbers compiled.
 
     Loops may call each other and use constants of their modules; what is kept of them is found again only as long as
     all of that is as it was.
+
+    Parameters
+    ----------
+    fastmath : frozenset of str
+        What the compiler may do to arithmetic, such as `FAST`.
+    inline : bool
+        Whether it becomes a part of the loops that call it: a call counts references to each array, which for a row of
+        64 voxels takes as long as the row.
     """
 
     def decorate(function: FunctionT) -> FunctionT:
         options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
         if fastmath:
             options["fastmath"] = set(fastmath)
+        if inline:
+            options["inline"] = "always"
         dispatcher = numba.njit(**options)(function)
         if dispatcher is not function:  # which it is under NUMBA_DISABLE_JIT
             dispatcher._cache = CodeCache(function, options)

@@ -59,8 +59,9 @@ def label_along_axes(
                     line[x] = values[np.uintp(row[x])]
 
 
-@compiled(fastmath=FAST)
-def _find_row(
+@compiled(fastmath=FAST, inline=True)
+def _take_row(
+    flat: npt.NDArray[Any],
     shape: tuple[int, int, int],
     begin: npt.NDArray[np.int64],
     limits: npt.NDArray[np.float64],
@@ -69,11 +70,12 @@ def _find_row(
     displacement: npt.NDArray[np.float32],
     place: npt.NDArray[np.float64],
     at: tuple[int, int],
+    unknown: int,
     bent: npt.NDArray[np.float64],
     bend: npt.NDArray[np.float64],
-    row: npt.NDArray[np.int64],
+    row: npt.NDArray[Any],
 ) -> None:
-    """Fill in which value of a box, of that shape and flat, each voxel of a row lies in; -1 where nothing is known."""
+    """Fill in the value of a box, of that shape and flat, that each voxel of a row lies in, or that for unknown."""
     n1, n2 = shape[1], shape[2]
     z, y = at
     displaced = displacement.shape[1] > 0
@@ -82,8 +84,6 @@ def _find_row(
     width = row.shape[0]
     low0, low1, low2 = limits[0, 0], limits[0, 1], limits[0, 2]
     size0, size1, size2 = limits[1, 0] - low0, limits[1, 1] - low1, limits[1, 2] - low2
-    l0, l1, l2 = np.int64(low0 * ONE), np.int64(low1 * ONE), np.int64(low2 * ONE)
-    h0, h1, h2 = np.int64(limits[1, 0] * ONE), np.int64(limits[1, 1] * ONE), np.int64(limits[1, 2] * ONE)
     start = 0
     while start < width:
         stop = straight_piece(bent, place, start, width, bend) if displaced else width
@@ -105,16 +105,17 @@ def _find_row(
         u1 = b1 + (inner - start) * s1 - (begin[1] << 32)
         u2 = b2 + (inner - start) * s2 - (begin[2] << 32)
         for x in range(inner, end):
-            row[x] = ((u0 >> 32) * n1 + (u1 >> 32)) * n2 + (u2 >> 32)
+            row[x] = flat[np.uintp(((u0 >> 32) * n1 + (u1 >> 32)) * n2 + (u2 >> 32))]
             u0, u1, u2 = u0 + s0, u1 + s1, u2 + s2
         for x in range(start, stop):
             if inner <= x < end:
                 continue
             w0, w1, w2 = b0 + (x - start) * s0, b1 + (x - start) * s1, b2 + (x - start) * s2
-            row[x] = -1
-            if l0 <= w0 < h0 and l1 <= w1 < h1 and l2 <= w2 < h2:
+            row[x] = unknown
+            e0, e1, e2 = (w0 / ONE - low0, w1 / ONE - low1, w2 / ONE - low2)
+            if 0 <= e0 < size0 and 0 <= e1 < size1 and 0 <= e2 < size2:
                 i0, i1, i2 = (w0 >> 32) - begin[0], (w1 >> 32) - begin[1], (w2 >> 32) - begin[2]
-                row[x] = (i0 * n1 + i1) * n2 + i2
+                row[x] = flat[np.uintp((i0 * n1 + i1) * n2 + i2)]
         start = stop
 
 
@@ -149,14 +150,11 @@ def label_turned(
     bent = np.zeros((3, max(1, displacement.shape[3])))
     bend = np.zeros((2, 3))
     width = out.shape[3]
-    places = np.empty(width, dtype=np.int64)
     row = np.empty(width, dtype=np.int32)
-    unknown = np.int32(table.shape[1] - 1)
+    unknown = int(table.shape[1] - 1)
     for z in range(out.shape[1]):
         for y in range(out.shape[2]):
-            _find_row(source.shape, begin, limits, m, t, displacement, place, (z, y), bent, bend, places)
-            for x in range(width):
-                row[x] = flat[np.uintp(places[x])] if places[x] >= 0 else unknown
+            _take_row(flat, source.shape, begin, limits, m, t, displacement, place, (z, y), unknown, bent, bend, row)
             for channel in range(out.shape[0]):
                 values, line = table[channel], out[channel, z, y]
                 for x in range(width):
@@ -178,12 +176,9 @@ def take_stored(
     flat = source.reshape(-1)
     bent = np.zeros((3, max(1, displacement.shape[3])))
     bend = np.zeros((2, 3))
-    places = np.empty(out.shape[2], dtype=np.int64)
     for z in range(out.shape[0]):
         for y in range(out.shape[1]):
-            _find_row(source.shape, begin, limits, m, t, displacement, place, (z, y), bent, bend, places)
-            for x in range(out.shape[2]):
-                out[z, y, x] = flat[np.uintp(places[x])] if places[x] >= 0 else 0
+            _take_row(flat, source.shape, begin, limits, m, t, displacement, place, (z, y), 0, bent, bend, out[z, y])
 
 
 @compiled()

@@ -120,19 +120,20 @@ def _beyond(
     return total
 
 
-@compiled(fastmath=FAST)
+@compiled(fastmath=FAST, inline=True)
 def _linear_piece(
     flat: npt.NDArray[Any],
     strides: tuple[int, int],
     first: tuple[Any, Any, Any],
     step: tuple[Any, Any, Any],
-    out: npt.NDArray[np.float32],
+    piece: tuple[int, int],
+    row: npt.NDArray[np.float32],
 ) -> None:
     """Interpolate linearly at positions in a straight line; none is near an end of the box."""
     plane, line = strides
     (u0, u1, u2), (s0, s1, s2) = first, step
     one, step1, step0 = np.uintp(1), np.uintp(line), np.uintp(plane)
-    for x in range(out.shape[0]):
+    for x in range(piece[0], piece[1]):
         # Unsigned, as numba would ask of each signed index whether it counts from the end.
         k = np.uintp((u0 >> 32) * plane + (u1 >> 32) * line + (u2 >> 32))
         f0 = np.float32(np.int32((u0 >> 16) & 65535)) * FRACTION
@@ -146,23 +147,24 @@ def _linear_piece(
         a, b = np.float32(flat[k]), np.float32(flat[k + step1])
         far = a + (np.float32(flat[k + one]) - a) * f2
         far += (b + (np.float32(flat[k + step1 + one]) - b) * f2 - far) * f1
-        out[x] = near + (far - near) * f0
+        row[x] = near + (far - near) * f0
 
 
-@compiled(fastmath=FAST)
+@compiled(fastmath=FAST, inline=True)
 def _cubic_piece(
     flat: npt.NDArray[Any],
     strides: tuple[int, int],
     first: tuple[Any, Any, Any],
     step: tuple[Any, Any, Any],
     taps: npt.NDArray[np.float32],
-    out: npt.NDArray[np.float32],
+    piece: tuple[int, int],
+    row: npt.NDArray[np.float32],
 ) -> None:
     """Interpolate by cubics at positions in a straight line; none is near an end of the box."""
     plane, line = strides
     (u0, u1, u2), (s0, s1, s2) = first, step
     one, two, three = np.uintp(1), np.uintp(2), np.uintp(3)
-    for x in range(out.shape[0]):
+    for x in range(piece[0], piece[1]):
         k = ((u0 >> 32) - 1) * plane + ((u1 >> 32) - 1) * line + (u2 >> 32) - 1
         _taps(np.float32(np.int32((u0 >> 16) & 65535)) * FRACTION, taps[0])
         _taps(np.float32(np.int32((u1 >> 16) & 65535)) * FRACTION, taps[1])
@@ -177,7 +179,7 @@ def _cubic_piece(
                 along += np.float32(flat[n + two]) * taps[2, 2] + np.float32(flat[n + three]) * taps[2, 3]
                 across += along * taps[1, j]
             value += across * taps[0, i]
-        out[x] = value
+        row[x] = value
 
 
 @compiled(fastmath=FAST)
@@ -249,9 +251,9 @@ def gather_turned(
                 b2 = np.int64((c2 + d2 * start + ROUNDING) * ONE) - (begin[2] << 32)
                 u0, u1, u2 = b0 + (inner - start) * s0, b1 + (inner - start) * s1, b2 + (inner - start) * s2
                 if cubic:
-                    _cubic_piece(flat, (plane, line), (u0, u1, u2), (s0, s1, s2), taps, row[inner:end])
+                    _cubic_piece(flat, (plane, line), (u0, u1, u2), (s0, s1, s2), taps, (inner, end), row)
                 else:
-                    _linear_piece(flat, (plane, line), (u0, u1, u2), (s0, s1, s2), row[inner:end])
+                    _linear_piece(flat, (plane, line), (u0, u1, u2), (s0, s1, s2), (inner, end), row)
                 for x in range(start, stop):
                     if inner <= x < end:
                         continue
