@@ -41,6 +41,7 @@ class TrainOverrides(TypedDict, total=False):
     random_seed: int | None
     num_workers: int | None
     start_method: Literal["fork", "forkserver", "spawn"] | None
+    gather_on: Literal["auto", "cpu", "device"] | None
     with_positions: bool | None
     cache_bytes: int | None
     datasplit_path: str | PathLike[str] | None

@@ -16,7 +16,7 @@ from csc_data.loader.patches.training import TrainingPatches
 from csc_data.loader.patches.validation import ValidationPatches
 from csc_data.loader.places import PLACE_NAMES
 from csc_data.loader.workers.iteration import Iteration
-from csc_data.loader.workers.pool import Batch, BatchForm, WorkerPool, WorkerPools, Workers
+from csc_data.loader.workers.pool import Batch, BatchForm, Pool, WorkerPool, WorkerPools, Workers
 
 if TYPE_CHECKING:
     from typing import Self
@@ -97,7 +97,15 @@ class PatchLoader:
         pool = self._pools.take(self._make_pool)
         return Iteration(self._pools, pool, self.indices(epoch), self._finish)
 
-    def _make_pool(self) -> WorkerPool:
+    def _make_pool(self) -> Pool:
+        if self._workers.gather_on == "device" and not self._form.packed:
+            from csc_data.loader.device.batch_gatherer import BatchGatherer, why_not_on
+
+            device = self.device or "cpu"
+            reason = why_not_on(device, self.patches)
+            if reason is None:
+                return BatchGatherer(self.patches, device, with_positions=self._form.with_positions)
+            _log.info("patches are gathered on the CPU: %s", reason)
         # What is small travels fast to a device, and is unpacked there.
         packed = self._form.packed or on_accelerator(self.device)
         return WorkerPool(self.patches, self._workers, replace(self._form, packed=packed))
@@ -105,7 +113,7 @@ class PatchLoader:
     def _finish(self, batch: Batch) -> Batch:
         if not self._described:
             self._described = True
-            dense = {name: tensor.numpy() for name, tensor in unpack_batch(batch).items()}
+            dense = {name: tensor.cpu().numpy() for name, tensor in unpack_batch(batch).items()}
             for line in describe_batch(dense, self.patches):
                 _log.info(line)
             for line in self.patches.reader.raw_gaps():

@@ -25,7 +25,7 @@ from csc_data.loader.sources.annotations import AnnotatedCrop, open_crop
 from csc_data.loader.sources.holding.regions import DEFAULT_BYTES, RegionCache
 from csc_data.loader.sources.raw import DEFAULT_RANGE
 from csc_data.loader.targets import TargetKind
-from csc_data.loader.workers.pool import BatchForm, StartMethod, Workers
+from csc_data.loader.workers.pool import BatchForm, GatherOn, StartMethod, Workers
 from csc_data.splits.split_file import SplitRow, Usage, read_datasplit
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def get_dataloader(
     world_size: int = 1,
     num_workers: int = 0,
     start_method: StartMethod | None = None,
+    gather_on: GatherOn = "auto",
     with_positions: bool = False,
     packed: bool = False,
     cache_bytes: int = DEFAULT_BYTES,
@@ -136,6 +137,13 @@ def get_dataloader(
         Processes that load; 0 loads in this one.
     start_method : {"fork", "forkserver", "spawn"}, optional
         How they are started; Python's default by default. Value transforms must be importable for all but fork.
+    gather_on : {"auto", "cpu", "device"}
+        Where patches are gathered and raw is changed. On the CPU, by ``num_workers`` processes; or on ``device``, from
+        crops that are held there besides, as many as ``cache_bytes``: this process then draws the places of samples,
+        and ``num_workers`` have nothing to do. The samples are the same, raw but for rounding. What only the CPU can
+        do it does, as if ``cpu`` had been said: value transforms, cubic interpolation, targets that are not binary,
+        raw of other types than uint8 and uint16, packed batches; and single samples of crops that cannot be held.
+        ``auto`` is ``cpu`` as yet: gathering on a GPU was not measured.
     with_positions : bool
         Batches say where their samples come from, and how they lie there: see `csc_data.loader.places.read_places`.
     packed : bool
@@ -169,6 +177,7 @@ def get_dataloader(
         start_method=settings.start_method,
         device=settings.device,
         packed=settings.packed,
+        gather_on=settings.gather_on,
     )
     datasplit = next((each for each in (datasplit, by_name) if each is not None), "datasplit.csv")
     return open_loaders(datasplit, settings, settings.patch, settings.kinds, workers)

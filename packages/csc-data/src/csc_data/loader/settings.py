@@ -96,6 +96,9 @@ class SampleSettings:
     start_method: Literal["fork", "forkserver", "spawn"] | None = setting(
         "how these are started; Python's default by default", default=None
     )
+    gather_on: Literal["auto", "cpu", "device"] = setting(
+        "where patches are gathered: on the device that trains, or by num_workers; auto is cpu as yet", default="auto"
+    )
     with_positions: bool = setting("batches say where their samples come from, and how they lie there", default=False)
     cache_bytes: int = setting(
         "bytes of decoded crops to hold, by all processes that load together", NOT_NEGATIVE, default=DEFAULT_BYTES

@@ -41,6 +41,10 @@ def make_loaders(
     datasplit = settings.datasplit_path or (config or load_config()).path("datasplit")
     sampling = adjust_settings(settings, random_validation=settings.validation_time_limit is not None or None)
     workers = Workers(
-        rank=rank, world_size=world_size, num_workers=settings.num_workers, start_method=settings.start_method
+        rank=rank,
+        world_size=world_size,
+        num_workers=settings.num_workers,
+        start_method=settings.start_method,
+        gather_on=settings.gather_on,
     )
     return open_loaders(datasplit, sampling, patch_shape(settings), parse_targets(None), workers)

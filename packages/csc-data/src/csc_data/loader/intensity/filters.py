@@ -76,14 +76,17 @@ class Blur(IntensityTransform):
 
     def change(self, raw: Raw, rng: np.random.Generator, voxel_size: Sequence[float]) -> Raw:
         """Change raw for certain; in place."""
+        blur(raw, *self.draw_taps(raw.shape, rng, voxel_size))
+        return raw
+
+    def draw_taps(self, shape: Sequence[int], rng: np.random.Generator, voxel_size: Sequence[float]) -> list[Taps]:
+        """Draw the filters along z, y and x."""
         sigma_nm = draw(rng, self.sigma_nm)
         sigmas = [sigma_nm / size for size in voxel_size]
-        taps = [
+        return [
             gaussian_taps(count, sigma) if count > 1 and sigma > _SLIGHT else same_taps(count)
-            for count, sigma in zip(raw.shape, sigmas, strict=True)
+            for count, sigma in zip(shape, sigmas, strict=True)
         ]
-        blur(raw, *taps)
-        return raw
 
 
 @settings
@@ -101,15 +104,10 @@ class LowResolution(IntensityTransform):
 
     def change(self, raw: Raw, rng: np.random.Generator, voxel_size: Sequence[float]) -> Raw:
         """Change raw for certain; in place."""
-        factor = draw(rng, self.factor)
-        lost = {AXES.index(name) for name in self.axes}
-        z, y, x = shape = tuple(
-            max(1, round(count / factor)) if axis in lost else count for axis, count in enumerate(raw.shape)
-        )
+        down, up = self.draw_taps(raw.shape, rng)
+        z, y, x = shape = tuple(len(taps.places) for taps in down)
         if shape == raw.shape:
             return raw
-        down = [coarsening_taps(count, cells) for count, cells in zip(raw.shape, shape, strict=True)]
-        up = [refining_taps(cells, count) for count, cells in zip(raw.shape, shape, strict=True)]
         # Fewer values first: x last on the way down, and first on the way up.
         coarse = np.empty((z, y, raw.shape[2]), dtype=np.float32)
         filter_planes(raw, down[0], down[1], coarse)
@@ -119,3 +117,13 @@ class LowResolution(IntensityTransform):
             filter_rows(coarsest, up[2], coarse)
         filter_planes(coarse, up[0], up[1], raw)
         return raw
+
+    def draw_taps(self, shape: Sequence[int], rng: np.random.Generator) -> tuple[list[Taps], list[Taps]]:
+        """Draw the filters along z, y and x to cells, and back to voxels."""
+        factor = draw(rng, self.factor)
+        lost = {AXES.index(name) for name in self.axes}
+        cells = [max(1, round(n / factor)) if axis in lost else n for axis, n in enumerate(shape)]
+        return (
+            [coarsening_taps(count, few) for count, few in zip(shape, cells, strict=True)],
+            [refining_taps(few, count) for count, few in zip(shape, cells, strict=True)],
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -41,7 +41,7 @@ class Curve:
         gamma, mean = self.gamma, 0.0
         if self.contrast != 1:
             gamma, mean = 1.0, bend(raw.reshape(-1), self.gamma)
-        return (noise or Noise()).add(raw, (gamma, self.contrast, self._offset(mean)))
+        return (noise or Noise()).add(raw, (gamma, self.contrast, self.offset(mean)))
 
     def table(self, values: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return what becomes of each of the 256 values of uint8 raw, of which 255 stands for 1.
@@ -64,9 +64,10 @@ class Curve:
         if self.contrast != 1 and values.size:
             counts = np.bincount(values.reshape(-1), minlength=LEVELS)
             mean = float(counts @ table.astype(np.float64)) / values.size
-        return Noise().add(table, (1.0, self.contrast, self._offset(mean)))
+        return Noise().add(table, (1.0, self.contrast, self.offset(mean)))
 
-    def _offset(self, mean: float) -> float:
+    def offset(self, mean: Any) -> Any:
+        """Return what is added to an intensity times the contrast, for a mean of the patch, a number or a tensor."""
         return mean * (1 - self.contrast) + self.brightness
 
 

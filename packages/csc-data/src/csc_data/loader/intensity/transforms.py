@@ -13,7 +13,7 @@ import numpy.typing as npt
 from csc_data.config.settings import setting, settings
 from csc_data.errors import Problem, ProblemsError
 from csc_data.loader.intensity.filters import Blur, LowResolution
-from csc_data.loader.intensity.noise import GaussianNoise, NoiseTransform, PoissonNoise, combine_noise
+from csc_data.loader.intensity.noise import GaussianNoise, Noise, NoiseTransform, PoissonNoise, combine_noise
 from csc_data.loader.intensity.pointwise import Brightness, Contrast, Curve, Gamma
 from csc_data.loader.intensity.sections import MissingSections, ShiftedSections
 from csc_data.loader.intensity.transform import IntensityTransform, Raw
@@ -45,6 +45,9 @@ IntensityForm: Any = settings(
     )
 )
 
+Seeded = tuple[IntensityTransform, tuple[int, int]]
+"""A transform and the seed of its own random numbers."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrawnIntensity:
@@ -59,7 +62,7 @@ class DrawnIntensity:
     """
 
     curve: Curve
-    rest: tuple[tuple[IntensityTransform, tuple[int, int]], ...]
+    rest: tuple[Seeded, ...]
 
     def table(self, values: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Return what gamma, contrast and brightness make of uint8 raw, float32 (256,); see `Curve.table`."""
@@ -93,22 +96,26 @@ class DrawnIntensity:
     def _apply(self, raw: Raw, curve: Curve, voxel_size: Sequence[float]) -> Raw:
         """Apply a curve and the rest; curve and noise in one pass, if nothing comes between them."""
         raw = np.ascontiguousarray(raw, dtype=np.float32)
-        noises = [
-            transform.draw_noise(np.random.default_rng(seed))
-            for transform, seed in self.rest
-            if isinstance(transform, NoiseTransform)
-        ]
-        noise = combine_noise(noises) if noises else None
-        others = [entry for entry in self.rest if not isinstance(entry[0], NoiseTransform)]
-        before = [entry for entry in others if ORDER.index(type(entry[0])) < ORDER.index(PoissonNoise)]
+        noise, before, after = self.stages()
         raw = curve.map(raw, None if before else noise)
         for transform, seed in before:
             raw = transform.change(raw, np.random.default_rng(seed), voxel_size)
         if before and noise is not None:
             raw = noise.add(raw)
-        for transform, seed in others[len(before) :]:
+        for transform, seed in after:
             raw = transform.change(raw, np.random.default_rng(seed), voxel_size)
         return raw
+
+    def stages(self) -> tuple[Noise | None, list[Seeded], list[Seeded]]:
+        """Return what follows the curve: all noise in one, and the transforms that come before and after it."""
+        noises = [
+            transform.draw_noise(np.random.default_rng(seed))
+            for transform, seed in self.rest
+            if isinstance(transform, NoiseTransform)
+        ]
+        others = [entry for entry in self.rest if not isinstance(entry[0], NoiseTransform)]
+        count = sum(ORDER.index(type(transform)) < ORDER.index(PoissonNoise) for transform, _ in others)
+        return combine_noise(noises) if noises else None, others[:count], others[count:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -116,6 +116,16 @@ class LabelSource:
         out[...] = VALUES[codes] if out.dtype == np.float32 else codes
         return None
 
+    def region_for(
+        self, patch_map: PatchMap, array: ArrayInfo
+    ) -> tuple[Grid, npt.NDArray[np.float64], HeldRegion] | None:
+        """Return what is held for a patch, for who gathers elsewhere: its grid, where it is known, and the region.
+
+        None where labels lie on several grids.
+        """
+        at = self._levels_for(patch_map.nominal_steps(array))
+        return None if at.region is None else (at.grid, at.limits, at.region)
+
     def gather_ids(self, patch_map: PatchMap, array: ArrayInfo) -> npt.NDArray[np.int64]:
         """Return the instance ids of a patch, shape (C, *array.shape); 0 for classes without ids.
 

@@ -72,6 +72,10 @@ class RawSource:
         """Return the level that a patch is read from."""
         return self._at(patch_map.nominal_steps(array))[0]
 
+    def region_for(self, patch_map: PatchMap, array: ArrayInfo) -> HeldRegion:
+        """Return what is held of that level, for who gathers elsewhere."""
+        return self._at(patch_map.nominal_steps(array))[1]
+
     def gather(self, patch_map: PatchMap, array: ArrayInfo, lookup: npt.NDArray[Any], out: npt.NDArray[Any]) -> None:
         """Fill a patch, interpolated from the level that suits its nominal voxel size.
 

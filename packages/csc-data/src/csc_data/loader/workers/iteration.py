@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator
 
-from csc_data.loader.workers.pool import Batch, WorkerPool, WorkerPools
+from csc_data.loader.workers.pool import Batch, Pool, WorkerPools
 
 
 class Iteration(Iterator[Batch]):
@@ -15,7 +15,7 @@ class Iteration(Iterator[Batch]):
     ----------
     pools : WorkerPools
         Where the pool goes back to.
-    pool : WorkerPool
+    pool : Pool
     batches : iterator of list of int
         The samples of each batch.
     finish : callable
@@ -25,7 +25,7 @@ class Iteration(Iterator[Batch]):
     def __init__(
         self,
         pools: WorkerPools,
-        pool: WorkerPool,
+        pool: Pool,
         batches: Iterator[list[int]],
         finish: Callable[[Batch], Batch],
     ) -> None:

@@ -8,7 +8,7 @@ import os
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Batch = dict[str, "Tensor"]
 StartMethod = Literal["fork", "forkserver", "spawn"]
+GatherOn = Literal["auto", "cpu", "device"]
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +48,8 @@ class Workers:
         Where batches are put; they stay in the memory of the CPU by default.
     packed : bool
         Whether batches stay in their small form; see `csc_data.loader.packed`.
+    gather_on : {"auto", "cpu", "device"}
+        Where patches are gathered, see `csc_data.loader.get_dataloader`.
     """
 
     rank: int = 0
@@ -55,6 +58,7 @@ class Workers:
     start_method: StartMethod | None = None
     device: str | None = None
     packed: bool = False
+    gather_on: GatherOn = "auto"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,16 +205,39 @@ class WorkerPool:
             self._running._shutdown_workers()
 
 
+class Pool(Protocol):
+    """What gives the batches of one iteration after another: a `WorkerPool`, or who gathers them on a device."""
+
+    @property
+    def dead(self) -> list[str]:
+        """The workers that have ended."""
+        ...
+
+    def start(self, batches: Iterator[list[int]], /) -> None:
+        """Begin to load batches, each given by the numbers of its samples."""
+        ...
+
+    def __next__(self) -> Batch: ...
+
+    def cancel(self) -> None:
+        """Leave out what was asked for and is not begun."""
+        ...
+
+    def shut_down(self) -> None:
+        """End the workers."""
+        ...
+
+
 class WorkerPools:
     """As many pools as iterations are under way; one of them stays for the next iteration."""
 
     def __init__(self) -> None:
-        self._idle: list[WorkerPool] = []
+        self._idle: list[Pool] = []
 
     def __reduce__(self) -> tuple[type[WorkerPools], tuple[()]]:
         return WorkerPools, ()  # processes stay with theirs
 
-    def take(self, make: Callable[[], WorkerPool]) -> WorkerPool:
+    def take(self, make: Callable[[], Pool]) -> Pool:
         """Return a pool that nobody uses and whose workers live, else make one."""
         while self._idle:
             pool = self._idle.pop()
@@ -220,7 +247,7 @@ class WorkerPools:
             pool.shut_down()
         return make()
 
-    def give_back(self, pool: WorkerPool) -> None:
+    def give_back(self, pool: Pool) -> None:
         """Keep a pool for the next iteration; a second one is shut down."""
         if self._idle or pool.dead:
             pool.shut_down()

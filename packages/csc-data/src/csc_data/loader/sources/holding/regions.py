@@ -133,14 +133,21 @@ class HeldRegion:
             read = read_only(self._read(begin, end))
         yield read, begin
 
+    @contextmanager
+    def brought_in(self) -> Iterator[Arrays | None]:
+        """Give the whole region, read into the cache if it is not there; None if it cannot be held."""
+        if self.cache is None or not self.size or not self.cache.can_hold(self.size):
+            yield None
+            return
+        with self.cache.use_or_make(self.key, self._make) as arrays:
+            yield arrays
+
     def bring_in(self) -> int:
         """Read it into the cache, if it can be held there and is not yet; return its bytes."""
-        if self.cache is None or not self.size or not self.cache.can_hold(self.size):
-            return 0
-        if not self.is_held:
-            with self.cache.use_or_make(self.key, self._make):
-                pass
-        return self.size
+        if self.is_held:
+            return self.size
+        with self.brought_in() as arrays:
+            return 0 if arrays is None else self.size
 
     def _make(self) -> Arrays:
         with passing_through():  # the region is cached, so its chunks need not be

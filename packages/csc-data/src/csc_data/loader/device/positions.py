@@ -1,0 +1,108 @@
+"""Positions of a patch's voxels, computed on a device: the very whole numbers that the compiled loops count.
+
+See `csc_data.loader.sources.gathering.rows`. A row is begun in float64, and counted along in int64: thus a device and
+a processor agree to the last bit, but for rounding of 1e-11 voxels where a processor fuses two operations.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from csc_data.loader.sources.gathering.rows import ONE, straight_piece
+from csc_data.loader.sources.holding.regions import VoxelIndex
+from csc_data.loader.sources.level_map import LevelMap
+
+
+class RowPositions:
+    """Positions in voxels of a grid, in units of 2^-32, of a patch that is turned or bent.
+
+    Parameters
+    ----------
+    on : LevelMap
+        The patch's map.
+    shape : tuple of int
+        Of the patch.
+    shift : float
+        What is added to positions, in voxels.
+    begin : ndarray of int64
+        The voxel that positions are counted from.
+    device : torch.device
+    """
+
+    def __init__(
+        self, on: LevelMap, shape: tuple[int, int, int], shift: float, begin: VoxelIndex, device: torch.device
+    ) -> None:
+        self._on, self._shape, self._device = on, shape, device
+        self._t, self._begin = on.t + shift, [int(b) << 32 for b in begin]
+        self._bent = on.displacement.shape[1] > 0
+        points = on.displacement.shape[3]
+        starts, pieces = _straight_pieces(on.place, points if self._bent else 1, shape[2])
+        factor, offset = on.place[2] if self._bent else (0.0, 0.0)
+        cells = np.clip((factor * starts + offset).astype(np.int64), 0, max(points - 2, 0))
+        self._starts = self._tensor(starts)
+        self._along = self._tensor(np.arange(shape[2]) - starts[pieces])
+        self._pieces = self._tensor(pieces) if len(starts) > 1 else None
+        if self._bent:
+            self._field = self._tensor(on.displacement)
+            self._factor, self._rest = float(factor), self._tensor(offset - cells)
+            self._cells = self._tensor(cells), self._tensor(np.minimum(cells + 1, points - 1))
+            self._rows = [self._neighbours(axis) for axis in (0, 1)]
+
+    def units(self, first: int, last: int) -> list[Tensor]:
+        """Return positions along z, y and x of the grid, of some planes of the patch; int64 (planes, y, x) each."""
+        z = torch.arange(first, last, dtype=torch.float64, device=self._device).reshape(-1, 1, 1)
+        y = torch.arange(self._shape[1], dtype=torch.float64, device=self._device).reshape(1, -1, 1)
+        return [self._along_axis(axis, z, y, slice(first, last)) for axis in range(3)]
+
+    def _along_axis(self, axis: int, z: Tensor, y: Tensor, planes: slice) -> Tensor:
+        m = self._on.m[axis].tolist()
+        begin = m[0] * z + m[1] * y + float(self._t[axis])
+        step: Tensor = torch.tensor([m[2]], dtype=torch.float64, device=self._device)
+        if self._bent:
+            bend, slope = self._bend(axis, planes)
+            begin, step = begin + bend, step + slope
+        units = ((begin + step * self._starts) * ONE).to(torch.int64) - self._begin[axis]
+        steps = (step * ONE).to(torch.int64)
+        if self._pieces is not None:
+            units, steps = units[..., self._pieces], steps[..., self._pieces]
+        return torch.addcmul(units, self._along, steps)
+
+    def _bend(self, axis: int, planes: slice) -> tuple[Tensor, Tensor]:
+        """Return the displacement at voxel 0 of the straight pieces of rows, if they went on so far, and its slope."""
+        field = self._field[axis]
+        (i0, j0, f0), (i1, j1, f1) = self._rows
+        i0, j0, f0, f1 = i0[planes], j0[planes], f0[planes].reshape(-1, 1, 1), f1.reshape(1, -1, 1)
+        near, far = (_between(field[i][:, i1], field[i][:, j1], f1) for i in (i0, j0))
+        line = near + (far - near) * f0
+        low, high = (line[..., cells] for cells in self._cells)
+        rise = high - low
+        return low + self._rest * rise, self._factor * rise
+
+    def _neighbours(self, axis: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the grid points before and behind each voxel of the patch along z or y, and the share of the way."""
+        points = self._on.displacement.shape[1 + axis]
+        factor, offset = self._on.place[axis]
+        at = np.clip(factor * np.arange(self._shape[axis]) + offset, 0.0, points - 1.0)
+        before = np.minimum(at.astype(np.int64), max(points - 2, 0))
+        return self._tensor(before), self._tensor(np.minimum(before + 1, points - 1)), self._tensor(at - before)
+
+    def _tensor(self, values: npt.NDArray[np.generic]) -> Tensor:
+        return torch.tensor(values, device=self._device)
+
+
+def _between(low: Tensor, high: Tensor, share: Tensor) -> Tensor:
+    return low.to(torch.float64) + (high - low).to(torch.float64) * share
+
+
+def _straight_pieces(
+    place: npt.NDArray[np.float64], points: int, width: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return where the straight pieces begin that each row consists of, and which of them each voxel is in."""
+    starts, line, bend = [0], np.zeros((3, max(points, 1))), np.zeros((2, 3))
+    while (stop := straight_piece(line, place, starts[-1], width, bend)) < width:
+        starts.append(stop)
+    pieces = np.searchsorted(starts, np.arange(width), side="right") - 1
+    return np.array(starts, dtype=np.int64), pieces.astype(np.int64)
