@@ -33,13 +33,13 @@ def ensure_data(folder: Path, splits: Sequence[str]) -> None:
 def write_few(folder: Path) -> None:
     """Write three crops with five classes."""
     rng = np.random.default_rng(0)
-    write_datasplit(folder / FEW_SPLIT, [_write_crop(folder, rng, n, CLASSES) for n in range(1, CROPS + 1)])
+    write_datasplit(folder / FEW_SPLIT, [write_crop(folder, rng, n, CLASSES) for n in range(1, CROPS + 1)])
 
 
 def write_many(folder: Path) -> None:
     """Write six crops, and link to them under names of their own, so that nothing that is cached is shared."""
     rng = np.random.default_rng(1)
-    rows = [_write_crop(folder, rng, 100 + n, CLASSES) for n in range(DISTINCT)]
+    rows = [write_crop(folder, rng, 100 + n, CLASSES) for n in range(DISTINCT)]
     linked = []
     for number in range(MANY_CROPS):
         row = rows[number % DISTINCT]
@@ -61,12 +61,16 @@ def write_many(folder: Path) -> None:
 def write_all_classes(folder: Path) -> None:
     """Write three crops with every class that is scored."""
     rng = np.random.default_rng(2)
-    rows = [_write_crop(folder, rng, 200 + n, get_tested_classes()) for n in range(CROPS)]
+    rows = [write_crop(folder, rng, 200 + n, get_tested_classes()) for n in range(CROPS)]
     write_datasplit(folder / ALL_CLASSES_SPLIT, rows)
 
 
-def _write_crop(folder: Path, rng: np.random.Generator, number: int, classes: Sequence[str]) -> SplitRow:
-    side = SIDE + 2 * MARGIN
+def write_crop(
+    folder: Path, rng: np.random.Generator, number: int, classes: Sequence[str], size: int = SIDE
+) -> SplitRow:
+    """Write a crop of so many voxels along each axis, with raw around it, and return its row of a datasplit."""
+    margin = size * MARGIN // SIDE // 2 * 2  # even, so that levels have a common corner
+    side = size + 2 * margin
     whole = Grid(voxel_size=(4, 4, 4), translation=(1000.0 * number, 0, 0), shape=(side, side, side))
     field = smooth_field(rng, side)
     raw = np.clip(field * 60 + 128 + rng.normal(0, 12, field.shape), 0, 255).astype(np.uint8)
@@ -75,8 +79,8 @@ def _write_crop(folder: Path, rng: np.random.Generator, number: int, classes: Se
     labels = place / "labels" / "groundtruth" / f"crop{number}"
     coarse = raw.reshape(side // 2, 2, side // 2, 2, side // 2, 2).mean((1, 3, 5)).astype(np.uint8)
     write_multiscale(image, [raw, coarse], [whole, downsampled_grid(whole, (2, 2, 2))])
-    box = whole.window((MARGIN,) * 3, (SIDE,) * 3)
-    for name, mask in zip(classes, masks(field[(slice(MARGIN, -MARGIN),) * 3], len(classes)), strict=True):
+    box = whole.window((margin,) * 3, (size,) * 3)
+    for name, mask in zip(classes, masks(field[(slice(margin, -margin),) * 3], len(classes)), strict=True):
         levels = [mask, np.ascontiguousarray(mask[::2, ::2, ::2])]
         write_multiscale(labels / name, levels, [box, downsampled_grid(box, (2, 2, 2))])
     return SplitRow(usage="train", raw=str(image), labels=str(labels), classes=tuple(classes))

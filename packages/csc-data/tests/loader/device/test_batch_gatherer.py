@@ -155,9 +155,7 @@ def test_what_cannot_be_held_is_gathered_here_and_sent(tmp_path, monkeypatch, la
 
 def test_uint16_keeps_its_levels(tmp_path):
     rows = rows_of(tmp_path, raw="u2")
-    for one, other in zip(
-        batches(loaders(rows, "cpu").train), batches(loaders(rows, "device").train), strict=True
-    ):
+    for one, other in zip(batches(loaders(rows, "cpu").train), batches(loaders(rows, "device").train), strict=True):
         assert np.abs(one["input"].numpy() - other["input"].numpy()).max() <= 1.001 / 65535
 
 

@@ -54,9 +54,7 @@ def drawn_patches(draw):
         encoded = EncodedArray(rng.integers(0, 2, box.shape).astype(np.uint8), Encoding())
         levels = (Level(name="s0", grid=box, array=encoded),)
         labels[name] = (Volume(path=f"{name}{rng.integers(2**60)}", levels=levels, attributes={}),)
-    volume = Volume(
-        path=f"raw{rng.integers(2**60)}", levels=(Level(name="s0", grid=whole, array=raw),), attributes={}
-    )
+    volume = Volume(path=f"raw{rng.integers(2**60)}", levels=(Level(name="s0", grid=whole, array=raw),), attributes={})
     crop = AnnotatedCrop(name="x/crop1", raw=volume, labels=labels, bounds=box.bounds)
     flat = draw(st.booleans())
     shape = (1 if flat else draw(st.integers(1, 14)), *draw(st.tuples(st.integers(2, 17), st.integers(2, 17))))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from csc_data.loader.device.positions import RowPositions
-from csc_data.loader.device.regions import DeviceRegion
+from csc_data.loader.device.regions import DeviceRegion, send_table
 from csc_data.loader.sources.gathering.rows import ROUNDING, TO_CUT_OFF
 from csc_data.loader.sources.level_map import LevelMap, linear_steps, nearest_steps
 
@@ -35,6 +35,12 @@ class _Neighbours(NamedTuple):
     near: Tensor
     far: Tensor | None
     weight: Tensor | None
+
+    def of_planes(self, planes: slice) -> _Neighbours:
+        """Return those of some planes, where they lie along z."""
+        if self.far is None or self.weight is None:
+            return _Neighbours(self.near[planes], None, None)
+        return _Neighbours(self.near[planes], self.far[planes], self.weight[planes])
 
 
 def gather_raw(on: LevelMap, region: DeviceRegion, faces: npt.NDArray[np.int64], out: Tensor) -> None:
@@ -89,21 +95,15 @@ def _upright_neighbours(
     steps, weights = linear_steps(on, faces, region.begin, region.shape)
     between = [bool(part.any()) for part in np.split(weights, np.cumsum(shape[:2]))]
     device = region.flat.device
-    sent = torch.tensor(steps, device=device)
+    sent = send_table(steps, device)
     near, far = _split(sent[:, 0], shape), _split(sent[:, 1], shape)
-    weight = _split(torch.tensor(weights, device=device), shape)
+    weight = _split(send_table(weights, device), shape)
+    axes = [
+        _Neighbours(*each) if two else _Neighbours(each[0], None, None)
+        for two, *each in zip(between, near, far, weight, strict=True)
+    ]
     for planes in _planes(shape):
-        yield (
-            planes,
-            [
-                _Neighbours(
-                    near[axis][planes] if axis == 0 else near[axis],
-                    None if not between[axis] else far[axis][planes] if axis == 0 else far[axis],
-                    None if not between[axis] else weight[axis][planes] if axis == 0 else weight[axis],
-                )
-                for axis in range(3)
-            ],
-        )
+        yield planes, [axes[0].of_planes(planes), *axes[1:]]
 
 
 def _turned_neighbours(
@@ -162,7 +162,7 @@ def gather_labels(on: LevelMap, region: DeviceRegion, limits: npt.NDArray[np.flo
 def _upright_places(
     on: LevelMap, region: DeviceRegion, limits: npt.NDArray[np.float64], shape: tuple[int, int, int]
 ) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    steps = torch.tensor(nearest_steps(on, limits, region.begin, region.shape), device=region.flat.device)
+    steps = send_table(nearest_steps(on, limits, region.begin, region.shape), region.flat.device)
     z, y, x = _split(steps, shape)
     for planes in _planes(shape):
         known = (z[planes] >= 0) & (y >= 0) & (x >= 0)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from csc_data.loader.device.normals import add_noise
+from csc_data.loader.device.regions import send_table
 from csc_data.loader.intensity import Blur, Curve, DrawnIntensity, IntensityTransform, LowResolution
 from csc_data.loader.intensity.filter_loops import Taps
 
@@ -56,7 +57,7 @@ def _filter(raw: Tensor, taps: Sequence[Taps]) -> Tensor:
         if places.shape[1] == 1 and len(places) == raw.shape[axis]:
             continue  # nothing changes along it
         shape = [-1 if other == axis else 1 for other in range(3)]
-        index, share = torch.tensor(places, device=raw.device), torch.tensor(weights, device=raw.device)
+        index, share = send_table(places, raw.device), send_table(weights, raw.device)
         total = None
         for k in range(places.shape[1]):
             part = raw.index_select(axis, index[:, k]).mul_(share[:, k].reshape(shape))

@@ -6,11 +6,14 @@ a processor agree to the last bit, but for rounding of 1e-11 voxels where a proc
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from csc_data.loader.device.regions import send_table
 from csc_data.loader.sources.gathering.rows import ONE, straight_piece
 from csc_data.loader.sources.holding.regions import VoxelIndex
 from csc_data.loader.sources.level_map import LevelMap
@@ -60,15 +63,15 @@ class RowPositions:
     def _along_axis(self, axis: int, z: Tensor, y: Tensor, planes: slice) -> Tensor:
         m = self._on.m[axis].tolist()
         begin = m[0] * z + m[1] * y + float(self._t[axis])
-        step: Tensor = torch.tensor([m[2]], dtype=torch.float64, device=self._device)
+        step = torch.full((1,), m[2], dtype=torch.float64, device=self._device)
         if self._bent:
             bend, slope = self._bend(axis, planes)
             begin, step = begin + bend, step + slope
-        units = ((begin + step * self._starts) * ONE).to(torch.int64) - self._begin[axis]
+        units: Tensor = ((begin + step * self._starts) * ONE).to(torch.int64) - self._begin[axis]
         steps = (step * ONE).to(torch.int64)
         if self._pieces is not None:
             units, steps = units[..., self._pieces], steps[..., self._pieces]
-        return torch.addcmul(units, self._along, steps)
+        return units + self._along * steps
 
     def _bend(self, axis: int, planes: slice) -> tuple[Tensor, Tensor]:
         """Return the displacement at voxel 0 of the straight pieces of rows, if they went on so far, and its slope."""
@@ -89,8 +92,8 @@ class RowPositions:
         before = np.minimum(at.astype(np.int64), max(points - 2, 0))
         return self._tensor(before), self._tensor(np.minimum(before + 1, points - 1)), self._tensor(at - before)
 
-    def _tensor(self, values: npt.NDArray[np.generic]) -> Tensor:
-        return torch.tensor(values, device=self._device)
+    def _tensor(self, values: npt.NDArray[Any]) -> Tensor:
+        return send_table(values, self._device)
 
 
 def _between(low: Tensor, high: Tensor, share: Tensor) -> Tensor:

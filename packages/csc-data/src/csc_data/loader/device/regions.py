@@ -55,6 +55,12 @@ class DeviceRegion:
         return taken.to(torch.int32) & _UPPER_HALF if taken.dtype == torch.int16 else taken
 
 
+def send_table(values: npt.NDArray[Any], device: torch.device) -> Tensor:
+    """Send a small array to a device, without waiting for what the device has to do before."""
+    tensor = torch.tensor(values)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 class DeviceRegions:
     """Holds regions on a device; what was least recently used leaves first.
 
