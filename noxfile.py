@@ -207,7 +207,7 @@ def minimums(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def mutants(session: nox.Session) -> None:
-    """Break sixty important lines one by one, and see whether the tests beside them notice; takes half an hour."""
+    """Break some sixty important lines one by one, and see whether the tests beside them notice; takes half an hour."""
     install(session, *workspace(), *group("test"))
     session.run("python", "tests/mutants/run.py", *session.posargs)
 

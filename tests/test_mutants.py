@@ -1,4 +1,4 @@
-"""The lines that `nox -s mutants` breaks are still there: sixty of them, ten of each subject."""
+"""The lines that `nox -s mutants` breaks are still there: at least ten of each subject."""
 
 import importlib.util
 import sys
@@ -20,7 +20,9 @@ def test_every_line_stands_where_its_list_says(mutants):
     listed = mutants.read_mutants()
     assert mutants.check(listed) == []
     subjects = ["fetching", "formats", "geometry", "loader", "matching", "submit"]
-    assert Counter(mutant.subject for mutant in listed) == dict.fromkeys(subjects, 10)
+    counts = Counter(mutant.subject for mutant in listed)
+    assert sorted(counts) == subjects
+    assert min(counts.values()) >= 10
 
 
 @pytest.mark.parametrize(
