@@ -6,6 +6,8 @@ may differ at positions that lie on the border of two voxels but for rounding.
 
 from __future__ import annotations
 
+import weakref
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,8 +27,10 @@ from csc_data.volumes.annotation_values import Encoding
 
 torch = pytest.importorskip("torch")
 
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+
 from csc_data.loader.device import gathering  # noqa: E402
-from csc_data.loader.device.regions import DeviceRegions  # noqa: E402
+from csc_data.loader.device.regions import DeviceRegion, DeviceRegions  # noqa: E402
 
 CLASSES = ("mito", "er", "nuc")
 SIZES = st.sampled_from([(8.0, 8.0, 8.0), (5.24, 4.0, 4.0), (16.0, 8.0, 8.0), (3.3, 7.1, 4.9)])
@@ -135,3 +139,58 @@ def test_torch_gathers_what_the_loops_gather(drawn):
     same = ((labels == labels_there) | (np.isnan(labels) & np.isnan(labels_there))).all(axis=0)
     assert on.positions is None or same.all()
     assert (distance_to_border(drawn, on)[~same] < 1e-3).all()
+
+
+class PeakBytes(TorchDispatchMode):
+    """The most bytes that tensors made within it hold at a time; those of views of a given one are not theirs."""
+
+    def __init__(self, given):
+        super().__init__()
+        self.now = self.most = 0
+        self.users = Counter([given.untyped_storage().data_ptr()])
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in result if isinstance(result, list | tuple) else [result]:
+            place, size = tensor.untyped_storage().data_ptr(), tensor.untyped_storage().nbytes()
+            self.now += 0 if self.users[place] else size
+            self.users[place] += 1
+            self.most = max(self.most, self.now)
+            weakref.finalize(tensor, self._end, place, size)
+        return result
+
+    def _end(self, place, size):
+        self.users[place] -= 1
+        self.now -= 0 if self.users[place] else size
+
+
+@pytest.mark.parametrize("bent", [False, True])
+def test_what_a_large_patch_needs_besides_is_bounded(bent):
+    rng = np.random.default_rng(0)
+    whole = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(40, 40, 40))
+    array = ArrayInfo(shape=(160, 128, 160), scale=(8, 8, 8))
+    points = 9
+    displacement = Displacement(
+        values=rng.normal(0, 8, (3, points, points, points)).astype(np.float32),
+        begin=np.full(3, -512.0),
+        step=np.full(3, 1024 / (points - 1)),
+    )
+    patch_map = PatchMap(
+        centre=np.full(3, 160.0),
+        linear=Rotation.random(rng=rng).as_matrix(),
+        displacement=displacement if bent else None,
+    )
+    raw = torch.from_numpy(rng.integers(0, 256, whole.size, dtype=np.uint8))
+    region = DeviceRegion(flat=raw, begin=np.zeros(3, np.int64), shape=whole.shape, values=None)
+    out = torch.empty(array.shape)
+    with PeakBytes(out) as peak:
+        gathering.gather_raw(LevelMap(patch_map, array, whole), region, np.array([[0] * 3, whole.shape]), out)
+    assert out.nbytes < peak.most < 256e6
+    classes = 3
+    values = torch.from_numpy(rng.random((classes, 257), dtype=np.float32))
+    region = DeviceRegion(flat=raw, begin=np.zeros(3, np.int64), shape=whole.shape, values=values)
+    targets = torch.empty((classes, *array.shape))
+    limits = np.array([[0.0] * 3, whole.shape])
+    with PeakBytes(targets) as peak:
+        gathering.gather_labels(LevelMap(patch_map, array, whole), region, limits, targets)
+    assert out.nbytes < peak.most < 256e6

@@ -39,48 +39,46 @@ class RowPositions:
         self, on: LevelMap, shape: tuple[int, int, int], shift: float, begin: VoxelIndex, device: torch.device
     ) -> None:
         self._on, self._shape, self._device = on, shape, device
-        self._t, self._begin = on.t + shift, [int(b) << 32 for b in begin]
+        self._first = self._tensor(begin.reshape(3, 1, 1, 1) << 32)
+        coefficients = np.column_stack([on.m, on.t + shift]).reshape(3, 4, 1, 1, 1)
+        self._along_z, self._along_y, self._along_x, self._offset = self._tensor(coefficients).unbind(1)
         self._bent = on.displacement.shape[1] > 0
         points = on.displacement.shape[3]
         starts, pieces = _straight_pieces(on.place, points if self._bent else 1, shape[2])
-        factor, offset = on.place[2] if self._bent else (0.0, 0.0)
-        cells = np.clip((factor * starts + offset).astype(np.int64), 0, max(points - 2, 0))
-        self._starts = self._tensor(starts)
-        self._along = self._tensor(np.arange(shape[2]) - starts[pieces])
-        self._pieces = self._tensor(pieces) if len(starts) > 1 else None
+        self._starts, self._pieces = self._tensor(starts), self._tensor(pieces) if len(starts) > 1 else None
+        self._beyond = self._tensor(np.arange(shape[2]) - starts[pieces])
         if self._bent:
+            factor, offset = on.place[2]
+            cells = np.clip((factor * starts + offset).astype(np.int64), 0, max(points - 2, 0))
             self._field = self._tensor(on.displacement)
             self._factor, self._rest = float(factor), self._tensor(offset - cells)
             self._cells = self._tensor(cells), self._tensor(np.minimum(cells + 1, points - 1))
             self._rows = [self._neighbours(axis) for axis in (0, 1)]
 
-    def units(self, first: int, last: int) -> list[Tensor]:
-        """Return positions along z, y and x of the grid, of some planes of the patch; int64 (planes, y, x) each."""
-        z = torch.arange(first, last, dtype=torch.float64, device=self._device).reshape(-1, 1, 1)
+    def units(self, planes: slice) -> Tensor:
+        """Return positions along z, y and x of the grid, of some planes of the patch; int64 (3, planes, y, x)."""
+        z = torch.arange(planes.start, planes.stop, dtype=torch.float64, device=self._device).reshape(-1, 1, 1)
         y = torch.arange(self._shape[1], dtype=torch.float64, device=self._device).reshape(1, -1, 1)
-        return [self._along_axis(axis, z, y, slice(first, last)) for axis in range(3)]
-
-    def _along_axis(self, axis: int, z: Tensor, y: Tensor, planes: slice) -> Tensor:
-        m = self._on.m[axis].tolist()
-        begin = m[0] * z + m[1] * y + float(self._t[axis])
-        step = torch.full((1,), m[2], dtype=torch.float64, device=self._device)
+        begin, step = self._along_z * z + self._along_y * y + self._offset, self._along_x
         if self._bent:
-            bend, slope = self._bend(axis, planes)
-            begin, step = begin + bend, step + slope
-        units: Tensor = ((begin + step * self._starts) * ONE).to(torch.int64) - self._begin[axis]
+            bend, slope = self._bend(planes)
+            begin, step = begin.add(bend), step + slope
+        units: Tensor = ((begin + step * self._starts) * ONE).to(torch.int64) - self._first
         steps = (step * ONE).to(torch.int64)
-        if self._pieces is not None:
-            units, steps = units[..., self._pieces], steps[..., self._pieces]
-        return units + self._along * steps
+        if self._pieces is None:
+            return units + self._beyond * steps
+        return units.index_select(3, self._pieces).add_(steps.index_select(3, self._pieces).mul_(self._beyond))
 
-    def _bend(self, axis: int, planes: slice) -> tuple[Tensor, Tensor]:
+    def _bend(self, planes: slice) -> tuple[Tensor, Tensor]:
         """Return the displacement at voxel 0 of the straight pieces of rows, if they went on so far, and its slope."""
-        field = self._field[axis]
         (i0, j0, f0), (i1, j1, f1) = self._rows
-        i0, j0, f0, f1 = i0[planes], j0[planes], f0[planes].reshape(-1, 1, 1), f1.reshape(1, -1, 1)
-        near, far = (_between(field[i][:, i1], field[i][:, j1], f1) for i in (i0, j0))
-        line = near + (far - near) * f0
-        low, high = (line[..., cells] for cells in self._cells)
+        f0, f1 = f0[planes].reshape(-1, 1, 1), f1.reshape(1, -1, 1)
+        ends = []
+        for points in (i0[planes], j0[planes]):
+            across = self._field.index_select(1, points)
+            ends.append(_between(across.index_select(2, i1), across.index_select(2, j1), f1))
+        line = ends[0] + (ends[1] - ends[0]) * f0
+        low, high = (line.index_select(3, cells) for cells in self._cells)
         rise = high - low
         return low + self._rest * rise, self._factor * rise
 
