@@ -135,6 +135,8 @@ class CropPredictor:
             "output_dtype": predictor.settings.stored_dtype,
             "precision": predictor.settings.precision,
             "raw": [list(level.grid.shape) for level in raw.levels],
+            # How it is read: a run that was begun when it was read otherwise must not be gone on with.
+            "reading": "RawSource 1",
             "raw_range": list(predictor.raw_range),
             "grid": [list(grid.voxel_size), list(grid.translation), list(grid.shape)],
             "input": tiling.patch.input.to_plain(),
