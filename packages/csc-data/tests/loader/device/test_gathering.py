@@ -194,3 +194,21 @@ def test_what_a_large_patch_needs_besides_is_bounded(bent):
     with PeakBytes(targets) as peak:
         gathering.gather_labels(LevelMap(patch_map, array, whole), region, limits, targets)
     assert out.nbytes < peak.most < 256e6
+
+
+@pytest.mark.parametrize("off", [0.0, -1e-10])
+def test_on_the_border_of_two_voxels_a_label_is_that_of_the_later_one(off):
+    grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(12, 12, 12))
+    array = ArrayInfo(shape=(5, 6, 7), scale=(8, 8, 8))
+    still = Displacement(values=np.zeros((3, 2, 2, 2), np.float32), begin=np.full(3, -24.0), step=np.full(3, 48.0))
+    begin = np.array([2, 3, 4])
+    centre = (begin + (np.array(array.shape) - 1) / 2 + 0.5 + off) * 8
+    numbers = np.random.default_rng(0).integers(0, 200, grid.shape, dtype=np.uint8)
+    values = torch.arange(257, dtype=torch.float32)[None]
+    flat = torch.from_numpy(numbers.reshape(-1))
+    region = DeviceRegion(flat=flat, begin=np.zeros(3, np.int64), shape=grid.shape, values=values)
+    out = torch.empty((1, *array.shape))
+    on = LevelMap(PatchMap(centre=centre, displacement=still), array, grid)
+    gathering.gather_labels(on, region, np.array([[0.0] * 3, grid.shape]), out)
+    box = tuple(slice(b + 1, b + 1 + n) for b, n in zip(begin, array.shape, strict=True))
+    np.testing.assert_array_equal(out[0].numpy(), numbers[box])
