@@ -11,6 +11,7 @@ from torch import nn
 
 from csc_data.errors import ExistingOutputError, InvalidArgumentError, MissingDataError, ProblemsError
 from csc_data.loader import ArrayInfo
+from csc_data.loader.device.batch_gatherer import BatchGatherer
 from csc_models import CheckpointReadError, UnknownModelError
 from csc_models.checkpoint import load_checkpoint
 from csc_train import NoCheckpointError, TrainSettings, train
@@ -221,6 +222,18 @@ def test_going_on_from_the_best_leaves_later_epochs_behind(settings):
     again = train(settings, load_model="best", epochs=state["best"]["epoch"])
     assert again.resumed_from == result.best_checkpoint
     assert again.latest_checkpoint == result.best_checkpoint
+
+
+def test_the_device_that_trains_may_gather_its_patches(settings, tmp_path, monkeypatch):
+    turned = {"spatial_transforms": {"rotate": True}, "epochs": 1}
+    expected = train(in_folder(settings, tmp_path, "cpu", **turned))
+    gathered = []
+    monkeypatch.setattr(
+        BatchGatherer, "__next__", lambda self, own=BatchGatherer.__next__: gathered.append(own(self)) or gathered[-1]
+    )
+    found = train(in_folder(settings, tmp_path, "device", gather_on="device", **turned))
+    assert len(gathered) == 5  # of training and validation
+    assert found.records[0].loss == pytest.approx(expected.records[0].loss, abs=1e-3)
 
 
 def test_a_time_limit_fixes_the_validation(settings, tmp_path):
