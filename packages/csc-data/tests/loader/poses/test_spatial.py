@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from csc_data.errors import ProblemsError
 from csc_data.loader import SpatialTransforms
@@ -169,3 +170,15 @@ def test_an_elastic_displacement_is_smooth_and_as_large_as_asked():
         assert np.abs(np.diff(field.values[0], axis=0)).max() < field.step[0]
     spread = np.std([field.values for field in fields])
     assert 6 < spread < 13
+
+
+def test_between_the_points_that_are_drawn_the_displacement_is_a_cubic_spline():
+    elastic = Elastic(spacing_nm=40, amplitude_nm=8)
+    for shape, extent in (((20, 30, 40), (160.0, 240.0, 320.0)), ((1, 30, 40), (8.0, 240.0, 320.0))):
+        field = draw_displacement(np.random.default_rng(3), elastic, shape, extent).values
+        drawn = field[:, :: 1 if shape[0] == 1 else 4, ::4, ::4].astype(np.float64)
+        ends = zip(drawn.shape[1:], field.shape[1:], strict=True)
+        at = np.meshgrid(*(np.linspace(0, n - 1, m) for n, m in ends), indexing="ij")
+        for part, points in zip(field, drawn, strict=True):
+            expected = ndimage.map_coordinates(points, at, order=3, mode="nearest")
+            np.testing.assert_allclose(part, expected, atol=1e-3)
