@@ -45,16 +45,21 @@ def assert_same(one, other):
         np.testing.assert_array_equal(one[name].numpy(), other[name].numpy())  # NaN is NaN
 
 
-@pytest.mark.parametrize("patch", [CUBE, PLANE])
-@pytest.mark.parametrize("raw", ["u1", "u2", "f4"])
+PAIRED = {"output": "binary", "distance": {"kind": "signed_distance", "scale_nm": 20, "in_plane": True}}
+
+
 @pytest.mark.parametrize(
-    "options",
+    ("patch", "raw", "options"),
     [
-        {},
-        {"raw_range": (-1.0, 1.0), "use_mutual_exclusion": True},
-        {"intensity_transforms": {"gamma": {"probability": 1.0}}},
-        {"targets": {"output": "binary", "distance": {"kind": "signed_distance", "scale_nm": 20, "in_plane": True}}},
-        {"interpolation": "cubic"},
+        (CUBE, "u1", {}),
+        (PLANE, "u2", {}),
+        (CUBE, "f4", {}),
+        (PLANE, "u1", {"raw_range": (-1.0, 1.0), "use_mutual_exclusion": True}),
+        (CUBE, "u2", {"raw_range": (0.0, 255.0)}),
+        (CUBE, "u1", {"intensity_transforms": {"gamma": {"probability": 1.0}}}),
+        (CUBE, "u1", {"targets": PAIRED}),
+        (PLANE, "f4", {"targets": PAIRED}),
+        (CUBE, "u2", {"interpolation": "cubic"}),
     ],
 )
 def test_unpacked_they_are_the_batches_that_were_never_packed(tmp_path, patch, raw, options):
