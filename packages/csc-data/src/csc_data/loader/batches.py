@@ -128,9 +128,6 @@ class PatchLoader:
 
     def indices(self, epoch: int) -> Iterator[list[int]]:
         """Yield the numbers of the samples of each batch of an epoch, in this process."""
-        return self._indices_of(epoch)
-
-    def _indices_of(self, epoch: int) -> Iterator[list[int]]:
         if isinstance(self.patches, ValidationPatches):
             numbers = range(self._rank, len(self.patches), self._world_size)
             for start in range(self._batches):

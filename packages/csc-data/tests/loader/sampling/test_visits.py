@@ -201,7 +201,7 @@ def test_each_process_goes_through_samples_of_its_own_from_epoch_to_epoch(world)
     for rank in range(3):
         workers = Workers(rank=rank, world_size=3)
         loader = PatchLoader(patches, batch_size=2, batches=5, workers=workers)
-        numbers = [n for epoch in range(4) for indices in loader._indices_of(epoch) for n in indices]
+        numbers = [n for epoch in range(4) for indices in loader.indices(epoch) for n in indices]
         assert numbers == list(range(numbers[0], numbers[0] + 40))
         seen[rank] = set(numbers)
     assert not seen[0] & seen[1]

@@ -4,9 +4,26 @@ import pytest
 from csc_data.errors import MissingDataError
 from csc_data.geometry import Grid
 from csc_data.loader import ABSENT, PRESENT, UNKNOWN, open_crop
-from csc_data.loader.sources.codes import as_target, exclusions, read_codes
+from csc_data.loader.poses.patch_map import PatchMap
+from csc_data.loader.sources.codes import exclusions
+from csc_data.loader.sources.holding.regions import RegionCache
+from csc_data.loader.sources.label_source import LabelSource
 
 GRID = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(4, 4, 4))
+
+
+def source_of(crop, classes, excludes):
+    return LabelSource(crop, classes, excludes or {}, RegionCache(0))
+
+
+def read_codes(crop, classes, grid, *, excludes=None):
+    return source_of(crop, classes, excludes).read(grid)
+
+
+def read_targets(crop, classes, grid):
+    out = np.empty((len(classes), *grid.shape), dtype=np.float32)
+    source_of(crop, classes, None).gather(*PatchMap.upright(grid), out)
+    return out
 
 
 def encoding(**values):
@@ -48,7 +65,7 @@ def test_what_the_annotation_says_of_its_values_holds(crop_of, attributes, codes
 
 def test_outside_the_box_and_in_classes_that_nobody_annotated_all_is_unknown(crop_of):
     crop = crop_of({"mito": (ids(1), None)}, ["mito", "er"])
-    target = as_target(read_codes(crop, ["mito", "er"], GRID.window((-1, 0, 0), (6, 4, 4))))
+    target = read_targets(crop, ["mito", "er"], GRID.window((-1, 0, 0), (6, 4, 4)))
     assert np.isnan(target[1]).all()
     assert np.isnan(target[0, [0, 5]]).all()
     assert set(np.unique(target[0, 1:5])) == {0.0, 1.0}

@@ -39,10 +39,6 @@ class PatchShape:
         """Return the target's voxels along the axes of the volume."""
         return as_shape(orientation.to_world(self.target.shape))
 
-    def input_grid(self, target: Grid, orientation: Orientation) -> Grid:
-        """Return the grid of the input that belongs to the grid of a target."""
-        return centred_grid(target, orientation.to_world(self.input.shape), orientation.to_world(self.input.scale))
-
 
 def centred_grid(around: Grid, shape: Sequence[int], voxel_size: Sequence[float]) -> Grid:
     """Return a grid whose box has the same centre as that of another one."""

@@ -1,23 +1,16 @@
-"""Targets: what is known of each class at the voxels of a grid."""
+"""What is known of each class, from the annotations of a crop: unions of parts, and what excludes what."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from csc_data.challenge import get_class_relations
-from csc_data.geometry import Grid, Shape
+from csc_data.geometry import Shape
 from csc_data.loader.sources.annotations import AnnotatedCrop
-from csc_data.loader.sources.packing import VALUES
 from csc_data.volumes import Volume
 from csc_data.volumes.annotation_values import ABSENT, PRESENT, UNKNOWN, Codes
-
-
-def as_target(codes: Codes) -> npt.NDArray[np.float32]:
-    """Turn codes into target values: 1 present, 0 absent, NaN unknown."""
-    return VALUES[codes]
 
 
 def exclusions(classes: Sequence[str], witnesses: Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -30,39 +23,6 @@ def exclusions(classes: Sequence[str], witnesses: Sequence[str]) -> dict[str, tu
     """
     relations = get_class_relations(dict.fromkeys([*classes, *witnesses]))
     return {name: tuple(i for i, other in enumerate(classes) if other in relations[name]) for name in witnesses}
-
-
-def read_codes(
-    crop: AnnotatedCrop,
-    classes: Sequence[str],
-    grid: Grid,
-    *,
-    excludes: Mapping[str, tuple[int, ...]] | None = None,
-    hold: Callable[[Volume], Volume] | None = None,
-) -> Codes:
-    """Return what is known of each class at the voxel centres of a grid.
-
-    Parameters
-    ----------
-    crop : AnnotatedCrop
-    classes : sequence of str
-    grid : Grid
-        May reach beyond the annotated box, where all is unknown.
-    excludes : mapping, optional
-        From `exclusions`: a voxel that is present in a class is made absent, where unknown, in those it excludes.
-    hold : callable, optional
-        Gives the volume to read from instead, for example one that lies in memory.
-
-    Returns
-    -------
-    ndarray
-        Codes, uint8, shape (C, z, y, x).
-    """
-
-    def read(volume: Volume) -> Codes:
-        return (hold(volume) if hold else volume).read(grid, order=0, fill=UNKNOWN)
-
-    return combine_codes(crop, classes, grid.shape, read, excludes or {})
 
 
 def combine_codes(

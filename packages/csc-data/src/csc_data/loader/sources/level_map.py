@@ -99,12 +99,17 @@ def linear_steps(
         first = np.floor(units / _WEIGHTS)
         weight = units / _WEIGHTS - first
         pair = np.stack([first, first + (weight > 0)], axis=1).astype(np.int64)
-        low, count = faces[0, axis], faces[1, axis] - faces[0, axis]
-        folded = (pair - low) % (2 * count)
-        pair = low + np.where(folded < count, folded, 2 * count - 1 - folded)
+        pair = mirrored_indices(pair, faces[0, axis], faces[1, axis])
         steps.append((pair - begin[axis]) * strides[axis])
         weights.append(weight.astype(np.float32))
     return np.concatenate(steps), np.concatenate(weights)
+
+
+def mirrored_indices(index: npt.NDArray[np.int64], low: int, high: int) -> npt.NDArray[np.int64]:
+    """Return the voxels that stand for those beyond low to high, as compiled loops do (`gathering.rows.mirrored`)."""
+    count = high - low
+    folded = (index - low) % (2 * count)
+    return low + np.where(folded < count, folded, 2 * count - 1 - folded)
 
 
 def nearest_steps(

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from csc_data.geometry import LEVEL_TOLERANCE, Grid, Roi, Shape, as_shape
 from csc_data.loader.sources.holding.regions import VoxelIndex
-from csc_data.loader.sources.level_map import read_level_box
+from csc_data.loader.sources.level_map import mirrored_indices, read_level_box
 from csc_data.loader.sources.stored_box import StoredBox, find_stored_box
 from csc_data.volumes import Level, Volume, downsampled_grid
 
@@ -85,7 +85,7 @@ class WorkingLevel:
         factors = np.asarray(self.factors)
         low, high = (begin - around) * factors, (end + around) * factors
         index = [
-            _mirrored(np.arange(b, e), first, last)
+            mirrored_indices(np.arange(b, e), first, last)
             for b, e, first, last in zip(low, high, self.stored.begin, self.stored.end, strict=True)
         ]
         least = np.array([i.min() for i in index])
@@ -102,11 +102,6 @@ class WorkingLevel:
                 values = inner + (values[:-2] + values[2:] - 2 * inner) * values.dtype.type(share)
             values = np.moveaxis(values, 0, axis)
         return (np.rint(values) if np.issubdtype(stored.dtype, np.integer) else values).astype(stored.dtype)
-
-
-def _mirrored(index: npt.NDArray[np.int64], first: int, last: int) -> npt.NDArray[np.int64]:
-    folded = (index - first) % (2 * (last - first))
-    return first + np.where(folded < last - first, folded, 2 * (last - first) - 1 - folded)
 
 
 def open_working_level(volume: Volume, voxel_size: Sequence[float], crop: Roi, reach: Roi) -> WorkingLevel:
