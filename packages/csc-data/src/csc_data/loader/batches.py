@@ -108,7 +108,8 @@ class PatchLoader:
             _log.info("patches are gathered on the CPU: %s", reason)
         # What is small travels fast to a device, and is unpacked there.
         packed = self._form.packed or on_accelerator(self.device)
-        return WorkerPool(self.patches, self._workers, replace(self._form, packed=packed))
+        form = replace(self._form, packed=packed)
+        return WorkerPool(self.patches, self._workers, form, batch_size=self.batch_size)
 
     def _finish(self, batch: Batch) -> Batch:
         if not self._described:

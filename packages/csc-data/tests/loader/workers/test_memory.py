@@ -30,15 +30,12 @@ def test_memory_comes_back_when_the_tensor_and_all_that_look_at_it_are_gone():
     ):
         held = look(given)
         del given
-        gc.collect()
         others = [memory.allocate(SHAPE) for _ in range(3)]
         assert first not in map(address, others)
         del others, held
-        gc.collect()
         both = [memory.allocate(SHAPE), memory.allocate(SHAPE)]
         assert len(set(map(address, both))) == 2
         del both
-        gc.collect()
         given = memory.allocate(SHAPE)
         first = address(given)
 
@@ -65,7 +62,6 @@ def test_no_more_is_kept_than_two_of_a_size():
     addresses = [address(array) for array in held]
     assert len(set(addresses)) == 5
     del held
-    gc.collect()
     assert memory.spare_bytes == 2 * 4 * 128
     assert address(memory.allocate((4, 2, 4, 4, 1, 1))) in addresses  # sizes count, not shapes
 

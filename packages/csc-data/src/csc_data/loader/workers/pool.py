@@ -6,11 +6,12 @@ import logging
 import multiprocessing
 import os
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from csc_data.errors import InvalidArgumentError
 from csc_data.loader.packed import read_packed
@@ -19,6 +20,7 @@ from csc_data.loader.patches.validation import ValidationPatches
 from csc_data.loader.patches.value_transforms import ValueTransforms
 from csc_data.loader.places import read_places
 from csc_data.loader.workers.memory import SpareMemory, allocate_shared, as_shared
+from csc_data.loader.workers.slots import BatchSlots, FilledSlot
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +32,7 @@ GatherOn = Literal["auto", "cpu", "device"]
 _log = logging.getLogger(__name__)
 
 _NONE = -1  # the number of no iteration
+_AHEAD = 2  # batches that each worker is asked for: one that it loads, and one that it goes on with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,61 +80,108 @@ class BatchForm:
     packed: bool = False
 
 
-class WholeBatches:
-    """Samples as torch's loader asks for them, a batch at a time: written where the batch needs them.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a worker is to load.
 
     Attributes
     ----------
+    iteration : int
+        Which one asks.
+    indices : sequence of int
+        The samples of the batch.
+    slot : int or None
+        Where it is to be written in the memory that processes share.
+    """
+
+    iteration: int
+    indices: Sequence[int]
+    slot: int | None
+
+
+class WholeBatches:
+    """Samples as torch's loader asks for them, a batch at a time: written where the batch needs them.
+
+    Parameters
+    ----------
     patches : TrainingPatches or ValidationPatches
     form : BatchForm
+    slots : BatchSlots, optional
+        Where batches are written for another process; this one takes them by default.
+
+    Attributes
+    ----------
     current : Tensor
         int64, the number of the iteration that is under way, shared by all processes. What an earlier one asked for
         is not wanted any more.
     """
 
-    def __init__(self, patches: TrainingPatches | ValidationPatches, form: BatchForm) -> None:
-        self.patches = patches
-        self.form = form
+    def __init__(self, patches: TrainingPatches | ValidationPatches, form: BatchForm, slots: BatchSlots | None) -> None:
         self.current: Tensor = allocate_shared((1,), np.int64)
+        self._patches = patches
+        self._form = form
+        self._slots = slots
         self._memory = SpareMemory()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_memory": SpareMemory()}
 
-    def __getitems__(self, asked: tuple[int, Sequence[int]]) -> Batch:
-        import torch
-        from torch.utils.data import get_worker_info
-
-        iteration, indices = asked
-        if iteration != self.current.item():
+    def __getitems__(self, asked: Asked) -> Batch | FilledSlot:
+        if asked.iteration != self.current.item():
             return {}
-        alone = get_worker_info() is None
-        as_tensor = torch.from_numpy if alone else as_shared
-        packed = read_packed(self.patches, indices) if self.form.packed else None
-        if packed is not None:
-            tensors = {name: as_tensor(values) for name, values in packed.items()}
-        else:
-            allocate = self._memory.allocate if alone else allocate_shared
-            batch = {name: allocate((len(indices), *shape)) for name, shape in self.patches.shapes().items()}
-            self.patches.read_batch(indices, {name: tensor.numpy() for name, tensor in batch.items()})
-            tensors = self.patches.squeezed(batch)
-        if self.form.with_positions:
-            places = read_places(self.patches, indices)
-            tensors |= {name: as_tensor(values) for name, values in places.items()}
-        return tensors
+        packed = read_packed(self._patches, asked.indices) if self._form.packed else None
+        places = read_places(self._patches, asked.indices) if self._form.with_positions else {}
+        known, shapes = {**(packed or {}), **places}, {}
+        if packed is None:
+            shapes = {name: (len(asked.indices), *shape) for name, shape in self._patches.shapes().items()}
+        batch, views = self._memory_for(asked.slot, known, shapes)
+        if shapes:
+            # Without the z axis of flat patches, the bytes are the same ones.
+            self._patches.read_batch(asked.indices, {name: views[name].reshape(shapes[name]) for name in shapes})
+        return batch
+
+    def _memory_for(
+        self, slot: int | None, known: dict[str, npt.NDArray[Any]], shapes: dict[str, tuple[int, ...]]
+    ) -> tuple[Batch | FilledSlot, dict[str, npt.NDArray[Any]]]:
+        """Return a batch that has what is known, and its arrays of other shapes, still to be written."""
+        import torch
+
+        final = self._patches.squeezed({name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()})
+        slots = self._slots
+        if slots is None:
+            written = {name: self._memory.allocate(like.shape) for name, like in final.items()}
+            batch = {**written, **{name: torch.from_numpy(values) for name, values in known.items()}}
+            return batch, {name: tensor.numpy() for name, tensor in written.items()}
+        filled = None if slot is None else slots.place(slot, {**final, **known})
+        if filled is None:
+            written = {name: allocate_shared(like.shape) for name, like in final.items()}
+            batch = {**written, **{name: as_shared(values) for name, values in known.items()}}
+            return batch, {name: tensor.numpy() for name, tensor in written.items()}
+        views = slots.views(filled)
+        for name, values in known.items():
+            views[name][...] = values
+        return filled, views
 
 
-class _Asked:
+class _Sampler:
     """The batch sampler of torch's loader: what is to be loaded is said anew for each iteration."""
 
     def __init__(self) -> None:
-        self.batches = (asked for asked in list[tuple[int, Sequence[int]]]())
+        self.batches: Generator[Asked, None, None] = (asked for asked in list[Asked]())
 
-    def __iter__(self) -> Iterator[tuple[int, Sequence[int]]]:
+    def __iter__(self) -> Iterator[Asked]:
         return self.batches
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _ask(iteration: int, batches: Iterator[list[int]], slots: BatchSlots | None) -> Generator[Asked, None, None]:
+    """Yield what workers are to load and where, when torch's loader asks for it."""
+    if slots is not None:
+        slots.take_back()  # torch has waited for all that an earlier iteration asked for
+    for indices in batches:
+        yield Asked(iteration, indices, None if slots is None else slots.lend())
+
+
+def _as_it_is(batch: Batch | FilledSlot) -> Batch | FilledSlot:
     return batch
 
 
@@ -143,6 +193,8 @@ class WorkerPool:
     patches : TrainingPatches or ValidationPatches
     workers : Workers
     form : BatchForm
+    batch_size : int
+        The most samples of a batch.
 
     Raises
     ------
@@ -150,7 +202,9 @@ class WorkerPool:
         If a value transform cannot be sent to the workers.
     """
 
-    def __init__(self, patches: TrainingPatches | ValidationPatches, workers: Workers, form: BatchForm) -> None:
+    def __init__(
+        self, patches: TrainingPatches | ValidationPatches, workers: Workers, form: BatchForm, *, batch_size: int
+    ) -> None:
         import torch
         from torch.utils.data import DataLoader
 
@@ -158,14 +212,20 @@ class WorkerPool:
         if count:
             _check_picklable(patches.values, workers.start_method or multiprocessing.get_start_method())
         self._process = os.getpid()
-        self._asked = _Asked()
-        self._batches = WholeBatches(patches, form)
+        self._slots: BatchSlots | None = None
+        if count:
+            # Those that torch asks for ahead, one that is looked at, and the next, before that one is dropped.
+            largest = [(batch_size, *shape) for shape in patches.shapes().values()]
+            self._slots = BatchSlots(count * _AHEAD + 2, largest)
+        self._sampler = _Sampler()
+        self._batches = WholeBatches(patches, form, self._slots)
         self._iteration = _NONE
         self._loader: DataLoader[Any] = DataLoader(
             self._batches,  # type: ignore[arg-type]  # torch asks it for all samples of a batch at once
-            batch_sampler=self._asked,  # type: ignore[arg-type]  # which has no length
+            batch_sampler=self._sampler,  # type: ignore[arg-type]  # which has no length
             collate_fn=_as_it_is,  # type: ignore[arg-type]  # and what it gives is a batch already
             num_workers=count,
+            prefetch_factor=_AHEAD if count else None,
             persistent_workers=count > 0,
             multiprocessing_context=workers.start_method if count else None,
             pin_memory=torch.cuda.is_available(),
@@ -177,19 +237,23 @@ class WorkerPool:
     def start(self, batches: Iterator[list[int]]) -> None:
         """Begin to load batches, each given by the numbers of its samples."""
         self._iteration += 1
-        iteration = self._iteration
-        self._batches.current.fill_(iteration)
-        self._asked.batches = ((iteration, indices) for indices in batches)
+        self._batches.current.fill_(self._iteration)
+        self._sampler.batches = _ask(self._iteration, batches, self._slots)
         self._running = iter(self._loader)
 
     def __next__(self) -> Batch:
-        batch: Batch = next(self._running)
-        return batch
+        loaded: Batch | FilledSlot = next(self._running)
+        if isinstance(loaded, FilledSlot):
+            assert self._slots is not None
+            return self._slots.open(loaded)
+        return loaded
 
     def cancel(self) -> None:
-        """Let workers leave out what they were asked for and have not begun."""
-        self._asked.batches.close()  # it may hold the loader, which holds this
+        """Let workers leave out what they were asked for and have not begun, and hold no memory for batches."""
+        self._sampler.batches.close()  # it may hold the loader, which holds this
         self._batches.current.fill_(_NONE)
+        if self._slots is not None:
+            self._slots.free_memory()
 
     @property
     def dead(self) -> list[str]:
