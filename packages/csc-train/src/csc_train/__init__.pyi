@@ -5,9 +5,11 @@ from .prediction import PredictResult as PredictResult
 from .prediction import predict as predict
 from .settings import PredictSettings as PredictSettings
 from .settings import TrainSettings as TrainSettings
+from .training.rehearsal import Rehearsal as Rehearsal
 from .training.results import EpochRecord as EpochRecord
 from .training.results import TrainProgress as TrainProgress
 from .training.results import TrainResult as TrainResult
+from .training.train import rehearse_training as rehearse_training
 from .training.train import train as train
 
 __version__: str
@@ -18,9 +20,11 @@ __all__ = [
     "PredictProgress",
     "PredictResult",
     "PredictSettings",
+    "Rehearsal",
     "TrainProgress",
     "TrainResult",
     "TrainSettings",
     "predict",
+    "rehearse_training",
     "train",
 ]

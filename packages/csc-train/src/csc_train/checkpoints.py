@@ -22,6 +22,11 @@ def checkpoint_path(template: str, model_name: str, epoch: int) -> Path:
     return Path(template.format(model_name=model_name, epoch=epoch)).expanduser()
 
 
+def resume_path(template: str, model_name: str) -> Path:
+    """Return where the state lies from which a run goes on."""
+    return Path(template.format(model_name=model_name, epoch="resume")).expanduser()
+
+
 def list_checkpoints(template: str, model_name: str) -> dict[int, Path]:
     """Return the checkpoints of a run by epoch, in order."""
     marker = "\0"
@@ -50,6 +55,9 @@ def find_checkpoint(template: str, model_name: str, which: Literal["latest", "be
         If there are no checkpoints, or the best one was removed.
     """
     found = list_checkpoints(template, model_name)
+    resume = resume_path(template, model_name)
+    if not found and resume.is_file() and which == "latest":
+        return resume  # no epoch is done yet
     if not found:
         place = template.format(model_name=model_name, epoch="*")
         raise NoCheckpointError(f"there is no checkpoint {place}; train first, or name a file")

@@ -38,15 +38,21 @@ def make_fabric(
     Raises
     ------
     InvalidArgumentError
-        If there is no such device here.
+        If there is no such device here, or no such strategy.
     """
     chosen = choose_device(device)
-    fabric = Fabric(
-        accelerator=chosen.type,
-        devices=[chosen.index] if chosen.index is not None and chosen.type == "cuda" and devices == 1 else devices,
-        num_nodes=num_nodes,
-        strategy=strategy,
-        precision=precision,  # type: ignore[arg-type]  # settings allow only names that Fabric has
-    )
+    try:
+        fabric = Fabric(
+            accelerator=chosen.type,
+            devices=[chosen.index] if chosen.index is not None and chosen.type == "cuda" and devices == 1 else devices,
+            num_nodes=num_nodes,
+            strategy=strategy,
+            precision=precision,  # type: ignore[arg-type]  # settings allow only names that Fabric has
+        )
+    except (ValueError, TypeError, RuntimeError, ImportError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise InvalidArgumentError(
+            f"{devices} x {chosen.type} cannot work together by strategy {strategy!r}: {first}"
+        ) from error
     fabric.launch()
     return fabric

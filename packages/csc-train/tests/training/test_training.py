@@ -7,59 +7,14 @@ import textwrap
 
 import pytest
 import torch
-from torch import nn
 
-from csc_data.errors import ExistingOutputError, InvalidArgumentError, MissingDataError, ProblemsError
-from csc_data.loader import ArrayInfo
+from csc_data.errors import InvalidArgumentError, MissingDataError, ProblemsError
 from csc_data.loader.device.batch_gatherer import BatchGatherer
-from csc_models import CheckpointReadError, UnknownModelError
+from csc_models import UnknownModelError
 from csc_models.checkpoint import load_checkpoint
-from csc_train import NoCheckpointError, TrainSettings, train
+from csc_train import train
 from csc_train.checkpoints import read_training_state
-from csc_train.training.epochs import DivergedError
-
-
-@pytest.fixture
-def settings(data_folder, tmp_path):
-    """Settings of a run of a second."""
-    return TrainSettings(
-        classes=("mito", "ld"),
-        datasplit_path=data_folder.config.path("datasplit"),
-        input_array_info=ArrayInfo(shape=(16, 16, 16), scale=(8, 8, 8)),
-        model_name="small",
-        architecture="3d_unet_s",
-        model_kwargs={"width": 2, "depth": 2},
-        epochs=4,
-        iterations_per_epoch=3,
-        batch_size=2,
-        learning_rate=1e-2,
-        validation_batch_limit=2,
-        model_save_path=str(tmp_path / "checkpoints" / "{model_name}_{epoch}.pth"),
-        logs_save_path=str(tmp_path / "tensorboard" / "{model_name}"),
-        device="cpu",
-    )
-
-
-def weights(path):
-    return load_checkpoint(path).model.state_dict()
-
-
-def equal(one, other):
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
-
-
-def in_folder(settings, tmp_path, name, **changes):
-    """The same settings with checkpoints of their own."""
-    return dataclasses.replace(
-        settings,
-        model_save_path=str(tmp_path / name / "{model_name}_{epoch}.pth"),
-        logs_save_path=str(tmp_path / name / "logs"),
-        **changes,
-    )
-
-
-class Stop(KeyboardInterrupt):
-    pass
+from csc_train.training.steps import DivergedError
 
 
 def test_a_run_learns_and_leaves_checkpoints_and_logs(settings, tmp_path):
@@ -94,149 +49,26 @@ def test_a_run_learns_and_leaves_checkpoints_and_logs(settings, tmp_path):
     assert len(logs.Scalars("loss")) == 45
 
 
-VARIANTS = {
-    "plain": {},
-    "sgd": {"optimizer": "sgd", "max_grad_norm": 1.0},
-    "ema, accumulation": {"ema": 0.9, "gradient_accumulation_steps": 2, "warmup_iterations": 4},
-    "torch scheduler": {"scheduler": torch.optim.lr_scheduler.StepLR, "scheduler_kwargs": {"step_size": 1}},
-    "dropout": {"model_kwargs": {}, "architecture": None},
-}
-
-
-class WithDropout(nn.Module):
-    """Draws from the global generator in every step."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.layers = nn.Sequential(nn.Conv3d(1, 4, 3, padding=1), nn.BatchNorm3d(4), nn.Dropout(0.5))
-        self.head = nn.Conv3d(4, 2, 1)
-
-    def forward(self, x):
-        return self.head(torch.relu(self.layers(x)))
-
-
-@pytest.mark.parametrize("name", VARIANTS)
-def test_two_and_two_epochs_are_four_bit_for_bit(settings, tmp_path, name):
-    def network():
-        return WithDropout() if name == "dropout" else None
-
-    whole = in_folder(settings, tmp_path, "whole", model=network(), **VARIANTS[name])
-    parts = in_folder(settings, tmp_path, "parts", **VARIANTS[name])
-    expected = train(whole)
-    first = train(dataclasses.replace(parts, model=network()), epochs=2)
-    torch.rand(7)  # what happens between the runs must not matter
-    second = train(dataclasses.replace(parts, model=network()))
-    assert second.resumed_from == first.latest_checkpoint
-    assert [record.epoch for record in second.records] == [3, 4]
-    for one, other in zip(expected.records[2:], second.records, strict=True):
-        assert (one.loss, one.learning_rate, one.validation) == (other.loss, other.learning_rate, other.validation)
-
-    from csc_models.checkpoint.reading import read_checkpoint
-
-    a, b = read_checkpoint(expected.latest_checkpoint), read_checkpoint(second.latest_checkpoint)
-    assert equal(a.state, b.state)
-    assert torch.equal(a.extra["training"]["random"]["torch"], b.extra["training"]["random"]["torch"])
-    assert a.extra["training"]["best"] == b.extra["training"]["best"]
-    if "weights" in a.extra["training"]:
-        assert equal(a.extra["training"]["weights"], b.extra["training"]["weights"])
-
-
-def test_an_interrupted_epoch_leaves_nothing_half_and_is_done_again(settings, tmp_path):
-    def interrupt(event):
-        if event.stage == "train" and (event.epoch, event.iteration) == (3, 2):
-            raise Stop
-
-    stopped = in_folder(settings, tmp_path, "stopped", scheduler="cosine")
-    with pytest.raises(Stop):
-        train(stopped, progress=interrupt)
-    names = sorted(path.name for path in (tmp_path / "stopped").iterdir())
-    assert names == ["logs", "small_1.pth", "small_2.pth"]
-    finished = train(stopped)
-    whole = train(in_folder(settings, tmp_path, "whole", scheduler="cosine"))
-    assert equal(weights(finished.latest_checkpoint), weights(whole.latest_checkpoint))
-    again = train(stopped)
-    assert (again.records, again.checkpoints, again.best_epoch) == ((), (), whole.best_epoch)
-
-
-def test_the_seed_decides_the_weights(settings, tmp_path):
-    runs = [
-        train(in_folder(settings, tmp_path, f"{n}", epochs=1, random_seed=seed)) for n, seed in enumerate([1, 1, 2])
-    ]
+def test_the_seed_decides_the_weights(in_folder, weights):
+    runs = [train(in_folder(f"{n}", epochs=1, random_seed=seed)) for n, seed in enumerate([1, 1, 2])]
     first, second, third = (weights(run.latest_checkpoint) for run in runs)
-    assert equal(first, second)
-    assert not equal(first, third)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert not all(torch.equal(first[key], third[key]) for key in first)
 
 
-def test_loss_and_steps_do_not_depend_on_how_batches_are_accumulated(settings, tmp_path):
-    """Four batches of one voxel-complete sample each: two by two with accumulation, or two batches of two."""
-    common = {"epochs": 1, "optimizer": "sgd", "learning_rate": 0.1, "weight_loss": False, "architecture": "3d_unet_s"}
-    one = train(
-        in_folder(
-            settings, tmp_path, "a", batch_size=1, iterations_per_epoch=4, gradient_accumulation_steps=2, **common
-        )
-    )
-    two = train(in_folder(settings, tmp_path, "b", batch_size=2, iterations_per_epoch=2, **common))
-    torch.testing.assert_close(one.records[0].loss, two.records[0].loss, rtol=1e-4, atol=1e-5)
-    for key, value in weights(one.latest_checkpoint).items():
-        torch.testing.assert_close(value, weights(two.latest_checkpoint)[key], rtol=1e-3, atol=1e-5)
-
-
-def test_gradients_are_clipped_once_per_step(settings, tmp_path, monkeypatch):
-    from lightning_fabric import Fabric
-
-    norms = []
-    clip = Fabric.clip_gradients
-
-    def recording(self, *args, **kwargs):
-        norms.append(float(clip(self, *args, **kwargs)))
-
-    monkeypatch.setattr(Fabric, "clip_gradients", recording)
-    train(settings, epochs=1, iterations_per_epoch=5, gradient_accumulation_steps=2, max_grad_norm=1e-3)
-    assert len(norms) == 3  # 2 + 2 + the one that is left
-
-
-def test_starting_points(settings, tmp_path):
-    first = train(settings, epochs=1)
-    with pytest.raises(ExistingOutputError, match="small"):
-        train(settings, load_model="fresh")
-    other = dataclasses.replace(settings, model_name="other", model_to_load="small", learning_rate=1e-12, epochs=1)
-    moved = train(other)
-    assert moved.resumed_from is None
-    for key, value in weights(moved.latest_checkpoint).items():
-        torch.testing.assert_close(value, weights(first.latest_checkpoint)[key], atol=1e-6, rtol=0)
-    with pytest.raises(NoCheckpointError, match="nobody"):
-        train(settings, model_name="third", model_to_load="nobody")
-    with pytest.raises(InvalidArgumentError, match="classes was mito, ld, is ld, mito"):
-        train(settings, classes=("ld", "mito"))
-    first.latest_checkpoint.write_bytes(first.latest_checkpoint.read_bytes()[:1000])
-    with pytest.raises(CheckpointReadError, match="truncated"):
-        train(settings)
-
-
-def test_going_on_from_the_best_leaves_later_epochs_behind(settings):
-    result = train(settings, epochs=3)
-    state = read_training_state(result.latest_checkpoint)
-    if state["best"]["epoch"] == 3:
-        pytest.skip("the last epoch is the best here")
-    again = train(settings, load_model="best", epochs=state["best"]["epoch"])
-    assert again.resumed_from == result.best_checkpoint
-    assert again.latest_checkpoint == result.best_checkpoint
-
-
-def test_the_device_that_trains_may_gather_its_patches(settings, tmp_path, monkeypatch):
+def test_the_device_that_trains_may_gather_its_patches(monkeypatch, in_folder):
     turned = {"spatial_transforms": {"rotate": True}, "epochs": 1}
-    expected = train(in_folder(settings, tmp_path, "cpu", **turned))
+    expected = train(in_folder("cpu", **turned))
     gathered = []
     monkeypatch.setattr(
         BatchGatherer, "__next__", lambda self, own=BatchGatherer.__next__: gathered.append(own(self)) or gathered[-1]
     )
-    found = train(in_folder(settings, tmp_path, "device", gather_on="device", **turned))
+    found = train(in_folder("device", gather_on="device", **turned))
     assert len(gathered) == 5  # of training and validation
     assert found.records[0].loss == pytest.approx(expected.records[0].loss, abs=1e-3)
 
 
-def test_a_time_limit_fixes_the_validation(settings, tmp_path):
+def test_a_time_limit_fixes_the_validation(settings):
     limited = dataclasses.replace(settings, validation_batch_limit=None, validation_time_limit=1e-6, batch_size=1)
     events = []
     first = train(limited, epochs=2, progress=events.append)

@@ -61,6 +61,7 @@ class PatchLoader:
         self.epoch = 0
         self.num_workers = workers.num_workers
         self.device = workers.device
+        self._first_batch = 0
         self._described = False
         self._batches = batches
         self._rank, self._world_size = workers.rank, workers.world_size
@@ -87,15 +88,16 @@ class PatchLoader:
         """Batches of an epoch."""
         return self._batches
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration gives."""
-        self.epoch = epoch
+    def set_epoch(self, epoch: int, first_batch: int = 0) -> None:
+        """Choose the epoch that the next iteration gives, and how many of its batches are left out."""
+        self.epoch, self._first_batch = epoch, first_batch
 
     def __iter__(self) -> Iteration:
         # At once and not at the end: loops drop an iterator before its end, and want other samples the next time.
         epoch, self.epoch = self.epoch, self.epoch + 1
+        first, self._first_batch = self._first_batch, 0
         pool = self._pools.take(self._make_pool)
-        return Iteration(self._pools, pool, self.indices(epoch), self._finish)
+        return Iteration(self._pools, pool, self.indices(epoch, first), self._finish)
 
     def _make_pool(self) -> Pool:
         if self._workers.gather_on == "device" and not self._form.packed:
@@ -127,17 +129,17 @@ class PatchLoader:
             }
         return batch if self._form.packed else unpack_batch(batch)
 
-    def indices(self, epoch: int) -> Iterator[list[int]]:
-        """Yield the numbers of the samples of each batch of an epoch, in this process."""
+    def indices(self, epoch: int, first_batch: int = 0) -> Iterator[list[int]]:
+        """Yield the numbers of the samples of each batch of an epoch, in this process, from one on."""
         if isinstance(self.patches, ValidationPatches):
             numbers = range(self._rank, len(self.patches), self._world_size)
-            for start in range(self._batches):
+            for start in range(first_batch, self._batches):
                 yield list(numbers[start * self.batch_size : (start + 1) * self.batch_size])
             return
         share = self._batches * self.batch_size
         # Each process has a row of its own that goes on from epoch to epoch: neighbours in it share crops.
         first = (self._rank << 40) + epoch * share
-        for start in range(first, first + share, self.batch_size):
+        for start in range(first + first_batch * self.batch_size, first + share, self.batch_size):
             yield list(range(start, start + self.batch_size))
 
 

@@ -39,7 +39,11 @@ def make_loaders(
     if problems:
         raise ProblemsError("experiment", problems)
     datasplit = settings.datasplit_path or (config or load_config()).path("datasplit")
-    sampling = adjust_settings(settings, random_validation=settings.validation_time_limit is not None or None)
+    sampling = adjust_settings(
+        settings,
+        random_validation=settings.validation_time_limit is not None or None,
+        with_positions=True,  # so that a loss that is not a number can be told with its place
+    )
     workers = Workers(
         rank=rank,
         world_size=world_size,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,21 +11,68 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidationScores:
-    """Scores over the known voxels of the validation crops, at a threshold of 0.5.
+    """Scores over the known voxels of the validation crops.
 
     Attributes
     ----------
     loss : float
-    iou, dice : float
-        Means over the classes that are known and either present or predicted; NaN without such classes.
-    class_iou : mapping
-        Class name to IoU; NaN where it is not defined.
+    values : mapping
+        Every metric by name: ``iou`` and ``dice`` (at a threshold of 0.5, means over the classes that are known and
+        either present or predicted; NaN without such classes), ``iou/mito`` and so on for each class.
     """
 
     loss: float
-    iou: float
-    dice: float
-    class_iou: Mapping[str, float]
+    values: Mapping[str, float]
+
+    @property
+    def iou(self) -> float:
+        """Mean IoU; NaN where the experiment has no such metric."""
+        return self.values.get("iou", math.nan)
+
+    @property
+    def dice(self) -> float:
+        """Mean Dice; NaN where the experiment has no such metric."""
+        return self.values.get("dice", math.nan)
+
+    def of_classes(self, metric: str) -> dict[str, float]:
+        """Return a metric of each class by its name."""
+        start = f"{metric}/"
+        return {name.removeprefix(start): value for name, value in self.values.items() if name.startswith(start)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """One step of the optimizer.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    iteration : int
+        Batches of the epoch so far.
+    step : int
+        Batches of all epochs so far.
+    loss : float
+        Mean over the known voxels of its batches.
+    learning_rate : float
+        With which it was taken.
+    gradient_norm : float or None
+        Before clipping; None where nothing is clipped.
+    samples : int
+        In all processes.
+    seconds, waited : float
+        Time it took, and what batches were waited for since the last step.
+    """
+
+    epoch: int
+    iteration: int
+    step: int
+    loss: float
+    learning_rate: float
+    gradient_norm: float | None
+    samples: int
+    seconds: float
+    waited: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +128,7 @@ class TrainResult:
     ----------
     model_name : str
     checkpoints : tuple of Path
-        Those that this run wrote.
+        Those of this run's epochs that were kept.
     best_checkpoint, latest_checkpoint : Path or None
         Of all runs of this name.
     best_epoch : int or None
@@ -91,6 +139,8 @@ class TrainResult:
     resumed_from : Path or None
         The checkpoint that this run went on from.
     seconds : float
+    stopped : str or None
+        Why it ended before its last epoch; None if it did not.
     """
 
     model_name: str = ""
@@ -102,3 +152,4 @@ class TrainResult:
     records: tuple[EpochRecord, ...] = field(default=())
     resumed_from: Path | None = None
     seconds: float = 0.0
+    stopped: str | None = None

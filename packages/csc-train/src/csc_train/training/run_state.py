@@ -1,34 +1,27 @@
-"""Everything that changes while a run trains, and how it is saved and resumed."""
+"""Everything that changes while a run trains, and what of it a checkpoint holds."""
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from csc_data.errors import ExistingOutputError, InvalidArgumentError
-from csc_models.checkpoint import CheckpointDescription, load_checkpoint, load_weights, save_checkpoint
-from csc_models.pretrained import load_pretrained, pretrained_card
-from csc_train.checkpoints import TRAINING, checkpoint_path, find_checkpoint, list_checkpoints
-from csc_train.network import WeightAverage, describe_network
+from csc_train.network import WeightAverage
+from csc_train.objectives.objective import Objective
 from csc_train.randomness import random_state, restore_random_state
 from csc_train.settings import TrainSettings
 from csc_train.training.optimisation import StepSizes
 from csc_train.training.results import EpochRecord
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(kw_only=True)
 class RunState:
-    """A run between two epochs.
+    """A run between two steps.
 
     Attributes
     ----------
@@ -38,13 +31,17 @@ class RunState:
         What else a step changes; ``average`` is None without EMA.
     epoch : int
         Epochs done.
+    iteration : int
+        Batches of the epoch that is under way.
+    sums, weights : Tensor or None
+        Of the losses of these batches, over all processes.
     best_epoch : int or None
     best_score : float
         Larger is better.
     validation_batches : int or None
         How many batches a time limit allowed; None as long as nothing limits them.
     history : list
-        Epoch, training loss, validation loss, IoU and Dice of each epoch so far.
+        Epoch, training loss, validation loss, IoU, Dice and score of each epoch so far.
     """
 
     network: nn.Module
@@ -52,33 +49,57 @@ class RunState:
     step_sizes: StepSizes
     average: WeightAverage | None
     epoch: int = 0
+    iteration: int = 0
+    sums: Tensor | None = None
+    weights: Tensor | None = None
     best_epoch: int | None = None
     best_score: float = -math.inf
     validation_batches: int | None = None
     history: list[list[float]] = field(default_factory=list)
-
-    def finish_epoch(self, record: EpochRecord, score: float) -> None:
-        """Note an epoch that is done; ``score`` is larger for better ones."""
-        self.epoch = record.epoch
-        if self.best_epoch is None or score > self.best_score:
-            self.best_epoch, self.best_score = record.epoch, score if score == score else -math.inf
-        scores = record.validation
-        self.history.append(
-            [record.epoch, record.loss, *([scores.loss, scores.iou, scores.dice] if scores else [math.nan] * 3)]
-        )
 
     @property
     def evaluated(self) -> nn.Module:
         """The network that is validated and saved."""
         return self.average.module if self.average else self.network
 
-    def save(self, settings: TrainSettings, fabric: Fabric) -> Path:
-        """Write the checkpoint of the epoch that is done; it gets its name when it is complete."""
-        training: dict[str, Any] = {
+    def take_in(self, batches: int, sums: Tensor, weights: Tensor) -> None:
+        """Note a step that is done, over so many batches of each process."""
+        self.iteration += batches
+        self.sums = sums if self.sums is None else self.sums + sums
+        self.weights = weights if self.weights is None else self.weights + weights
+
+    def epoch_loss(self, objective: Objective) -> float:
+        """Return the mean loss over all known voxels of the epoch so far; NaN where there are none."""
+        if self.sums is None or self.weights is None or not bool((self.weights > 0).any()):
+            return math.nan
+        return float(objective.total(self.sums, self.weights))
+
+    def finish_epoch(self, record: EpochRecord, score: float) -> None:
+        """Note an epoch that is done; ``score`` is larger for better ones."""
+        self.epoch, self.iteration = record.epoch, 0
+        self.sums = self.weights = None
+        if self.best_epoch is None or score > self.best_score:
+            self.best_epoch, self.best_score = record.epoch, score if score == score else -math.inf
+        scores = record.validation
+        values = [scores.loss, scores.iou, scores.dice] if scores else [math.nan] * 3
+        self.history.append([record.epoch, record.loss, *values, score])
+
+    def summary(self) -> dict[str, Any]:
+        """Return what every checkpoint says of its run."""
+        return {
             "epoch": self.epoch,
             "best": {"epoch": self.best_epoch, "score": self.best_score},
             "validation_batches": self.validation_batches,
             "history": self.history,
+        }
+
+    def state_dict(self, fabric: Fabric) -> dict[str, Any]:
+        """Return all that a run needs to go on, beside the weights that are validated."""
+        state = {
+            **self.summary(),
+            "iteration": self.iteration,
+            "sums": None if self.sums is None else self.sums.tolist(),
+            "weights_of_sums": None if self.weights is None else self.weights.tolist(),
             "optimizer": self.optimizer.state_dict(),
             "step_sizes": self.step_sizes.state_dict(),
             "precision": fabric.strategy.precision.state_dict(),
@@ -86,149 +107,38 @@ class RunState:
             "world_size": fabric.world_size,
         }
         if self.average:
-            training["weights"] = self.network.state_dict()
-            training["average_steps"] = self.average.steps
-        path = checkpoint_path(settings.model_save_path, settings.model_name, self.epoch)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_checkpoint(path, self.evaluated, description=describe_network(settings), extra={TRAINING: training})
-        return path
+            state["weights"] = self.network.state_dict()
+            state["average_steps"] = self.average.steps
+        return state
 
-    def restore(self, path: Path, settings: TrainSettings, fabric: Fabric) -> None:
-        """Resume exactly where a checkpoint of this run was written.
+    def load_summary(self, state: dict[str, Any]) -> None:
+        """Take over what every checkpoint says."""
+        self.epoch = state["epoch"]
+        self.best_epoch, self.best_score = state["best"]["epoch"], state["best"]["score"]
+        self.validation_batches = state["validation_batches"]
+        # Runs of earlier versions noted no score.
+        self.history = [[*row, math.nan][:6] for row in state["history"]]
+
+    def load_state_dict(self, state: dict[str, Any], fabric: Fabric, device: torch.device) -> None:
+        """Go on exactly where a state was taken.
 
         Raises
         ------
-        InvalidArgumentError
-            If the run was started with other classes, arrays or raw range, or the file holds no training state.
-        csc_models.CheckpointError
-            If the file is damaged or does not fit the network.
+        ValueError, KeyError
+            If the optimizer is another one.
         """
-        loaded = load_checkpoint(path, model=self.evaluated)
-        check_same_data(path, loaded.description, describe_network(settings))
-        training = loaded.extra.get(TRAINING)
-        if not training:
-            raise InvalidArgumentError(f"{path} holds weights only; use load_model = {str(path)!r} to begin with them")
-        if self.average:
-            load_weights(self.network, training.get("weights") or loaded.model.state_dict(), source=str(path))
-            self.average.steps = training.get("average_steps", 0)
-        try:
-            self.optimizer.load_state_dict(training["optimizer"])
-        except ValueError as error:
-            raise InvalidArgumentError(f"{path} was trained with another optimizer: {error}") from error
-        self.step_sizes.load_state_dict(training["step_sizes"])
-        fabric.strategy.precision.load_state_dict(training["precision"])
-        self.epoch = training["epoch"]
-        self.best_epoch, self.best_score = training["best"]["epoch"], training["best"]["score"]
-        self.validation_batches = training["validation_batches"]
-        self.history = [list(row) for row in training["history"]]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step_sizes.load_state_dict(state["step_sizes"])
+        fabric.strategy.precision.load_state_dict(state["precision"])
+        self.load_summary(state)
+        self.iteration = state.get("iteration", 0)
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        for name, key in (("sums", "sums"), ("weights", "weights_of_sums")):
+            values = state.get(key)
+            setattr(self, name, None if values is None else torch.tensor(values, dtype=dtype, device=device))
         # A checkpoint holds the state of its first process only: several processes would all draw the same.
-        if fabric.world_size == 1 == training["world_size"]:
-            restore_random_state(training["random"])
-
-
-def check_same_data(path: Path, stored: CheckpointDescription, wanted: CheckpointDescription) -> None:
-    """Check that a checkpoint was trained on the same classes and patches.
-
-    Raises
-    ------
-    InvalidArgumentError
-        With everything that differs.
-    """
-    names = {"classes": "classes", "input_arrays": "input_array_info", "target_arrays": "target_array_info"}
-    names["raw_range"] = "raw_range"
-    stored, wanted = (CheckpointDescription.from_plain(entry.to_plain()) for entry in (stored, wanted))
-    different = [
-        f"{name} was {_words(getattr(stored, entry))}, is {_words(getattr(wanted, entry))}"
-        for entry, name in names.items()
-        if getattr(stored, entry) != getattr(wanted, entry)
-    ]
-    if different:
-        raise InvalidArgumentError(
-            f"{path} belongs to another experiment: {'; '.join(different)}; choose another model_name to start anew"
-        )
-
-
-def _words(value: Any) -> str:
-    return ", ".join(value) if isinstance(value, Sequence) and all(isinstance(v, str) for v in value) else str(value)
-
-
-def take_up(state: RunState, settings: TrainSettings, fabric: Fabric) -> Path | None:
-    """Load what a run begins with, and return the checkpoint that it resumes from, if any.
-
-    Raises
-    ------
-    ExistingOutputError
-        If a fresh run was asked for and there are checkpoints of its name.
-    NoCheckpointError
-        If another run's weights were asked for and there are none.
-    """
-    template, name, wanted = settings.model_save_path, settings.model_name, settings.load_model
-    own = list_checkpoints(template, name)
-    if wanted == "fresh":
-        if own:
-            raise ExistingOutputError(
-                f"there are {len(own)} checkpoints of {name} ({own[max(own)]} is the latest); "
-                "choose another model_name, remove them, or set load_model to 'latest' to go on"
-            )
-        wanted = "latest"
-    if isinstance(wanted, Path):
-        if wanted.resolve() not in {path.resolve() for path in own.values()}:
-            begin_with(state, wanted)
-            return None
-        path = wanted
-    elif own:
-        path = find_checkpoint(template, name, wanted)
-    elif settings.model_to_load and settings.model_to_load != name:
-        begin_with(state, find_checkpoint(template, settings.model_to_load, wanted))
-        return None
-    elif settings.pretrained:
-        begin_with_published(state, settings)
-        return None
-    else:
-        return None
-    state.restore(path, settings, fabric)
-    _set_aside([later for epoch, later in own.items() if epoch > state.epoch], fabric)
-    logger.info("going on from %s, epoch %d", path, state.epoch)
-    return path
-
-
-def begin_with(state: RunState, path: Path) -> None:
-    """Load the weights of a file, and nothing else of it."""
-    load_checkpoint(path, model=state.network)
-    if state.average:
-        state.average.module.load_state_dict(state.network.state_dict())
-    logger.info("beginning with the weights of %s", path)
-
-
-def begin_with_published(state: RunState, settings: TrainSettings) -> None:
-    """Load published weights; the head stays as it is unless the classes are those of the weights, in their order.
-
-    Raises
-    ------
-    csc_models.ModelError
-        If they cannot be fetched, or are not for this network.
-    """
-    assert settings.pretrained is not None
-    card = pretrained_card(settings.pretrained)
-    relu = bool(getattr(state.network, "upsampling_relu", True))
-    weights = load_pretrained(card.name, upsampling_relu=relu).state_dict()
-    own = state.network.state_dict()
-    if settings.classes != card.classes:
-        weights.update({key: value for key, value in own.items() if key.startswith("prediction_head.")})
-    load_weights(state.network, weights, source=card.name)
-    if state.average:
-        state.average.module.load_state_dict(state.network.state_dict())
-    kept = "" if settings.classes == card.classes else ", with a new head"
-    logger.info("beginning with %s%s", card.name, kept)
-
-
-def _set_aside(later: Sequence[Path], fabric: Fabric) -> None:
-    """Rename the checkpoints of epochs after that which a run resumes from, so that none counts as the latest."""
-    if fabric.is_global_zero:
-        for path in later:
-            path.replace(path.with_name(f"{path.name}.left_behind"))
-            logger.warning("%s is of a later epoch; renamed to %s.left_behind", path, path.name)
-    fabric.barrier()
+        if fabric.world_size == 1 == state["world_size"]:
+            restore_random_state(state["random"])
 
 
 def best_of(settings: TrainSettings, record: EpochRecord) -> float:

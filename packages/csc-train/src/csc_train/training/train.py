@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Unpack
 
-from lightning_fabric import Fabric
-
 from csc_data.config.experiment import is_being_read
 from csc_data.config.user_config import Config
 from csc_data.loader import Dataloaders, TrainingPatches
-from csc_train.checkpoints import checkpoint_path, list_checkpoints
+from csc_data.loader.sampling.counts import ClassCounts
+from csc_train.checkpoints import checkpoint_path, list_checkpoints, resume_path
 from csc_train.devices import make_fabric
 from csc_train.network import WeightAverage, build_network
+from csc_train.objectives.objective import build_objective
 from csc_train.overrides import TrainOverrides
 from csc_train.randomness import seed_generators
 from csc_train.settings import TrainSettings, read_train_settings
-from csc_train.training.epochs import EpochLoop
+from csc_train.training.hooks.keeping import Keeping
+from csc_train.training.hooks.signals import Signals
 from csc_train.training.loaders import make_loaders
-from csc_train.training.logbook import Logbook
-from csc_train.training.losses import KnownVoxelLoss, positive_weights
+from csc_train.training.loop import run_epochs
 from csc_train.training.optimisation import StepSizes, build_optimizer
-from csc_train.training.results import EpochRecord, TrainCallback, TrainProgress, TrainResult
-from csc_train.training.run_state import RunState, as_metric, best_of, take_up
+from csc_train.training.rehearsal import Rehearsal, check_places, rehearse
+from csc_train.training.results import TrainCallback, TrainProgress, TrainResult
+from csc_train.training.resume import take_up
+from csc_train.training.run import Hook, Run
+from csc_train.training.run_state import RunState, as_metric
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +42,11 @@ def train(
     progress: TrainCallback | None = None,
     **overrides: Unpack[TrainOverrides],
 ) -> TrainResult:
-    """Train a network, and save a checkpoint after each epoch.
+    """Train a network, and keep the weights of its best epochs.
 
-    A run goes on from its latest checkpoint where there is one (see ``load_model``), so a run that was stopped is
-    started again by the same call; on the CPU it then ends with the very weights of an unbroken run.
+    A run goes on from where it was where it was saved (see ``load_model``), so a run that was stopped is started again
+    by the same call; on the CPU it then ends with the very weights of an unbroken run. It is saved after each epoch,
+    every ``checkpoint_minutes``, and when SIGTERM, SIGUSR1 or Ctrl-C ask it to end, which it does after its step.
 
     Parameters
     ----------
@@ -65,11 +70,82 @@ def train(
         With everything that is wrong in the settings.
     CscError, csc_models.ModelError
         If data, network or checkpoints cannot be used.
+    KeyboardInterrupt
+        After Ctrl-C, once all is saved.
     """
     if not isinstance(experiment, TrainSettings) and is_being_read(Path(experiment)):
         return TrainResult()
-    settings = read_train_settings(experiment, **overrides)
     started = time.perf_counter()
+    run = _set_up(read_train_settings(experiment, **overrides), config)
+    settings = run.settings
+    if run.speaks:
+        check_places(run)
+    keeping = Keeping()
+    run.hooks = [Signals(), keeping, *([] if progress is None else [Reporting(progress)])]
+    records = run_epochs(run)
+    if run.stopping == "signal SIGINT":
+        logger.warning("%s", how_to_go_on(run))
+        raise KeyboardInterrupt
+    return replace(
+        _result(settings, run.state),
+        checkpoints=tuple(keeping.written),
+        records=tuple(records),
+        resumed_from=run.resumed_from,
+        seconds=time.perf_counter() - started,
+        stopped=run.stopping,
+    )
+
+
+class Reporting(Hook):
+    """Calls somebody with each progress."""
+
+    def __init__(self, callback: TrainCallback) -> None:
+        self._callback = callback
+
+    def on_progress(self, run: Run, progress: TrainProgress) -> None:
+        """Hand it on."""
+        self._callback(progress)
+
+
+def how_to_go_on(run: Run) -> str:
+    """Return what to say to somebody whose run ended early."""
+    state, count = run.state, len(run.loaders.train)
+    return (
+        f"stopped in epoch {state.epoch + 1}, batch {state.iteration} of {count} ({run.stopping}); all of it is saved: "
+        "the same command goes on from there"
+    )
+
+
+def rehearse_training(
+    experiment: str | PathLike[str] | TrainSettings,
+    *,
+    config: Config | None = None,
+    **overrides: Unpack[TrainOverrides],
+) -> Rehearsal:
+    """Prove what can be proven of a training run without training: nothing stays but empty folders.
+
+    Data, network, loss, strategy and checkpoints are opened as `train` does it, and a few batches go forward and back.
+
+    Parameters
+    ----------
+    experiment, config, **overrides
+        As for `train`.
+
+    Returns
+    -------
+    Rehearsal
+        What the run would take.
+
+    Raises
+    ------
+    ProblemsError, CscError, csc_models.ModelError
+        As `train` does before its first step.
+    """
+    return rehearse(_set_up(read_train_settings(experiment, **overrides), config))
+
+
+def _set_up(settings: TrainSettings, config: Config | None) -> Run:
+    """Return all that epochs need."""
     fabric = make_fabric(
         settings.device,
         settings.precision,
@@ -77,32 +153,13 @@ def train(
         num_nodes=settings.num_nodes,
         strategy=settings.strategy,
     )
-    loop, resumed_from = _set_up(settings, config, fabric)
-    logbook = Logbook(
-        Path(settings.logs_save_path.format(model_name=settings.model_name)).expanduser(),
-        first_step=loop.state.epoch * settings.iterations_per_epoch,
-        enabled=fabric.is_global_zero,
-    )
-    try:
-        records, written = _run_epochs(loop, logbook, progress or _keep_silent)
-    finally:
-        logbook.close()
-    return replace(
-        _result(settings, loop.state),
-        checkpoints=tuple(written),
-        records=tuple(records),
-        resumed_from=resumed_from,
-        seconds=time.perf_counter() - started,
-    )
-
-
-def _set_up(settings: TrainSettings, config: Config | None, fabric: Fabric) -> tuple[EpochLoop, Path | None]:
-    """Return all that epochs need, and the checkpoint that the run goes on from, if it goes on."""
     seed_generators(settings.random_seed)  # before the network is built: its weights are drawn
     network = build_network(settings)
     loaders = make_loaders(settings, config, rank=fabric.global_rank, world_size=fabric.world_size)
     for loader in filter(None, loaders):
         loader.device = str(fabric.device)
+    objective = build_objective(settings, _counts(settings, loaders))
+    objective.to(fabric.device)
     average = WeightAverage(network, settings.ema) if settings.ema else None
     optimizer = build_optimizer(settings, network)
     state = RunState(network=network, optimizer=optimizer, step_sizes=StepSizes(settings, optimizer), average=average)
@@ -111,73 +168,42 @@ def _set_up(settings: TrainSettings, config: Config | None, fabric: Fabric) -> t
         average.module.to(fabric.device)
     seed_generators(settings.random_seed + fabric.global_rank)
     resumed_from = take_up(state, settings, fabric)
-    loop = EpochLoop(
+    return Run(
         settings=settings,
         fabric=fabric,
         state=state,
         network=wrapped,
         stepper=stepper,
         loaders=loaders,
-        criterion=_make_criterion(settings, loaders).to(fabric.device),
+        objective=objective,
+        resumed_from=resumed_from,
     )
-    return loop, resumed_from
 
 
-def _keep_silent(state: TrainProgress) -> None:
-    """Stand for no callback."""
-
-
-def _make_criterion(settings: TrainSettings, loaders: Dataloaders) -> KnownVoxelLoss:
-    weights = None
+def _counts(settings: TrainSettings, loaders: Dataloaders) -> ClassCounts | None:
+    """Return how much of each class the training crops hold, where losses are weighed by it."""
     patches = loaders.train.patches
-    if settings.weight_loss and settings.criterion in ("bce", "bce_dice") and isinstance(patches, TrainingPatches):
-        counts = patches.draws.class_counts()
-        weights = positive_weights(counts.present, counts.known, settings.max_positive_weight)
-        absent = [name for name, count in counts.present.items() if count == 0]
-        if absent:
-            logger.warning("no training crop has any voxel of %s", ", ".join(absent))
-    return KnownVoxelLoss(settings.criterion, settings.criterion_kwargs, weights)
-
-
-def _run_epochs(loop: EpochLoop, logbook: Logbook, progress: TrainCallback) -> tuple[list[EpochRecord], list[Path]]:
-    records: list[EpochRecord] = []
-    written: list[Path] = []
-    settings, state = loop.settings, loop.state
-    while state.epoch < settings.epochs:
-        record = loop.run(state.epoch + 1, logbook, progress)
-        score = best_of(settings, record)
-        state.step_sizes.after_epoch(-score)
-        state.finish_epoch(record, score)
-        if loop.fabric.is_global_zero:
-            written.append(state.save(settings, loop.fabric))
-        loop.fabric.barrier()
-        logbook.epoch(record.epoch * settings.iterations_per_epoch, record)
-        records.append(record)
-        progress(
-            TrainProgress(
-                stage="epoch",
-                epoch=record.epoch,
-                epochs=settings.epochs,
-                iteration=settings.iterations_per_epoch,
-                iterations=settings.iterations_per_epoch,
-                loss=record.loss,
-                record=record,
-            )
-        )
-    return records, written
+    if not settings.weight_loss or not isinstance(patches, TrainingPatches):
+        return None
+    counts = patches.draws.class_counts()
+    absent = [name for name, count in counts.present.items() if count == 0]
+    if absent:
+        logger.warning("no training crop has any voxel of %s", ", ".join(absent))
+    return counts
 
 
 def _result(settings: TrainSettings, state: RunState) -> TrainResult:
     """Return what all runs of this name have done together: the best and the latest checkpoint."""
     found = list_checkpoints(settings.model_save_path, settings.model_name)
+    resume = resume_path(settings.model_save_path, settings.model_name)
     best = None
     if state.best_epoch is not None:
         best = checkpoint_path(settings.model_save_path, settings.model_name, state.best_epoch)
-    validated = bool(state.history) and state.history[-1][2] == state.history[-1][2]
+    validated = bool(state.history) and not math.isnan(state.history[-1][2])
     return TrainResult(
         model_name=settings.model_name,
         best_checkpoint=best,
-        latest_checkpoint=found[max(found)] if found else None,
+        latest_checkpoint=found[max(found)] if found else resume if resume.is_file() else None,
         best_epoch=state.best_epoch,
         best_value=None if best is None else as_metric(settings, state.best_score, validated),
     )

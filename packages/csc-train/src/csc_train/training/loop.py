@@ -1,0 +1,166 @@
+"""Epochs: steps over training batches, then validation."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import nullcontext
+from itertools import islice
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from csc_train.training.rehearsal import explained
+from csc_train.training.results import EpochRecord, TrainProgress, TrainStage, ValidationScores
+from csc_train.training.run import End, Run
+from csc_train.training.run_state import best_of
+from csc_train.training.steps import grouped, take_step, timed
+
+
+def run_epochs(run: Run) -> list[EpochRecord]:
+    """Train until all epochs are done or somebody asks for an end, and return the epochs that this brought.
+
+    Raises
+    ------
+    DivergedError
+        If the loss becomes infinite or NaN.
+    """
+    records: list[EpochRecord] = []
+    end: End = "error"
+    try:
+        for hook in run.hooks:
+            hook.on_start(run)
+        while run.state.epoch < run.settings.epochs and run.stopping is None:
+            record = _run_epoch(run)
+            if record is not None:
+                records.append(record)
+        end = "done" if run.stopping is None else "signal" if run.stopping.startswith("signal") else "stopped"
+    finally:
+        for hook in run.hooks:
+            hook.on_end(run, end)
+    return records
+
+
+def _run_epoch(run: Run) -> EpochRecord | None:
+    """Train and validate one epoch; None if it was left before its end."""
+    started, run.waited, run.waited_before = time.perf_counter(), 0.0, 0.0
+    state, count = run.state, len(run.loaders.train)
+    first = not state.history  # what is wrong with sizes shows in the first step of a run
+    run.network.train()
+    run.loaders.train.set_epoch(state.epoch, first_batch=state.iteration)
+    for group in grouped(timed(run, run.loaders.train), run.settings.gradient_accumulation_steps):
+        with explained(run) if first else nullcontext():
+            step = take_step(run, group)
+        first = False
+        _tell(run, "train", state.iteration, count, step.loss)
+        for hook in run.hooks:
+            hook.on_step(run, step)
+        _agree_to_stop(run)
+        if run.stopping is not None and state.iteration < count:
+            return None
+    if run.stopping is not None and state.iteration < count:
+        return None
+    validation = _validate(run)
+    if _is_left(run):
+        return None
+    record = EpochRecord(
+        epoch=state.epoch + 1,
+        loss=state.epoch_loss(run.objective),
+        learning_rate=state.step_sizes.learning_rate,
+        validation=validation,
+        seconds=time.perf_counter() - started,
+        loading_seconds=run.waited,
+    )
+    score = best_of(run.settings, record)
+    state.step_sizes.after_epoch(-score)
+    state.finish_epoch(record, score)
+    for hook in run.hooks:
+        hook.on_epoch(run, record)
+    _agree_to_stop(run)
+    _tell(run, "epoch", count, count, record.loss, record)
+    return record
+
+
+@torch.no_grad()
+def _validate(run: Run) -> ValidationScores | None:
+    """Return the scores over all validation batches, or as many as a time limit allowed the first time."""
+    loader, state, settings = run.loaders.validation, run.state, run.settings
+    if loader is None:
+        return None
+    # The network itself, not its wrapper: processes may have different numbers of batches.
+    network = state.evaluated
+    training = network.training
+    network.eval()
+    metrics = run.objective.metrics()
+    sums = weights = run.objective.no_sums().to(run.fabric.device)
+    limit, started = state.validation_batches, time.perf_counter()
+    total = min(len(loader), limit or len(loader))
+    done = 0
+    for done, batch in enumerate(timed(run, islice(loader, total)), start=1):
+        with run.fabric.autocast():
+            outputs = network(run.network_input(batch))
+        outputs = as_float(outputs)
+        losses, known = run.objective.losses(outputs, batch).to(sums.dtype), run.objective.weights(batch)
+        sums, weights = sums + losses, weights + known
+        metrics.add(outputs, batch)
+        for hook in run.hooks:
+            hook.on_validation_batch(run, batch, outputs)
+        _tell(run, "validate", done, total, float(run.objective.total(losses, known)))
+        seconds = settings.validation_time_limit
+        if _is_left(run) or (limit is None and seconds is not None and time.perf_counter() - started > seconds):
+            break
+    if settings.validation_time_limit is not None and limit is None and not _is_left(run):
+        state.validation_batches = done
+    network.train(training)
+    if run.fabric.world_size > 1:
+        pieces = [sums, weights, metrics.state().to(sums)]
+        added = cast("Tensor", run.fabric.all_reduce(torch.cat(pieces), reduce_op="sum"))
+        sums, weights, counts = added.split([len(piece) for piece in pieces])
+        metrics.load(counts)
+    known_any = bool((weights > 0).any())
+    loss = float(run.objective.total(sums, weights)) if known_any else math.nan
+    return ValidationScores(loss=loss, values=metrics.scores())
+
+
+def as_float(outputs: Any) -> Any:
+    """Return what a network gives in float32, whatever it is made of."""
+    if isinstance(outputs, Tensor):
+        return outputs.float()
+    if isinstance(outputs, dict):
+        return {name: as_float(value) for name, value in outputs.items()}
+    return [as_float(value) for value in outputs]
+
+
+def _is_left(run: Run) -> bool:
+    """Tell whether validation is to be left: several processes finish it, as they add up what they found."""
+    return run.fabric.world_size == 1 and (run.stopping or "").startswith("signal")
+
+
+def _agree_to_stop(run: Run) -> None:
+    """Let all processes end after the same step: a signal may reach one of them alone."""
+    if run.fabric.world_size == 1:
+        return
+    codes = {None: 0, "signal": 2}
+    own = codes.get(run.stopping, 2 if (run.stopping or "").startswith("signal") else 1)
+    found = run.fabric.all_reduce(torch.tensor(float(own), device=run.fabric.device), reduce_op="max")
+    if float(cast("Tensor", found)) and run.stopping is None:
+        run.stop("signal of another process" if float(cast("Tensor", found)) > 1 else "asked for by another process")
+
+
+def _tell(
+    run: Run, stage: TrainStage, iteration: int, iterations: int, loss: float, record: EpochRecord | None = None
+) -> None:
+    """Say where the epoch is."""
+    epoch = run.state.epoch + 1 if record is None else record.epoch
+    progress = TrainProgress(
+        stage=stage,
+        epoch=epoch,
+        epochs=run.settings.epochs,
+        iteration=iteration,
+        iterations=iterations,
+        loss=loss,
+        record=record,
+    )
+    for hook in run.hooks:
+        hook.on_progress(run, progress)

@@ -1,0 +1,203 @@
+"""What a run begins with: a state to go on from, weights of another run, published ones, or nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from lightning_fabric import Fabric
+
+from csc_data.errors import ExistingOutputError, InvalidArgumentError
+from csc_models.checkpoint import CheckpointDescription, load_checkpoint, load_weights
+from csc_models.pretrained import load_pretrained, pretrained_card
+from csc_train.checkpoints import TRAINING, find_checkpoint, list_checkpoints, resume_path
+from csc_train.network import describe_network
+from csc_train.settings import TrainSettings
+from csc_train.training.run_state import RunState
+
+logger = logging.getLogger(__name__)
+
+SETTINGS = "settings"
+"""Key of the trainer's state under which a checkpoint says what its run was asked for."""
+
+# What may differ without a word: where and how fast, not what.
+_PLACES = frozenset(
+    {
+        *("datasplit_path", "model_save_path", "logs_save_path", "load_model"),
+        *("device", "devices", "num_nodes", "num_workers", "start_method", "gather_on", "cache_bytes"),
+        *("with_positions", "epochs", "save_top_k", "checkpoint_minutes", "images", "early_stopping_patience"),
+    }
+)
+
+
+def check_same_data(path: Path, stored: CheckpointDescription, wanted: CheckpointDescription) -> None:
+    """Check that a checkpoint was trained on the same classes and patches.
+
+    Raises
+    ------
+    InvalidArgumentError
+        With everything that differs.
+    """
+    names = {"classes": "classes", "input_arrays": "input_array_info", "target_arrays": "target_array_info"}
+    names["raw_range"] = "raw_range"
+    stored, wanted = (CheckpointDescription.from_plain(entry.to_plain()) for entry in (stored, wanted))
+    different = [
+        f"{name} was {_words(getattr(stored, entry))}, is {_words(getattr(wanted, entry))}"
+        for entry, name in names.items()
+        if getattr(stored, entry) != getattr(wanted, entry)
+    ]
+    if different:
+        raise InvalidArgumentError(
+            f"{path} belongs to another experiment: {'; '.join(different)}; choose another model_name to start anew"
+        )
+
+
+def _words(value: Any) -> str:
+    return ", ".join(value) if isinstance(value, Sequence) and all(isinstance(v, str) for v in value) else str(value)
+
+
+def take_up(state: RunState, settings: TrainSettings, fabric: Fabric) -> Path | None:
+    """Load what a run begins with, and return the checkpoint that it resumes from, if any.
+
+    Raises
+    ------
+    ExistingOutputError
+        If a fresh run was asked for and there are checkpoints of its name.
+    NoCheckpointError
+        If another run's weights were asked for and there are none.
+    InvalidArgumentError
+        If the checkpoint is of another experiment.
+    csc_models.CheckpointError
+        If a file is damaged or does not fit the network.
+    """
+    template, name, wanted = settings.model_save_path, settings.model_name, settings.load_model
+    own, whole = list_checkpoints(template, name), resume_path(template, name)
+    there = whole.is_file()
+    if wanted == "fresh":
+        if own or there:
+            latest = own[max(own)] if own else whole
+            raise ExistingOutputError(
+                f"there are checkpoints of {name} ({latest} is the latest); "
+                "choose another model_name, remove them, or set load_model to 'latest' to go on"
+            )
+        wanted = "latest"
+    if isinstance(wanted, Path):
+        if wanted.resolve() not in {path.resolve() for path in (whole, *own.values())}:
+            begin_with(state, wanted)
+            return None
+        path = wanted
+    elif wanted == "latest" and there:
+        path = whole
+    elif own:
+        path = find_checkpoint(template, name, wanted)
+    elif settings.model_to_load and settings.model_to_load != name:
+        begin_with(state, find_checkpoint(template, settings.model_to_load, wanted))
+        return None
+    else:
+        if settings.pretrained:
+            begin_with_published(state, settings)
+        return None
+    _restore(state, path, settings, fabric)
+    later = [path for epoch, path in own.items() if epoch > state.epoch]
+    _set_aside([*later, *([whole] if there and path != whole else [])], fabric)
+    where = f"epoch {state.epoch}" + (f", batch {state.iteration} of the next" if state.iteration else "")
+    logger.info("going on from %s, %s", path, where)
+    return path
+
+
+def _restore(state: RunState, path: Path, settings: TrainSettings, fabric: Fabric) -> None:
+    """Go on from a checkpoint of this run; from one of weights alone, with an optimizer that starts anew."""
+    loaded = load_checkpoint(path, model=state.evaluated)
+    check_same_data(path, loaded.description, describe_network(settings))
+    stored = loaded.extra.get(TRAINING)
+    if not stored:
+        raise InvalidArgumentError(f"{path} holds weights only; use load_model = {str(path)!r} to begin with them")
+    before, now = stored.get(SETTINGS, {}), settings_as_text(settings)
+    if state.average:
+        load_weights(state.network, stored.get("weights") or loaded.model.state_dict(), source=str(path))
+        state.average.steps = stored.get("average_steps", 0)
+    if "optimizer" not in stored:
+        state.load_summary(stored)
+        logger.warning("%s holds weights alone: the optimizer starts anew", path)
+        return
+    if before and before["optimizer"] != now["optimizer"]:
+        raise InvalidArgumentError(
+            f"{path} was trained with the optimizer {before['optimizer']}, and cannot go on with {now['optimizer']}; "
+            f"to begin with its weights choose another model_name, with model_to_load = {settings.model_name!r}"
+        )
+    try:
+        state.load_state_dict(stored, fabric, fabric.device)
+    except (ValueError, KeyError) as error:
+        raise InvalidArgumentError(f"{path} was trained with another optimizer or scheduler: {error}") from error
+    changed = list(changed_settings(before, now))
+    if changed:
+        logger.warning("going on from %s with other settings: %s", path, "; ".join(changed))
+    if before and before["learning_rate"] != now["learning_rate"]:
+        state.step_sizes.rescale(settings.learning_rate / float(before["learning_rate"]))
+
+
+def settings_as_text(settings: TrainSettings) -> dict[str, str]:
+    """Return settings as texts that can be compared with those of another run, also objects and classes."""
+    return {field.name: _as_text(getattr(settings, field.name)) for field in fields(settings)}
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_as_text(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_as_text, value)) + "]"
+    if value is None or isinstance(value, str | int | float | Path):
+        return str(value)
+    named = value if isinstance(value, type) or hasattr(value, "__qualname__") else type(value)
+    text = f"{named.__module__}.{named.__qualname__}"
+    # Settings of ours say what they hold; what others print may be an address.
+    return f"{text} {value}" if text.startswith("csc_") and not isinstance(value, type) else text
+
+
+def changed_settings(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    """Yield what changed between two runs, in words."""
+    for name in now:
+        if name in before and name not in _PLACES and before[name] != now[name]:
+            yield f"{name} was {before[name]}, is {now[name]}"
+
+
+def begin_with(state: RunState, path: Path) -> None:
+    """Load the weights of a file, and nothing else of it."""
+    load_checkpoint(path, model=state.network)
+    if state.average:
+        state.average.module.load_state_dict(state.network.state_dict())
+    logger.info("beginning with the weights of %s", path)
+
+
+def begin_with_published(state: RunState, settings: TrainSettings) -> None:
+    """Load published weights; the head stays as it is unless the classes are those of the weights, in their order.
+
+    Raises
+    ------
+    csc_models.ModelError
+        If they cannot be fetched, or are not for this network.
+    """
+    assert settings.pretrained is not None
+    card = pretrained_card(settings.pretrained)
+    relu = bool(getattr(state.network, "upsampling_relu", True))
+    weights = load_pretrained(card.name, upsampling_relu=relu).state_dict()
+    own = state.network.state_dict()
+    if settings.classes != card.classes:
+        weights.update({key: value for key, value in own.items() if key.startswith("prediction_head.")})
+    load_weights(state.network, weights, source=card.name)
+    if state.average:
+        state.average.module.load_state_dict(state.network.state_dict())
+    kept = "" if settings.classes == card.classes else ", with a new head"
+    logger.info("beginning with %s%s", card.name, kept)
+
+
+def _set_aside(later: Sequence[Path], fabric: Fabric) -> None:
+    """Rename the checkpoints of epochs after that which a run resumes from, so that none counts as the latest."""
+    if fabric.is_global_zero:
+        for path in later:
+            path.replace(path.with_name(f"{path.name}.left_behind"))
+            logger.warning("%s is of a later epoch; renamed to %s.left_behind", path, path.name)
+    fabric.barrier()

@@ -1,0 +1,96 @@
+"""A run: all that its loop and hooks share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from csc_data.loader import Dataloaders
+from csc_train.objectives.objective import Objective
+from csc_train.settings import TrainSettings
+from csc_train.training.results import EpochRecord, StepRecord, TrainProgress
+from csc_train.training.run_state import RunState
+
+Batch = dict[str, Tensor]
+End = Literal["done", "stopped", "signal", "error"]
+
+
+class Hook:
+    """What is called while a run trains; each method does nothing here.
+
+    Hooks are called in their order, in every process; what is written or printed is the business of the first one.
+    """
+
+    def on_start(self, run: Run) -> None:
+        """Before the first step."""
+
+    def on_step(self, run: Run, step: StepRecord) -> None:
+        """After each step of the optimizer."""
+
+    def on_validation_batch(self, run: Run, batch: Batch, outputs: Any) -> None:
+        """After each batch of validation, with what the network gave."""
+
+    def on_epoch(self, run: Run, record: EpochRecord) -> None:
+        """After training and validation of an epoch."""
+
+    def on_progress(self, run: Run, progress: TrainProgress) -> None:
+        """After each batch and epoch."""
+
+    def on_end(self, run: Run, end: End) -> None:
+        """When the run ends, also by an error."""
+
+
+@dataclass(kw_only=True)
+class Run:
+    """What trains, and how far it is.
+
+    Attributes
+    ----------
+    settings : TrainSettings
+    fabric : Fabric
+    state : RunState
+        All that changes, and that a resumed run needs.
+    network, stepper
+        Network and optimizer as Fabric wrapped them.
+    loaders : Dataloaders
+    objective : Objective
+    hooks : sequence of Hook
+    resumed_from : Path or None
+        The checkpoint that the run goes on from.
+    stopping : str or None
+        Why the run ends after this step; None as long as it goes on.
+    waited, waited_before : float
+        Seconds that batches of this epoch were waited for: until now, and until the last step.
+    """
+
+    settings: TrainSettings
+    fabric: Fabric
+    state: RunState
+    network: Any
+    stepper: Any
+    loaders: Dataloaders
+    objective: Objective
+    hooks: Sequence[Hook] = ()
+    resumed_from: Path | None = None
+    stopping: str | None = None
+    waited: float = field(default=0.0, init=False)
+    waited_before: float = field(default=0.0, init=False)
+
+    def stop(self, reason: str) -> None:
+        """Ask for an end after this step, in all processes; the first reason counts."""
+        self.stopping = self.stopping or reason
+
+    @property
+    def speaks(self) -> bool:
+        """Whether this process is the one that writes and prints."""
+        return bool(self.fabric.is_global_zero)
+
+    def network_input(self, batch: Batch) -> Tensor | Batch:
+        """Return what the network takes: the input array, or a mapping of several."""
+        names = list(self.loaders.train.patches.reader.inputs)
+        return batch[names[0]] if len(names) == 1 else {name: batch[name] for name in names}
