@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -37,7 +38,7 @@ def gradient(criterion, groups, fabric):
     network = nn.Sequential(nn.Conv3d(1, 3, 3, padding=1), nn.Tanh(), nn.Conv3d(3, 2, 1)).double()
     before = torch.cat([p.detach().clone().flatten() for p in network.parameters()])
     settings = TrainSettings(
-        classes=("a", "b"), criterion=criterion, optimizer="sgd", weight_loss=False,
+        classes=("mito", "er"), criterion=criterion, optimizer="sgd", weight_loss=False,
         gradient_accumulation_steps=len(groups[0]),
     )
     optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
@@ -111,7 +112,8 @@ def test_accumulation_gives_the_gradient_of_the_whole(script, criterion):
 def test_two_processes_give_the_gradient_of_the_whole(script, tmp_path):
     out = tmp_path / "gradients.pt"
     command = [sys.executable, "-W", "ignore", str(script.path), str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     for criterion, (gradient, loss) in zip(("bce", "bce_dice"), torch.load(out), strict=True):
         whole, whole_loss = expected(script, criterion)
@@ -152,6 +154,6 @@ class Broken(nn.Module):
 
 def test_a_loss_that_is_not_a_number_is_told_with_its_places_and_moves_nothing(settings):
     network = Broken()
-    with pytest.raises(DivergedError, match=r"epoch 1, batch 3 \(crop\d at \(\d+, \d+, \d+\) nm; crop\d at"):
+    with pytest.raises(DivergedError, match=r"epoch 1, batch 3 \(.*/crop\d at \(\d+, \d+, \d+\) nm; .*crop\d at"):
         train(dataclasses.replace(settings, model=network))
     assert all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters())
