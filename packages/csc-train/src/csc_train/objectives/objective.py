@@ -1,0 +1,176 @@
+"""The objective of an experiment: its losses with their weights, and how validation is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from csc_data.errors import InvalidArgumentError
+from csc_data.loader import ClassCounts
+from csc_data.loader.targets import SignedDistanceTarget, TargetKind, parse_targets
+from csc_train.network import fit_output
+from csc_train.objectives.criteria import Term, read_criterion
+from csc_train.objectives.loss import exact_dtype
+from csc_train.objectives.metrics import Measured, Metrics, Named
+from csc_train.objectives.positive_weights import positive_weights
+from csc_train.settings import TrainSettings
+
+
+class Objective(nn.Module):
+    """What a network is trained for: a sum of terms, each the mean of a loss over what is known.
+
+    A mean is a sum over a weight, and both are given apart: weights follow from targets alone, so whoever knows those
+    of all batches of a step, on all processes, divides each batch's sums by them, and gets the gradient of one large
+    batch. Terms stand in the order of `terms`; T is their number.
+
+    Parameters
+    ----------
+    terms : sequence of Term
+    measured : sequence of Measured
+        What validation compares; names each output once.
+    """
+
+    def __init__(self, terms: Sequence[Term], measured: Sequence[Measured]) -> None:
+        super().__init__()
+        self.terms = tuple(terms)
+        self.measured = tuple(measured)
+        self.channels = {entry.output: len(entry.channels) for entry in measured}
+        self._losses = nn.ModuleList([term.loss for term in terms])
+        self.register_buffer("_place", torch.empty(0), persistent=False)
+
+    _place: Tensor
+
+    @property
+    def device(self) -> torch.device:
+        """Where it was moved to."""
+        return self._place.device
+
+    def no_sums(self) -> Tensor:
+        """Return zeros, shape (T,), to add sums or weights to; float64, but where the device has none."""
+        return torch.zeros(len(self.terms), dtype=exact_dtype(self.device), device=self.device)
+
+    def named(self, outputs: object) -> Named:
+        """Return what a network gives by the names of outputs.
+
+        Parameters
+        ----------
+        outputs : Tensor, sequence or mapping
+            A tensor (B, C, [z,] y, x) holds the channels of all outputs in their order. A mapping names outputs. A list
+            is deep supervision, largest first, or else one entry for each output in their order.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If outputs are missing, or channels do not add up.
+        """
+        names = tuple(self.channels)
+        if isinstance(outputs, Tensor):
+            return dict(self._split(outputs))
+        if isinstance(outputs, Mapping):
+            missing = [name for name in names if name not in outputs]
+            if missing:
+                given = ", ".join(map(str, outputs))
+                raise InvalidArgumentError(f"the network gives {given}; the criterion needs {', '.join(missing)} too")
+            return {name: outputs[name] for name in names}
+        if not isinstance(outputs, list | tuple) or not outputs or not all(isinstance(one, Tensor) for one in outputs):
+            raise InvalidArgumentError(f"a network must give tensors, a list or a mapping of them, got {outputs!r}")
+        if len(names) > 1 and len(outputs) == len(names) and outputs[0].shape[1] != sum(self.channels.values()):
+            return dict(zip(names, outputs, strict=True))
+        levels = [self._split(level) for level in outputs]
+        return {name: [level[name] for level in levels] for name in names}
+
+    def _split(self, output: Tensor) -> dict[str, Tensor]:
+        if len(self.channels) == 1:
+            return dict.fromkeys(self.channels, output)
+        if output.shape[1] != sum(self.channels.values()):
+            wanted = " + ".join(f"{count} of {name}" for name, count in self.channels.items())
+            raise InvalidArgumentError(f"the network gives {output.shape[1]} channels where {wanted} are needed")
+        return dict(zip(self.channels, torch.split(output, list(self.channels.values()), 1), strict=True))
+
+    @torch.no_grad()
+    def weights(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return by how much the sums of each term are to be divided in the end, from targets alone; shape (T,)."""
+        return torch.stack([term.loss.weight(_target(batch, term.target)) for term in self.terms])
+
+    def losses(self, outputs: object, batch: Mapping[str, Tensor]) -> Tensor:
+        """Return the sum of each term, with its gradient; shape (T,).
+
+        Raises
+        ------
+        InvalidArgumentError
+            If what the network gives does not fit the targets.
+        """
+        named = self.named(outputs)
+        return torch.stack([self._sum(term, named[term.output], _target(batch, term.target)) for term in self.terms])
+
+    def _sum(self, term: Term, output: Tensor | list[Tensor], target: Tensor) -> Tensor:
+        whole = output if isinstance(output, Tensor) else output[0]
+        sums: Tensor = term.loss(_at_least_single(fit_output(whole, target)), target)
+        return sums
+
+    def total(self, sums: Tensor, weights: Tensor) -> Tensor:
+        """Return the total of all terms: the sum of factor * sum / weight; 0 of terms whose weight is 0."""
+        known = weights > 0
+        means = torch.where(known, sums, 0.0) / torch.where(known, weights, 1.0)
+        factors = torch.tensor([term.factor for term in self.terms], dtype=means.dtype)
+        return (means * factors.to(means.device, non_blocking=True)).sum()
+
+    def metrics(self) -> Metrics:
+        """Return a fresh accumulator for validation."""
+        return Metrics(self.measured, self.named, self.device)
+
+
+def _target(batch: Mapping[str, Tensor], name: str) -> Tensor:
+    if name not in batch:
+        raise InvalidArgumentError(f"the criterion needs a target {name!r}; batches hold {', '.join(batch)}")
+    return batch[name]
+
+
+def _at_least_single(values: Tensor) -> Tensor:
+    """Return float32 of half precision: sums over a patch are too large for it."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def build_objective(
+    settings: TrainSettings, counts: ClassCounts | None = None, targets: Mapping[str, TargetKind] | None = None
+) -> Objective:
+    """Return the objective of an experiment.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+    counts : ClassCounts, optional
+        Voxels of the classes; without them all voxels count alike.
+    targets : mapping, optional
+        What each target of a batch says; by default ``output`` says where classes are present.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there is no such criterion, or it does not take its arguments.
+    """
+    kinds = dict(targets or parse_targets(None))
+    weight = None
+    if counts is not None and settings.weight_loss:
+        weight = positive_weights(counts, settings.classes, settings.max_positive_weight)
+    arguments: dict[str, Any] = dict(settings.criterion_kwargs)
+    ndim = 2 if settings.input_array_info.flat else 3
+    terms = [
+        Term(name=name, output=target, target=target, loss=loss)
+        for target in kinds
+        for name, loss in read_criterion(settings.criterion, arguments, weight, ndim).items()
+    ]
+    measured = [
+        Measured(
+            output=name,
+            target=name,
+            channels=kind.channel_names(settings.classes),
+            distances=isinstance(kind, SignedDistanceTarget),
+            prefix="" if number == 0 else f"{name}/",
+        )
+        for number, (name, kind) in enumerate(kinds.items())
+    ]
+    return Objective(terms, measured)
