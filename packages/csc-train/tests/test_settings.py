@@ -57,7 +57,7 @@ def test_all_mistakes_are_reported_together_with_the_right_names(tmp_path):
         max_grad_norm = nan
         optimizer = "adamv"
         raw_range = [1, 0]
-        model_save_path = "x.pth"
+        model_save_path = "x_{iteration}.pth"
         [spatial_transforms.rotate.axes]
         z = [180, -180]
         [intensity_transforms.gama]
@@ -75,7 +75,7 @@ def test_all_mistakes_are_reported_together_with_the_right_names(tmp_path):
         "known are adamw",
         "raw_range",
         "{epoch}",
-        "{model_name}",
+        "holds {iteration}",
         "spatial_transforms.rotate.axes.z: must be two numbers, the smaller first",
         "intensity_transforms.gama",
         "did you mean gamma?",

@@ -15,7 +15,7 @@ from csc_data.loader.poses.array_info import ArrayInfo
 from csc_data.loader.poses.spatial import SpatialTransforms
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
-Metric = Literal["iou", "dice", "loss"]
+Place = str | PathLike[str]
 
 
 class TrainOverrides(TypedDict, total=False):
@@ -44,22 +44,36 @@ class TrainOverrides(TypedDict, total=False):
     gather_on: Literal["auto", "cpu", "device"] | None
     with_positions: bool | None
     cache_bytes: int | None
-    datasplit_path: str | PathLike[str] | None
+    base_experiment_path: Place | None
+    datasplit_path: Place | None
+    validation_prob: float | None
+    use_s3: bool | None
+    filter_by_scale: bool | float | Sequence[float] | None
+    force_all_classes: bool | Literal["train", "validate"] | None
+    datasets: Sequence[str] | None
     input_array_info: ArrayInfo | Mapping[str, Any] | None
     target_array_info: ArrayInfo | Mapping[str, Any] | None
+    resolution: float | Sequence[float] | None
+    dataloader_kwargs: Mapping[str, Any] | None
     model_name: str | None
     architecture: str | None
     model_kwargs: Mapping[str, Any] | None
     model: Any
-    load_model: str | PathLike[str] | None
+    mednext_size: Literal["s", "b", "m", "l"] | None
+    deep_supervision: bool | None
+    gradient_checkpointing: bool | None
+    load_model: Place | None
     model_to_load: str | None
     pretrained: str | None
+    frozen: Sequence[str] | None
     epochs: int | None
     learning_rate: float | None
     optimizer: Any
     optimizer_kwargs: Mapping[str, Any] | None
+    learning_rates: Mapping[str, float] | None
     scheduler: Any
     scheduler_kwargs: Mapping[str, Any] | None
+    scheduler_interval: Literal["step", "epoch"] | None
     warmup_iterations: int | None
     max_grad_norm: float | None
     gradient_accumulation_steps: int | None
@@ -68,21 +82,33 @@ class TrainOverrides(TypedDict, total=False):
     criterion_kwargs: Mapping[str, Any] | None
     weight_loss: bool | None
     max_positive_weight: float | None
-    validation_time_limit: float | None
-    best_metric: Metric | None
     device: str | None
     devices: int | None
+    num_gpus: int | None
     num_nodes: int | None
     strategy: str | None
     precision: Precision | None
-    model_save_path: str | None
-    logs_save_path: str | None
+    compile: bool | None
+    channels_last: bool | None
+    validation_time_limit: float | None
+    low_is_best: bool | None
+    best_metric: str | None
+    smoothing_window: int | None
+    early_stopping_patience: int | None
+    instance_score_every: int | None
+    model_save_path: Place | None
+    save_top_k: int | None
+    checkpoint_minutes: float | None
+    logs_save_path: Place | None
+    images: int | None
+    debug_memory: bool | None
+    memory_log_steps: int | None
 
 
 class PredictOverrides(TypedDict, total=False):
     """Settings of `PredictSettings` that go before those of an experiment; crops are an argument of `predict`."""
 
-    checkpoint: str | PathLike[str] | None
+    checkpoint: Place | None
     batch_size: int | None
     patch_shape: Sequence[int] | None
     halo: Sequence[int] | None

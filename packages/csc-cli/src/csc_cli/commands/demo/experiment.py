@@ -36,6 +36,7 @@ epochs = {epochs}
 iterations_per_epoch = {iterations}
 batch_size = {batch_size}
 learning_rate = {learning_rate}
+optimizer = "adamw"
 scheduler = "cosine"
 warmup_iterations = {warmup}
 criterion = "{criterion}"

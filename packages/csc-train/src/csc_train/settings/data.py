@@ -1,0 +1,117 @@
+"""The settings of what is learnt from: classes, crops, and what the network takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal
+
+from csc_data.challenge import class_problems
+from csc_data.config.settings import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    Earlier,
+    Given,
+    Limits,
+    Names,
+    OfNames,
+    not_empty,
+    setting,
+    settings,
+)
+from csc_data.errors import Problem, ProblemsError, did_you_mean
+from csc_data.geometry import Triple, as_triple
+from csc_data.loader.official_call import TorchOptions
+from csc_data.loader.poses.array_info import ArrayInfo
+from csc_data.loader.settings import SampleSettings, different
+from csc_train.overrides import Place
+
+# The official toolbox's: planes, which a network trains on in the memory of any device.
+DEFAULT_INPUT = ArrayInfo(shape=(1, 128, 128), scale=(8, 8, 8))
+LOADER_NAMES = frozenset(field.name for field in fields(SampleSettings))
+
+
+def _as_flat_as_input(target: ArrayInfo | None, earlier: Earlier) -> Iterator[Problem]:
+    given = earlier.get("input_array_info")
+    if given and target and given.flat != target.flat:
+        yield Problem(where="", what="one of input and target is flat (1, y, x), the other is not")
+
+
+def _agreeing(resolution: float | Triple | None, earlier: Earlier) -> Iterator[Problem]:
+    given = earlier.get("input_array_info", DEFAULT_INPUT)
+    if resolution is None or given == DEFAULT_INPUT:
+        return
+    wanted = as_cube(resolution)
+    if given.scale != wanted:
+        what = f"is {wanted} nm where input_array_info has {given.scale}"
+        yield Problem(where="", what=what, remedy="leave resolution out: a scale says more")
+
+
+def _understood(options: Mapping[str, Any], _: Earlier) -> Iterator[Problem]:
+    """Check what is meant for the loader: settings of ours, and options of torch's loader."""
+    own = {name: value for name, value in options.items() if name in LOADER_NAMES}
+    try:
+        SampleSettings(**{"classes": ["x"], **own})
+    except ProblemsError as error:
+        yield from error.problems
+    known = [*LOADER_NAMES, *TorchOptions.__annotations__]
+    for name in options:
+        if name not in known:
+            yield Problem(where=name, what="there is no such option of the loader", remedy=did_you_mean(name, known))
+
+
+def as_cube(size: float | Sequence[float]) -> Triple:
+    """Return a voxel size that was given as one number or as three.
+
+    >>> as_cube(8)
+    (8.0, 8.0, 8.0)
+    """
+    return as_triple([size] * 3 if isinstance(size, int | float) else size, "resolution")
+
+
+@settings
+class DataSettings(SampleSettings):
+    """What a network learns from."""
+
+    classes: Names = setting(
+        "classes to learn, in the order of the output channels",
+        not_empty,
+        different,
+        OfNames(lambda name, _: class_problems([name])),
+    )
+    random_seed: int = setting("decides weights, samples and their order", NOT_NEGATIVE, default=42)
+    base_experiment_path: Given[Path | None, Place | None] = setting(
+        "folder that relative paths of the experiment are taken from; the working folder by default", default=None
+    )
+    datasplit_path: Given[Path | None, Place | None] = setting(
+        "the datasplit, made if it is not there; that of the data folder by default (datasplit.csv)", default=None
+    )
+    validation_prob: float = setting(
+        "share of the crops of each class that validate, where a datasplit is made", Limits(ge=0, lt=1), default=0.15
+    )
+    use_s3: bool = setting("where a datasplit is made: crops of the challenge's bucket, which stream", default=False)
+    filter_by_scale: Given[bool | float | Triple, bool | float | Sequence[float]] = setting(
+        "leave out annotations coarser than this voxel size in nm; true stands for that of the input",
+        POSITIVE,
+        default=False,
+    )
+    force_all_classes: bool | Literal["train", "validate"] = setting(
+        "leave out crops that lack a class; train lets them validate, validate lets them train", default=False
+    )
+    datasets: Names = setting("data sets to learn from: names, or patterns like jrc_mus*", not_empty, default=("*",))
+    input_array_info: Given[ArrayInfo, ArrayInfo | Mapping[str, Any]] = setting(
+        "voxels (z, y, x) and voxel size in nm of what the network takes; (1, y, x) for networks with two axes",
+        default=DEFAULT_INPUT,
+    )
+    target_array_info: Given[ArrayInfo | None, ArrayInfo | Mapping[str, Any] | None] = setting(
+        "the same of what it gives; by default what the network makes of the input", _as_flat_as_input, default=None
+    )
+    resolution: Given[float | Triple | None, float | Sequence[float] | None] = setting(
+        "voxel size of input_array_info in nm, where that is left out", POSITIVE, _agreeing, default=None
+    )
+    dataloader_kwargs: Mapping[str, Any] = setting(
+        "settings of the loader by another way, as num_workers; a line says what does the job of the others",
+        _understood,
+        factory=dict,
+    )

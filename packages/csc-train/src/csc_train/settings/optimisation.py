@@ -1,0 +1,77 @@
+"""The settings of optimisation: losses, steps and their sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from csc_data.config.settings import (
+    COUNT,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Choices,
+    Earlier,
+    Limits,
+    ReadBy,
+    setting,
+    settings,
+)
+from csc_data.errors import Problem
+
+OPTIMIZERS = ("adamw", "adam", "radam", "sgd")
+SCHEDULERS = ("constant", "cosine", "polynomial")
+CRITERIA = ("bce", "bce_dice", "dice")
+
+
+def _no_schedule(scheduler: Any) -> Any:
+    """Return what stands for no scheduler, as official configurations write it."""
+    return "constant" if scheduler is None else scheduler
+
+
+def _made_by_us(rates: Mapping[str, float], earlier: Earlier) -> Iterator[Problem]:
+    optimizer = earlier.get("optimizer")
+    if rates and hasattr(optimizer, "param_groups"):
+        remedy = "give its class, or parameter groups of your own"
+        yield Problem(where="", what="does not go with an optimizer that is made already", remedy=remedy)
+
+
+@settings
+class OptimisationSettings:
+    """How the weights are moved."""
+
+    epochs: int = setting("epochs in all, those of earlier runs included", COUNT, default=1000)
+    learning_rate: float = setting("step size of the optimizer", POSITIVE, default=1e-4)
+    optimizer: Any = setting(
+        f"{', '.join(OPTIMIZERS)}, or a torch optimizer or its class", Choices(OPTIMIZERS, "step"), default="radam"
+    )
+    optimizer_kwargs: Mapping[str, Any] = setting("further arguments of the optimizer", factory=dict)
+    learning_rates: Mapping[str, float] = setting(
+        """step sizes of parts, by what the names of their weights begin with: {"encoder." = 1e-5}""",
+        POSITIVE,
+        _made_by_us,
+        factory=dict,
+    )
+    scheduler: Any = setting(
+        "constant, cosine or polynomial (to 0 at the last step), or a torch scheduler or its class; none is constant",
+        ReadBy(_no_schedule, Any),
+        Choices(SCHEDULERS, "step"),
+        default="constant",
+    )
+    scheduler_kwargs: Mapping[str, Any] = setting(
+        "arguments of the scheduler's class; power (0.9) of a polynomial one", factory=dict
+    )
+    scheduler_interval: Literal["step", "epoch"] | None = setting(
+        "when the scheduler moves; by default named ones every step, torch's every epoch", default=None
+    )
+    warmup_iterations: int = setting("optimizer steps over which the step size grows from 0", NOT_NEGATIVE, default=0)
+    max_grad_norm: float | None = setting("clip gradients to this norm, once a step", POSITIVE, default=None)
+    gradient_accumulation_steps: int = setting("batches per optimizer step", COUNT, default=1)
+    ema: float | None = setting(
+        "validate and save a running mean of the weights, with this decay", Limits(gt=0, le=1), default=None
+    )
+    criterion: Any = setting(
+        f"{', '.join(CRITERIA)}, or the class of a torch loss that has `reduction`", Choices(CRITERIA), default="bce"
+    )
+    criterion_kwargs: Mapping[str, Any] = setting("arguments of the criterion's class", factory=dict)
+    weight_loss: bool = setting("weigh the present voxels of a class by how rare they are", default=True)
+    max_positive_weight: float = setting("the largest such weight", COUNT, default=10.0)

@@ -1,0 +1,75 @@
+"""The settings of training."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any, Unpack
+
+from csc_data.config.experiment import adjust_settings, build_settings, read_experiment
+from csc_data.config.settings import settings
+from csc_data.loader.settings import SampleSettings
+from csc_train.overrides import TrainOverrides
+from csc_train.settings.data import LOADER_NAMES, DataSettings, as_cube
+from csc_train.settings.device import DeviceSettings
+from csc_train.settings.network import NetworkSettings
+from csc_train.settings.optimisation import OptimisationSettings
+from csc_train.settings.record import RecordSettings
+
+
+# Bases stand in the order in which their settings do, from the last to the first.
+@settings
+class TrainSettings(RecordSettings, DeviceSettings, OptimisationSettings, NetworkSettings, DataSettings):
+    """The settings of `csc_train.train`.
+
+    Settings that are another way of saying what others say (``num_gpus``, ``resolution``, ``mednext_size``, and what
+    ``dataloader_kwargs`` has of ours) are taken over by these and are empty afterwards. Relative paths are below
+    ``base_experiment_path``.
+    """
+
+    def __post_init__(self) -> None:
+        self._take_over()
+        if self.base_experiment_path is not None:
+            base = self.base_experiment_path.expanduser().absolute()
+            for name in ("model_save_path", "logs_save_path"):
+                self._put(name, str(base / Path(getattr(self, name)).expanduser()))
+            if self.datasplit_path is not None:
+                self._put("datasplit_path", base / self.datasplit_path.expanduser())
+
+    def _take_over(self) -> None:
+        options = dict(self.dataloader_kwargs)
+        own = {name: options.pop(name) for name in LOADER_NAMES & options.keys()}
+        checked = SampleSettings(**{"classes": self.classes, **own})
+        for name in own:
+            self._put(name, getattr(checked, name))
+        self._put("dataloader_kwargs", options)
+        if self.num_gpus is not None:
+            self._put("devices", max(self.num_gpus, 1))
+            if self.num_gpus == 0:
+                self._put("device", "cpu")
+            self._put("num_gpus", None)
+        if self.mednext_size is not None:
+            self._put("model_kwargs", {**self.model_kwargs, "size": self.mednext_size})
+            self._put("mednext_size", None)
+        if self.resolution is not None:
+            scale = as_cube(self.resolution)
+            self._put("input_array_info", type(self.input_array_info)(shape=self.input_array_info.shape, scale=scale))
+            self._put("resolution", None)
+
+    def _put(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)  # it is frozen for others
+
+
+def read_train_settings(
+    experiment: str | PathLike[str] | TrainSettings, **overrides: Unpack[TrainOverrides]
+) -> TrainSettings:
+    """Return the training settings of an experiment, checked.
+
+    Raises
+    ------
+    ProblemsError
+        With everything that is wrong.
+    """
+    if not isinstance(experiment, TrainSettings):
+        return build_settings(read_experiment(Path(experiment)), TrainSettings, **overrides)
+    return adjust_settings(experiment, **overrides)
