@@ -223,4 +223,8 @@ def test_two_processes_train_one_network(data_folder, tmp_path):
     results = [json.loads((tmp_path / f"result_{rank}.json").read_text()) for rank in (0, 1)]
     assert [checkpoints for checkpoints, _ in results] == [2, 0]
     assert results[0][1] == results[1][1]
-    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["3d_unet_s_1.pth", "3d_unet_s_2.pth"]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+        "3d_unet_s_1.pth",
+        "3d_unet_s_2.pth",
+        "3d_unet_s_resume.pth",
+    ]
