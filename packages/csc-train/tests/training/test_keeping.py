@@ -6,6 +6,7 @@ import math
 
 import pytest
 
+from csc_data.errors import ProblemsError
 from csc_models.checkpoint.reading import read_checkpoint
 from csc_train import train
 from csc_train.checkpoints import read_training_state
@@ -68,3 +69,24 @@ def test_a_full_disk_loses_nothing(settings, monkeypatch):
     after = read_checkpoint(settings.model_save_path.format(model_name="small", epoch="resume"))
     assert before.extra["training"]["epoch"] == after.extra["training"]["epoch"] == 1
     assert names(settings) == ["small_1.pth", "small_resume.pth"]
+
+
+def test_the_best_epoch_may_be_that_of_a_smooth_metric():
+    from types import SimpleNamespace
+
+    from csc_train.training.results import EpochRecord
+    from csc_train.training.run_state import RunState
+
+    state = RunState(network=None, optimizer=None, step_sizes=SimpleNamespace(), average=None)
+    best = []
+    for epoch, score in enumerate([0.1, 0.9, 0.2, 0.6, 0.7], start=1):
+        record = EpochRecord(epoch=epoch, loss=1.0, learning_rate=0, validation=None, seconds=0, loading_seconds=0)
+        state.finish_epoch(record, score, 2)
+        best.append(state.best_epoch)
+    assert best == [1, 2, 3, 3, 5]  # means of two: 0.1, 0.5, 0.55, 0.4, 0.65
+
+
+def test_a_metric_that_does_not_exist_is_told(settings):
+    with pytest.raises(ProblemsError, match="dice/mito"):
+        train(settings, best_metric="dice/mitoo")
+    train(settings, best_metric="dice/mito", epochs=1)

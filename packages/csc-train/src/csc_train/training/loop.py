@@ -14,7 +14,7 @@ from torch import Tensor
 from csc_train.training.rehearsal import explained
 from csc_train.training.results import EpochRecord, TrainProgress, TrainStage, ValidationScores
 from csc_train.training.run import End, Run
-from csc_train.training.run_state import best_of
+from csc_train.training.run_state import score_of
 from csc_train.training.steps import grouped, take_step, timed
 
 
@@ -72,9 +72,9 @@ def _run_epoch(run: Run) -> EpochRecord | None:
         seconds=time.perf_counter() - started,
         loading_seconds=run.waited,
     )
-    score = best_of(run.settings, record)
+    score = score_of(run.settings, record)
     state.step_sizes.after_epoch(-score)
-    state.finish_epoch(record, score)
+    state.finish_epoch(record, score, run.settings.smoothing_window)
     for hook in run.hooks:
         hook.on_epoch(run, record)
     _agree_to_stop(run)
@@ -116,7 +116,7 @@ def _validate(run: Run) -> ValidationScores | None:
     if run.fabric.world_size > 1:
         pieces = [sums, weights, metrics.state().to(sums)]
         added = cast("Tensor", run.fabric.all_reduce(torch.cat(pieces), reduce_op="sum"))
-        sums, weights, counts = added.split([len(piece) for piece in pieces])
+        sums, weights, counts = torch.split(added, [len(piece) for piece in pieces])
         metrics.load(counts)
     known_any = bool((weights > 0).any())
     loss = float(run.objective.total(sums, weights)) if known_any else math.nan

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,7 +42,7 @@ class RunState:
     validation_batches : int or None
         How many batches a time limit allowed; None as long as nothing limits them.
     history : list
-        Epoch, training loss, validation loss, IoU, Dice and score of each epoch so far.
+        Epoch, training loss, validation loss, IoU, Dice, score, and that averaged, of each epoch so far.
     """
 
     network: nn.Module
@@ -74,15 +75,17 @@ class RunState:
             return math.nan
         return float(objective.total(self.sums, self.weights))
 
-    def finish_epoch(self, record: EpochRecord, score: float) -> None:
-        """Note an epoch that is done; ``score`` is larger for better ones."""
+    def finish_epoch(self, record: EpochRecord, score: float, window: int = 1) -> None:
+        """Note an epoch that is done; ``score`` is larger for better ones, and averaged over the latest of them."""
         self.epoch, self.iteration = record.epoch, 0
         self.sums = self.weights = None
-        if self.best_epoch is None or score > self.best_score:
-            self.best_epoch, self.best_score = record.epoch, score if score == score else -math.inf
+        latest = [row[5] for row in self.history[max(0, len(self.history) - window + 1) :]]
+        smooth = statistics.fmean([*latest, score])
+        if self.best_epoch is None or smooth > self.best_score:
+            self.best_epoch, self.best_score = record.epoch, -math.inf if math.isnan(smooth) else smooth
         scores = record.validation
         values = [scores.loss, scores.iou, scores.dice] if scores else [math.nan] * 3
-        self.history.append([record.epoch, record.loss, *values, score])
+        self.history.append([record.epoch, record.loss, *values, score, smooth])
 
     def summary(self) -> dict[str, Any]:
         """Return what every checkpoint says of its run."""
@@ -117,7 +120,7 @@ class RunState:
         self.best_epoch, self.best_score = state["best"]["epoch"], state["best"]["score"]
         self.validation_batches = state["validation_batches"]
         # Runs of earlier versions noted no score.
-        self.history = [[*row, math.nan][:6] for row in state["history"]]
+        self.history = [[*row, math.nan, math.nan][:7] for row in state["history"]]
 
     def load_state_dict(self, state: dict[str, Any], fabric: Fabric, device: torch.device) -> None:
         """Go on exactly where a state was taken.
@@ -141,14 +144,15 @@ class RunState:
             restore_random_state(state["random"])
 
 
-def best_of(settings: TrainSettings, record: EpochRecord) -> float:
-    """Return the score that decides which epoch is best; larger is better. Without validation the loss decides."""
+def score_of(settings: TrainSettings, record: EpochRecord) -> float:
+    """Return what says how good an epoch is; larger is better. Without validation the training loss decides."""
     if record.validation is None:
         return -record.loss
-    value: float = getattr(record.validation, settings.best_metric)
-    return -value if settings.best_metric == "loss" else value
+    metric = settings.best_metric
+    value = record.validation.loss if metric == "loss" else record.validation.values[metric]
+    return -value if settings.lower_is_better else value
 
 
 def as_metric(settings: TrainSettings, score: float, validated: bool) -> float:
     """Turn a score back into the metric that people know."""
-    return -score if settings.best_metric == "loss" or not validated else score
+    return -score if settings.lower_is_better or not validated else score

@@ -10,14 +10,17 @@ from os import PathLike
 from pathlib import Path
 from typing import Unpack
 
+import torch
+
 from csc_data.config.experiment import is_being_read
 from csc_data.config.user_config import Config
+from csc_data.errors import Problem, ProblemsError, did_you_mean
 from csc_data.loader import Dataloaders, TrainingPatches
 from csc_data.loader.sampling.counts import ClassCounts
 from csc_train.checkpoints import checkpoint_path, list_checkpoints, resume_path
 from csc_train.devices import make_fabric
 from csc_train.network import WeightAverage, build_network
-from csc_train.objectives.objective import build_objective
+from csc_train.objectives.objective import Objective, build_objective
 from csc_train.overrides import TrainOverrides
 from csc_train.randomness import seed_generators
 from csc_train.settings import TrainSettings, read_train_settings
@@ -158,12 +161,13 @@ def _set_up(settings: TrainSettings, config: Config | None) -> Run:
     loaders = make_loaders(settings, config, rank=fabric.global_rank, world_size=fabric.world_size)
     for loader in filter(None, loaders):
         loader.device = str(fabric.device)
-    objective = build_objective(settings, _counts(settings, loaders))
+    objective = build_objective(settings, _counts(settings, loaders), loaders.train.patches.reader.kinds)
     objective.to(fabric.device)
+    _check_metric(settings, objective)
     average = WeightAverage(network, settings.ema) if settings.ema else None
     optimizer = build_optimizer(settings, network)
     state = RunState(network=network, optimizer=optimizer, step_sizes=StepSizes(settings, optimizer), average=average)
-    wrapped, stepper = fabric.setup(network, optimizer)
+    wrapped, stepper = fabric.setup(torch.compile(network) if settings.compile else network, optimizer)
     if average:
         average.module.to(fabric.device)
     seed_generators(settings.random_seed + fabric.global_rank)
@@ -178,6 +182,14 @@ def _set_up(settings: TrainSettings, config: Config | None) -> Run:
         objective=objective,
         resumed_from=resumed_from,
     )
+
+
+def _check_metric(settings: TrainSettings, objective: Objective) -> None:
+    known = ["loss", *objective.metrics().scores()]
+    if settings.best_metric not in known:
+        what = f"there is no metric {settings.best_metric!r}"
+        remedy = did_you_mean(settings.best_metric, known)
+        raise ProblemsError("experiment", [Problem(where="best_metric", what=what, remedy=remedy)])
 
 
 def _counts(settings: TrainSettings, loaders: Dataloaders) -> ClassCounts | None:
