@@ -8,9 +8,10 @@ import time
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import Unpack
+from typing import Unpack, cast
 
 import torch
+from torch import nn
 
 from csc_data.config.experiment import is_being_read
 from csc_data.config.user_config import Config
@@ -167,7 +168,7 @@ def _set_up(settings: TrainSettings, config: Config | None) -> Run:
     average = WeightAverage(network, settings.ema) if settings.ema else None
     optimizer = build_optimizer(settings, network)
     state = RunState(network=network, optimizer=optimizer, step_sizes=StepSizes(settings, optimizer), average=average)
-    wrapped, stepper = fabric.setup(torch.compile(network) if settings.compile else network, optimizer)
+    wrapped, stepper = fabric.setup(cast("nn.Module", torch.compile(network)) if settings.compile else network, optimizer)
     if average:
         average.module.to(fabric.device)
     seed_generators(settings.random_seed + fabric.global_rank)
