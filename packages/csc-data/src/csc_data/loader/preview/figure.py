@@ -28,7 +28,7 @@ COLOURS: tuple[Colour, ...] = (
 _DASHES = (0, 8, 3)
 """Length in pixels of the dashes of the first, second and third seven classes; 0 for an unbroken line."""
 
-_PANEL = 384  # pixels that a panel is about wide
+_SIZE = 384
 _GAP = 12
 _LINE = 18
 _FONT = 14
@@ -80,7 +80,9 @@ def choose_styles(classes: Sequence[str], shown: Sequence[str]) -> dict[str, Sty
     return {name: styles[number % len(styles)] for number, name in enumerate(named)}
 
 
-def compose_figure(title: str, classes: Sequence[str], panels: Sequence[Panel], *, columns: int = 4) -> Image.Image:
+def compose_figure(
+    title: str, classes: Sequence[str], panels: Sequence[Panel], *, columns: int = 4, size: int = _SIZE
+) -> Image.Image:
     """Return the figure of panels, row by row, below a title and a legend.
 
     Parameters
@@ -91,6 +93,8 @@ def compose_figure(title: str, classes: Sequence[str], panels: Sequence[Panel], 
     panels : sequence of Panel
         At least one, all of the same sizes.
     columns : int
+    size : int
+        Pixels that the longer edge of a panel has about.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -98,7 +102,7 @@ def compose_figure(title: str, classes: Sequence[str], panels: Sequence[Panel], 
     shown = [name for c, name in enumerate(classes) if any((panel.targets[c] > 0).any() for panel in panels)]
     styles = choose_styles(classes, shown)
     low, high = np.percentile(np.concatenate([panel.raw.reshape(-1) for panel in panels]), (0.5, 99.5))
-    pictures = [paint_panel(panel, classes, styles, (float(low), float(high))) for panel in panels]
+    pictures = [paint_panel(panel, classes, styles, (float(low), float(high)), size) for panel in panels]
     height, width = pictures[0].shape[:2]
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
@@ -159,15 +163,17 @@ def _shortened(text: str, width: int, font: FreeTypeFont | ImageFont) -> str:
     return text + "..."
 
 
-def paint_panel(panel: Panel, classes: Sequence[str], styles: dict[str, Style], limits: tuple[float, float]) -> Pixels:
+def paint_panel(
+    panel: Panel, classes: Sequence[str], styles: dict[str, Style], limits: tuple[float, float], size: int = _SIZE
+) -> Pixels:
     """Return a panel as RGB, shape (y, x, 3).
 
     Each pixel is that of the voxel it lies in, of raw and of the targets alike, by its distance in nm from the centre.
     """
     finest = min(panel.raw_scale)
     extent = [n * v for n, v in zip(panel.raw.shape, panel.raw_scale, strict=True)]
-    factor = max(1, int(_PANEL * finest / max(extent)))  # pixels of the smaller edge of a voxel
-    step = max(finest / factor, max(extent) / (2 * _PANEL))
+    factor = max(1, int(size * finest / max(extent)))  # pixels of the smaller edge of a voxel
+    step = max(finest / factor, max(extent) / (2 * size))
     sizes = [max(1, round(e / step)) for e in extent]
     offsets = [(np.arange(n) - (n - 1) / 2) * step for n in sizes]
     rows, columns = (_voxels(o, v, n)[0] for o, v, n in zip(offsets, panel.raw_scale, panel.raw.shape, strict=True))

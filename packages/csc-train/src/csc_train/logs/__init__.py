@@ -1,0 +1,1 @@
+"""Files of TensorBoard: written and cut record by record, and those of several runs united."""
