@@ -12,24 +12,28 @@ from csc_data.loader import ArrayInfo, PatchShape
 from csc_models import create_model, describe_model, model_card
 from csc_models.checkpoint import CheckpointDescription
 from csc_models.pretrained import pretrained_card
+from csc_train.parts import freeze
 from csc_train.settings import TrainSettings
 
 
 def build_network(settings: TrainSettings) -> nn.Module:
-    """Return the network to train: the module that the settings hold, or one from the catalogue.
+    """Return the network to train, parts of it frozen: the module that the settings hold, or one from the catalogue.
 
     Raises
     ------
     InvalidArgumentError
-        If ``model`` is something else than a torch module.
+        If ``model`` is something else than a torch module, or has no such parts.
     csc_models.ModelError
         If the catalogue has no such network, or it does not take the arguments.
     """
-    if settings.model is None:
-        return create_model(_network_name(settings), **_network_arguments(settings))
-    if not isinstance(settings.model, nn.Module):
-        raise InvalidArgumentError(f"model must be a torch module, got {settings.model!r}")
-    return settings.model
+    network = settings.model
+    if network is None:
+        network = create_model(_network_name(settings), **_network_arguments(settings))
+    if not isinstance(network, nn.Module):
+        raise InvalidArgumentError(f"model must be a torch module, got {network!r}")
+    if settings.frozen:
+        freeze(network, settings.frozen)
+    return network
 
 
 def target_array_info(settings: TrainSettings) -> ArrayInfo:
@@ -71,7 +75,8 @@ def _network_name(settings: TrainSettings) -> str:
 
 
 def _network_arguments(settings: TrainSettings) -> dict[str, Any]:
-    return {"n_channels": 1, "n_classes": len(settings.classes), **settings.model_kwargs}
+    wanted = {name: True for name in ("deep_supervision", "gradient_checkpointing") if getattr(settings, name)}
+    return {"n_channels": 1, "n_classes": len(settings.classes), **wanted, **settings.model_kwargs}
 
 
 def describe_network(settings: TrainSettings) -> CheckpointDescription:

@@ -117,7 +117,7 @@ def test_a_loss_that_is_no_number_stops_the_run(settings):
         ({"device": "tpu7"}, InvalidArgumentError, "device"),
         ({"optimizer": "adamm"}, ProblemsError, "adamw"),
         ({"optimizer_kwargs": {"momentum": 2}}, InvalidArgumentError, "momentum"),
-        ({"datasplit_path": "nowhere.csv"}, MissingDataError, "make-datasplit"),
+        ({"datasplit_path": "nowhere.csv"}, MissingDataError, "make-datasplit.*no data folder"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_trained(settings, changes, error, words):

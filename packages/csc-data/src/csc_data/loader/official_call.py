@@ -67,6 +67,12 @@ _INSTEAD = {
     "worker_init_fn": "samples do not depend on who loads them; random_seed decides them",
 }
 
+
+def what_instead(name: str) -> str:
+    """Return what does the job of an option of torch's loader here."""
+    return _INSTEAD[name]
+
+
 _ARGUMENTS = ("datasplit_path", *(field.name for field in dataclasses.fields(LoaderSettings)))
 
 

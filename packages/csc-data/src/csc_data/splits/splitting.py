@@ -185,17 +185,13 @@ def _fine_enough(
 ) -> list[CropSummary]:
     """Return the crops whose raw has a level as fine as asked, with those of their classes that have one, too."""
     words = " x ".join(f"{size:g}" for size in scale)
-
-    def coarser(voxel_size: Triple) -> bool:
-        return any(have > want * (1 + LEVEL_TOLERANCE) for have, want in zip(voxel_size, scale, strict=True))
-
     raws = {crop.raw for crop in crops} if look_at_raw else set()
     finest = {raw: open_volume(raw).levels[0].grid.voxel_size for raw in raws}
     kept = []
     for crop in crops:
         where = f"{crop.dataset}/{crop.crop}"
-        levels = {name: own for name, own in crop.levels.items() if not coarser(own[0].voxel_size)}
-        if look_at_raw and coarser(finest[crop.raw]):
+        levels = {name: own for name, own in crop.levels.items() if not is_coarser(own[0].voxel_size, scale)}
+        if look_at_raw and is_coarser(finest[crop.raw], scale):
             left_out.append(Problem(where=where, what=f"has no raw as fine as {words} nm"))
             continue
         coarse = [name for name in crop.levels if name not in levels]
@@ -204,6 +200,11 @@ def _fine_enough(
         if levels:
             kept.append(replace(crop, levels=levels))
     return kept
+
+
+def is_coarser(voxel_size: Triple, scale: Triple) -> bool:
+    """Tell whether voxels are larger than wanted along any axis."""
+    return any(have > want * (1 + LEVEL_TOLERANCE) for have, want in zip(voxel_size, scale, strict=True))
 
 
 def _choose_sides(crops: Sequence[CropSummary], options: SplitOptions) -> list[bool]:

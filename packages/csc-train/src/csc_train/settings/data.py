@@ -29,6 +29,7 @@ from csc_train.overrides import Place
 
 # The official toolbox's: planes, which a network trains on in the memory of any device.
 DEFAULT_INPUT = ArrayInfo(shape=(1, 128, 128), scale=(8, 8, 8))
+VALIDATION_SHARE = 0.15
 LOADER_NAMES = frozenset(field.name for field in fields(SampleSettings))
 
 
@@ -88,7 +89,9 @@ class DataSettings(SampleSettings):
         "the datasplit, made if it is not there; that of the data folder by default (datasplit.csv)", default=None
     )
     validation_prob: float = setting(
-        "share of the crops of each class that validate, where a datasplit is made", Limits(ge=0, lt=1), default=0.15
+        "share of the crops of each class that validate, where a datasplit is made",
+        Limits(ge=0, lt=1),
+        default=VALIDATION_SHARE,
     )
     use_s3: bool = setting("where a datasplit is made: crops of the challenge's bucket, which stream", default=False)
     filter_by_scale: Given[bool | float | Triple, bool | float | Sequence[float]] = setting(

@@ -28,6 +28,18 @@ def _no_schedule(scheduler: Any) -> Any:
     return "constant" if scheduler is None else scheduler
 
 
+def _arguments_of_names(arguments: Mapping[str, Any], earlier: Earlier) -> Iterator[Problem]:
+    scheduler = earlier.get("scheduler")
+    if not isinstance(scheduler, str):
+        return
+    for name, value in arguments.items():
+        if (scheduler, name) != ("polynomial", "power"):
+            remedy = "give the class of a torch scheduler for arguments of it"
+            yield Problem(where=name, what=f"{scheduler} takes no such argument", remedy=remedy)
+        elif not isinstance(value, int | float) or not 0 < value < float("inf"):
+            yield Problem(where=name, what=f"must be above 0, got {value!r}")
+
+
 def _made_by_us(rates: Mapping[str, float], earlier: Earlier) -> Iterator[Problem]:
     optimizer = earlier.get("optimizer")
     if rates and hasattr(optimizer, "param_groups"):
@@ -58,7 +70,7 @@ class OptimisationSettings:
         default="constant",
     )
     scheduler_kwargs: Mapping[str, Any] = setting(
-        "arguments of the scheduler's class; power (0.9) of a polynomial one", factory=dict
+        "arguments of the scheduler's class; power (0.9) of a polynomial one", _arguments_of_names, factory=dict
     )
     scheduler_interval: Literal["step", "epoch"] | None = setting(
         "when the scheduler moves; by default named ones every step, torch's every epoch", default=None

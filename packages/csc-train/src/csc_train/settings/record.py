@@ -65,9 +65,10 @@ class RecordSettings:
         "whether the lowest value of best_metric is the best; by default so for losses", default=None
     )
     best_metric: str = setting(
-        "what decides which epoch is best: validation iou, dice, loss, or that of a class (dice/mito)",
+        "what decides which epoch is best: validation iou, dice, loss, or that of a class (dice/mito); by default iou, "
+        "or loss if low_is_best, as in the official toolbox",
         _in_that_direction,
-        default="iou",
+        default="",
     )
     smoothing_window: int = setting("epochs over which that is averaged, the latest of them is meant", COUNT, default=1)
     early_stopping_patience: int | None = setting(

@@ -29,6 +29,8 @@ class TrainSettings(RecordSettings, DeviceSettings, OptimisationSettings, Networ
 
     def __post_init__(self) -> None:
         self._take_over()
+        if not self.best_metric:
+            self._put("best_metric", "loss" if self.low_is_best else "iou")
         if self.base_experiment_path is not None:
             base = self.base_experiment_path.expanduser().absolute()
             for name in ("model_save_path", "logs_save_path"):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from csc_data.config.experiment import adjust_settings
-from csc_data.config.user_config import Config, load_config
+from csc_data.config.user_config import Config
 from csc_data.errors import ProblemsError
 from csc_data.loader import Dataloaders
 from csc_data.loader.dataloader import open_loaders
 from csc_data.loader.targets import parse_targets
 from csc_data.loader.workers.pool import Workers
+from csc_train.datasplit import experiment_rows
 from csc_train.network import patch_shape
 from csc_train.settings import TrainSettings
 
@@ -38,7 +39,7 @@ def make_loaders(
     problems = settings.unstored_changes()
     if problems:
         raise ProblemsError("experiment", problems)
-    datasplit = settings.datasplit_path or (config or load_config()).path("datasplit")
+    rows = experiment_rows(settings, config, speaks=rank == 0)
     sampling = adjust_settings(
         settings,
         random_validation=settings.validation_time_limit is not None or None,
@@ -51,4 +52,4 @@ def make_loaders(
         start_method=settings.start_method,
         gather_on=settings.gather_on,
     )
-    return open_loaders(datasplit, sampling, patch_shape(settings), parse_targets(None), workers)
+    return open_loaders(rows, sampling, patch_shape(settings), parse_targets(None), workers)

@@ -135,8 +135,6 @@ def _restore(state: RunState, path: Path, settings: TrainSettings, fabric: Fabri
     changed = list(changed_settings(before, now))
     if changed:
         logger.warning("going on from %s with other settings: %s", path, "; ".join(changed))
-    if before and before["learning_rate"] != now["learning_rate"]:
-        state.step_sizes.rescale(settings.learning_rate / float(before["learning_rate"]))
 
 
 def settings_as_text(settings: TrainSettings) -> dict[str, str]:

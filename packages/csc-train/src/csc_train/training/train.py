@@ -25,6 +25,7 @@ from csc_train.objectives.objective import Objective, build_objective
 from csc_train.overrides import TrainOverrides
 from csc_train.randomness import seed_generators
 from csc_train.settings import TrainSettings, read_train_settings
+from csc_train.settings.left_out import left_out
 from csc_train.training.hooks.keeping import Keeping
 from csc_train.training.hooks.signals import Signals
 from csc_train.training.loaders import make_loaders
@@ -159,6 +160,8 @@ def _set_up(settings: TrainSettings, config: Config | None) -> Run:
     )
     seed_generators(settings.random_seed)  # before the network is built: its weights are drawn
     network = build_network(settings)
+    for line in left_out(settings) if fabric.is_global_zero else ():
+        logger.warning("%s", line)
     loaders = make_loaders(settings, config, rank=fabric.global_rank, world_size=fabric.world_size)
     for loader in filter(None, loaders):
         loader.device = str(fabric.device)
