@@ -41,7 +41,7 @@ def test_a_run_learns_and_leaves_checkpoints_and_logs(settings, tmp_path):
 
     logs = EventAccumulator(str(tmp_path / "tensorboard" / "small"))
     logs.Reload()
-    assert {"loss", "validation", "validation_iou", "validation_iou/mito", "learning_rate"} <= set(
+    assert {"loss", "validation", "validation_iou", "validation_iou/mito", "validation_dice/mito", "lr"} <= set(
         logs.Tags()["scalars"]
     )
     assert [event.step for event in logs.Scalars("validation")] == [15, 30, 45]

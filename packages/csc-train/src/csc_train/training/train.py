@@ -26,8 +26,15 @@ from csc_train.overrides import TrainOverrides
 from csc_train.randomness import seed_generators
 from csc_train.settings import TrainSettings, read_train_settings
 from csc_train.settings.left_out import left_out
+from csc_train.training.hooks.images import Images
 from csc_train.training.hooks.keeping import Keeping
+from csc_train.training.hooks.logbook import Logbook
+from csc_train.training.hooks.memory import MemoryReport
+from csc_train.training.hooks.metrics_table import MetricsTable
+from csc_train.training.hooks.progress import ProgressBar
+from csc_train.training.hooks.run_record import RunRecord
 from csc_train.training.hooks.signals import Signals
+from csc_train.training.hooks.stopping import EarlyStopping
 from csc_train.training.loaders import make_loaders
 from csc_train.training.loop import run_epochs
 from csc_train.training.optimisation import StepSizes, build_optimizer
@@ -60,7 +67,7 @@ def train(
     config : csc_data.config.user_config.Config, optional
         Where data lies; the user's by default. Used where the experiment names no datasplit.
     progress : callable, optional
-        Called with a `TrainProgress` after each batch and epoch.
+        Called with a `TrainProgress` after each batch and epoch; a bar and a line for each epoch by default.
     **overrides : object
         Settings that go before those of the experiment; None leaves them.
 
@@ -86,7 +93,8 @@ def train(
     if run.speaks:
         check_places(run)
     keeping = Keeping()
-    run.hooks = [Signals(), keeping, *([] if progress is None else [Reporting(progress)])]
+    file = None if isinstance(experiment, TrainSettings) else Path(experiment)
+    run.hooks = [Signals(), *_observers(settings, file, progress), keeping]
     records = run_epochs(run)
     if run.stopping == "signal SIGINT":
         logger.warning("%s", how_to_go_on(run))
@@ -99,6 +107,20 @@ def train(
         seconds=time.perf_counter() - started,
         stopped=run.stopping,
     )
+
+
+def _observers(settings: TrainSettings, experiment: Path | None, progress: TrainCallback | None) -> list[Hook]:
+    """Return who looks on: they write what a step brought before it is saved, so that no resumed run lacks it."""
+    logbook = Logbook()
+    return [
+        logbook,
+        MetricsTable(),
+        RunRecord(experiment),
+        *([Images(logbook, settings.images)] if settings.images else []),
+        *([MemoryReport(settings.memory_log_steps)] if settings.debug_memory else []),
+        *([EarlyStopping(settings.early_stopping_patience)] if settings.early_stopping_patience else []),
+        ProgressBar() if progress is None else Reporting(progress),
+    ]
 
 
 class Reporting(Hook):
@@ -171,7 +193,8 @@ def _set_up(settings: TrainSettings, config: Config | None) -> Run:
     average = WeightAverage(network, settings.ema) if settings.ema else None
     optimizer = build_optimizer(settings, network)
     state = RunState(network=network, optimizer=optimizer, step_sizes=StepSizes(settings, optimizer), average=average)
-    wrapped, stepper = fabric.setup(cast("nn.Module", torch.compile(network)) if settings.compile else network, optimizer)
+    trained = cast("nn.Module", torch.compile(network)) if settings.compile else network
+    wrapped, stepper = fabric.setup(trained, optimizer)
     if average:
         average.module.to(fabric.device)
     seed_generators(settings.random_seed + fabric.global_rank)
