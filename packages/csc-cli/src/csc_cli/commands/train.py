@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,20 +18,56 @@ if TYPE_CHECKING:
     from csc_data.config.user_config import Config
 
 
+def _parse_values(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, Any]:
+    """Read settings: a value is TOML, or else plain text, so that names need no quotes."""
+    found: dict[str, Any] = {}
+    for text in values:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name.isidentifier():
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE, such as learning_rate=1e-4", ctx, param)
+        try:
+            found[name] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[name] = value
+    return found
+
+
+def _checkpoint(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    return None if value is None else {"auto": "latest", "never": "fresh"}.get(value, value)
+
+
 @click.command()
 @click.argument("experiment", metavar="CONFIG", type=click.Path())
+@click.option(
+    "--set",
+    "given",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=_parse_values,
+    help="A setting to go before the file's, as TOML has it; may be repeated.",
+)
+@click.option(
+    "--resume",
+    "load_model",
+    metavar="auto|never|PATH",
+    callback=_checkpoint,
+    help="Go on from the latest checkpoint, only begin anew, or begin with a file [default: the file's load_model].",
+)
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs in all, instead of the file's.")
 @click.option("--device", help="cuda, mps or cpu [default: the first of them that is there].")
 @config_option
-def train(experiment: str, config: Config, **overrides: Any) -> None:
+def train(experiment: str, config: Config, given: dict[str, Any], **options: Any) -> None:
     """Train the network of the experiment file CONFIG (.py or .toml).
 
-    A run that was stopped goes on from its latest checkpoint. `csc settings train` lists what CONFIG may say.
+    A run that was stopped goes on from its latest checkpoint. `csc settings train` lists what CONFIG, and --set, may
+    say: --set learning_rate=3e-4 --set scheduler=cosine --set 'classes=["mito", "er"]'.
     """
     import csc_train
     from csc_cli.stages.training import epoch_reporter
 
     with _first_batches(), epoch_reporter() as report:
+        # An option that was left out says nothing of what --set does.
+        overrides: Any = given | {name: value for name, value in options.items() if value is not None}
         result = csc_train.train(experiment, config=config, progress=report, **overrides)
     if result.resumed_from and not result.records:
         say(f"nothing to do: {result.resumed_from} is of the last epoch")
