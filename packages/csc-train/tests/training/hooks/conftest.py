@@ -110,7 +110,7 @@ def begin(tmp_path):
     runs = []
 
     def begin_run(*hooks, epochs=10, **settings):
-        values = {"epochs": epochs, "model_name": "small", "best_metric": "iou", "low_is_best": None}
+        values = {"epochs": epochs, "model_name": "small", "best_metric": "iou", "lower_is_better": False}
         values |= {"logs_save_path": str(tmp_path / "logs"), **settings}
         run = FakeRun(make_dataclass("Settings", values)(**values), list(hooks))
         runs.append(run)

@@ -82,11 +82,14 @@ class Images(Hook):
             is_fixed = len(self._fixed) < self.count or rank > self._fixed[-1].rank
             is_worst = not math.isnan(dice) and (self._worst is None or dice < self._worst.dice)
             if is_fixed or is_worst:
-                truth = torch.where(torch.isnan(target[sample]), torch.nan, present[sample].float())
-                arrays = (_raw_plane(run, batch, sample), _middle(truth[None])[0], _middle(found[sample][None])[0])
-                raw, truth, prediction = (array.float().cpu().numpy() for array in arrays)
+                known = torch.where(torch.isnan(target[sample]), torch.nan, present[sample].float())
                 shown = _Shown(
-                    rank=rank, raw=raw, truth=truth, prediction=prediction, dice=dice, place=_place(run, batch, sample)
+                    rank=rank,
+                    raw=_as_array(_raw_plane(run, batch, sample)),
+                    truth=_as_array(_middle(known[None])[0]),
+                    prediction=_as_array(_middle(found[sample][None])[0]),
+                    dice=dice,
+                    place=_place(run, batch, sample),
                 )
                 if is_fixed:
                     self._fixed = sorted([*self._fixed, shown], key=lambda one: one.rank, reverse=True)[: self.count]
@@ -124,6 +127,11 @@ def sample_dice(found: Tensor, present: Tensor, known: Tensor) -> Tensor:
 def is_drawn(epoch: int, epochs: int) -> bool:
     """Tell whether there are pictures of an epoch: of the first and the last, and of at most a hundred in all."""
     return epoch in (1, epochs) or epoch % math.ceil(epochs / _MOST_EPOCHS) == 0
+
+
+def _as_array(values: Tensor) -> Plane:
+    array: Plane = values.float().cpu().numpy()
+    return array
 
 
 def _middle(values: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from collections import Counter
 
 from csc_train.training.hooks.logbook import memory_in_use
 from csc_train.training.hooks.logs_folder import batches_done
+from csc_train.training.hooks.progress import say
 from csc_train.training.results import StepRecord
 from csc_train.training.run import Hook, Run
 
@@ -43,7 +44,7 @@ class MemoryReport(Hook):
         self._counts = counts
         found = memory_in_use(run.fabric.device)
         sizes = ", ".join(f"{name.removesuffix('_gb')} {value:.2f} GB" for name, value in found.items())
-        print(f"memory at step {step.step}: {sizes}; more objects: {', '.join(grown) or 'none'}", flush=True)
+        say(f"memory at step {step.step}: {sizes}; more objects: {', '.join(grown) or 'none'}")
 
 
 def _objects() -> Counter[str]:

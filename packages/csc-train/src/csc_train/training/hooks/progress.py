@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from typing import Any
@@ -44,7 +45,7 @@ class ProgressBar(Hook):
         if not run.speaks:
             return
         if progress.record is not None:
-            print(describe_epoch(run, progress.record, self._pace), flush=True)
+            say(describe_epoch(run, progress.record, self._pace))
         elif self._bar is not None:
             name = "epoch" if progress.stage == "train" else "validating epoch"
             self._bar.update(
@@ -112,7 +113,7 @@ def _position(run: Run) -> int:
 def best(run: Run) -> list[str]:
     """Say which epoch was best."""
     state, settings = run.state, run.settings
-    if state.best_epoch is None:
+    if state.best_epoch is None or math.isinf(state.best_score):
         return []
     name = settings.best_metric if run.loaders.validation is not None else "loss"
     value = as_metric(settings, state.best_score, run.loaders.validation is not None)
@@ -131,6 +132,11 @@ def describe_epoch(run: Run, record: EpochRecord, pace: _Pace) -> str:
         ]
     words += [*best(run), *pace.speed(), *pace.left(run)]
     return f"  epoch {record.epoch}/{run.settings.epochs}: {', '.join(words)} ({record.seconds:.1f} s)"
+
+
+def say(text: str) -> None:
+    """Print a line, above the bar if there is one."""
+    print(text, flush=True)  # noqa: T201  # `python train_2D.py` shows what `csc train` does
 
 
 def _make_bar() -> Any:
