@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from csc_train.training.losses import KnownVoxelLoss
 
 from csc_data.geometry import Grid
 from csc_data.loader import get_dataloader
 from csc_data.splits.split_file import SplitRow
 from csc_data.volumes import write_multiscale
 from csc_models import create_model
-from csc_train.training.losses import KnownVoxelLoss
 
 CLASSES = ("ecs", "pm", "mito_mem", "mito_lum", "er_mem", "ves", "mito", "er")
 TURNS = {"mirror": {"axes": ["x", "y", "z"]}, "transpose": {"axes": ["x", "y", "z"]}}

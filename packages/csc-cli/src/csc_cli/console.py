@@ -8,6 +8,9 @@ from contextlib import contextmanager
 
 import click
 
+INTERRUPTED = 130
+"""The exit code of shells for Ctrl-C."""
+
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cli.console import say
+from csc_cli.console import INTERRUPTED, say
 from csc_cli.options import config_option
 from csc_data.wording import plural
 
@@ -55,21 +56,35 @@ def _checkpoint(ctx: click.Context, param: click.Parameter, value: str | None) -
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs in all, instead of the file's.")
 @click.option("--device", help="cuda, mps or cpu [default: the first of them that is there].")
+@click.option(
+    "--dry-run", is_flag=True, help="Prove what can be proven, and say what the run would take; train nothing."
+)
 @config_option
-def train(experiment: str, config: Config, given: dict[str, Any], **options: Any) -> None:
+def train(experiment: str, config: Config, given: dict[str, Any], dry_run: bool, **options: Any) -> None:
     """Train the network of the experiment file CONFIG (.py or .toml).
 
-    A run that was stopped goes on from its latest checkpoint. `csc settings train` lists what CONFIG, and --set, may
-    say: --set learning_rate=3e-4 --set scheduler=cosine --set 'classes=["mito", "er"]'.
+    A run that was stopped goes on where it was: Ctrl-C (exit code 130), SIGTERM and SIGUSR1 (exit code 0) save it
+    first. `csc settings train` lists what CONFIG, and --set, may say: --set learning_rate=3e-4 --set scheduler=cosine
+    --set 'classes=["mito", "er"]'.
     """
     import csc_train
     from csc_cli.stages.training import epoch_reporter
 
-    with _first_batches(), epoch_reporter() as report:
-        # An option that was left out says nothing of what --set does.
-        overrides: Any = given | {name: value for name, value in options.items() if value is not None}
-        result = csc_train.train(experiment, config=config, progress=report, **overrides)
-    if result.resumed_from and not result.records:
+    # An option that was left out says nothing of what --set does.
+    overrides: Any = given | {name: value for name, value in options.items() if value is not None}
+    if dry_run:
+        for line in csc_train.rehearse_training(experiment, config=config, **overrides).lines:
+            say(line)
+        say(f"next: csc train {experiment}")
+        return
+    try:
+        with _first_batches(), epoch_reporter() as report:
+            result = csc_train.train(experiment, config=config, progress=report, **overrides)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    if result.stopped:
+        say(f"ended early: {result.stopped}; all of it is saved, and the same command goes on from there")
+    elif result.resumed_from and not result.records:
         say(f"nothing to do: {result.resumed_from} is of the last epoch")
         say("next: raise `epochs` to go on, or choose another `model_name` to train anew")
     elif result.records:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from csc_cli.commands.fetch_data.words import describe_plan, describe_result, fail_if_missing, report
-from csc_cli.console import say
+from csc_cli.console import INTERRUPTED, say
 from csc_cli.transfer_bar import transfer_bar
 from csc_data.wording import format_bytes, plural
 
 if TYPE_CHECKING:
     from csc_data.config.user_config import Config
     from csc_data.fetching import FetchOptions, FetchPlan, FetchProgress
-
-INTERRUPTED = 130  # the exit code of shells for Ctrl-C
 
 
 def show_crops(config: Config, options: FetchOptions) -> None:
