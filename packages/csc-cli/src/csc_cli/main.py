@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, str] = {
     "get-counts": "csc_cli.commands.get_counts:get_counts",
     "data-preview": "csc_cli.commands.data_preview.command:data_preview",
     "train": "csc_cli.commands.train:train",
+    "unite-tensorboards": "csc_cli.commands.unite_tensorboards:unite_tensorboards",
     "predict": "csc_cli.commands.predict:predict",
     "process": "csc_cli.commands.process:process",
     "pack-results": "csc_cli.commands.pack_results:pack_results",

@@ -41,11 +41,11 @@ def read_events(file: Path) -> Iterator[Any]:
     A writer that was killed leaves at most its last record cut.
     """
     with file.open("rb") as stream:
-        for _, event in _records(stream, file):
+        for _, event in read_records(stream, file):
             yield event
 
 
-def _records(stream: BinaryIO, file: Path) -> Iterator[tuple[bytes, Any]]:
+def read_records(stream: BinaryIO, file: Path) -> Iterator[tuple[bytes, Any]]:
     """Yield each record as it is stored, and its event.
 
     Only the CRC of the length is checked: that of an event would be computed by Python, at 10 MB/s.
@@ -109,7 +109,7 @@ class EventWriter:
     def _open(self) -> BinaryIO:
         self.folder.mkdir(parents=True, exist_ok=True)
         # Files are read in the order of their names, and clocks of machines differ: a later run's name is a later one.
-        second = max([int(time.time()), *(_second(file) + 1 for file in event_files(self.folder))])
+        second = max([int(time.time()), *(second_in_name(file) + 1 for file in event_files(self.folder))])
         name = f"{PREFIX}{second:010d}.{socket.gethostname()}.{os.getpid()}.0"
         stream = (self.folder / name).open("xb", buffering=0)
         now = time.time()
@@ -147,7 +147,7 @@ def cut_events(folder: Path, keeps: Callable[[str, int], bool]) -> None:
             continue
         temporary = file.with_name(f"cut.{os.getpid()}.part")  # TensorBoard reads all names with "tfevents" in them
         with file.open("rb") as stream, temporary.open("wb") as out:
-            for record, event in _records(stream, file):
+            for record, event in read_records(stream, file):
                 staying = [value for value in event.summary.value if keeps(value.tag, event.step)]
                 if len(staying) == len(event.summary.value):
                     out.write(record)
@@ -158,7 +158,7 @@ def cut_events(folder: Path, keeps: Callable[[str, int], bool]) -> None:
         temporary.replace(file)
 
 
-def _second(file: Path) -> int:
-    """Return the time in the name of an event file; 0 if it has none."""
+def second_in_name(file: Path) -> int:
+    """Return the time in the name of an event file, in seconds; 0 if it has none."""
     text = file.name.removeprefix(PREFIX).split(".")[0]
     return int(text) if text.isdigit() else 0
