@@ -68,7 +68,6 @@ def train(experiment: str, config: Config, given: dict[str, Any], dry_run: bool,
     --set 'classes=["mito", "er"]'.
     """
     import csc_train
-    from csc_cli.stages.training import epoch_reporter
 
     # An option that was left out says nothing of what --set does.
     overrides: Any = given | {name: value for name, value in options.items() if value is not None}
@@ -78,8 +77,8 @@ def train(experiment: str, config: Config, given: dict[str, Any], dry_run: bool,
         say(f"next: csc train {experiment}")
         return
     try:
-        with _first_batches(), epoch_reporter() as report:
-            result = csc_train.train(experiment, config=config, progress=report, **overrides)
+        with _first_batches():
+            result = csc_train.train(experiment, config=config, **overrides)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     if result.stopped:

@@ -49,10 +49,10 @@ def unite_tensorboards(
 ) -> tuple[UnitedRun, ...]:
     """Write the TensorBoard logs of several runs into one folder; the runs' own stay as they are.
 
-    Every folder with event files, among those given and within them, is a run. It becomes a folder in the new one, called
-    by its path below what all have in common, with one event file, in which points stand in the order of their steps,
-    each once. Where a run was stopped and started again, with the official toolbox for instance, what it logged after
-    the step from which it went on is left out, as TensorBoard itself does.
+    Every folder with event files, among those given and within them, is a run. It becomes a folder in the new one, with
+    one event file, in which points stand in the order of their steps, each once; it is called by its path below what
+    all have in common. Where a run was stopped and started again, with the official toolbox for instance, what it
+    logged after the step from which it went on is left out, as TensorBoard itself does.
 
     Parameters
     ----------
@@ -76,16 +76,14 @@ def unite_tensorboards(
     """
     target = Path(out).absolute()
     found = _find_runs([Path(folder).absolute() for folder in folders], target)
-    runs = {name: (folder,) for name, folder in found.items()}
-    if join:
-        parts = tuple(found.values())
-        runs = {parts[0].name: parts}
+    parts = tuple(found.values())
+    runs = {parts[0].name: parts} if join else {name: (folder,) for name, folder in found.items()}
     for name in runs:
         _check_place(target / name)
     united = []
-    for number, (name, parts) in enumerate(runs.items(), start=1):
-        points, left_out = _unite(parts, target / name)
-        united.append(UnitedRun(name=name, folders=parts, points=points, left_out=left_out))
+    for number, (name, own) in enumerate(runs.items(), start=1):
+        points, left_out = _unite(own, target / name)
+        united.append(UnitedRun(name=name, folders=own, points=points, left_out=left_out))
         if progress is not None:
             progress(number, len(runs))
     return tuple(united)

@@ -16,7 +16,6 @@ from csc_cli.commands.demo.experiment import CLASSES, write_experiment
 from csc_cli.commands.demo.scores import score_table
 from csc_cli.console import progress_bar, say
 from csc_cli.stages.prediction import block_reporter, describe_prediction
-from csc_cli.stages.training import epoch_reporter
 from csc_data.wording import format_bytes, plural
 
 if TYPE_CHECKING:
@@ -135,8 +134,8 @@ def _split(config: Config, options: DemoOptions) -> None:
 def _train(config: Config, experiment: Path) -> None:
     from csc_train import train
 
-    with stage(3, "train") as report, epoch_reporter() as epochs:
-        result = train(experiment, config=config, progress=epochs)
+    with stage(3, "train") as report:
+        result = train(experiment, config=config)
         if result.records:
             report.text = f"{plural(len(result.records), 'epoch')}, checkpoint {result.latest_checkpoint}"
         else:
