@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from torch.nn import MSELoss
 
 from csc_data.errors import InvalidArgumentError
 from csc_data.loader.targets import parse_targets
@@ -11,9 +12,9 @@ from csc_train.settings import TrainSettings
 CLASSES = ["mito", "er", "nuc", "ld"]
 
 
-def metrics_of(classes=CLASSES, targets=None):
+def metrics_of(classes=CLASSES, targets=None, criterion="bce"):
     kinds = None if targets is None else parse_targets(targets)
-    return build_objective(TrainSettings(classes=classes), None, kinds).metrics()
+    return build_objective(TrainSettings(classes=classes, criterion=criterion), None, kinds).metrics()
 
 
 def sample(seed=0):
@@ -76,10 +77,46 @@ def test_without_batches_no_score_is_defined():
 
 
 def test_distances_have_an_error_and_the_overlap_of_what_is_inside():
-    metrics = metrics_of(["mito"], "signed_distance")
+    metrics = metrics_of(["mito"], "signed_distance", "mse")
     output = torch.tensor([0.5, -0.5, 0.25, 9.0]).view(1, 1, 1, 2, 2)
     target = torch.tensor([1.0, 0.5, -0.25, math.nan]).view(1, 1, 1, 2, 2)
     metrics.add(output, {"output": target})
     scores = metrics.scores()
     assert scores["mae"] == scores["mae/mito_distance"] == pytest.approx((0.5 + 1.0 + 0.5) / 3)
     assert (scores["iou"], scores["dice/mito_distance"]) == pytest.approx((1 / 3, 1 / 2))
+
+
+def test_each_output_has_scores_and_those_of_classes_have_plain_names():
+    metrics = metrics_of(["mito"], {"distance": "signed_distance", "output": "binary", "edges": "boundaries"}, MSELoss)
+    right, wrong = torch.ones(1, 1, 2, 2, 2), -torch.ones(1, 1, 2, 2, 2)
+    metrics.add(
+        {"distance": right, "output": right, "edges": wrong}, dict.fromkeys(("distance", "output", "edges"), right)
+    )
+    assert metrics.scores() == {
+        "distance/iou": 1, "distance/iou/mito_distance": 1, "distance/dice": 1, "distance/dice/mito_distance": 1,
+        "distance/mae": 0, "distance/mae/mito_distance": 0,
+        "iou": 1, "iou/mito": 1, "dice": 1, "dice/mito": 1,
+        "edges/iou": 0, "edges/iou/mito_boundary": 0, "edges/dice": 0, "edges/dice/mito_boundary": 0,
+    }  # fmt: skip
+
+
+def test_of_classes_that_exclude_each_other_at_most_one_is_found():
+    """A logit above 0 only says that a class is likelier than none."""
+    metrics = metrics_of(["mito", "er"], criterion="cross_entropy")
+    logits = torch.tensor([[5.0, 1.0], [1.0, 5.0], [-1.0, -1.0]]).T.view(1, 2, 1, 3)
+    metrics.add(logits, {"output": torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]).T.view(1, 2, 1, 3)})
+    assert (metrics.scores()["iou/mito"], metrics.scores()["iou/er"]) == (1, 1)
+
+
+def test_the_largest_of_several_outputs_is_measured():
+    metrics = metrics_of(["mito"])
+    metrics.add([torch.ones(1, 1, 4, 4), -torch.ones(1, 1, 2, 2)], {"output": torch.ones(1, 1, 4, 4)})
+    assert metrics.scores()["iou"] == 1
+
+
+def test_the_centre_of_a_larger_output_is_measured():
+    metrics = metrics_of(["mito"])
+    output = torch.full((1, 1, 4, 4), -1.0)
+    output[..., 1:3, 1:3] = 1
+    metrics.add(output, {"output": torch.ones(1, 1, 2, 2)})
+    assert metrics.scores()["iou"] == 1

@@ -7,6 +7,8 @@ import abc
 import torch
 from torch import Tensor, nn
 
+from csc_data.errors import InvalidArgumentError
+
 
 class Loss(nn.Module, abc.ABC):
     """A loss over what is known.
@@ -80,3 +82,16 @@ def exact_dtype(device: torch.device) -> torch.dtype:
 def per_channel(values: Tensor, like: Tensor) -> Tensor:
     """Return a value of each channel (C,) in a form that multiplies (B, C, [z,] y, x)."""
     return values.to(like.dtype).view(1, -1, *(1,) * (like.ndim - 2))
+
+
+def above_zero(name: str, value: float) -> float:
+    """Return an argument that must be above 0.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is not.
+    """
+    if not value > 0:
+        raise InvalidArgumentError(f"{name} must be above 0, got {value}")
+    return value

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from csc_data.errors import InvalidArgumentError
 from csc_train.network import fit_output
+from csc_train.objectives.exclusive import exclusive_probability
 from csc_train.objectives.loss import exact_dtype
 
 Named = dict[str, Tensor | list[Tensor]]
@@ -29,6 +30,8 @@ class Measured:
         Names of the channels.
     distances : bool
         Whether values are signed distances; they are present where above 0. Others are 1 and 0.
+    exclusive : bool
+        Whether the output is that of classes that exclude each other, see `ExclusiveCrossEntropy`.
     prefix : str
         What stands before the names of its scores.
     """
@@ -37,13 +40,15 @@ class Measured:
     target: str
     channels: tuple[str, ...]
     distances: bool = False
+    exclusive: bool = False
     prefix: str = ""
 
 
 class Metrics:
     """Sums over everything that was added, and the scores of it.
 
-    Something is found where a logit is above 0: a probability above 0.5; or a distance above 0.
+    Something is found where a probability is above 0.5, which is a logit above 0 unless classes exclude each other;
+    or where a distance is above 0.
 
     Parameters
     ----------
@@ -73,7 +78,7 @@ class Metrics:
         for entry, sums in zip(self._measured, self._sums, strict=True):
             output, target = named[entry.output], batch[entry.target]
             whole = fit_output(output if isinstance(output, Tensor) else output[0], target)
-            sums += torch.stack(_counts(whole, target, distances=entry.distances)).to(sums.dtype)
+            sums += torch.stack(_counts(whole, target, entry)).to(sums.dtype)
 
     def state(self) -> Tensor:
         """Return the sums, 1-dimensional: those of several processes may be added up."""
@@ -115,13 +120,15 @@ class Metrics:
         return found
 
 
-def _counts(output: Tensor, target: Tensor, *, distances: bool) -> list[Tensor]:
+def _counts(output: Tensor, target: Tensor, measured: Measured) -> list[Tensor]:
     """Return the sums of a batch, each of shape (C,)."""
     axes = [0, *range(2, target.ndim)]
     known = ~torch.isnan(target)
-    present = target > (0.0 if distances else 0.5)
+    present = target > (0.0 if measured.distances else 0.5)
     absent = known & ~present
-    found = output > 0
+    found = exclusive_probability(output) > 0.5 if measured.exclusive else output > 0
     counts = [(found & present).sum(axes), (found & absent).sum(axes), (~found & present).sum(axes)]
-    difference = torch.where(known, (output - target).abs(), 0.0) if distances else torch.zeros_like(target[:1, :, :1])
-    return [*counts, difference.sum(axes), known.sum(axes)]
+    differences = target.new_zeros(1, target.shape[1], 1)
+    if measured.distances:
+        differences = torch.where(known, (output - target).abs(), 0.0).flatten(2)
+    return [*counts, differences.sum((0, 2)), known.sum(axes)]

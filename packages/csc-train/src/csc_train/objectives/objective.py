@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from csc_data.errors import InvalidArgumentError
 from csc_data.loader import ClassCounts
-from csc_data.loader.targets import SignedDistanceTarget, TargetKind, parse_targets
+from csc_data.loader.targets import BinaryTarget, SignedDistanceTarget, TargetKind, parse_targets
 from csc_train.network import fit_output
-from csc_train.objectives.criteria import Term, read_criterion
+from csc_train.objectives.criteria import CriterionReader, Term
+from csc_train.objectives.exclusive import ExclusiveCrossEntropy
 from csc_train.objectives.loss import exact_dtype
 from csc_train.objectives.metrics import Measured, Metrics, Named
 from csc_train.objectives.positive_weights import positive_weights
+from csc_train.objectives.supervision import level_shares, nearest_voxels
 from csc_train.settings import TrainSettings
 
 
@@ -107,9 +108,23 @@ class Objective(nn.Module):
         return torch.stack([self._sum(term, named[term.output], _target(batch, term.target)) for term in self.terms])
 
     def _sum(self, term: Term, output: Tensor | list[Tensor], target: Tensor) -> Tensor:
-        whole = output if isinstance(output, Tensor) else output[0]
-        sums: Tensor = term.loss(_at_least_single(fit_output(whole, target)), target)
-        return sums
+        levels = [output] if isinstance(output, Tensor) else output
+        total: Tensor = term.loss(_at_least_single(fit_output(levels[0], target)), target)
+        if len(levels) == 1:
+            return total
+        if levels[0].shape != target.shape:
+            raise InvalidArgumentError(
+                f"the network gives a list whose first has {tuple(levels[0].shape)} where targets are "
+                f"{tuple(target.shape)}; deep supervision needs the same"
+            )
+        shares = level_shares(len(levels))
+        total = shares[0] * total
+        for share, level in zip(shares[1:], levels[1:], strict=True):
+            coarse = nearest_voxels(target, level.shape[2:])
+            # A fixed number and not the counts of this batch, so that sums of batches are that of all.
+            voxels = target[0, 0].numel() / coarse[0, 0].numel() if term.loss.per_voxel else 1.0
+            total = total + share * voxels * term.loss(_at_least_single(fit_output(level, coarse)), coarse)
+        return total
 
     def total(self, sums: Tensor, weights: Tensor) -> Tensor:
         """Return the total of all terms: the sum of factor * sum / weight; 0 of terms whose weight is 0."""
@@ -149,28 +164,36 @@ def build_objective(
 
     Raises
     ------
-    InvalidArgumentError
-        If there is no such criterion, or it does not take its arguments.
+    ProblemsError
+        With everything that is wrong with the criterion.
     """
     kinds = dict(targets or parse_targets(None))
     weight = None
     if counts is not None and settings.weight_loss:
         weight = positive_weights(counts, settings.classes, settings.max_positive_weight)
-    arguments: dict[str, Any] = dict(settings.criterion_kwargs)
-    ndim = 2 if settings.input_array_info.flat else 3
-    terms = [
-        Term(name=name, output=target, target=target, loss=loss)
-        for target in kinds
-        for name, loss in read_criterion(settings.criterion, arguments, weight, ndim).items()
-    ]
-    measured = [
+    reader = CriterionReader(kinds=kinds, positive_weight=weight, ndim=2 if settings.input_array_info.flat else 3)
+    terms = reader.read(settings.criterion, settings.criterion_kwargs)
+    return Objective(terms, _measure(terms, kinds, settings.classes))
+
+
+def _measure(terms: Sequence[Term], kinds: Mapping[str, TargetKind], classes: Sequence[str]) -> list[Measured]:
+    """Return what validation compares: each output with the target of its first term.
+
+    Scores of the first output that says where classes are have plain names, those of others the output's before them.
+    """
+    targets: dict[str, str] = {}
+    for term in terms:
+        targets.setdefault(term.output, term.target)
+    main = next((name for name, target in targets.items() if isinstance(kinds[target], BinaryTarget)), None)
+    main = next(iter(targets)) if main is None else main
+    return [
         Measured(
-            output=name,
-            target=name,
-            channels=kind.channel_names(settings.classes),
-            distances=isinstance(kind, SignedDistanceTarget),
-            prefix="" if number == 0 else f"{name}/",
+            output=output,
+            target=target,
+            channels=kinds[target].channel_names(classes),
+            distances=isinstance(kinds[target], SignedDistanceTarget),
+            exclusive=any(term.output == output and isinstance(term.loss, ExclusiveCrossEntropy) for term in terms),
+            prefix="" if output == main else f"{output}/",
         )
-        for number, (name, kind) in enumerate(kinds.items())
+        for output, target in targets.items()
     ]
-    return Objective(terms, measured)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from csc_train.objectives.loss import PairLoss
+from csc_train.objectives.loss import PairLoss, above_zero
 
 
 class Tversky(PairLoss):
@@ -19,11 +19,16 @@ class Tversky(PairLoss):
         How much surplus and missed voxels count.
     smooth : float
         Voxels added to both sides of the ratio, so that absent classes have a gradient.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If `smooth` is 0.
     """
 
     def __init__(self, alpha: float = 0.3, beta: float = 0.7, smooth: float = 1.0) -> None:
         super().__init__()
-        self.alpha, self.beta, self.smooth = alpha, beta, smooth
+        self.alpha, self.beta, self.smooth = alpha, beta, above_zero("smooth", smooth)
 
     def values(self, output: Tensor, target: Tensor, known: Tensor) -> Tensor:
         """Return the loss of each pair."""

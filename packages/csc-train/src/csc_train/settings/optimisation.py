@@ -20,7 +20,7 @@ from csc_data.errors import Problem
 
 OPTIMIZERS = ("adamw", "adam", "radam", "sgd")
 SCHEDULERS = ("constant", "cosine", "polynomial")
-CRITERIA = ("bce", "bce_dice", "dice")
+CRITERIA = ("bce", "bce_dice", "dice", "focal", "tversky", "cldice", "mse", "hot_distance", "cross_entropy")
 
 
 def _no_schedule(scheduler: Any) -> Any:
