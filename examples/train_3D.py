@@ -1,43 +1,43 @@
-"""Train a 3D U-Net on the challenge's data:  csc train train_3D.py  (or: python train_3D.py).
+"""All classes that the challenge scores, in volumes, as the official toolbox's `train_3D.py` learns them.
 
-Then:  csc predict train_3D.py;  csc process train_3D.py;  csc pack-results;  csc evaluate
-`csc settings train` (predict, process) lists what else may stand here.
+    csc train train_3D.py   (or: python train_3D.py)
+
+README.md beside this file says what to change in an experiment of the official toolbox.
 """
 
-# What to learn, at which voxel size (nm); all axes are z, y, x
-classes = ("nuc", "er", "mito", "ld", "ecs", "pm")
+from csc_data.challenge import get_tested_classes
+
+classes = get_tested_classes()
+random_seed = 42
+
+# What the network takes and gives: voxels (z, y, x) and their size in nm
 input_array_info = {"shape": (128, 128, 128), "scale": (8, 8, 8)}
+target_array_info = input_array_info
 
-# The network and its training
-model_name = "3d_unet"
-model_kwargs = {"trilinear": True}
-epochs = 500
-iterations_per_epoch = 500
-batch_size = 4
+# The network; 3d_unet and 3d_resnet are the other ones of the official examples
+model_name = "3d_vnet"
+architecture = "vitnet"
+model_kwargs = {"img_size": input_array_info["shape"]}
+model_to_load = "3d_vnet"
+load_model = "latest"
+
 learning_rate = 1e-4
-criterion = "bce_dice"
-max_grad_norm = 1.0
-ema = 0.999
-precision = "bf16-mixed"
-num_workers = 8
-use_mutual_exclusion = True
+batch_size = 8
+epochs = 1000
+iterations_per_epoch = 1000
+validation_time_limit = 60  # seconds
 
-# What is done to samples: turned in every direction, a little larger or smaller, brighter or darker
+# Where things lie: relative paths are below base_experiment_path, the working folder by default
+logs_save_path = "tensorboard/{model_name}"
+model_save_path = "checkpoints/{model_name}_{epoch}.pth"
+datasplit_path = "datasplit.csv"  # made if it is not there
+filter_by_scale = True  # leave out what is annotated at coarser voxels than those above
+
 spatial_transforms = {
-    "mirror": {"axes": {"x": 0.5, "y": 0.5, "z": 0.5}},
+    "mirror": {"axes": {"x": 0.5, "y": 0.5, "z": 0.1}},
     "transpose": {"axes": ["x", "y", "z"]},
     "rotate": {"axes": {"x": [-180, 180], "y": [-180, 180], "z": [-180, 180]}},
-    "scale": {"axes": {"x": [0.9, 1.1], "y": [0.9, 1.1], "z": [0.9, 1.1]}},
 }
-intensity_transforms = {
-    "gamma": {"probability": 0.3},
-    "brightness": {"probability": 0.3},
-    "gaussian_noise": {"probability": 0.2},
-}
-
-# From probabilities to masks and instances
-threshold = {"nuc": 0.5, "mito": 0.6}
-min_size_nm3 = {"mito": 1e6, "ld": 1e5}
 
 if __name__ == "__main__":
     from csc_train import train

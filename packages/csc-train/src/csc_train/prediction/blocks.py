@@ -111,6 +111,8 @@ class BlockPredictor:
         given = torch.from_numpy(batch.values).to(self.fabric.device)
         with self.fabric.autocast():
             logits = self.predictor.network(given)
+        if isinstance(logits, list | tuple):
+            logits = logits[0]  # of deep supervision: the largest comes first
         target = self.tiling.patch.target.shape
         if logits.shape[1] != len(self.predictor.classes) or logits.ndim != given.ndim:
             raise InvalidArgumentError(

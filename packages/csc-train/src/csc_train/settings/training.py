@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from os import PathLike
 from pathlib import Path
 from typing import Any, Unpack
@@ -12,9 +13,12 @@ from csc_data.loader.settings import SampleSettings
 from csc_train.overrides import TrainOverrides
 from csc_train.settings.data import LOADER_NAMES, DataSettings, as_cube
 from csc_train.settings.device import DeviceSettings
+from csc_train.settings.elsewhere import said_elsewhere
 from csc_train.settings.network import NetworkSettings
 from csc_train.settings.optimisation import OptimisationSettings
 from csc_train.settings.record import RecordSettings
+
+logger = logging.getLogger(__name__)
 
 
 # Bases stand in the order in which their settings do, from the last to the first.
@@ -72,6 +76,9 @@ def read_train_settings(
     ProblemsError
         With everything that is wrong.
     """
-    if not isinstance(experiment, TrainSettings):
-        return build_settings(read_experiment(Path(experiment)), TrainSettings, **overrides)
-    return adjust_settings(experiment, **overrides)
+    if isinstance(experiment, TrainSettings):
+        return adjust_settings(experiment, **overrides)
+    read = read_experiment(Path(experiment))
+    for line in said_elsewhere(read.names):
+        logger.warning("%s: %s", read.path, line)
+    return build_settings(read, TrainSettings, **overrides)

@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from csc_train.parts import rest
 from csc_train.training.rehearsal import explained
 from csc_train.training.results import EpochRecord, TrainProgress, TrainStage, ValidationScores
 from csc_train.training.run import End, Run
@@ -48,6 +49,7 @@ def _run_epoch(run: Run) -> EpochRecord | None:
     state, count = run.state, len(run.loaders.train)
     first = not state.history  # what is wrong with sizes shows in the first step of a run
     run.network.train()
+    rest(run.state.network, run.settings.frozen)
     run.loaders.train.set_epoch(state.epoch, first_batch=state.iteration)
     for group in grouped(timed(run, run.loaders.train), run.settings.gradient_accumulation_steps):
         with explained(run) if first else nullcontext():

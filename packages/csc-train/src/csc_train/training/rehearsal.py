@@ -16,6 +16,7 @@ from csc_data.errors import CscError, InvalidArgumentError, Problem, ProblemsErr
 from csc_data.loader import TrainingPatches
 from csc_data.wording import format_bytes, format_seconds
 from csc_train.checkpoints import resume_path
+from csc_train.parts import rest
 from csc_train.randomness import random_state, restore_random_state
 from csc_train.training.run import Run
 from csc_train.training.steps import timed
@@ -144,6 +145,7 @@ def _try_steps(run: Run) -> tuple[float, float]:
     count = 0
     try:
         run.network.train()
+        rest(run.state.network, run.settings.frozen)
         for batch in timed(run, run.loaders.train):
             with explained(run):
                 losses = run.objective.losses(run.network(run.network_input(batch)), batch)
