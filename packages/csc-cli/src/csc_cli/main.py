@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = {
     "make-datasplit": "csc_cli.commands.make_datasplit:make_datasplit",
     "get-counts": "csc_cli.commands.get_counts:get_counts",
     "data-preview": "csc_cli.commands.data_preview.command:data_preview",
+    "plan": "csc_cli.commands.plan:plan",
     "train": "csc_cli.commands.train:train",
     "unite-tensorboards": "csc_cli.commands.unite_tensorboards:unite_tensorboards",
     "predict": "csc_cli.commands.predict:predict",

@@ -27,7 +27,7 @@ from csc_data.loader.patches.reader import PatchReader
 from csc_data.loader.patches.training import Augmentation, TrainingPatches
 from csc_data.loader.poses.patch_map import PatchMap
 from csc_data.loader.poses.spatial import Orientation, SpatialTransforms
-from csc_data.loader.sources.annotations import EncodedArray
+from csc_data.splits.annotations import EncodedArray
 from csc_data.splits.split_file import SplitRow
 from csc_data.volumes import Level, Volume, downsampled_grid, open_volume, write_multiscale
 from csc_data.volumes.annotation_values import Encoding

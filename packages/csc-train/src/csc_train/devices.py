@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from lightning_fabric import Fabric
 
 from csc_data.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def choose_device(name: str | None) -> torch.device:
@@ -40,6 +44,8 @@ def make_fabric(
     InvalidArgumentError
         If there is no such device here, or no such strategy.
     """
+    from lightning_fabric import Fabric  # brings torchvision by way of torchmetrics: ten seconds on a slow machine
+
     chosen = choose_device(device)
     try:
         fabric = Fabric(

@@ -17,10 +17,10 @@ from csc_data.loader.poses.array_info import ArrayInfo
 from csc_data.loader.poses.placement import PatchShape
 from csc_data.loader.poses.spatial import SpatialTransforms
 from csc_data.loader.sampling.counts import ClassCounts, count_classes
-from csc_data.loader.sources.annotations import AnnotatedCrop, open_crop
 from csc_data.loader.sources.holding.regions import RegionCache
 from csc_data.loader.sources.raw import scale_raw
 from csc_data.loader.sources.raw_source import RawSource
+from csc_data.splits.annotations import AnnotatedCrop, open_crop
 from csc_data.volumes.annotation_values import ABSENT, PRESENT, UNKNOWN
 
 __all__ = [

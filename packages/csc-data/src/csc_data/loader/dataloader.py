@@ -21,11 +21,11 @@ from csc_data.loader.poses.array_info import ArrayInfo
 from csc_data.loader.poses.placement import PatchShape
 from csc_data.loader.poses.spatial import SpatialTransforms
 from csc_data.loader.settings import LoaderSettings, SampleSettings
-from csc_data.loader.sources.annotations import AnnotatedCrop, open_crop
 from csc_data.loader.sources.holding.regions import DEFAULT_BYTES, RegionCache
 from csc_data.loader.sources.raw import DEFAULT_RANGE
 from csc_data.loader.targets import TargetKind
 from csc_data.loader.workers.pool import BatchForm, GatherOn, StartMethod, Workers
+from csc_data.splits.annotations import AnnotatedCrop, open_crop
 from csc_data.splits.split_file import SplitRow, Usage, read_datasplit
 
 if TYPE_CHECKING:

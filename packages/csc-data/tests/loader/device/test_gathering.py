@@ -19,9 +19,9 @@ from scipy.spatial.transform import Rotation
 from csc_data.geometry import Grid
 from csc_data.loader import AnnotatedCrop, ArrayInfo, RawSource, RegionCache
 from csc_data.loader.poses.patch_map import Displacement, PatchMap
-from csc_data.loader.sources.annotations import EncodedArray
 from csc_data.loader.sources.label_source import LabelSource
 from csc_data.loader.sources.level_map import LevelMap
+from csc_data.splits.annotations import EncodedArray
 from csc_data.volumes import Level, Volume
 from csc_data.volumes.annotation_values import Encoding
 

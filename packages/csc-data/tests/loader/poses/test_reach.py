@@ -16,7 +16,7 @@ from csc_data.loader.patches.training import Augmentation, TrainingPatches
 from csc_data.loader.patches.validation import ValidationPatches
 from csc_data.loader.poses.reach import PatchReach, reach_beyond
 from csc_data.loader.poses.spatial import SpatialTransforms
-from csc_data.loader.sources.annotations import open_crop
+from csc_data.splits.annotations import open_crop
 
 CLASS = "mito"
 sizes = st.tuples(*[st.integers(1, 12)] * 3)

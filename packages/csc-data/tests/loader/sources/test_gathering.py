@@ -13,10 +13,10 @@ from csc_data.geometry import TOLERANCE, Grid
 from csc_data.loader import AnnotatedCrop, ArrayInfo, PatchShape, RegionCache, scale_raw
 from csc_data.loader.patches.reader import PatchReader
 from csc_data.loader.poses.patch_map import Displacement, PatchMap
-from csc_data.loader.sources.annotations import EncodedArray
 from csc_data.loader.sources.gathering.labels import take_stored
 from csc_data.loader.sources.gathering.raw import gather_turned
 from csc_data.loader.sources.gathering.rows import NO_DISPLACEMENT
+from csc_data.splits.annotations import EncodedArray
 from csc_data.volumes import Level, Volume
 from csc_data.volumes.annotation_values import UNKNOWN, Encoding
 

@@ -20,13 +20,13 @@ from csc_data.loader.poses.patch_map import PatchMap
 from csc_data.loader.poses.placement import PatchShape
 from csc_data.loader.poses.reach import ROTATED, reach_beyond
 from csc_data.loader.poses.spatial import Orientation, SpatialTransforms
-from csc_data.loader.sources.annotations import AnnotatedCrop
 from csc_data.loader.sources.codes import exclusions
 from csc_data.loader.sources.holding.regions import RegionCache
 from csc_data.loader.sources.label_source import LabelSource
 from csc_data.loader.sources.raw import DEFAULT_RANGE, lookup_table, scale_raw
 from csc_data.loader.sources.raw_source import RawSource
 from csc_data.loader.targets import BinaryTarget, TargetKind, common_margin, compute_targets, parse_targets
+from csc_data.splits.annotations import AnnotatedCrop
 
 Sample = dict[str, npt.NDArray[np.float32]]
 """``{"input": (1, z, y, x), "output": (C, z, y, x)}``, float32; flat patches without their z axis."""

@@ -22,7 +22,7 @@ import platformdirs
 
 from csc_data.geometry import Grid
 from csc_data.loader.sampling.counts import CropCounts
-from csc_data.loader.sources.annotations import AnnotatedCrop
+from csc_data.splits.annotations import AnnotatedCrop
 from csc_data.storage.paths import is_remote
 
 _VERSION = 2

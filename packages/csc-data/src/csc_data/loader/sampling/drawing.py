@@ -16,10 +16,10 @@ from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Grid
 from csc_data.loader.sampling.count_cache import counts_key, find_counts, keep_counts
 from csc_data.loader.sampling.counts import ClassCounts, CropCounts, count_classes, count_crop, find_voxel
-from csc_data.loader.sources.annotations import AnnotatedCrop
 from csc_data.loader.sources.holding.regions import RegionCache
 from csc_data.loader.sources.label_source import LabelSource
 from csc_data.loader.sources.raw_source import RawSource
+from csc_data.splits.annotations import AnnotatedCrop
 
 
 class CropReader(Protocol):

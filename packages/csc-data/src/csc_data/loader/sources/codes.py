@@ -8,7 +8,7 @@ import numpy as np
 
 from csc_data.challenge import get_class_relations
 from csc_data.geometry import Shape
-from csc_data.loader.sources.annotations import AnnotatedCrop
+from csc_data.splits.annotations import AnnotatedCrop, unite_codes
 from csc_data.volumes import Volume
 from csc_data.volumes.annotation_values import ABSENT, PRESENT, UNKNOWN, Codes
 
@@ -39,7 +39,7 @@ def combine_codes(
     codes = np.full((len(classes), *shape), UNKNOWN, dtype=np.uint8)
     for channel, name in enumerate(classes):
         if name in crop.labels:
-            codes[channel] = _unite(crop.labels[name], read)
+            codes[channel] = unite_codes(crop.labels[name], read)
     # Last, when all annotations are read: exclusion only fills in what they leave unknown.
     for name, channels in excludes.items():
         if name not in crop.labels:
@@ -47,18 +47,7 @@ def combine_codes(
         unknown = [channel for channel in channels if (codes[channel] == UNKNOWN).any()]
         if not unknown:
             continue
-        present = (codes[classes.index(name)] if name in classes else _unite(crop.labels[name], read)) == PRESENT
+        present = (codes[classes.index(name)] if name in classes else unite_codes(crop.labels[name], read)) == PRESENT
         for channel in unknown:
             codes[channel][present & (codes[channel] == UNKNOWN)] = ABSENT
     return codes
-
-
-def _unite(volumes: Sequence[Volume], read: Callable[[Volume], Codes]) -> Codes:
-    """Read a class; of parts it is the union: present where one is, else unknown where one is."""
-    merged = read(volumes[0])
-    for volume in volumes[1:]:
-        codes = read(volume)
-        present = (merged == PRESENT) | (codes == PRESENT)
-        merged = np.maximum(merged, codes)
-        merged[present] = PRESENT
-    return merged

@@ -15,12 +15,12 @@ from csc_data.formats.cache import passing_through
 from csc_data.geometry import Grid, Roi, Triple, as_shape
 from csc_data.loader.poses.array_info import ArrayInfo
 from csc_data.loader.poses.patch_map import PatchMap
-from csc_data.loader.sources.annotations import AnnotatedCrop, EncodedArray
 from csc_data.loader.sources.codes import combine_codes
 from csc_data.loader.sources.holding.regions import HeldRegion, RegionCache, VoxelIndex
 from csc_data.loader.sources.holding.shared_memory import Arrays, read_only
 from csc_data.loader.sources.level_map import LevelMap, covered_box, known_limits, nearest_steps, read_level_box
 from csc_data.loader.sources.packing import VALUES, TooManyCombinationsError, pack_labels
+from csc_data.splits.annotations import AnnotatedCrop, EncodedArray
 from csc_data.volumes import Level, Volume
 from csc_data.volumes.annotation_values import UNKNOWN, Codes
 

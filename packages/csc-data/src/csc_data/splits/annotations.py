@@ -7,7 +7,7 @@ box, classes that nobody annotated in the crop, and values that the annotation's
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from csc_data.geometry import Roi
 from csc_data.splits.split_file import SplitRow
 from csc_data.storage.paths import join
 from csc_data.volumes import Level, Volume, open_volume
-from csc_data.volumes.annotation_values import Codes, Encoding, read_encoding
+from csc_data.volumes.annotation_values import PRESENT, Codes, Encoding, read_encoding
 
 _log = logging.getLogger(__name__)
 
@@ -130,3 +130,14 @@ def _open_codes(path: str) -> Volume:
         encoding = read_encoding(dict(level.array.attrs)) or read_encoding(volume.attributes) or Encoding()
         levels.append(Level(name=level.name, grid=level.grid, array=EncodedArray(level.array, encoding)))
     return Volume(path=volume.path, levels=tuple(levels), attributes=volume.attributes)
+
+
+def unite_codes(volumes: Sequence[Volume], read: Callable[[Volume], Codes]) -> Codes:
+    """Read a class; of parts it is the union: present where one is, else unknown where one is."""
+    merged = read(volumes[0])
+    for volume in volumes[1:]:
+        codes = read(volume)
+        present = (merged == PRESENT) | (codes == PRESENT)
+        merged = np.maximum(merged, codes)
+        merged[present] = PRESENT
+    return merged
