@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -15,11 +16,16 @@ from csc_train.plan.resolution import Group
 
 LEAST_STEPS = 800
 """Steps below which patches are made smaller: the synthetic challenge's classes need about so many."""
+VOXELS_OF_LEAST_STEPS = 2 * 40**3
+"""Of a batch, up to which so few steps do; twice the voxels want twice the steps, so that more time becomes both."""
 LEAST_BATCH, MOST_BATCH = 2, 8
 """Samples of a batch: one says little of a mean; more than eight gave nothing in nnU-Net's experience."""
 
+MOST_STEPS = 250_000
+"""Steps beyond which training brings little, as many as nnU-Net's."""
+
 _STEPS_FOR_LARGER_BATCHES = 10_000
-_STEPS_FOR_LARGER_NETWORKS = 4_000
+_STEPS_FOR_LARGER_NETWORKS = 2_000
 _LONGEST_EDGE = 192  # voxels
 _SHORTEST_EDGE = 32
 _ROOM = 1.5  # times the object's diameter: patches are drawn around any of its voxels
@@ -38,7 +44,7 @@ class Draft:
         Voxels, z, y, x.
     batch : int
     steps : int
-        That the time is enough for.
+        That the time is enough for, unless more would bring little.
     patch_reason, network_reason, batch_reason : str
     """
 
@@ -61,6 +67,10 @@ class Draft:
         """Operations of a step."""
         return self.voxels * self.cost.flops
 
+    def seconds(self, steps: int, machine: Machine) -> float:
+        """Return how long so many steps take, with all that is done between them."""
+        return steps * self.flops / machine.flops / _STEPS_NOT_TIME
+
     @property
     def memory_bytes(self) -> int:
         """Memory of a step."""
@@ -76,6 +86,9 @@ class _Fit:
 
     def fits(self, voxels: int) -> bool:
         return self.cost.memory_bytes(voxels) <= self.machine.memory_bytes
+
+    def is_quick(self, voxels: int) -> bool:
+        return self.steps(voxels) >= LEAST_STEPS * max(1.0, voxels / VOXELS_OF_LEAST_STEPS)
 
     def steps(self, voxels: int) -> int:
         return int(_STEPS_NOT_TIME * self.machine.seconds * self.machine.flops / (self.cost.flops * voxels))
@@ -99,7 +112,11 @@ def draft(group: Group, fingerprint: Fingerprint, machine: Machine) -> Draft:
     fitting = []
     for network in NETWORKS:
         fit = _Fit(network_cost(network, len(group.classes)), machine)
-        if network.least_crops <= fingerprint.crops and fit.fits(LEAST_BATCH * _volume(group, fit.cost)):
+        is_narrow = network is NETWORKS[0] or (
+            _edges(fit.cost)[0] * min(group.voxel_size) <= fingerprint.crop_extent_nm.p75
+        )
+        fits = fit.fits(LEAST_BATCH * _volume(group, fit.cost))
+        if is_narrow and fits and network.least_crops <= fingerprint.crops:
             fitting.append((network, fit))
     if not fitting:
         smallest = network_cost(NETWORKS[0], len(group.classes))
@@ -118,7 +135,7 @@ def draft(group: Group, fingerprint: Fingerprint, machine: Machine) -> Draft:
 def _draft_with(network: Network, fit: _Fit, group: Group, fingerprint: Fingerprint) -> Draft:
     patch, patch_reason = _choose_patch(fit, group, fingerprint)
     batch, batch_reason = _choose_batch(fit, math.prod(patch))
-    steps = fit.steps(batch * math.prod(patch))
+    steps = min(MOST_STEPS, fit.steps(batch * math.prod(patch)))
     few = f"{fingerprint.crops} crops would be learnt by heart by larger ones"
     larger = [other for other in NETWORKS if other.least_crops > fingerprint.crops]
     reason = f"the largest for which {steps:,} steps fit into the time" + (f"; {few}" if larger else "")
@@ -136,28 +153,27 @@ def _draft_with(network: Network, fit: _Fit, group: Group, fingerprint: Fingerpr
 
 def _choose_patch(fit: _Fit, group: Group, fingerprint: Fingerprint) -> tuple[Shape, str]:
     """Return the patch that holds three quarters of the objects where memory, time and crops allow it, and why."""
-    finest = min(group.voxel_size)
-    held = [facts.diameter_nm.p75 for facts in group.classes if facts.diameter_nm is not None]
-    crop = fingerprint.crop_extent_nm.p75
-    wanted_nm = min(_ROOM * max(held, default=crop), crop)
-    edges = _edges(fit.cost)
-    wanted = next((edge for edge in edges if edge * finest >= wanted_nm), edges[-1])
-    limit = f"three quarters of the objects of each class fit ({max(held, default=0.0):.0f} nm), with room"
-    if wanted_nm == crop:
+    finest, crop = min(group.voxel_size), fingerprint.crop_extent_nm.p75
+    held = max((facts.diameter_nm.p75 for facts in group.classes if facts.diameter_nm is not None), default=crop)
+    limit = f"three quarters of the objects of each class fit (below {held:.0f} nm), with room"
+    if _ROOM * held > crop:
         limit = f"crops are {crop:.0f} nm wide"
+    wanted, edges = min(_ROOM * held, crop), _edges(fit.cost)
+    if wanted > edges[-1] * finest:
+        limit = f"{edges[-1]} voxels along an axis are enough context"
     shape = _shape(edges[0], group, fit.cost)
-    for edge in edges:
+    for smaller, edge in itertools.pairwise(edges):
+        if smaller * finest >= wanted:
+            break
         larger = _shape(edge, group, fit.cost)
         voxels = LEAST_BATCH * math.prod(larger)
-        if edge > edges[0] and not fit.fits(voxels):
+        if not fit.fits(voxels):
             limit = "more does not fit into memory"
             break
-        if edge > edges[0] and fit.steps(voxels) < LEAST_STEPS:
-            limit = f"larger ones leave time for fewer than {LEAST_STEPS} steps"
+        if not fit.is_quick(voxels):
+            limit = f"larger ones would leave time for {fit.steps(voxels):,} steps, which is few"
             break
         shape = larger
-        if edge >= wanted:
-            break
     nm = " x ".join(f"{n * v:.0f}" for n, v in zip(shape, group.voxel_size, strict=True))
     return shape, f"{nm} nm: {limit}"
 

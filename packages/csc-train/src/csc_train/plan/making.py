@@ -144,7 +144,7 @@ def _assemble(group: Group, fingerprint: Fingerprint, machine: Machine, made: Dr
     return Plan(
         group=group,
         choices=tuple(choice for choice in choices if choice.value != {}),
-        seconds=machine.seconds * min(1.0, epochs.count * epochs.iterations / max(1, made.steps)),
+        seconds=made.seconds(epochs.count * epochs.iterations, machine),
         memory_bytes=made.memory_bytes,
         is_measured=False,
     )

@@ -117,9 +117,8 @@ def _count(model: nn.Module, edge: int) -> tuple[int, int]:
         kept.setdefault(tensor.untyped_storage()._cdata, tensor)
         return tensor
 
-    weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), FlopCounterMode(display=False) as flops:
-        output = model(torch.empty(2, 1, edge, edge, edge, device="meta"))
-    del output
+        model(torch.empty(2, 1, edge, edge, edge, device="meta"))  # a batch of one may be refused
+    weights = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
     saved = sum(t.untyped_storage().nbytes() for place, t in kept.items() if place not in weights)
     return flops.get_total_flops() // 2, saved // 2
