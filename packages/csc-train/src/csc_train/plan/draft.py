@@ -25,7 +25,8 @@ MOST_STEPS = 250_000
 """Steps beyond which training brings little, as many as nnU-Net's."""
 
 _STEPS_FOR_LARGER_BATCHES = 10_000
-_STEPS_FOR_LARGER_NETWORKS = 2_000
+_STEPS_FOR_LARGER_NETWORKS = 4_000
+_CONTEXT_KEPT = 0.75  # of the edge of the smallest network's patch, that a larger one must not cost
 _LONGEST_EDGE = 192  # voxels
 _SHORTEST_EDGE = 32
 _ROOM = 1.5  # times the object's diameter: patches are drawn around any of its voxels

@@ -110,12 +110,14 @@ def _plan(
     group: Group, fingerprint: Fingerprint, machine: Machine, naming: list[Choice], measure: Measure | None
 ) -> Plan:
     made, cost = draft(group, fingerprint, machine), None
-    for _ in range(_TRIES if measure else 0):
+    for tries_left in reversed(range(_TRIES if measure else 0)):
         assert measure is not None
         try:
             cost = measure(_assemble(group, fingerprint, machine, made, naming).settings)
         except DeviceMemoryError:
-            machine = replace(machine, memory_bytes=int(machine.memory_bytes * _SMALLER))
+            if not tries_left:
+                raise
+            machine = replace(machine, memory_bytes=int(made.memory_bytes * _SMALLER))
             made = draft(group, fingerprint, machine)
             continue
         machine = replace(machine, flops=made.flops / cost.seconds, bf16=cost.precision == "bf16-mixed")

@@ -49,10 +49,11 @@ def schedule_choices(made: Draft, fingerprint: Fingerprint) -> list[Choice]:
     choices = [
         Choice(name="epochs", value=epochs.count, reason=f"{steps:,} steps in all: what the time is enough for"),
         Choice(name="iterations_per_epoch", value=epochs.iterations, reason=""),
+        Choice(name="optimizer", value="adamw", reason="the usual one; its weight decay does not depend on the rate"),
         Choice(
             name="learning_rate",
             value=made.network.learning_rate,
-            reason="for this network with AdamW; smaller networks and batch statistics bear larger steps",
+            reason="for this network with AdamW; smaller networks bear larger steps",
         ),
         Choice(name="scheduler", value="cosine", reason="ends at 0 when the time does"),
         Choice(name="warmup_iterations", value=warmup, reason="the first twentieth, while Adam's moments settle"),
