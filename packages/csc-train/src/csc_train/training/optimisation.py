@@ -93,16 +93,6 @@ class StepSizes:
         """The step size now, of the first group of weights."""
         return float(self.optimizer.param_groups[0]["lr"])
 
-    def rescale(self, factor: float) -> None:
-        """Multiply all step sizes, those to come included."""
-        for group in self.optimizer.param_groups:
-            for name in ("lr", "initial_lr"):
-                if name in group:
-                    group[name] = group[name] * factor
-        for scheduler in filter(None, (self._per_step, self._per_epoch)):
-            if hasattr(scheduler, "base_lrs"):
-                scheduler.base_lrs = [rate * factor for rate in scheduler.base_lrs]
-
     def after_step(self) -> None:
         """Move on after an optimizer step."""
         self._steps += 1
