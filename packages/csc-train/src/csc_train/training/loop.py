@@ -55,7 +55,7 @@ def _run_epoch(run: Run) -> EpochRecord | None:
         with explained(run) if first else nullcontext():
             step = take_step(run, group)
         first = False
-        _tell(run, "train", state.iteration, count, step.loss)
+        _tell(run, "train", (state.iteration, count), step.loss)
         for hook in run.hooks:
             hook.on_step(run, step)
         _agree_to_stop(run)
@@ -80,7 +80,7 @@ def _run_epoch(run: Run) -> EpochRecord | None:
     for hook in run.hooks:
         hook.on_epoch(run, record)
     _agree_to_stop(run)
-    _tell(run, "epoch", count, count, record.loss, record)
+    _tell(run, "epoch", (count, count), record.loss, record)
     return record
 
 
@@ -108,7 +108,7 @@ def _validate(run: Run) -> ValidationScores | None:
         metrics.add(outputs, batch)
         for hook in run.hooks:
             hook.on_validation_batch(run, batch, outputs)
-        _tell(run, "validate", done, total, float(run.objective.total(losses, known)))
+        _tell(run, "validate", (done, total), float(run.objective.total(losses, known)))
         seconds = settings.validation_time_limit
         if _is_left(run) or (limit is None and seconds is not None and time.perf_counter() - started > seconds):
             break
@@ -150,17 +150,14 @@ def _agree_to_stop(run: Run) -> None:
         run.stop("signal of another process" if float(cast("Tensor", found)) > 1 else "asked for by another process")
 
 
-def _tell(
-    run: Run, stage: TrainStage, iteration: int, iterations: int, loss: float, record: EpochRecord | None = None
-) -> None:
-    """Say where the epoch is."""
-    epoch = run.state.epoch + 1 if record is None else record.epoch
+def _tell(run: Run, stage: TrainStage, place: tuple[int, int], loss: float, record: EpochRecord | None = None) -> None:
+    """Say where the epoch is: at which batch, of how many."""
     progress = TrainProgress(
         stage=stage,
-        epoch=epoch,
+        epoch=run.state.epoch + 1 if record is None else record.epoch,
         epochs=run.settings.epochs,
-        iteration=iteration,
-        iterations=iterations,
+        iteration=place[0],
+        iterations=place[1],
         loss=loss,
         record=record,
     )
