@@ -88,7 +88,7 @@ def train(
     if not isinstance(experiment, TrainSettings) and is_being_read(Path(experiment)):
         return TrainResult()
     started = time.perf_counter()
-    run = _set_up(read_train_settings(experiment, **overrides), config)
+    run = set_up_run(read_train_settings(experiment, **overrides), config)
     settings = run.settings
     if run.speaks:
         check_places(run)
@@ -168,10 +168,10 @@ def rehearse_training(
     ProblemsError, CscError, csc_models.ModelError
         As `train` does before its first step.
     """
-    return rehearse(_set_up(read_train_settings(experiment, **overrides), config))
+    return rehearse(set_up_run(read_train_settings(experiment, **overrides), config))
 
 
-def _set_up(settings: TrainSettings, config: Config | None) -> Run:
+def set_up_run(settings: TrainSettings, config: Config | None) -> Run:
     """Return all that epochs need."""
     fabric = make_fabric(
         settings.device,
