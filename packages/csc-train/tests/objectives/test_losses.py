@@ -106,6 +106,8 @@ def test_focal_is_cross_entropy_times_a_power_of_what_is_missing():
     assert float(Focal(gamma=3, alpha=0.25)(*pair)) == pytest.approx(by_hand, rel=1e-6)
     weighed = sum(-w * (1 - q) ** 3 * math.log(q) for q, w in zip(p, (5.0, 1.0), strict=True))
     assert float(Focal(gamma=3, positive_weight=torch.tensor([5.0]))(*pair)) == pytest.approx(weighed, rel=1e-6)
+    both = Focal(gamma=3, alpha=0.25, positive_weight=torch.tensor([5.0]))
+    assert float(both(*pair)) == pytest.approx(by_hand, rel=1e-6)
     torch.testing.assert_close(Focal(gamma=0)(*pair), BinaryCrossEntropy()(*pair))
 
 

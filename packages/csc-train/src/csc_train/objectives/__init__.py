@@ -4,3 +4,8 @@ NaN in a target is unknown and takes no part. A loss gives a sum and, from the t
 be divided; so means over several batches and processes are those over everything together. `objective` puts the losses
 of an experiment together.
 """
+
+from csc_train.objectives.cellmap_wrapper import CellMapLossWrapper
+from csc_train.objectives.objective import Objective, build_objective
+
+__all__ = ["CellMapLossWrapper", "Objective", "build_objective"]

@@ -61,12 +61,14 @@ class PairLoss(Loss):
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the sum over pairs."""
         known = ~torch.isnan(target)
-        values = self.values(torch.where(known, output, 0.0), torch.where(known, target, 0.0), known)
-        return torch.where(known_pairs(target), values, 0.0).sum()
+        return self.values(torch.where(known, output, 0.0), torch.where(known, target, 0.0), known).sum()
 
     @abc.abstractmethod
     def values(self, output: Tensor, target: Tensor, known: Tensor) -> Tensor:
-        """Return the loss of each pair, shape (B, C); output and target are 0 where unknown."""
+        """Return the loss of each pair, shape (B, C), and 0 for those without known voxels.
+
+        Output and target are 0 where unknown.
+        """
 
 
 def known_pairs(target: Tensor) -> Tensor:

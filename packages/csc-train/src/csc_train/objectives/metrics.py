@@ -43,12 +43,17 @@ class Measured:
     exclusive: bool = False
     prefix: str = ""
 
+    def found(self, output: Tensor) -> Tensor:
+        """Tell where a network finds something: a probability above 0.5, or a distance above 0."""
+        return exclusive_probability(output) > 0.5 if self.exclusive else output > 0
+
+    def present(self, target: Tensor) -> Tensor:
+        """Tell where something is; not where that is unknown."""
+        return target > (0.0 if self.distances else 0.5)
+
 
 class Metrics:
     """Sums over everything that was added, and the scores of it.
-
-    Something is found where a probability is above 0.5, which is a logit above 0 unless classes exclude each other;
-    or where a distance is above 0.
 
     Parameters
     ----------
@@ -124,9 +129,8 @@ def _counts(output: Tensor, target: Tensor, measured: Measured) -> list[Tensor]:
     """Return the sums of a batch, each of shape (C,)."""
     axes = [0, *range(2, target.ndim)]
     known = ~torch.isnan(target)
-    present = target > (0.0 if measured.distances else 0.5)
+    present, found = measured.present(target), measured.found(output)
     absent = known & ~present
-    found = exclusive_probability(output) > 0.5 if measured.exclusive else output > 0
     counts = [(found & present).sum(axes), (found & absent).sum(axes), (~found & present).sum(axes)]
     differences = target.new_zeros(1, target.shape[1], 1)
     if measured.distances:
