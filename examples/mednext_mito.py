@@ -30,7 +30,6 @@ early_stopping_patience = 50
 
 best_metric = "dice"
 save_top_k = 3
-instance_score_every = 25  # epochs
 
 spatial_transforms = {
     "mirror": {"axes": {"x": 0.5, "y": 0.5, "z": 0.5}},

@@ -90,6 +90,16 @@ def test_without_validation_crops_the_training_loss_decides(settings, data_folde
     assert result.best_value == min(losses)
 
 
+@pytest.mark.parametrize("flat", [False, True])
+def test_the_order_in_memory_changes_no_more_than_rounding(in_folder, flat):
+    changes = {"epochs": 1}
+    if flat:
+        changes |= {"architecture": "2d_unet_s", "input_array_info": {"shape": (1, 32, 32), "scale": (8, 8, 8)}}
+    plain = train(in_folder("plain"), **changes)
+    last = train(in_folder("last"), **changes, channels_last=True)
+    assert last.records[0].loss == pytest.approx(plain.records[0].loss, rel=1e-4)
+
+
 def test_flat_patches_train_networks_with_two_axes(settings):
     result = train(
         settings,

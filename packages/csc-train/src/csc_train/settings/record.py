@@ -74,11 +74,6 @@ class RecordSettings:
     early_stopping_patience: int | None = setting(
         "epochs without a better one after which to stop", COUNT, default=None
     )
-    instance_score_every: int | None = setting(
-        "epochs from one score of instances on the validation crops to the next; at the end alone by default",
-        COUNT,
-        default=None,
-    )
     model_save_path: Given[str, Place] = setting(
         "where checkpoints go; holds {epoch}, and may hold {model_name}",
         ReadBy(_as_text, Place),

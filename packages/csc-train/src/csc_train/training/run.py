@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
@@ -17,6 +18,8 @@ from csc_train.training.results import EpochRecord, StepRecord, TrainProgress
 from csc_train.training.run_state import RunState
 
 Batch = dict[str, Tensor]
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""The order in memory for arrays of so many axes."""
 End = Literal["done", "stopped", "signal", "error"]
 
 
@@ -93,4 +96,7 @@ class Run:
     def network_input(self, batch: Batch) -> Tensor | Batch:
         """Return what the network takes: the input array, or a mapping of several."""
         names = list(self.loaders.train.patches.reader.inputs)
-        return batch[names[0]] if len(names) == 1 else {name: batch[name] for name in names}
+        given = {name: batch[name] for name in names}
+        if self.settings.channels_last:
+            given = {name: tensor.to(memory_format=CHANNELS_LAST[tensor.ndim]) for name, tensor in given.items()}
+        return given[names[0]] if len(names) == 1 else given

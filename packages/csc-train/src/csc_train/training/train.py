@@ -41,7 +41,7 @@ from csc_train.training.optimisation import StepSizes, build_optimizer
 from csc_train.training.rehearsal import Rehearsal, check_places, rehearse
 from csc_train.training.results import TrainCallback, TrainProgress, TrainResult
 from csc_train.training.resume import take_up
-from csc_train.training.run import Hook, Run
+from csc_train.training.run import CHANNELS_LAST, Hook, Run
 from csc_train.training.run_state import RunState, as_metric
 
 logger = logging.getLogger(__name__)
@@ -182,6 +182,8 @@ def set_up_run(settings: TrainSettings, config: Config | None) -> Run:
     )
     seed_generators(settings.random_seed)  # before the network is built: its weights are drawn
     network = build_network(settings)
+    if settings.channels_last:
+        network = network.to(memory_format=CHANNELS_LAST[4 if settings.input_array_info.flat else 5])
     for line in left_out(settings) if fabric.is_global_zero else ():
         logger.warning("%s", line)
     loaders = make_loaders(settings, config, rank=fabric.global_rank, world_size=fabric.world_size)
