@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from csc_data.loader import ArrayInfo
-from csc_train.training.hooks.run_record import RunRecord, git_state, plain, split_digest
+from csc_train.training.hooks.run_record import RunRecord, git_state, plain, split_digest, versions
 
 
 @pytest.fixture
@@ -39,6 +39,11 @@ def test_a_run_says_with_what_it_was_made(begin, record, tmp_path):
     run.epoch()
     run.end()
     assert record()["starts"][0]["end"].items() >= {"how": "done", "step": 4}.items()
+
+
+def test_packages_that_are_not_installed_have_no_version(monkeypatch):
+    monkeypatch.setattr("csc_train.training.hooks.run_record._PACKAGES", ("numpy", "csc-none"))
+    assert set(versions()) == {"python", "numpy"}
 
 
 def test_each_start_is_told(begin, record):
