@@ -33,7 +33,7 @@ FLOORS_OF_CSC_DATA = (
     {"challenge", "formats"},
     {"volumes"},
     {"splits", "fetching", "synthetic"},
-    {"loader"},
+    {"loader", "fingerprint"},
 )
 MOST_FLOORS = 7
 # Parts of a library that stand under a name of their own, and come with it in the very version that it needs.

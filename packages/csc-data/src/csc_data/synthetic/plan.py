@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from csc_data.challenge import get_class
 from csc_data.errors import InvalidArgumentError, Problem, ProblemsError
 from csc_data.geometry import Grid, Shape, Triple
+from csc_data.synthetic.tissue.anatomy import Anatomy
 
 TESTED_CLASSES = ("mito_mem", "mito_lum", "ves_mem", "ves_lum", "ld_lum", "er_mem", "ves", "mito")
 """Classes that are scored in the test crops unless others are asked for."""
@@ -77,6 +78,8 @@ class ChallengePlan:
         Classes that are scored in the test crops.
     masks : bool
         Whether the truth also gets a ``{class}_mask`` array for each class, all ones.
+    anatomy : Anatomy
+        Sizes and numbers of organelles.
 
     Raises
     ------
@@ -91,6 +94,7 @@ class ChallengePlan:
     datasets: tuple[SyntheticDataset, ...]
     tested_classes: tuple[str, ...] = TESTED_CLASSES
     masks: bool = False
+    anatomy: Anatomy = field(default_factory=Anatomy)
 
     def __post_init__(self) -> None:
         if problems := list(_problems(self.datasets)):

@@ -99,7 +99,7 @@ def write_challenge(
         if progress is not None:
             progress(dataset.name)
         own_seed = int(np.random.SeedSequence((seed, index)).generate_state(1)[0])
-        tissue = generate_tissue(dataset.grid.shape, dataset.grid.voxel_size, seed=own_seed)
+        tissue = generate_tissue(dataset.grid.shape, dataset.grid.voxel_size, seed=own_seed, anatomy=plan.anatomy)
         _write_raw(folder, dataset, tissue)
         for crop in dataset.crops:
             if crop.tested:

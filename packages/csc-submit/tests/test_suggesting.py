@@ -1,0 +1,39 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from csc_data.fingerprint import ClassFacts, Spread
+from csc_submit import ProcessSettings
+from csc_submit.suggesting import suggest_processing
+
+MITO = ClassFacts(
+    name="mito",
+    crops=2,
+    crops_present=2,
+    known_nm3=1e9,
+    present_nm3=1e8,
+    objects=10,
+    diameter_nm=Spread(p5=100, median=300, p75=400, p95=500),
+    bulk_nm=350,
+    thickness_nm=150,
+)
+
+
+def test_small_objects_of_instance_classes_are_removed_and_true_ones_are_kept():
+    small = replace(MITO, name="ves", diameter_nm=replace(MITO.diameter_nm, p5=40))
+    membrane = replace(MITO, name="mito_mem")
+    settings = ProcessSettings(**{c.name: c.value for c in suggest_processing([MITO, small, membrane])})
+    ball = np.pi / 6 * 100**3
+    assert 0.1 * ball < settings.for_class("mito").min_size_nm3 < 0.5 * ball
+    assert settings.for_class("ves").min_size_nm3 == pytest.approx(
+        settings.for_class("mito").min_size_nm3 * 0.4**3, rel=0.05
+    )
+    assert settings.for_class("mito_mem").min_size_nm3 == 0
+    assert settings.for_class("mito_mem").threshold == 0.5
+
+
+def test_every_choice_says_why_and_without_objects_nothing_is_removed():
+    assert all(choice.reason for choice in suggest_processing([MITO]))
+    unseen = replace(MITO, diameter_nm=None)
+    assert {choice.name for choice in suggest_processing([unseen])} == {"threshold"}
