@@ -40,7 +40,7 @@ ALONE = {
     "csc-data": ("test_readme.py", "test_public_names.py", "volumes/test_volume.py", "splits/test_splitting.py"),
     "csc-models": ("test_readme.py", "test_package.py", "checkpoint/test_save_load.py"),
     "csc-eval": ("test_package.py", "test_golden.py", "command"),
-    "csc-train": ("test_settings.py", "training/test_training.py"),
+    "csc-train": ("settings/test_settings.py", "training/test_training.py", "training/test_resume.py"),
     "csc-submit": ("test_readme.py", "packing/test_packing.py"),
     "csc-cli": ("test_main.py", "commands/test_config.py"),
 }
