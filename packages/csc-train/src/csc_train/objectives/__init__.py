@@ -5,7 +5,7 @@ be divided; so means over several batches and processes are those over everythin
 of an experiment together.
 """
 
-from csc_train.objectives.cellmap_wrapper import CellMapLossWrapper
+from csc_train.objectives.losses.cellmap_wrapper import CellMapLossWrapper
 from csc_train.objectives.objective import Objective, build_objective
 
 __all__ = ["CellMapLossWrapper", "Objective", "build_objective"]

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from csc_data.errors import InvalidArgumentError, Problem, ProblemsError, did_you_mean
 from csc_data.loader.targets import BinaryTarget, SignedDistanceTarget, TargetKind
-from csc_train.objectives.exclusive import ExclusiveCrossEntropy
-from csc_train.objectives.given import criterion_name, make_given, takes_positive_weight
-from csc_train.objectives.loss import Loss
-from csc_train.objectives.overlaps import Dice, Tversky
-from csc_train.objectives.skeletons import CenterlineDice
-from csc_train.objectives.voxelwise import BinaryCrossEntropy, Focal, MeanSquaredError
+from csc_train.objectives.losses.exclusive import ExclusiveCrossEntropy
+from csc_train.objectives.losses.given import criterion_name, make_given, takes_positive_weight
+from csc_train.objectives.losses.loss import Loss
+from csc_train.objectives.losses.overlaps import Dice, Tversky
+from csc_train.objectives.losses.skeletons import CenterlineDice
+from csc_train.objectives.losses.voxelwise import BinaryCrossEntropy, Focal, MeanSquaredError
 
 _log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from csc_data.errors import InvalidArgumentError
 from csc_train.network import fit_output
-from csc_train.objectives.exclusive import exclusive_probability
-from csc_train.objectives.loss import exact_dtype
+from csc_train.objectives.losses.exclusive import exclusive_probability
+from csc_train.objectives.losses.loss import exact_dtype
 
 Named = dict[str, Tensor | list[Tensor]]
 

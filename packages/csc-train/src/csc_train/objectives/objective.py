@@ -12,8 +12,8 @@ from csc_data.loader import ClassCounts
 from csc_data.loader.targets import BinaryTarget, SignedDistanceTarget, TargetKind, parse_targets
 from csc_train.network import fit_output
 from csc_train.objectives.criteria import CriterionReader, Term
-from csc_train.objectives.exclusive import ExclusiveCrossEntropy
-from csc_train.objectives.loss import exact_dtype
+from csc_train.objectives.losses.exclusive import ExclusiveCrossEntropy
+from csc_train.objectives.losses.loss import exact_dtype
 from csc_train.objectives.metrics import Measured, Metrics, Named
 from csc_train.objectives.positive_weights import positive_weights
 from csc_train.objectives.supervision import level_shares, nearest_voxels

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
-from csc_train.objectives.exclusive import ExclusiveCrossEntropy
-from csc_train.objectives.given import make_given
-from csc_train.objectives.overlaps import Dice, Tversky
-from csc_train.objectives.skeletons import CenterlineDice, soft_skeleton
-from csc_train.objectives.voxelwise import BinaryCrossEntropy, Focal, MeanSquaredError
+from csc_train.objectives.losses.exclusive import ExclusiveCrossEntropy
+from csc_train.objectives.losses.given import make_given
+from csc_train.objectives.losses.overlaps import Dice, Tversky
+from csc_train.objectives.losses.skeletons import CenterlineDice, soft_skeleton
+from csc_train.objectives.losses.voxelwise import BinaryCrossEntropy, Focal, MeanSquaredError
 
 
 class OneNumber(nn.Module):

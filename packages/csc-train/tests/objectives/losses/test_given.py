@@ -6,8 +6,8 @@ from torch import nn
 from torch.nn import functional
 
 from csc_data.errors import InvalidArgumentError
-from csc_train.objectives.cellmap_wrapper import CellMapLossWrapper
-from csc_train.objectives.given import make_given
+from csc_train.objectives.losses.cellmap_wrapper import CellMapLossWrapper
+from csc_train.objectives.losses.given import make_given
 
 WEIGHT = torch.tensor([2.0, 5.0])
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from csc_data.errors import InvalidArgumentError
-from csc_train.objectives.loss import Loss, exact_dtype, known_pairs
+from csc_train.objectives.losses.loss import Loss, exact_dtype, known_pairs
 
 Compare = Callable[[Tensor, Tensor], Tensor]
 Grain = Literal["voxel", "position", "pair"]

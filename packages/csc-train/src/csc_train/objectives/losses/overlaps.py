@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from csc_train.objectives.loss import PairLoss, above_zero
+from csc_train.objectives.losses.loss import PairLoss, above_zero
 
 
 class Tversky(PairLoss):

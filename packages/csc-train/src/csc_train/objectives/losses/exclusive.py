@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from csc_train.objectives.loss import Loss, exact_dtype, per_channel
+from csc_train.objectives.losses.loss import Loss, exact_dtype, per_channel
 
 
 class ExclusiveCrossEntropy(Loss):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from csc_train.objectives.given import GivenLoss, make_given
+from csc_train.objectives.losses.given import GivenLoss, make_given
 
 
 class CellMapLossWrapper(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from csc_train.objectives.loss import VoxelLoss, per_channel
+from csc_train.objectives.losses.loss import VoxelLoss, per_channel
 
 
 class BinaryCrossEntropy(VoxelLoss):

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from csc_data.errors import InvalidArgumentError
-from csc_train.objectives.loss import PairLoss, above_zero
+from csc_train.objectives.losses.loss import PairLoss, above_zero
 
 
 class CenterlineDice(PairLoss):
