@@ -66,7 +66,12 @@ def target_array_info(settings: TrainSettings) -> ArrayInfo:
 
 def patch_shape(settings: TrainSettings) -> PatchShape:
     """Return what the network takes and gives; see `target_array_info`."""
-    return PatchShape(input=settings.input_array_info, target=target_array_info(settings))
+    return PatchShape(
+        input=settings.input_array_info,
+        target=target_array_info(settings),
+        further_inputs=settings.further_inputs,
+        further_targets=settings.further_targets,
+    )
 
 
 def _network_name(settings: TrainSettings) -> str:

@@ -13,6 +13,7 @@ from csc_data.loader.intensity import IntensityTransform, IntensityTransforms
 from csc_data.loader.patches.value_transforms import ValueTransform
 from csc_data.loader.poses.array_info import ArrayInfo
 from csc_data.loader.poses.spatial import SpatialTransforms
+from csc_data.loader.targets import TargetKind
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 Place = str | PathLike[str]
@@ -53,6 +54,9 @@ class TrainOverrides(TypedDict, total=False):
     datasets: Sequence[str] | None
     input_array_info: ArrayInfo | Mapping[str, Any] | None
     target_array_info: ArrayInfo | Mapping[str, Any] | None
+    further_inputs: Mapping[str, ArrayInfo | Mapping[str, Any]] | None
+    further_targets: Mapping[str, ArrayInfo | Mapping[str, Any]] | None
+    targets: TargetKind | Mapping[str, Any] | str | None
     resolution: float | Sequence[float] | None
     dataloader_kwargs: Mapping[str, Any] | None
     model_name: str | None

@@ -152,14 +152,24 @@ CASES: dict[str, list[tuple[dict[str, Any] | str, Check, Any]]] = {
             {"input_array_info": {"shape": [1, 24, 16], "scale": [8, 8, 8]}, "model_name": "2d_unet_s"},
             lambda read: tuple(read.batch["input"].shape),
             (2, 1, 24, 16),
-        )
+        ),
+        (
+            {"input_array_info": {"raw": CUBE, "around": {"shape": [8, 8, 8], "scale": [32, 32, 32]}}},
+            lambda read: {name: tuple(read.batch[name].shape) for name in ("input", "around")},
+            {"input": (2, 1, 16, 16, 16), "around": (2, 1, 8, 8, 8)},
+        ),
     ],
     "target_array_info": [
         (
             {"target_array_info": {"shape": [8, 8, 8], "scale": [8, 8, 8]}},
             lambda read: tuple(read.batch["output"].shape),
             (2, 2, 8, 8, 8),
-        )
+        ),
+        (
+            {"target_array_info": {"labels": CUBE, "inner": {"shape": [8, 8, 8], "scale": [8, 8, 8]}}},
+            lambda read: [read.batch[name].shape[2] for name in ("output", "inner")],
+            [16, 8],
+        ),
     ],
     "epochs": [({"epochs": 3}, lambda read: len(read.rates), 3)],
     "iterations_per_epoch": [({"iterations_per_epoch": 5}, lambda read: len(read.loaders.train), 5)],

@@ -98,3 +98,22 @@ def test_every_setting_says_what_it_is_for(cls):
 def test_reading_settings_imports_no_torch():
     code = "import sys, csc_train, csc_train.settings; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_several_targets_and_criteria_are_read_and_names_are_not_taken_twice():
+    distance = {"output": "binary", "distance": {"kind": "signed_distance", "scale_nm": 50}}
+    settings = TrainSettings(classes=["mito"], targets=distance, criterion={"output": "bce", "distance": "bce"})
+    assert list(settings.kinds) == ["output", "distance"]
+    assert TrainSettings(classes=["mito"], criterion=["bce", "dice"]).criterion == ["bce", "dice"]
+    array = {"shape": (8, 8, 8), "scale": (8, 8, 8)}
+    with pytest.raises(ProblemsError) as caught:
+        TrainSettings(
+            classes=["mito"],
+            further_inputs={"around": array, "output": array},
+            further_targets={"around": array},
+            targets={"edges": "boundariez"},
+            criterion="bcee",
+        )
+    text = str(caught.value)
+    for words in ("further_inputs.output", "targets", "boundariez", "there is no 'bcee'"):
+        assert words in text

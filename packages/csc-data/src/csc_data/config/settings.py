@@ -178,7 +178,10 @@ _CONFIG = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False, validate_defa
 # Frozen, but type checkers are not told: of frozen classes mypy gives inherited settings the type that they accept.
 @typing.dataclass_transform(kw_only_default=True, field_specifiers=(setting,))
 def settings(cls: type[ClassT]) -> type[ClassT]:
-    """Make a frozen, keyword-only dataclass that checks what it is made of, and raises a `ProblemsError`."""
+    """Make a frozen, keyword-only dataclass that checks what it is made of, and raises a `ProblemsError`.
+
+    A static method ``adapt_given`` may bring what is given for several settings into another form before.
+    """
     annotations = inspect.get_annotations(cls, eval_str=True)
     accepted = {}
     for name, annotation in annotations.items():
@@ -192,11 +195,11 @@ def settings(cls: type[ClassT]) -> type[ClassT]:
     cls._accepted = accepted  # type: ignore[attr-defined]
     cls._report_problems = _report_problems  # type: ignore[attr-defined]
     made: Any = pydantic.dataclasses.dataclass(cls, frozen=True, kw_only=True, config=_CONFIG)
-    construct = made.__init__
+    construct, adapt = made.__init__, getattr(made, "adapt_given", dict)
 
     def init(self: Any, **given: Any) -> None:
         try:
-            construct(self, **given)
+            construct(self, **adapt(given))
         except pydantic.ValidationError as error:
             raise error.errors()[0]["ctx"]["error"] from None
 

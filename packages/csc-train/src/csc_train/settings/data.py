@@ -16,6 +16,7 @@ from csc_data.config.settings import (
     Limits,
     Names,
     OfNames,
+    ReadBy,
     not_empty,
     setting,
     settings,
@@ -25,6 +26,7 @@ from csc_data.geometry import Triple, as_triple
 from csc_data.loader.official_call import TorchOptions
 from csc_data.loader.poses.array_info import ArrayInfo
 from csc_data.loader.settings import SampleSettings, different
+from csc_data.loader.targets import BinaryTarget, TargetKind, parse_targets
 from csc_train.overrides import Place
 
 # The official toolbox's: planes, which a network trains on in the memory of any device.
@@ -37,6 +39,12 @@ def _as_flat_as_input(target: ArrayInfo | None, earlier: Earlier) -> Iterator[Pr
     given = earlier.get("input_array_info")
     if given and target and given.flat != target.flat:
         yield Problem(where="", what="one of input and target is flat (1, y, x), the other is not")
+
+
+def _own_names(arrays: Mapping[str, ArrayInfo], earlier: Earlier) -> Iterator[Problem]:
+    for name in arrays:
+        if name in ("input", "output", *earlier.get("further_inputs", ())):
+            yield Problem(where=name, what="is the name of another array", remedy="the first ones are input and output")
 
 
 def _agreeing(resolution: float | Triple | None, earlier: Earlier) -> Iterator[Problem]:
@@ -110,6 +118,19 @@ class DataSettings(SampleSettings):
     target_array_info: Given[ArrayInfo | None, ArrayInfo | Mapping[str, Any] | None] = setting(
         "the same of what it gives; by default what the network makes of the input", _as_flat_as_input, default=None
     )
+    further_inputs: Given[Mapping[str, ArrayInfo], Mapping[str, ArrayInfo | Mapping[str, Any]]] = setting(
+        "more arrays around the same centre that the network takes, by name; such as coarser ones of the surroundings",
+        _own_names,
+        factory=dict,
+    )
+    further_targets: Given[Mapping[str, ArrayInfo], Mapping[str, ArrayInfo | Mapping[str, Any]]] = setting(
+        "more arrays that it gives, by name", _own_names, factory=dict
+    )
+    targets: Given[Mapping[str, TargetKind], TargetKind | Mapping[str, Any] | str | None] = setting(
+        "what targets say: binary, signed_distance, ..., or a kind for each name; binary by default",
+        ReadBy(parse_targets, str | dict[str, Any]),
+        default=None,
+    )
     resolution: Given[float | Triple | None, float | Sequence[float] | None] = setting(
         "voxel size of input_array_info in nm, where that is left out", POSITIVE, _agreeing, default=None
     )
@@ -118,3 +139,20 @@ class DataSettings(SampleSettings):
         _understood,
         factory=dict,
     )
+
+    @staticmethod
+    def adapt_given(given: dict[str, Any]) -> dict[str, Any]:
+        """Take several arrays by their names, as the official toolbox has them: the first one is input, or output."""
+        adapted = dict(given)
+        for name, further in (("input_array_info", "further_inputs"), ("target_array_info", "further_targets")):
+            arrays = given.get(name)
+            if isinstance(arrays, Mapping) and arrays and not {"shape", "scale"} & arrays.keys():
+                first, *others = arrays
+                adapted |= {name: arrays[first], further: {each: arrays[each] for each in others}}
+        return adapted
+
+    @property
+    def kinds(self) -> dict[str, TargetKind]:
+        """The kind of each target; a further array that none is named for has a binary one of its own."""
+        further = (name for name in self.further_targets if name not in self.targets)
+        return {**self.targets, **{name: BinaryTarget() for name in further}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from csc_data.config.settings import (
@@ -26,6 +26,15 @@ CRITERIA = ("bce", "bce_dice", "dice", "focal", "tversky", "cldice", "mse", "hot
 def _no_schedule(scheduler: Any) -> Any:
     """Return what stands for no scheduler, as official configurations write it."""
     return "constant" if scheduler is None else scheduler
+
+
+def _as_given(criterion: Any) -> Any:
+    return criterion
+
+
+def _known_criterion(criterion: Any, earlier: Earlier) -> Iterable[Problem]:
+    """Check a single one; what is within a list or a mapping is read with the targets that it is for."""
+    return () if isinstance(criterion, Mapping | list | tuple) else Choices(CRITERIA)(criterion, earlier)
 
 
 def _arguments_of_names(arguments: Mapping[str, Any], earlier: Earlier) -> Iterator[Problem]:
@@ -82,7 +91,11 @@ class OptimisationSettings:
         "validate and save a running mean of the weights, with this decay", Limits(gt=0, le=1), default=None
     )
     criterion: Any = setting(
-        f"{', '.join(CRITERIA)}, or the class of a torch loss that has `reduction`", Choices(CRITERIA), default="bce"
+        f"{', '.join(CRITERIA)}, or the class of a torch loss that has `reduction`; a list is a sum, a mapping "
+        "by names gives each output its own",
+        ReadBy(_as_given, Literal[CRITERIA] | list[Any] | dict[str, Any]),
+        _known_criterion,
+        default="bce",
     )
     criterion_kwargs: Mapping[str, Any] = setting("arguments of the criterion's class", factory=dict)
     weight_loss: bool = setting("weigh the present voxels of a class by how rare they are", default=True)

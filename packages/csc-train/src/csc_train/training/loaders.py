@@ -7,7 +7,6 @@ from csc_data.config.user_config import Config
 from csc_data.errors import ProblemsError
 from csc_data.loader import Dataloaders
 from csc_data.loader.dataloader import open_loaders
-from csc_data.loader.targets import parse_targets
 from csc_data.loader.workers.pool import Workers
 from csc_train.datasplit import experiment_rows
 from csc_train.network import patch_shape
@@ -52,4 +51,4 @@ def make_loaders(
         start_method=settings.start_method,
         gather_on=settings.gather_on,
     )
-    return open_loaders(rows, sampling, patch_shape(settings), parse_targets(None), workers)
+    return open_loaders(rows, sampling, patch_shape(settings), settings.kinds, workers)
