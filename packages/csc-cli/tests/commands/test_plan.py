@@ -21,20 +21,20 @@ PLAN = ("plan", "--data", "data", "--no-measure", "--device", "cpu")
 def write_crops(tmp_path):
     """Write a data folder with crops of a sheet and of balls."""
 
-    def write(radius_nm=80.0, usages=("train", "train", "validate"), voxel_size=8.0) -> Config:
+    def write(radius_nm=80.0, usages=("train", "train", "validate"), edge=48) -> Config:
         config = Config(data=str(tmp_path / "data"))
         rows = []
-        z, y, x = np.indices((48, 48, 48))
-        ball = (z - 24) ** 2 + (y - 24) ** 2 + (x - 24) ** 2 <= (radius_nm / voxel_size) ** 2
+        z, y, x = np.indices((edge, edge, edge))
+        ball = sum((axis - edge // 2) ** 2 for axis in (z, y, x)) <= (radius_nm / 8) ** 2
         labels = {"mito": ball.astype(np.uint8), "er_mem": ((z > 2) & (z < 5)).astype(np.uint8)}
-        grid = Grid(voxel_size=(voxel_size,) * 3, translation=(0, 0, 0), shape=(48, 48, 48))
+        grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=ball.shape)
         for number, usage in enumerate(usages, start=1):
             folder = config.path("labels", dataset="d", crop=f"crop{number}", class_name="x").parent
             for name in CLASSES:
                 write_multiscale(folder / name, [labels[name]], [grid])
             raw = str(config.path("raw", dataset="d"))
             rows.append(SplitRow(usage=usage, raw=raw, labels=str(folder), classes=CLASSES))
-        write_multiscale(config.path("raw", dataset="d"), [np.full((48, 48, 48), 100, np.uint8)], [grid])
+        write_multiscale(config.path("raw", dataset="d"), [np.full(ball.shape, 100, np.uint8)], [grid])
         write_datasplit(config.path("datasplit"), rows)
         return config
 
@@ -63,15 +63,16 @@ def test_it_writes_an_experiment_that_every_stage_accepts(run, write_crops):
 
 
 def test_classes_that_want_other_voxels_get_files_of_their_own(run, write_crops):
-    write_crops(radius_nm=2000.0, voxel_size=100.0)
-    sheets = Config(data="data").path("labels", dataset="d", crop="crop1", class_name="er_mem")
-    result = run(*PLAN, "-o", "deep/p.toml", "--minutes", "600")
+    write_crops(radius_nm=368.0, edge=96)
+    result = run(*PLAN, "-o", "deep/p.toml", "--minutes", "60")
     assert result.exit_code == 0, result.output
-    files = sorted(path.name for path in Path("deep").glob("*.toml"))
-    assert sheets.exists()
-    assert len(files) == 1  # both at 100 nm, as nothing finer is annotated
-    train, *_ = read_all(Path("deep") / files[0])
-    assert train.input_array_info.scale == (100, 100, 100)
+    found = {path.name: read_all(path)[0] for path in Path("deep").glob("*.toml")}
+    assert {name: (one.classes, one.input_array_info.scale[0]) for name, one in found.items()} == {
+        "p_8nm.toml": (("er_mem",), 8),
+        "p_32nm.toml": (("mito",), 32),
+    }
+    again = run(*PLAN, "-o", "deep/p.toml", "--minutes", "60")
+    assert "p_32nm.toml exists" in again.output
 
 
 def test_what_is_there_is_kept_unless_asked(run, write_crops):
