@@ -21,7 +21,7 @@ def test_thin_classes_ask_for_finer_voxels_than_bulky_ones(fingerprint_of, mito,
 def test_voxels_are_never_finer_than_most_of_the_annotation_and_the_reason_says_so(fingerprint_of, membrane):
     [group] = divide_classes(fingerprint_of(membrane, voxel_size=(16.0, 16.0, 16.0)), HOUR)
     assert group.voxel_size == (16, 16, 16)
-    assert "would ask for 7.0 nm, but most is annotated at 16 nm" in group.reason
+    assert "would ask for 7.0 nm, but most raw or annotation has 16 nm" in group.reason
 
 
 def test_classes_that_want_about_the_same_are_learnt_together_at_the_finer_size(fingerprint_of, facts, mito):

@@ -95,6 +95,12 @@ class DatasetFacts:
     label_voxel_size: Triple
     grey: Spread
 
+    @property
+    def voxel_size(self) -> Triple:
+        """The voxel size, nm, z, y, x, that both raw and labels have, or a finer one."""
+        z, y, x = map(max, self.raw_voxel_size, self.label_voxel_size)
+        return z, y, x
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
@@ -131,14 +137,16 @@ class Fingerprint:
 
     @property
     def native_voxel_size(self) -> Triple:
-        """The voxel size, nm, z, y, x, that half of the annotated volume has, or a finer one."""
-        by_size = sorted(self.datasets, key=lambda dataset: math.prod(dataset.label_voxel_size))
+        """The voxel size, nm, z, y, x, that half of the annotated volume has, or a finer one.
+
+        Along each axis the longer one of raw's and the annotation's: some are drawn on finer voxels than raw has.
+        """
         reached = 0.0
-        for dataset in by_size:
+        for dataset in sorted(self.datasets, key=lambda dataset: math.prod(dataset.voxel_size)):
             reached += dataset.annotated_nm3
             if reached >= self.annotated_nm3 / 2:
                 break
-        return dataset.label_voxel_size
+        return dataset.voxel_size
 
     def of(self, names: Sequence[str]) -> tuple[ClassFacts, ...]:
         """Return the facts of some classes.

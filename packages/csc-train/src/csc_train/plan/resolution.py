@@ -63,7 +63,7 @@ def asked_nm(facts: ClassFacts) -> tuple[float, str]:
 def divide_classes(fingerprint: Fingerprint, seconds: float) -> tuple[Group, ...]:
     """Divide classes into groups that want about the same voxel size, the finest first.
 
-    Voxel sizes are the annotation's own times powers of two, as scale levels have them, and never finer than it. A
+    Voxel sizes are those of most of the data times powers of two, as scale levels have them, and never finer. A
     group needs ten minutes of training; with less time neighbouring groups are joined.
 
     Parameters
@@ -102,7 +102,7 @@ def _on_ladder(asked: float, base: float) -> float:
 def _make_group(size: float, classes: Sequence[ClassFacts], native: Triple, order: dict[str, int]) -> Group:
     asked, reason = min(asked_nm(facts) for facts in classes)
     if asked < size:
-        reason += f" would ask for {asked:.1f} nm, but most is annotated at {min(native):g} nm"
+        reason += f" would ask for {asked:.1f} nm, but most raw or annotation has {min(native):g} nm"
     z, y, x = (own if own >= _THICK_SECTIONS * size else size for own in native)
     return Group(
         classes=tuple(sorted(classes, key=lambda facts: order[facts.name])), voxel_size=(z, y, x), reason=reason
