@@ -136,7 +136,7 @@ def test_what_the_file_raises_is_not_hidden_and_leaves_nothing_behind(tmp_path):
 
 @pytest.mark.parametrize(
     ("given", "meant"),
-    [("epoch = 3", "epochs"), ("learning_rates = 0.1", "learning_rate"), ("Classes = ['er']", "classes")],
+    [("epoch = 3", "epochs"), ("learning_ratee = 0.1", "learning_rate"), ("Classes = ['er']", "classes")],
 )
 @pytest.mark.parametrize("name", ["train.py", "train.toml"])
 def test_a_misspelt_name_is_an_error_with_the_right_one(tmp_path, given, meant, name):
