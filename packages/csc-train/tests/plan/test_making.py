@@ -53,12 +53,14 @@ def test_the_time_is_used_and_kept(fingerprint_of, mito, laptop, minutes):
 
 
 def test_few_crops_and_many_passes_want_more_augmentation(fingerprint_of, mito, laptop):
-    def augmented(crops, annotated):
-        found = values(make_plans(fingerprint_of(mito, crops=crops, annotated=annotated), laptop)[0])
+    def augmented(crops, annotated, seconds=3000):
+        machine = replace(laptop, seconds=seconds)
+        found = values(make_plans(fingerprint_of(mito, crops=crops, annotated=annotated), machine)[0])
         return "intensity_transforms" in found, "rotate" in found["spatial_transforms"]
 
     assert augmented(20, 1e13) == (False, False)
     assert augmented(20, 1e9) == (True, True)
+    assert augmented(4, 1e9, seconds=300) == (False, False)  # too short to learn anything by heart
     between = [10 ** (9 + n / 8) for n in range(32)]
     few, many = ([augmented(crops, annotated) for annotated in between] for crops in (4, 20))
     assert all(one >= other for one, other in zip(few, many, strict=True))

@@ -16,6 +16,7 @@ _RARE = 0.05  # share of what is known
 _MOST_WEIGHT = 3.0
 _PASSES_FOR_INTENSITY = 50.0
 _PASSES_FOR_TURNS = 100.0
+_STEPS_TO_LEARN_BY_HEART = 2_000  # in fewer, a network does not get that far, and varied samples only slow it down
 _CUBE = 1.3  # the longest edge of a voxel over its shortest, up to which axes may be swapped
 
 
@@ -53,6 +54,8 @@ def sampling_choices(made: Draft, group: Group, fingerprint: Fingerprint) -> lis
 
 def _augmentation(made: Draft, group: Group, fingerprint: Fingerprint) -> list[Choice]:
     often = passes(made, group, fingerprint) * (2 if fingerprint.crops < FEW_CROPS else 1)
+    if made.steps < _STEPS_TO_LEARN_BY_HEART:
+        often = 0.0
     said = f"{fingerprint.crops} crops, each voxel drawn {passes(made, group, fingerprint):.2g} times"
     swapped = _alike_axes(group)
     spatial: dict[str, Any] = {"mirror": {"axes": ["x", "y", "z"]}}
