@@ -11,7 +11,7 @@ def asked(monkeypatch):
     """Return what a run was asked for, in place of running."""
     found = {}
 
-    def train(experiment, *, config, progress, **overrides):
+    def train(experiment, *, config, **overrides):
         found.update(overrides, experiment=experiment)
         return TrainResult()
 

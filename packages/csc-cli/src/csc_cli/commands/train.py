@@ -81,9 +81,7 @@ def train(experiment: str, config: Config, given: dict[str, Any], dry_run: bool,
             result = csc_train.train(experiment, config=config, **overrides)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
-    if result.stopped:
-        say(f"ended early: {result.stopped}; all of it is saved, and the same command goes on from there")
-    elif result.resumed_from and not result.records:
+    if result.resumed_from and not result.records and not result.stopped:
         say(f"nothing to do: {result.resumed_from} is of the last epoch")
         say("next: raise `epochs` to go on, or choose another `model_name` to train anew")
     elif result.records:

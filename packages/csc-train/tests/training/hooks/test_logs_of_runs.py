@@ -52,5 +52,9 @@ def test_a_run_ends_early_and_stays_ended(settings, capsys):
     waiting = {"learning_rate": 1e-12, "early_stopping_patience": 1, "epochs": 9}
     first = train(settings, **waiting)
     assert (len(first.records), first.stopped) == (2, "no better epoch for 1 epoch")
-    assert capsys.readouterr().out.count("\n") == 2  # a line for each epoch
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "  epoch 1/9",
+        "  epoch 2/9",
+        "  ended after epoch 2",
+    ]
     assert train(settings, **waiting).records == ()

@@ -36,6 +36,19 @@ def test_a_terminal_shows_a_bar_and_the_lines_above_it(begin, monkeypatch):
     assert re.search(r"epoch 2/3 .*2/4 loss 0\.5000, 5 samples/s, 25% waiting for data, best iou 0\.250", shown)
 
 
+def test_a_run_that_ends_early_says_why(begin, capsys):
+    run = begin(ProgressBar()).start()
+    run.step()
+    run.stop("signal SIGTERM")
+    run.end("signal")
+    line = "  stopped in epoch 1, batch 1 of 4 (signal SIGTERM); the same command goes on from there\n"
+    assert capsys.readouterr().out == line
+    run = begin(ProgressBar()).goes_on_from(6).start()
+    run.stop("no better epoch for 2 epochs")
+    run.end("stopped")
+    assert capsys.readouterr().out == "  ended after epoch 6: no better epoch for 2 epochs\n"
+
+
 def test_one_process_speaks(begin, capsys):
     run = begin(ProgressBar(), MemoryReport(1))
     run.speaks = False

@@ -57,10 +57,15 @@ class ProgressBar(Hook):
             )
 
     def on_end(self, run: Run, end: End) -> None:
-        """Take the bar away."""
+        """Take the bar away; say why a run ended early."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+        if run.speaks and end == "stopped":
+            say(f"  ended after epoch {run.state.epoch}: {run.stopping}")
+        elif run.speaks and end == "signal" and run.stopping != "signal SIGINT":  # `train` tells of that
+            where = f"epoch {run.state.epoch + 1}, batch {run.state.iteration} of {len(run.loaders.train)}"
+            say(f"  stopped in {where} ({run.stopping}); the same command goes on from there")
 
 
 class _Pace:
