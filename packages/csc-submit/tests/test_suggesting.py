@@ -14,14 +14,14 @@ MITO = ClassFacts(
     known_nm3=1e9,
     present_nm3=1e8,
     objects=10,
-    diameter_nm=Spread(p5=100, median=300, p75=400, p95=500),
-    bulk_nm=350,
+    diameter_nm=Spread(p5=100, median=110, p75=120, p95=130),
+    bulk_nm=115,
     thickness_nm=150,
 )
 
 
 def test_small_objects_of_instance_classes_are_removed_and_true_ones_are_kept():
-    small = replace(MITO, name="ves", diameter_nm=replace(MITO.diameter_nm, p5=40))
+    small = replace(MITO, name="ves", diameter_nm=replace(MITO.diameter_nm, p5=40), bulk_nm=46)
     membrane = replace(MITO, name="mito_mem")
     settings = ProcessSettings(**{c.name: c.value for c in suggest_processing([MITO, small, membrane])})
     ball = np.pi / 6 * 100**3
@@ -37,3 +37,9 @@ def test_every_choice_says_why_and_without_objects_nothing_is_removed():
     assert all(choice.reason for choice in suggest_processing([MITO]))
     unseen = replace(MITO, diameter_nm=None)
     assert {choice.name for choice in suggest_processing([unseen])} == {"threshold"}
+
+
+def test_crumbs_among_the_annotated_do_not_count():
+    crumbs = replace(MITO, diameter_nm=replace(MITO.diameter_nm, p5=10), bulk_nm=200)
+    settings = ProcessSettings(**{c.name: c.value for c in suggest_processing([crumbs])})
+    assert settings.for_class("mito").min_size_nm3 == pytest.approx(0.05 * np.pi / 6 * 200**3, rel=0.05)
