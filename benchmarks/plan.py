@@ -3,8 +3,8 @@
 Run it as ``python benchmarks/plan.py --out DIR [--seconds 300] [--seeds 5] [--only VARIANT]``. What is done is kept in
 DIR and not done again. There are three challenges: the demo's, one of twice its sizes (16 nm voxels, organelles twice
 as large), and one of half of them. Both sides train on the same crops for the same CPU seconds, loading and validation
-included: how many iterations that is, is found out by a short run of each first. They share the demo's post-processing
-only as far as they say the same.
+included: how many iterations that is, is found out by a short run of each first. Each side post-processes as
+it says itself.
 """
 
 from __future__ import annotations

@@ -21,19 +21,20 @@ PLAN = ("plan", "--data", "data", "--no-measure", "--device", "cpu")
 def write_crops(tmp_path):
     """Write a data folder with crops of a sheet and of balls."""
 
-    def write(radius_nm=80.0, usages=("train", "train", "validate"), edge=48) -> Config:
+    def write(radius_nm=80.0, usages=("train", "train", "validate"), edge=48, absent=()) -> Config:
         config = Config(data=str(tmp_path / "data"))
         rows = []
         z, y, x = np.indices((edge, edge, edge))
         ball = sum((axis - edge // 2) ** 2 for axis in (z, y, x)) <= (radius_nm / 8) ** 2
         labels = {"mito": ball.astype(np.uint8), "er_mem": ((z > 2) & (z < 5)).astype(np.uint8)}
+        labels |= {name: np.zeros(ball.shape, np.uint8) for name in absent}
         grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=ball.shape)
         for number, usage in enumerate(usages, start=1):
             folder = config.path("labels", dataset="d", crop=f"crop{number}", class_name="x").parent
-            for name in CLASSES:
+            for name in labels:
                 write_multiscale(folder / name, [labels[name]], [grid])
             raw = str(config.path("raw", dataset="d"))
-            rows.append(SplitRow(usage=usage, raw=raw, labels=str(folder), classes=CLASSES))
+            rows.append(SplitRow(usage=usage, raw=raw, labels=str(folder), classes=tuple(labels)))
         write_multiscale(config.path("raw", dataset="d"), [np.full(ball.shape, 100, np.uint8)], [grid])
         write_datasplit(config.path("datasplit"), rows)
         return config
@@ -109,3 +110,14 @@ def test_a_split_without_a_crop_that_trains_is_an_error(run, write_crops):
     result = run(*PLAN)
     assert result.exit_code == 1
     assert "no crop that trains" in result.output
+
+
+def test_a_class_that_is_present_nowhere_is_left_out_unless_it_was_asked_for(run, write_crops):
+    write_crops(absent=("golgi",))
+    result = run(*PLAN)
+    assert result.exit_code == 0, result.output
+    assert "left out, as no crop that trains has any: golgi" in result.output
+    assert read_all("plan.toml")[0].classes == CLASSES
+    asked = run(*PLAN, "-O", "-c", "mito,golgi")
+    assert asked.exit_code == 1
+    assert "golgi: is annotated, but no crop that trains has any of it (leave it out)" in asked.output

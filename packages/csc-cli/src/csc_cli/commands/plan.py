@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ import click
 
 from csc_cli.console import progress_bar, say
 from csc_cli.options import classes_option, config_option
-from csc_data.wording import format_bytes, format_seconds, plural, table
+from csc_data.wording import format_bytes, format_seconds, listed, plural, table
 
 if TYPE_CHECKING:
     from csc_data.config.user_config import Config
@@ -65,6 +66,11 @@ def _look(rows: Sequence[Any], classes: Sequence[str] | None) -> Fingerprint:
     with progress_bar("crops") as bar:
         fingerprint = take_fingerprint(rows, classes, progress=bar)
     say(table(_HEADERS, [_row(facts) for facts in fingerprint.classes.values()], indent="  "))
+    present = {name: facts for name, facts in fingerprint.classes.items() if facts.crops_present}
+    absent = [name for name in fingerprint.classes if name not in present]
+    if classes is None and present and absent:
+        say(f"  left out, as no crop that trains has any: {listed(absent)}")
+        return replace(fingerprint, classes=present)
     return fingerprint
 
 
