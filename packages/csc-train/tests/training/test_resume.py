@@ -6,12 +6,14 @@ import dataclasses
 import logging
 import random
 import signal
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 from csc_data.errors import ExistingOutputError, InvalidArgumentError
+from csc_data.loader.batches import PatchLoader
 from csc_models import CheckpointReadError
 from csc_train import NoCheckpointError, train
 from csc_train.checkpoints import read_training_state
@@ -93,6 +95,26 @@ def test_runs_that_end_at_any_iteration_end_as_one_that_did_not(in_folder, asser
     if how == "signal":  # no batch was trained on twice
         trained = [place for place in seen if place[1] == "train"]
         assert len(trained) == len(set(trained))
+
+
+def test_workers_that_the_signal_ended_too_leave_no_half_step(in_folder, assert_same_end, monkeypatch):
+    choices = {"gradient_accumulation_steps": 2, "iterations_per_epoch": 5, "epochs": 2}
+    whole, parts = in_folder("whole", **choices), in_folder("parts", **choices)
+    train(whole)
+
+    def ending(loader, batches=PatchLoader.__iter__):
+        for number, batch in enumerate(batches(loader), start=1):
+            yield batch
+            if number == 3:
+                signal.raise_signal(signal.SIGTERM)
+                raise RuntimeError("DataLoader worker (pid 1) exited unexpectedly")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PatchLoader, "__iter__", ending)
+        assert train(parts).stopped == "signal SIGTERM"
+    assert read_training_state(Path(parts.model_save_path.format(model_name="small", epoch="resume")))["iteration"] == 2
+    train(parts)
+    assert_same_end(whole, parts)
 
 
 def test_an_interrupt_is_saved_and_raised(settings, caplog):

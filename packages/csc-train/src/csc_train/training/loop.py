@@ -32,7 +32,7 @@ def run_epochs(run: Run) -> list[EpochRecord]:
     try:
         for hook in run.hooks:
             hook.on_start(run)
-        while run.state.epoch < run.settings.epochs and run.stopping is None:
+        while run.state.epoch < run.settings.epochs and not run.ending:
             record = _run_epoch(run)
             if record is not None:
                 records.append(record)
@@ -51,20 +51,25 @@ def _run_epoch(run: Run) -> EpochRecord | None:
     run.network.train()
     rest(run.state.network, run.settings.frozen)
     run.loaders.train.set_epoch(state.epoch, first_batch=state.iteration)
-    for group in grouped(timed(run, run.loaders.train), run.settings.gradient_accumulation_steps):
+    size = run.settings.gradient_accumulation_steps
+    for group in grouped(timed(run, run.loaders.train), size):
+        if len(group) < size and state.iteration + len(group) < count:
+            break  # a signal has ended the workers, too: no step over half a group
         with explained(run) if first else nullcontext():
             step = take_step(run, group)
         first = False
         _tell(run, "train", (state.iteration, count), step.loss)
         for hook in run.hooks:
             hook.on_step(run, step)
-        _agree_to_stop(run)
-        if run.stopping is not None and state.iteration < count:
+        _agree_to_end(run)
+        if run.ending and state.iteration < count:
             return None
     if run.stopping is not None and state.iteration < count:
+        run.ending = True
         return None
     validation = _validate(run)
     if _is_left(run):
+        run.ending = True
         return None
     record = EpochRecord(
         epoch=state.epoch + 1,
@@ -79,7 +84,7 @@ def _run_epoch(run: Run) -> EpochRecord | None:
     state.finish_epoch(record, score, run.settings.smoothing_window)
     for hook in run.hooks:
         hook.on_epoch(run, record)
-    _agree_to_stop(run)
+    _agree_to_end(run)
     _tell(run, "epoch", (count, count), record.loss, record)
     return record
 
@@ -139,15 +144,16 @@ def _is_left(run: Run) -> bool:
     return run.fabric.world_size == 1 and (run.stopping or "").startswith("signal")
 
 
-def _agree_to_stop(run: Run) -> None:
-    """Let all processes end after the same step: a signal may reach one of them alone."""
-    if run.fabric.world_size == 1:
-        return
-    codes = {None: 0, "signal": 2}
-    own = codes.get(run.stopping, 2 if (run.stopping or "").startswith("signal") else 1)
-    found = run.fabric.all_reduce(torch.tensor(float(own), device=run.fabric.device), reduce_op="max")
-    if float(cast("Tensor", found)) and run.stopping is None:
-        run.stop("signal of another process" if float(cast("Tensor", found)) > 1 else "asked for by another process")
+def _agree_to_end(run: Run) -> None:
+    """Decide whether the run ends here, in all processes alike: a signal may reach one of them alone, at any time."""
+    signalled = (run.stopping or "").startswith("signal")
+    wanted = 0.0 if run.stopping is None else 2.0 if signalled else 1.0
+    if run.fabric.world_size > 1:
+        found = run.fabric.all_reduce(torch.tensor(wanted, device=run.fabric.device), reduce_op="max")
+        wanted = float(cast("Tensor", found))
+    run.ending = wanted > 0
+    if run.ending:
+        run.stop("signal of another process" if wanted > 1 else "asked for by another process")
 
 
 def _tell(run: Run, stage: TrainStage, place: tuple[int, int], loss: float, record: EpochRecord | None = None) -> None:

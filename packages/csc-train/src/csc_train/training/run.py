@@ -67,6 +67,8 @@ class Run:
         The checkpoint that the run goes on from.
     stopping : str or None
         Why the run ends after this step; None as long as it goes on.
+    ending : bool
+        Whether all processes have agreed to end here.
     waited, waited_before : float
         Seconds that batches of this epoch were waited for: until now, and until the last step.
     """
@@ -81,6 +83,7 @@ class Run:
     hooks: Sequence[Hook] = ()
     resumed_from: Path | None = None
     stopping: str | None = None
+    ending: bool = field(default=False, init=False)
     waited: float = field(default=0.0, init=False)
     waited_before: float = field(default=0.0, init=False)
 
