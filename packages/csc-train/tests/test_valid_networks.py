@@ -170,7 +170,7 @@ class TestTraining:
 
     def test_same_classes_keep_the_head(self, settings, published, caplog, monkeypatch):
         card = dataclasses.replace(pretrained_card(NAME), classes=settings.classes)
-        monkeypatch.setattr("csc_train.training.run_state.pretrained_card", lambda name: card)
+        monkeypatch.setattr("csc_train.training.resume.pretrained_card", lambda name: card)
         experiment = dataclasses.replace(settings, architecture=None, pretrained=NAME, learning_rate=1e-12)
         with caplog.at_level(logging.INFO):
             result = train(experiment)
@@ -183,7 +183,7 @@ class TestTraining:
         experiment = dataclasses.replace(settings, architecture=None, pretrained=NAME)
         first = train(experiment)
         again = train(dataclasses.replace(experiment, epochs=2))
-        assert again.resumed_from == first.latest_checkpoint
+        assert again.resumed_from == first.latest_checkpoint.with_name("mine_resume.pth")
 
     def test_what_does_not_go_together_is_reported_at_once(self, settings):
         with pytest.raises(ProblemsError) as caught:
