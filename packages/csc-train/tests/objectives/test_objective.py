@@ -275,6 +275,7 @@ def test_weights_from_counts_are_for_targets_that_say_where_classes_are():
         ({}, {}, "criterion: is empty"),
         ("bce", {"criterion_kwargs": {"gamma": 1}}, "criterion_kwargs.gamma: is not an argument of bce"),
         ("focal", {"criterion_kwargs": {"gama": 1}}, "gama: is not an argument of focal [(]did you mean gamma[?]"),
+        ("dice", {"criterion_kwargs": {"batch": 1}}, "criterion_kwargs.batch: must be true or false"),
         ("focal", {"criterion_kwargs": {"gamma": "2"}}, "criterion_kwargs.gamma: must be a number"),
         ("dice", {"criterion_kwargs": {"smooth": 0}}, "smooth must be above 0, got 0"),
         ("cldice", {"criterion_kwargs": {"iterations": 0.5}}, "iterations must be a whole number from 1, got 0.5"),

@@ -198,6 +198,9 @@ class CriterionReader:
             if name not in known:
                 remedy = did_you_mean(name, sorted(known)) if known else "leave it out"
                 self._wrong(f"{place}.{name}", f"is not an argument of {entry.criterion}", remedy)
+            elif name == "batch":
+                if not isinstance(value, bool):
+                    self._wrong(f"{place}.{name}", f"must be true or false, got {value!r}")
             elif not _is_number(value):
                 self._wrong(f"{place}.{name}", f"must be a number and not negative, got {value!r}")
         for part in parts:

@@ -123,6 +123,19 @@ def test_tversky_weighs_surplus_and_missed_voxels():
     assert float(Dice(smooth=1)(logits, target)) == pytest.approx(1 - (2 * 1 + 1) / (3 + 2 + 1))
 
 
+def test_samples_of_a_batch_may_be_compared_as_one():
+    logits = torch.randn(3, 2, 4, 5, 6, generator=torch.Generator().manual_seed(0))
+    target = (logits > 0.3).float()
+    target[0, 0], target[1, :, 2:], target[:, 1, 0] = 0, torch.nan, torch.nan
+    joined = [values.transpose(0, 1).reshape(1, 2, -1) for values in (logits, target)]
+    loss = Dice(batch=True)
+    torch.testing.assert_close(loss(logits, target), Dice()(*joined))
+    assert float(loss.weight(target)) == 2
+    assert float(Dice().weight(target)) == 6
+    target[:, 1] = torch.nan
+    assert float(loss.weight(target)) == 1
+
+
 def test_mean_squared_error_is_that_of_distances():
     target = torch.tensor([[[0.5, -0.9, torch.nan]]])
     loss = MeanSquaredError()

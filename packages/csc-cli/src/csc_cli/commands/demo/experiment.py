@@ -40,6 +40,7 @@ optimizer = "adamw"
 scheduler = "cosine"
 warmup_iterations = {warmup}
 criterion = "{criterion}"
+criterion_kwargs = {{"batch": True}}  # Dice over a whole batch: most small patches lack most classes
 weight_loss = {weight_loss}
 max_positive_weight = {max_positive_weight}
 validation_batch_limit = {validation_batches}

@@ -19,6 +19,9 @@ class Tversky(PairLoss):
         How much surplus and missed voxels count.
     smooth : float
         Voxels added to both sides of the ratio, so that absent classes have a gradient.
+    batch : bool
+        Whether the samples of a batch are compared as one, class by class. That suits small patches, of which many lack
+        a class; but then several batches of a step are not what one large batch would be.
 
     Raises
     ------
@@ -26,9 +29,20 @@ class Tversky(PairLoss):
         If `smooth` is 0.
     """
 
-    def __init__(self, alpha: float = 0.3, beta: float = 0.7, smooth: float = 1.0) -> None:
+    def __init__(self, alpha: float = 0.3, beta: float = 0.7, smooth: float = 1.0, batch: bool = False) -> None:
         super().__init__()
         self.alpha, self.beta, self.smooth = alpha, beta, above_zero("smooth", smooth)
+        self.batch = batch
+
+    def weight(self, target: Tensor) -> Tensor:
+        """Count the pairs of sample and class with any known voxel; the classes, if samples are compared as one."""
+        return super().weight(_as_one_sample(target) if self.batch else target)
+
+    def forward(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the sum over them."""
+        if self.batch:
+            output, target = _as_one_sample(output), _as_one_sample(target)
+        return super().forward(output, target)
 
     def values(self, output: Tensor, target: Tensor, known: Tensor) -> Tensor:
         """Return the loss of each pair."""
@@ -48,7 +62,14 @@ class Dice(Tversky):
     ----------
     smooth : float
         Voxels added to both sides of the Dice ratio.
+    batch : bool
+        See `Tversky`.
     """
 
-    def __init__(self, smooth: float = 1.0) -> None:
-        super().__init__(alpha=0.5, beta=0.5, smooth=smooth / 2)
+    def __init__(self, smooth: float = 1.0, batch: bool = False) -> None:
+        super().__init__(alpha=0.5, beta=0.5, smooth=smooth / 2, batch=batch)
+
+
+def _as_one_sample(values: Tensor) -> Tensor:
+    """Return (B, C, [z,] y, x) as (1, C, B * z * y * x)."""
+    return values.transpose(0, 1).flatten(1).unsqueeze(0)
