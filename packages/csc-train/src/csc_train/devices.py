@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from csc_data.errors import InvalidArgumentError
+from csc_data.errors import CscError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+
+class DeviceMemoryError(CscError, MemoryError):
+    """A step does not fit into the memory of the device."""
 
 
 def choose_device(name: str | None) -> torch.device:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from csc_data.errors import InvalidArgumentError, ProblemsError
+from csc_train.devices import DeviceMemoryError
 from csc_train.plan import StepCost, make_plans
-from csc_train.plan.measuring import DeviceMemoryError
 from csc_train.plan.networks import Network, network_cost
 
 

@@ -7,8 +7,8 @@ from csc_data.errors import InvalidArgumentError
 from csc_data.fingerprint import take_fingerprint
 from csc_data.splits.split_file import read_datasplit
 from csc_train import train
+from csc_train.devices import DeviceMemoryError
 from csc_train.plan import look_at_machine, make_plans, measure_step
-from csc_train.plan.measuring import DeviceMemoryError
 from csc_train.settings import TrainSettings, read_train_settings
 
 TINY = TrainSettings(

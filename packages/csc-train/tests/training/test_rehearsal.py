@@ -13,7 +13,8 @@ from torch import nn
 from csc_data.errors import CscError
 from csc_models.errors import ModelError
 from csc_train import rehearse_training, train
-from csc_train.training.rehearsal import OutOfMemoryError, bytes_kept
+from csc_train.devices import DeviceMemoryError
+from csc_train.training.rehearsal import bytes_kept
 from csc_train.training.train import set_up_run
 
 
@@ -118,7 +119,7 @@ def test_the_disk_that_is_asked_for_is_enough(settings, tmp_path):
     [
         (
             torch.OutOfMemoryError("CUDA out of memory"),
-            OutOfMemoryError,
+            DeviceMemoryError,
             "2 patches of .*16, 16, 16.*smaller batch_size",
         ),
         (RuntimeError("expected 5D input\nmore"), CscError, "does not go through .*expected 5D input"),

@@ -191,14 +191,14 @@ class CriterionReader:
         parts = _SUMS.get(entry.criterion, (entry.criterion,))
         if entry.criterion == _HOT_DISTANCE:
             parts = ("mse",) if _is_distance(kind) else ("bce",)
-        takes = {part: set(inspect.signature(_LOSSES[part]).parameters) for part in parts}
-        known = set().union(*takes.values()) - {_WEIGHT}
+        takes = {part: inspect.signature(_LOSSES[part]).parameters for part in parts}
+        known = {name: each for parameters in takes.values() for name, each in parameters.items() if name != _WEIGHT}
         for name, value in entry.kwargs.items():
             place = "criterion_kwargs" if entry.where == "criterion" else f"{entry.where}.kwargs"
             if name not in known:
                 remedy = did_you_mean(name, sorted(known)) if known else "leave it out"
                 self._wrong(f"{place}.{name}", f"is not an argument of {entry.criterion}", remedy)
-            elif name == "batch":
+            elif isinstance(known[name].default, bool):
                 if not isinstance(value, bool):
                     self._wrong(f"{place}.{name}", f"must be true or false, got {value!r}")
             elif not _is_number(value):

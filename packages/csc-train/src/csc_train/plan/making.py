@@ -9,9 +9,10 @@ from os import PathLike
 from csc_data.errors import Problem, ProblemsError
 from csc_data.fingerprint import Choice, Fingerprint
 from csc_data.wording import format_bytes, format_seconds
+from csc_train.devices import DeviceMemoryError
 from csc_train.plan.draft import Draft, draft
 from csc_train.plan.machine import Machine
-from csc_train.plan.measuring import DeviceMemoryError, StepCost
+from csc_train.plan.measuring import StepCost
 from csc_train.plan.resolution import Group, divide_classes
 from csc_train.plan.sampling import sampling_choices
 from csc_train.plan.schedule import divide_steps, schedule_choices

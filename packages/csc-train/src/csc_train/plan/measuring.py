@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from csc_data.errors import InvalidArgumentError
-from csc_train.devices import choose_device
+from csc_train.devices import DeviceMemoryError, choose_device
 from csc_train.network import build_network, patch_shape
 from csc_train.settings import TrainSettings
 
@@ -18,10 +17,6 @@ _WARMUP_STEPS = 2  # in which kernels are chosen and memory is first taken
 _MOST_STEPS = 8
 _MOST_SECONDS = 6.0
 _WORTH_IT = 0.85  # of the time of float32, below which bfloat16 is taken on a CPU
-
-
-class DeviceMemoryError(InvalidArgumentError):
-    """A step does not fit into the memory of the device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

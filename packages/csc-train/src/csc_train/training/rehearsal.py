@@ -12,20 +12,17 @@ from pathlib import Path
 
 import torch
 
-from csc_data.errors import CscError, InvalidArgumentError, Problem, ProblemsError
+from csc_data.errors import InvalidArgumentError, Problem, ProblemsError
 from csc_data.loader import TrainingPatches
 from csc_data.wording import format_bytes, format_seconds
 from csc_train.checkpoints import resume_path
+from csc_train.devices import DeviceMemoryError
 from csc_train.parts import rest
 from csc_train.randomness import random_state, restore_random_state
 from csc_train.training.run import Run
 from csc_train.training.steps import timed
 
 _STEPS = 3  # the first of them also compiles, and is not counted
-
-
-class OutOfMemoryError(CscError, MemoryError):
-    """A step needs more memory than the device has."""
 
 
 @dataclass(kw_only=True)
@@ -112,7 +109,7 @@ def rehearse(run: Run) -> Rehearsal:
     ------
     ProblemsError
         If something cannot be written.
-    OutOfMemoryError
+    DeviceMemoryError
         If the device has too little memory for a step.
     InvalidArgumentError
         If network, batch and targets do not fit.
@@ -170,7 +167,7 @@ def explained(run: Run) -> Iterator[None]:
 
     Raises
     ------
-    OutOfMemoryError
+    DeviceMemoryError
         If the device has too little memory.
     InvalidArgumentError
         If sizes do not fit.
@@ -179,7 +176,7 @@ def explained(run: Run) -> Iterator[None]:
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise OutOfMemoryError(
+        raise DeviceMemoryError(
             f"a batch of {settings.batch_size} patches of {settings.input_array_info.shape} does not fit into the "
             f"memory of {run.fabric.device}; try a smaller batch_size with gradient_accumulation_steps, a smaller "
             "input_array_info, or precision 'bf16-mixed'"

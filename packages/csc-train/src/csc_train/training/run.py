@@ -96,6 +96,11 @@ class Run:
         """Whether this process is the one that writes and prints."""
         return bool(self.fabric.is_global_zero)
 
+    def how_to_go_on(self) -> str:
+        """Return what to say to somebody whose run ended early."""
+        where = f"epoch {self.state.epoch + 1}, batch {self.state.iteration} of {len(self.loaders.train)}"
+        return f"stopped in {where} ({self.stopping}); the same command goes on from there"
+
     def network_input(self, batch: Batch) -> Tensor | Batch:
         """Return what the network takes: the input array, or a mapping of several."""
         names = list(self.loaders.train.patches.reader.inputs)

@@ -97,7 +97,7 @@ def train(
     run.hooks = [Signals(), *_observers(settings, file, progress), keeping]
     records = run_epochs(run)
     if run.stopping == "signal SIGINT":
-        logger.warning("%s", how_to_go_on(run))
+        logger.warning("%s", run.how_to_go_on())
         raise KeyboardInterrupt
     return replace(
         _result(settings, run.state),
@@ -132,15 +132,6 @@ class Reporting(Hook):
     def on_progress(self, run: Run, progress: TrainProgress) -> None:
         """Hand it on."""
         self._callback(progress)
-
-
-def how_to_go_on(run: Run) -> str:
-    """Return what to say to somebody whose run ended early."""
-    state, count = run.state, len(run.loaders.train)
-    return (
-        f"stopped in epoch {state.epoch + 1}, batch {state.iteration} of {count} ({run.stopping}); all of it is saved: "
-        "the same command goes on from there"
-    )
 
 
 def rehearse_training(

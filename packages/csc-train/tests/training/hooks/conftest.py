@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from csc_train.training.results import EpochRecord, StepRecord, TrainProgress, ValidationScores
+from csc_train.training.run import Run
 
 
 @dataclass
@@ -32,6 +33,8 @@ class FakeRun:
         loader.patches = SimpleNamespace(reader=SimpleNamespace(crops=crops))
         self.loaders = SimpleNamespace(train=loader, validation=loader)
         self.fabric = SimpleNamespace(device=torch.device("cpu"), world_size=1)
+
+    how_to_go_on = Run.how_to_go_on
 
     def stop(self, reason):
         self.stopping = self.stopping or reason

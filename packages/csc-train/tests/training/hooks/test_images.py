@@ -9,6 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from csc_data.loader import ArrayInfo
 from csc_data.loader.preview.figure import COLOURS
+from csc_train.objectives.metrics import Measured
 from csc_train.training.hooks.images import Images, is_drawn, sample_dice
 from csc_train.training.hooks.logbook import Logbook
 
@@ -26,7 +27,7 @@ def shown(begin, tmp_path):
         reader = run.loaders.train.patches.reader
         reader.inputs = {"input": ArrayInfo(shape=SHAPE, scale=(8, 8, 8))}
         reader.targets = {"output": ArrayInfo(shape=target, scale=(8, 8, 8))}
-        measured = SimpleNamespace(output="output", target="output", channels=CLASSES, distances=False)
+        measured = Measured(output="output", target="output", channels=CLASSES)
         run.objective = SimpleNamespace(measured=[measured], named=lambda outputs: {"output": outputs})
         run.start()
         for _ in range(epochs):

@@ -148,14 +148,12 @@ class WholeBatches:
 
         final = self._patches.squeezed({name: np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()})
         slots = self._slots
-        if slots is None:
-            written = {name: self._memory.allocate(like.shape) for name, like in final.items()}
-            batch = {**written, **{name: torch.from_numpy(values) for name, values in known.items()}}
-            return batch, {name: tensor.numpy() for name, tensor in written.items()}
-        filled = None if slot is None else slots.place(slot, {**final, **known})
-        if filled is None:
-            written = {name: allocate_shared(like.shape) for name, like in final.items()}
-            batch = {**written, **{name: as_shared(values) for name, values in known.items()}}
+        filled = None if slots is None or slot is None else slots.place(slot, {**final, **known})
+        if slots is None or filled is None:
+            allocate: Callable[[Sequence[int]], Tensor] = self._memory.allocate if slots is None else allocate_shared
+            as_tensor: Callable[[npt.NDArray[Any]], Tensor] = torch.from_numpy if slots is None else as_shared
+            written = {name: allocate(like.shape) for name, like in final.items()}
+            batch = {**written, **{name: as_tensor(values) for name, values in known.items()}}
             return batch, {name: tensor.numpy() for name, tensor in written.items()}
         views = slots.views(filled)
         for name, values in known.items():

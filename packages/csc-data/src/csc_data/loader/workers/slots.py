@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from csc_data.loader.sources.holding.shared_memory import aligned
 from csc_data.loader.workers.memory import allocate_shared
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_ALIGNMENT = 64
 _PAGE = 4096
 _TABLES = 1 << 20  # bytes beside the arrays, such as what packed numbers stand for
 _MADV_REMOVE = 9  # of Linux, on all processors
@@ -81,7 +81,7 @@ class BatchSlots:
     """
 
     def __init__(self, count: int, shapes: Sequence[Sequence[int]]) -> None:
-        size = sum(_aligned(4 * math.prod(shape)) for shape in shapes) + _TABLES
+        size = sum(aligned(4 * math.prod(shape)) for shape in shapes) + _TABLES
         self._size = -(-size // _PAGE) * _PAGE
         self._memory = allocate_shared((count * self._size,), np.uint8)
         self._free = list(range(count))
@@ -111,7 +111,7 @@ class BatchSlots:
         end, found = 0, []
         for name, array in like.items():
             found.append(SlotArray(name, array.dtype.str, array.shape, end))
-            end = _aligned(end + array.nbytes)
+            end = aligned(end + array.nbytes)
         return FilledSlot(self._number, slot, tuple(found)) if end <= self._size else None
 
     def views(self, filled: FilledSlot) -> dict[str, npt.NDArray[Any]]:
@@ -147,7 +147,3 @@ def _views(part: npt.NDArray[np.uint8], arrays: Sequence[SlotArray]) -> Iterator
         dtype = np.dtype(array.dtype)
         end = array.offset + math.prod(array.shape) * dtype.itemsize
         yield array.name, part[array.offset : end].view(dtype).reshape(array.shape)
-
-
-def _aligned(size: int) -> int:
-    return -(-size // _ALIGNMENT) * _ALIGNMENT

@@ -71,8 +71,7 @@ class Images(Hook):
         measured = run.objective.measured[0]
         given, target = run.objective.named(outputs)[measured.output], batch[measured.target]
         logits = fit_output(given if isinstance(given, Tensor) else given[0], target)
-        present = target > (0 if measured.distances else 0.5)  # not where it is unknown
-        found = logits > 0
+        present, found = measured.present(target), measured.found(logits)
         scores = sample_dice(found, present, ~torch.isnan(target)).tolist()
         classes = _middle(present).flatten(2).any(2).sum(1).tolist()
         for sample, (dice, number) in enumerate(zip(scores, classes, strict=True)):

@@ -64,8 +64,7 @@ class ProgressBar(Hook):
         if run.speaks and end == "stopped":
             say(f"  ended after epoch {run.state.epoch}: {run.stopping}")
         elif run.speaks and end == "signal" and run.stopping != "signal SIGINT":  # `train` tells of that
-            where = f"epoch {run.state.epoch + 1}, batch {run.state.iteration} of {len(run.loaders.train)}"
-            say(f"  stopped in {where} ({run.stopping}); the same command goes on from there")
+            say(f"  {run.how_to_go_on()}")
 
 
 class _Pace:
