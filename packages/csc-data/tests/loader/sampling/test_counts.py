@@ -85,6 +85,17 @@ def test_changed_annotations_and_damaged_records_are_counted_anew(patches, count
     assert after.present["er"] == before.present["er"]
 
 
+def test_a_record_that_python_fails_to_read_is_counted_anew(patches, monkeypatch):
+    make, _ = patches
+    expected = make().draws.class_counts()
+
+    def fail(*_, **__):
+        raise SystemError("AST constructor recursion depth mismatch (before=45, after=42)")
+
+    monkeypatch.setattr("csc_data.loader.sampling.count_cache.np.load", fail)
+    assert make().draws.class_counts() == expected
+
+
 def test_a_cache_that_cannot_be_written_is_no_reason_to_fail(patches, counts_folder):
     make, _ = patches
     expected = make().draws.class_counts()

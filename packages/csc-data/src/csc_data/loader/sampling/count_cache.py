@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import tempfile
+import threading
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,9 @@ from csc_data.splits.annotations import AnnotatedCrop
 from csc_data.storage.paths import is_remote
 
 _VERSION = 2
+_PARSING = threading.Lock()
+"""Held while headers are read: numpy does that by `ast`, which Python 3.11 at times fails in several threads at once."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -37,9 +41,10 @@ def counts_folder() -> Path:
 def find_counts(key: str, grid: Grid) -> CropCounts | None:
     """Return the counts that are kept under a key, or None if they do not exist or cannot be read."""
     try:
-        with np.load(counts_folder() / f"{key}.npz", allow_pickle=False) as stored:
+        with _PARSING, np.load(counts_folder() / f"{key}.npz", allow_pickle=False) as stored:
             return CropCounts(grid=grid, present=stored["present"], known=stored["known"], rows=stored.get("rows"))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    # SystemError: other threads, such as a compiler's, use `ast` too (python/cpython#106905).
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, SystemError) as error:
         if not isinstance(error, FileNotFoundError):
             _log.debug("counts %s cannot be read, so the crop is counted again: %s", key, error)
         return None
