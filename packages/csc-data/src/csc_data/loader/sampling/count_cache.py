@@ -28,7 +28,7 @@ from csc_data.storage.paths import is_remote
 
 _VERSION = 2
 _PARSING = threading.Lock()
-"""Held while headers are read: numpy does that by `ast`, which Python 3.11 at times fails in several threads at once."""
+"""Held while headers are read: numpy does that by `ast`, which Python 3.11 may fail in several threads at once."""
 
 _log = logging.getLogger(__name__)
 
