@@ -38,6 +38,22 @@ def choose_device(name: str | None) -> torch.device:
     return device
 
 
+def choose_precision(precision: str, device: torch.device) -> str:
+    """Return a number format in Lightning Fabric's words: for ``auto`` bfloat16 where the device has units for it.
+
+    Elsewhere it is emulated, and slower than float32.
+    """
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        # Older versions of torch do not say what a processor has.
+        known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        fast = device.type == "cpu" and (known.get("avx512_bf16") or known.get("amx_bf16"))
+    return "bf16-mixed" if fast else "32-true"
+
+
 def make_fabric(
     device: str | None, precision: str, *, devices: int = 1, num_nodes: int = 1, strategy: str = "auto"
 ) -> Fabric:
@@ -57,7 +73,7 @@ def make_fabric(
             devices=[chosen.index] if chosen.index is not None and chosen.type == "cuda" and devices == 1 else devices,
             num_nodes=num_nodes,
             strategy=strategy,
-            precision=precision,  # type: ignore[arg-type]  # settings allow only names that Fabric has
+            precision=choose_precision(precision, chosen),  # type: ignore[arg-type]  # settings allow only names that Fabric has
         )
     except (ValueError, TypeError, RuntimeError, ImportError) as error:
         first = str(error).strip().splitlines()[0]

@@ -15,7 +15,7 @@ from csc_data.loader.poses.array_info import ArrayInfo
 from csc_data.loader.poses.spatial import SpatialTransforms
 from csc_data.loader.targets import TargetKind
 
-Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
+Precision = Literal["32-true", "16-mixed", "bf16-mixed", "auto"]
 Place = str | PathLike[str]
 
 

@@ -24,6 +24,9 @@ class DeviceSettings:
     num_gpus: int | None = setting("another name of devices; 0 trains on the CPU", NOT_NEGATIVE, default=None)
     num_nodes: int = setting("machines to train on", COUNT, default=1)
     strategy: str = setting("how several devices work together, in Lightning Fabric's words", default="auto")
-    precision: Precision = setting("number format, in Lightning Fabric's words", default="32-true")
+    precision: Precision = setting(
+        "number format, in Lightning Fabric's words; auto is bf16-mixed where the device computes with it",
+        default="32-true",
+    )
     compile: bool = setting("compile the network with torch.compile: minutes at first, then faster", default=False)
     channels_last: bool = setting("keep channels together in memory, which some devices prefer", default=False)
