@@ -13,10 +13,11 @@ import argparse
 import dataclasses
 import json
 import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from cpu_budget import fit_to_time
 
 from csc_cli.commands.demo.experiment import CLASSES, write_experiment
 from csc_data.config.experiment import build_settings, read_experiment
@@ -30,13 +31,12 @@ from csc_eval import score_submission
 from csc_eval.running.memory import available_cpus, available_memory
 from csc_submit import ProcessSettings, pack_results, process
 from csc_submit.suggesting import suggest_processing
-from csc_train import TrainProgress, TrainSettings, predict, train
+from csc_train import TrainSettings, predict, train
 from csc_train.plan import StepCost, look_at_machine, make_plans, measure_step
 from csc_train.settings import read_train_settings
 
 VARIANTS = {"demo": 1.0, "twice": 2.0, "half": 0.5}
 SIDES = ("recipe", "plan")
-TRIED = 16  # iterations, to find out what one takes
 
 Experiment = tuple[TrainSettings, ProcessSettings]
 
@@ -96,36 +96,6 @@ def planned(config: Config, seed: int, seconds: float) -> Experiment:
     assert not others
     choices = {choice.name: choice.value for choice in suggest_processing(plan.group.classes)}
     return read_train_settings(plan.settings, random_seed=seed), ProcessSettings(**choices)
-
-
-def fit_to_time(settings: TrainSettings, config: Config, seconds: float) -> TrainSettings:
-    """Return the settings with as many iterations as take these CPU seconds."""
-    marks: list[float] = []
-
-    def mark(state: TrainProgress) -> None:
-        if state.stage == "train":
-            marks.append(time.process_time())
-
-    limit = max(1, round((settings.validation_batch_limit or 8) * TRIED / settings.iterations_per_epoch))
-    with tempfile.TemporaryDirectory() as folder:
-        began = time.process_time()
-        train(
-            settings,
-            config=config,
-            progress=mark,
-            epochs=1,
-            iterations_per_epoch=TRIED,
-            validation_batch_limit=limit,
-            model_save_path=f"{folder}/{{model_name}}_{{epoch}}.pth",
-            logs_save_path=f"{folder}/logs",
-        )
-        ended = time.process_time()
-    half = len(marks) // 2  # the first ones read data and choose kernels
-    each = (marks[-1] - marks[half]) / (len(marks) - 1 - half)
-    start = max(0.0, marks[half] - began - half * each)
-    validation = (ended - marks[-1]) / limit * (settings.validation_batch_limit or limit)
-    iterations = ((seconds - start) / settings.epochs - validation) / each
-    return read_train_settings(settings, iterations_per_epoch=max(1, round(iterations)))
 
 
 def run_side(side: str, config: Config, seed: int, seconds: float, quick: bool) -> dict[str, Any]:
