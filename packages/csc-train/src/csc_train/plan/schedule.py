@@ -59,6 +59,7 @@ def schedule_choices(made: Draft, fingerprint: Fingerprint) -> list[Choice]:
         Choice(name="warmup_iterations", value=warmup, reason="the first twentieth, while Adam's moments settle"),
         Choice(name="max_grad_norm", value=12.0, reason="a rare bad batch moves the weights no further than others"),
         Choice(name="criterion", value="bce_dice", reason="Dice counts a rare class as much as a frequent one"),
+        Choice(name="criterion_kwargs", value={"batch": True}, reason="over a whole batch: a patch lacks most classes"),
     ]
     choices += _validation_choices(fingerprint, epochs)
     if steps >= _STEPS_FOR_EMA:
