@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 import torch
@@ -67,6 +68,9 @@ def make_fabric(
     from lightning_fabric import Fabric  # brings torchvision by way of torchmetrics: ten seconds on a slow machine
 
     chosen = choose_device(device)
+    log = logging.getLogger("lightning_fabric")
+    level = log.level
+    log.setLevel(logging.WARNING)  # not its line on number formats, which nobody asked for
     try:
         fabric = Fabric(
             accelerator=chosen.type,
@@ -80,5 +84,7 @@ def make_fabric(
         raise InvalidArgumentError(
             f"{devices} x {chosen.type} cannot work together by strategy {strategy!r}: {first}"
         ) from error
+    finally:
+        log.setLevel(level)
     fabric.launch()
     return fabric
