@@ -2,6 +2,7 @@ from .checking.check import SubmissionReport as SubmissionReport
 from .checking.check import check_submission as check_submission
 from .packing.pack import PackResult as PackResult
 from .packing.pack import pack_results as pack_results
+from .processing.arrays import process_array as process_array
 from .processing.process import ProcessResult as ProcessResult
 from .processing.process import process as process
 from .settings import ProcessSettings as ProcessSettings
@@ -15,4 +16,5 @@ __all__ = [
     "check_submission",
     "pack_results",
     "process",
+    "process_array",
 ]

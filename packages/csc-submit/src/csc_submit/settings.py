@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, TypeVar
 
 from csc_data.challenge import class_problems, get_instance_classes
 from csc_data.config.settings import COUNT, NOT_NEGATIVE, Given, Limits, Names, OfNames, setting, settings
-from csc_data.geometry import Shape
+from csc_data.geometry import Shape, Triple
 
 ValueT = TypeVar("ValueT", bound=float | bool)
 
@@ -33,6 +34,14 @@ class ClassOptions:
     opening_nm: float
     fill_holes: bool
     connectivity: Connectivity
+
+    def smallest_object(self, voxel_size: Triple) -> int:
+        """Return the voxels from which on an object stays."""
+        return max(self.min_voxels, math.ceil(self.min_size_nm3 / math.prod(voxel_size) - 1e-9))
+
+    def finds_objects(self, voxel_size: Triple) -> bool:
+        """Tell whether objects must be told apart: to number them, or to remove the small ones."""
+        return self.instances or self.smallest_object(voxel_size) > 1
 
 
 CLASSES = OfNames(lambda name, _: class_problems([name]))

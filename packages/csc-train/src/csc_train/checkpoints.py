@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import Any, Literal
 
 from csc_data.errors import MissingDataError
 from csc_models.checkpoint.reading import read_checkpoint
+
+logger = logging.getLogger(__name__)
 
 TRAINING = "training"
 """Key in the checkpoint's ``extra`` under which the trainer keeps its state."""
@@ -47,7 +50,7 @@ def list_checkpoints(template: str, model_name: str) -> dict[int, Path]:
 def find_checkpoint(template: str, model_name: str, which: Literal["latest", "best"]) -> Path:
     """Return the latest or the best checkpoint of a run.
 
-    The latest one says which epoch had the best metric.
+    The latest one says which epoch had the best metric; it stands for the best itself as long as none had one.
 
     Raises
     ------
@@ -66,6 +69,9 @@ def find_checkpoint(template: str, model_name: str, which: Literal["latest", "be
         return latest
     best = read_training_state(latest).get("best") or {}
     epoch = best.get("epoch")
+    if best and epoch is None:
+        logger.warning("no epoch of %s has a score yet that would make it the best: this is the latest", model_name)
+        return latest
     if epoch is None:
         raise NoCheckpointError(f"{latest} does not say which epoch was best; ask for the latest, or name a file")
     if epoch not in found:

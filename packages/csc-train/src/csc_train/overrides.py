@@ -99,6 +99,7 @@ class TrainOverrides(TypedDict, total=False):
     best_metric: str | None
     smoothing_window: int | None
     early_stopping_patience: int | None
+    instance_score_every: int | None
     model_save_path: Place | None
     save_top_k: int | None
     checkpoint_minutes: float | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -19,7 +19,7 @@ from csc_eval.instances.components import Instances, label_components, label_ids
 from csc_eval.instances.pair import InstancePair
 from csc_eval.placing.align import align, is_large, is_resampled
 from csc_eval.placing.predictions import CropGrid, Prediction, open_prediction
-from csc_eval.rules import Rules
+from csc_eval.rules import Geometry, Rules
 from csc_eval.scoring.metrics import parse_metrics
 from csc_eval.scoring.pairs import count_semantic, describe, score_instance_pair, semantic_label_score
 from csc_eval.scoring.results import FAILED, MISSING, LabelScore
@@ -130,10 +130,34 @@ def score_label(task: LabelTask) -> tuple[LabelScore, ...]:
         return _missing(task, truth, grid)
     try:
         truth, grid = open_truth(task)
-        return _score(task, truth, grid, task.submission)
+        predictions = {
+            geometry: open_prediction(task.submission, task.key, grid, geometry=geometry, cache_bytes=CACHE_BYTES)
+            for geometry in dict.fromkeys(rules.geometry for rules in task.rules)
+        }
+        return _score(task, truth, grid, predictions)
     except (CscError, MemoryError) as error:
         problem = str(error) or type(error).__name__
     return failed_scores(task, problem)
+
+
+def score_prediction(task: LabelTask, prediction: Prediction) -> tuple[LabelScore, ...]:
+    """Score a prediction that was not stored as a label whose file has the same values and place, once per rule set.
+
+    Parameters
+    ----------
+    task : LabelTask
+        What it is a prediction of; its ``submission`` and ``key`` are not looked at.
+    prediction : Prediction
+
+    Raises
+    ------
+    UnreadableDataError
+        If the truth cannot be read.
+    InvalidArgumentError
+        If the prediction is so much larger than the crop that it is refused.
+    """
+    truth, grid = open_truth(task)
+    return _score(task, truth, grid, {rules.geometry: prediction for rules in task.rules})
 
 
 def failed_scores(task: LabelTask, problem: str) -> tuple[LabelScore, ...]:
@@ -165,11 +189,9 @@ def _missing(task: LabelTask, truth: StoredArray, grid: CropGrid) -> tuple[Label
     return tuple(scores)
 
 
-def _score(task: LabelTask, truth: StoredArray, grid: CropGrid, submission: Store) -> tuple[LabelScore, ...]:
-    predictions = {
-        geometry: open_prediction(submission, task.key, grid, geometry=geometry, cache_bytes=CACHE_BYTES)
-        for geometry in dict.fromkeys(rules.geometry for rules in task.rules)
-    }
+def _score(
+    task: LabelTask, truth: StoredArray, grid: CropGrid, predictions: Mapping[Geometry, Prediction]
+) -> tuple[LabelScore, ...]:
     mask = _open_mask(task, grid)
     truth_view: VoxelSource = truth if mask is None else Multiplied(truth, mask)
     truth_instances: Instances | None = None

@@ -19,7 +19,7 @@ from csc_data.formats.writing import create_array
 from csc_data.formats.writing import read_attributes as read_stored_attributes
 from csc_data.splits.split_file import SplitRow, read_datasplit
 from csc_data.storage.stores.places import GatheredStore
-from csc_data.volumes import Level, Volume, grid_attributes, open_volume
+from csc_data.volumes import Level, grid_attributes, open_volume
 from csc_data.volumes.annotation_values import Encoding, read_encoding
 from csc_data.volumes.stored_values import StoredValues
 from csc_eval.instances.components import label_components, render_planes
@@ -115,9 +115,8 @@ def build_validation_truth(
     for row in rows:
         for class_name in row.classes:
             try:
-                volume = open_volume(f"{row.labels.rstrip('/')}/{class_name}")
                 instance = is_instance_class(class_name, instance_classes)
-                _write_label(volume, root / row.crop / class_name, instance=instance)
+                write_label(f"{row.labels.rstrip('/')}/{class_name}", root / row.crop / class_name, instance=instance)
                 crops.setdefault(row.crop, row)
             except CscError as error:
                 skipped.append(f"{row.crop}/{class_name}: {error}")
@@ -126,7 +125,24 @@ def build_validation_truth(
     return ValidationTruth(path=root, crops=crops, skipped=tuple(skipped))
 
 
-def _write_label(volume: Volume, path: Path, *, instance: bool) -> None:
+def write_label(annotation: str, path: Path, *, instance: bool) -> None:
+    """Write the truth of one class of one crop, and beside it ``{path}_mask`` where some of it is unknown.
+
+    Parameters
+    ----------
+    annotation : str
+        The volume of the annotation, path or URL.
+    path : Path
+        The array to be written.
+    instance : bool
+        Whether ids are split into connected components, or become 1.
+
+    Raises
+    ------
+    MissingDataError, UnreadableDataError
+        If there is no such volume, or it cannot be read.
+    """
+    volume = open_volume(annotation)
     level = volume.levels[0]
     encoding = read_encoding(level.array.attrs) or read_encoding(volume.attributes) or Encoding()
     source = _LevelSource(level, encoding, as_mask=False)

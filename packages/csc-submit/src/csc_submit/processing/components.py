@@ -34,6 +34,16 @@ _DUAL: dict[Connectivity, Connectivity] = {6: 26, 18: 6, 26: 6}
 _TABLES_IN_MEMORY = 64
 
 
+def label_components(values: npt.NDArray[Any], connectivity: Connectivity, *, background: bool = False) -> BlockLabels:
+    """Number the components of touching voxels of equal value, or those of the zeros; shape (z, y, x)."""
+    if background:
+        values, connectivity = values == 0, _DUAL[connectivity]
+    if values.dtype == bool:
+        values = values.view(np.uint8)
+    labels: BlockLabels = cc3d.connected_components(np.ascontiguousarray(values), connectivity=connectivity)
+    return labels
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labelling:
     """What is labelled, and where its tables lie.
@@ -64,14 +74,7 @@ class Labelling:
             slice(b, min(b + n + 1, size)) for b, n, size in zip(block.begin, block.shape, self.grid.shape, strict=True)
         )
         values = np.asarray(open_array(self.source)[box])
-        if self.background:
-            values, connectivity = (values == 0).view(np.uint8), _DUAL[self.connectivity]
-        else:
-            connectivity = self.connectivity
-            if values.dtype == bool:
-                values = values.view(np.uint8)
-        labels: BlockLabels = cc3d.connected_components(np.ascontiguousarray(values), connectivity=connectivity)
-        return labels
+        return label_components(values, self.connectivity, background=self.background)
 
     def table(self, index: int) -> Path:
         """Return the file of a block's table."""

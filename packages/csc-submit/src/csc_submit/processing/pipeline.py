@@ -84,13 +84,13 @@ class Pipeline:
         result = plan.work / plan.target.name
         if plan.finds_objects:
             mask = plan.work / "mask"
-            self._mask(mask, lambda: self._create(mask, self._mask_dtype()))
+            self._mask(mask, lambda: self._create(mask, plan.local_steps.stored_dtype(plan.source_dtype)))
             if plan.options.fill_holes:
                 mask = self._fill(mask, lambda folder: self._create(folder, np.dtype("u1")), plan.work / "filled")
             summary = self._objects(mask, result)
         elif plan.options.fill_holes:
             mask = plan.work / "mask"
-            self._mask(mask, lambda: self._create(mask, self._mask_dtype()))
+            self._mask(mask, lambda: self._create(mask, plan.local_steps.stored_dtype(plan.source_dtype)))
             self._fill(mask, lambda _: self._create_result(result, np.dtype("u1")), result / "s0")
             summary = Summary(voxels=_count_voxels(result / "s0"), instances=None)
         else:
@@ -99,26 +99,9 @@ class Pipeline:
         self._finish(result, summary)
         return summary
 
-    def _mask_dtype(self) -> np.dtype[Any]:
-        plan = self.plan
-        if not plan.options.instances:
-            return np.dtype("u1")
-        if plan.meaning.is_label:
-            # Labels in floats are checked to be whole numbers when they are read.
-            return np.dtype(f"u{plan.source_dtype.itemsize}") if plan.source_dtype.kind in "iu" else np.dtype("u8")
-        return np.dtype("u4") if plan.process_func is not None else np.dtype("u1")
-
     def _mask(self, target: Path, create: Callable[[], None]) -> None:
         plan = self.plan
-        work = MaskBlock(
-            source=plan.source,
-            target=target,
-            meaning=plan.meaning,
-            voxel_size=plan.grid.voxel_size,
-            options=plan.options,
-            process_func=plan.process_func,
-            alone=len(plan.blocks) == 1,
-        )
+        work = MaskBlock(source=plan.source, target=target, steps=plan.local_steps)
         self._stage("mask", work, create, plan.blocks)
 
     def _fill(self, mask: Path, create: Callable[[Path], None], target: Path) -> Path:
@@ -133,7 +116,7 @@ class Pipeline:
         plan = self.plan
         labelling = self._labelling(mask, "objects", background=False)
         components = join_blocks(labelling)
-        stays = components.voxels >= plan.smallest_object
+        stays = components.voxels >= plan.options.smallest_object(plan.grid.voxel_size)
         count = int(stays.sum())
         values: npt.NDArray[Any]
         if plan.options.instances:

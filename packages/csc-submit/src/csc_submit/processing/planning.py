@@ -18,6 +18,7 @@ from csc_data.volumes import open_volume
 from csc_submit.digests import digest_of_files, digest_of_function
 from csc_submit.predictions import StoredPrediction, check_finished
 from csc_submit.processing.filters import needed_halo
+from csc_submit.processing.local_steps import LocalSteps
 from csc_submit.settings import PROCESS_FUNC_HALO, ClassOptions, ProcessSettings
 from csc_submit.values import Meaning, find_meaning
 
@@ -70,21 +71,40 @@ class ArrayPlan:
         return {"prediction": digest_of_files(self.source), **self.made_with}
 
     @property
-    def smallest_object(self) -> int:
-        """The voxels from which on an object stays."""
-        volume = float(np.prod(self.grid.voxel_size))
-        return max(self.options.min_voxels, int(np.ceil(self.options.min_size_nm3 / volume - 1e-9)))
+    def local_steps(self) -> LocalSteps:
+        """What is done to each block by itself."""
+        return LocalSteps(
+            meaning=self.meaning,
+            voxel_size=self.grid.voxel_size,
+            options=self.options,
+            process_func=self.process_func,
+            alone=len(self.blocks) == 1,
+        )
 
     @property
     def finds_objects(self) -> bool:
         """Whether objects must be told apart: to number them, or to remove the small ones."""
-        return self.options.instances or self.smallest_object > 1
+        return self.options.finds_objects(self.grid.voxel_size)
 
     @property
     def steps(self) -> int:
         """Blocks over all stages."""
         stages = 1 + 2 * self.options.fill_holes + 2 * self.finds_objects
         return stages * len(self.blocks)
+
+
+def check_options(options: ClassOptions, meaning: Meaning) -> None:
+    """Check that what is asked makes sense for what a prediction holds.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it does not.
+    """
+    if meaning.is_label and options.instances and options.fill_holes:
+        raise InvalidArgumentError(
+            "fill_holes is for masks and probabilities, and this prediction holds ids; leave it out for this class"
+        )
 
 
 def plan_array(prediction: StoredPrediction, settings: ProcessSettings, config: Config) -> ArrayPlan:
@@ -100,10 +120,7 @@ def plan_array(prediction: StoredPrediction, settings: ProcessSettings, config: 
     level = volume.levels[0]
     mine = settings.for_class(prediction.class_name)
     meaning = find_meaning(volume, settings.stored_as)
-    if meaning.is_label and mine.instances and mine.fill_holes:
-        raise InvalidArgumentError(
-            "fill_holes is for masks and probabilities, and this prediction holds ids; leave it out for this class"
-        )
+    check_options(mine, meaning)
     # Blocks never share a chunk, so chunks are not larger than blocks.
     limits = zip(_CHUNKS, settings.block_shape, level.grid.shape, strict=True)
     chunks = as_shape([max(1, min(limit)) for limit in limits])

@@ -47,6 +47,12 @@ class Measured:
         """Tell where a network finds something: a probability above 0.5, or a distance above 0."""
         return exclusive_probability(output) > 0.5 if self.exclusive else output > 0
 
+    def probability(self, output: Tensor) -> Tensor:
+        """Return how likely something is, from 0 to 1; a distance of 0, the surface, is a half."""
+        if self.exclusive:
+            return exclusive_probability(output)
+        return ((output + 1) / 2).clamp(0, 1) if self.distances else output.sigmoid()
+
     def present(self, target: Tensor) -> Tensor:
         """Tell where something is; not where that is unknown."""
         return target > (0.0 if self.distances else 0.5)

@@ -11,7 +11,7 @@ from csc_data.config.templates import placeholder_names
 from csc_data.errors import Problem
 from csc_train.overrides import Place
 
-_HIGHER = ("iou", "dice", "score")
+_HIGHER = ("iou", "dice", "score", "challenge")
 
 
 def _as_text(path: Any) -> Any:
@@ -65,14 +65,20 @@ class RecordSettings:
         "whether the lowest value of best_metric is the best; by default so for losses", default=None
     )
     best_metric: str = setting(
-        "what decides which epoch is best: validation iou, dice, loss, or that of a class (dice/mito); by default iou, "
-        "or loss if low_is_best, as in the official toolbox",
+        "what decides which epoch is best: validation iou, dice, loss, challenge (the challenge's own score), or that "
+        "of a class (dice/mito); by default iou, or loss if low_is_best, as in the official toolbox",
         _in_that_direction,
         default="",
     )
     smoothing_window: int = setting("epochs over which that is averaged, the latest of them is meant", COUNT, default=1)
     early_stopping_patience: int | None = setting(
         "epochs without a better one after which to stop", COUNT, default=None
+    )
+    instance_score_every: int = setting(
+        "validation crops are scored as the challenge does it, instance classes every so many epochs and in the last; "
+        "0 for never",
+        NOT_NEGATIVE,
+        default=10,
     )
     model_save_path: Given[str, Place] = setting(
         "where checkpoints go; holds {epoch}, and may hold {model_name}",

@@ -127,7 +127,10 @@ def _validate(run: Run) -> ValidationScores | None:
         metrics.load(counts)
     known_any = bool((weights > 0).any())
     loss = float(run.objective.total(sums, weights)) if known_any else math.nan
-    return ValidationScores(loss=loss, values=metrics.scores())
+    values = metrics.scores()
+    for hook in () if _is_left(run) else run.hooks:
+        values.update(hook.on_validated(run))
+    return ValidationScores(loss=loss, values=values)
 
 
 def as_float(outputs: Any) -> Any:

@@ -101,8 +101,13 @@ class StepSizes:
         self._apply()
 
     def after_epoch(self, metric: float) -> None:
-        """Move on after an epoch; a scheduler that waits for plateaus gets the metric, of which less is better."""
+        """Move on after an epoch; a scheduler that waits for plateaus gets the metric, of which less is better.
+
+        It does not see epochs that have none (NaN): they are neither better nor worse.
+        """
         if isinstance(self._scheduler, ReduceLROnPlateau):
+            if math.isnan(metric):
+                return
             self._move(-metric if self._scheduler.mode == "max" else metric)
         elif self._scheduler is not None and self._interval == "epoch":
             self._move()

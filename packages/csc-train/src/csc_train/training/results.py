@@ -18,7 +18,9 @@ class ValidationScores:
     loss : float
     values : mapping
         Every metric by name: ``iou`` and ``dice`` (at a threshold of 0.5, means over the classes that are known and
-        either present or predicted; NaN without such classes), ``iou/mito`` and so on for each class.
+        either present or predicted; NaN without such classes), ``iou/mito`` and so on for each class. ``challenge``,
+        ``challenge/semantic``, ``challenge/instance`` and ``challenge/mito``: the challenge's own score of the crops
+        that were validated as a whole, see `csc_train.training.hooks.challenge.ChallengeScore`; NaN in epochs without.
     """
 
     loss: float

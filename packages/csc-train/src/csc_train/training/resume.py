@@ -28,7 +28,15 @@ _PLACES = frozenset(
     {
         *("datasplit_path", "model_save_path", "logs_save_path", "load_model"),
         *("device", "devices", "num_nodes", "num_workers", "start_method", "gather_on", "cache_bytes"),
-        *("with_positions", "epochs", "save_top_k", "checkpoint_minutes", "images", "early_stopping_patience"),
+        *(
+            "with_positions",
+            "epochs",
+            "save_top_k",
+            "checkpoint_minutes",
+            "images",
+            "early_stopping_patience",
+            "instance_score_every",
+        ),
     }
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from csc_data.loader import Dataloaders
+from csc_train.challenge_score.plan import ScorePlan
 from csc_train.objectives.objective import Objective
 from csc_train.settings import TrainSettings
 from csc_train.training.results import EpochRecord, StepRecord, TrainProgress
@@ -38,6 +39,10 @@ class Hook:
     def on_validation_batch(self, run: Run, batch: Batch, outputs: Any) -> None:
         """After each batch of validation, with what the network gave."""
 
+    def on_validated(self, run: Run) -> Mapping[str, float]:
+        """After all batches of validation; returns further scores by name, the same in all processes."""
+        return {}
+
     def on_epoch(self, run: Run, record: EpochRecord) -> None:
         """After training and validation of an epoch."""
 
@@ -62,6 +67,8 @@ class Run:
         Network and optimizer as Fabric wrapped them.
     loaders : Dataloaders
     objective : Objective
+    score_plan : ScorePlan
+        Of which validation crops there is the challenge's own score.
     hooks : sequence of Hook
     resumed_from : Path or None
         The checkpoint that the run goes on from.
@@ -80,6 +87,7 @@ class Run:
     stepper: Any
     loaders: Dataloaders
     objective: Objective
+    score_plan: ScorePlan = field(default_factory=ScorePlan)
     hooks: Sequence[Hook] = ()
     resumed_from: Path | None = None
     stopping: str | None = None

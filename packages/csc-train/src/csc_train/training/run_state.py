@@ -37,6 +37,7 @@ class RunState:
     sums, weights : Tensor or None
         Of the losses of these batches, over all processes.
     best_epoch : int or None
+        None as long as no epoch had a score.
     best_score : float
         Larger is better.
     validation_batches : int or None
@@ -76,13 +77,14 @@ class RunState:
         return float(objective.total(self.sums, self.weights))
 
     def finish_epoch(self, record: EpochRecord, score: float, window: int = 1) -> None:
-        """Note an epoch that is done; ``score`` is larger for better ones, and averaged over the latest of them."""
+        """Note an epoch that is done; ``score`` is larger for better ones, and averaged over the latest that have one."""
         self.epoch, self.iteration = record.epoch, 0
         self.sums = self.weights = None
-        latest = [row[5] for row in self.history[max(0, len(self.history) - window + 1) :]]
-        smooth = statistics.fmean([*latest, score])
-        if self.best_epoch is None or smooth > self.best_score:
-            self.best_epoch, self.best_score = record.epoch, -math.inf if math.isnan(smooth) else smooth
+        scored = [row[5] for row in self.history if not math.isnan(row[5])]
+        smooth = statistics.fmean([*scored[max(0, len(scored) - window + 1) :], score])
+        # An epoch without a score, NaN, is never the best.
+        if not math.isnan(smooth) and (self.best_epoch is None or smooth > self.best_score):
+            self.best_epoch, self.best_score = record.epoch, smooth
         scores = record.validation
         values = [scores.loss, scores.iou, scores.dice] if scores else [math.nan] * 3
         self.history.append([record.epoch, record.loss, *values, score, smooth])
@@ -145,11 +147,14 @@ class RunState:
 
 
 def score_of(settings: TrainSettings, record: EpochRecord) -> float:
-    """Return what says how good an epoch is; larger is better. Without validation the training loss decides."""
+    """Return what says how good an epoch is; larger is better, NaN if it lacks the score.
+
+    Without validation the training loss decides.
+    """
     if record.validation is None:
         return -record.loss
     metric = settings.best_metric
-    value = record.validation.loss if metric == "loss" else record.validation.values[metric]
+    value = record.validation.loss if metric == "loss" else record.validation.values.get(metric, math.nan)
     return -value if settings.lower_is_better else value
 
 

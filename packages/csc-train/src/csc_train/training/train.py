@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -18,14 +19,18 @@ from csc_data.config.user_config import Config
 from csc_data.errors import Problem, ProblemsError, did_you_mean
 from csc_data.loader import Dataloaders, TrainingPatches
 from csc_data.loader.sampling.counts import ClassCounts
+from csc_train.challenge_score.choosing import make_score_plan
+from csc_train.challenge_score.plan import ALL
+from csc_train.challenge_score.scoring import PostProcess
 from csc_train.checkpoints import checkpoint_path, list_checkpoints, resume_path
 from csc_train.devices import make_fabric
 from csc_train.network import WeightAverage, build_network
-from csc_train.objectives.objective import Objective, build_objective
+from csc_train.objectives.objective import build_objective
 from csc_train.overrides import TrainOverrides
 from csc_train.randomness import seed_generators
 from csc_train.settings import TrainSettings, read_train_settings
 from csc_train.settings.left_out import left_out
+from csc_train.training.hooks.challenge import ChallengeScore
 from csc_train.training.hooks.images import Images
 from csc_train.training.hooks.keeping import Keeping
 from csc_train.training.hooks.logbook import Logbook
@@ -52,6 +57,7 @@ def train(
     *,
     config: Config | None = None,
     progress: TrainCallback | None = None,
+    post_process: PostProcess | None = None,
     **overrides: Unpack[TrainOverrides],
 ) -> TrainResult:
     """Train a network, and keep the weights of its best epochs.
@@ -68,6 +74,10 @@ def train(
         Where data lies; the user's by default. Used where the experiment names no datasplit.
     progress : callable, optional
         Called with a `TrainProgress` after each batch and epoch; a bar and a line for each epoch by default.
+    post_process : callable, optional
+        For the challenge's own score of the validation crops: called with the name of a class, its probabilities in a
+        crop, float32 (z, y, x), and the voxel size in nm; returns a mask, or labels. A threshold at a half by default,
+        and connected components of instance classes. `csc_submit.process_array` does what an experiment says.
     **overrides : object
         Settings that go before those of the experiment; None leaves them.
 
@@ -94,7 +104,7 @@ def train(
         check_places(run)
     keeping = Keeping()
     file = None if isinstance(experiment, TrainSettings) else Path(experiment)
-    run.hooks = [Signals(), *_observers(settings, file, progress), keeping]
+    run.hooks = [Signals(), ChallengeScore(post_process), *_observers(settings, file, progress), keeping]
     records = run_epochs(run)
     if run.stopping == "signal SIGINT":
         logger.warning("%s", run.how_to_go_on())
@@ -182,7 +192,8 @@ def set_up_run(settings: TrainSettings, config: Config | None) -> Run:
         loader.device = str(fabric.device)
     objective = build_objective(settings, _counts(settings, loaders), loaders.train.patches.reader.kinds)
     objective.to(fabric.device)
-    _check_metric(settings, objective)
+    score_plan = make_score_plan(settings, objective, loaders.validation, fabric.world_size)
+    _check_metric(settings, [*objective.metrics().scores(), *score_plan.names()], score_plan.remarks)
     average = WeightAverage(network, settings.ema) if settings.ema else None
     optimizer = build_optimizer(settings, network)
     state = RunState(network=network, optimizer=optimizer, step_sizes=StepSizes(settings, optimizer), average=average)
@@ -200,14 +211,16 @@ def set_up_run(settings: TrainSettings, config: Config | None) -> Run:
         stepper=stepper,
         loaders=loaders,
         objective=objective,
+        score_plan=score_plan,
         resumed_from=resumed_from,
     )
 
 
-def _check_metric(settings: TrainSettings, objective: Objective) -> None:
-    known = ["loss", *objective.metrics().scores()]
+def _check_metric(settings: TrainSettings, scores: Sequence[str], remarks: Sequence[str]) -> None:
+    known = ["loss", *scores]
     if settings.best_metric not in known:
-        what = f"there is no metric {settings.best_metric!r}"
+        why = f" ({'; '.join(remarks)})" if remarks and settings.best_metric.partition("/")[0] == ALL else ""
+        what = f"there is no metric {settings.best_metric!r}{why}"
         remedy = did_you_mean(settings.best_metric, known)
         raise ProblemsError("experiment", [Problem(where="best_metric", what=what, remedy=remedy)])
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from csc_data.blocks import BlockGrid
 from csc_data.loader.patches.reader import PatchReader, Sample
@@ -66,6 +67,11 @@ class ValidationPatches:
     def tile_counts(self) -> tuple[int, ...]:
         """Number of tiles of each crop."""
         return tuple(map(len, self._tiles))
+
+    def crop_numbers(self, indices: Sequence[int]) -> npt.NDArray[np.int64]:
+        """Return the crop that each sample is a tile of, as its number in ``reader.crops``."""
+        numbers = np.asarray(indices, dtype=np.int64)
+        return np.searchsorted(self._ends, numbers if self._order is None else self._order[numbers], side="right")
 
     def tile(self, number: int) -> Sample:
         """Return a tile by its number, crop after crop, whatever the order."""

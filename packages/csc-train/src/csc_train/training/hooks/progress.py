@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from csc_data.wording import format_seconds
-from csc_train.training.results import EpochRecord, StepRecord, TrainProgress
+from csc_train.training.results import EpochRecord, StepRecord, TrainProgress, ValidationScores
 from csc_train.training.run import End, Hook, Run
 from csc_train.training.run_state import as_metric
 
@@ -134,8 +134,15 @@ def describe_epoch(run: Run, record: EpochRecord, pace: _Pace) -> str:
             for label, value in (("IoU", record.validation.iou), ("Dice", record.validation.dice))
             if value == value
         ]
+        words += challenge(record.validation)
     words += [*best(run), *pace.speed(), *pace.left(run)]
     return f"  epoch {record.epoch}/{run.settings.epochs}: {', '.join(words)} ({record.seconds:.1f} s)"
+
+
+def challenge(scores: ValidationScores) -> list[str]:
+    """Say the challenge's own score, or that of the one kind of class that was scored."""
+    found = {name: scores.values.get(name, math.nan) for name in ("challenge", "challenge/semantic")}
+    return [f"{name} {value:.3f}" for name, value in found.items() if value == value][:1]
 
 
 def say(text: str) -> None:

@@ -1,0 +1,92 @@
+"""Which validation crops and classes are scored, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from csc_data.geometry import Grid
+from csc_eval.placing.align import is_instance_class
+from csc_train.objectives.metrics import Measured
+
+ALL = "challenge"
+"""Name of the overall score; others follow it: ``challenge/semantic``, ``challenge/mito``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredCrop:
+    """A validation crop that is scored.
+
+    Attributes
+    ----------
+    number : int
+        In ``patches.reader.crops``.
+    name : str
+    grid : Grid
+        The voxels of the targets that cover it.
+    annotations : mapping of str to str
+        Classes that are annotated here, in the order of the network's, to their volumes.
+    tiles : int
+        How many tiles of validation cover it.
+    """
+
+    number: int
+    name: str
+    grid: Grid
+    annotations: Mapping[str, str]
+    tiles: int
+
+    def classes(self, *, instances: bool) -> tuple[str, ...]:
+        """Return the classes that are scored: the semantic ones, or all."""
+        return tuple(name for name in self.annotations if instances or not is_instance_class(name))
+
+    def size(self, *, instances: bool) -> int:
+        """Return the bytes that it takes, one a voxel and class."""
+        return self.grid.size * len(self.classes(instances=instances))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScorePlan:
+    """What is scored; of nothing when it has no crops.
+
+    Attributes
+    ----------
+    output : Measured or None
+        The output of the network that says where classes are.
+    channels : mapping of str to int
+        The channel of each class.
+    crops : tuple of ScoredCrop
+    every, epochs : int
+        Instance classes are scored every so many epochs, and in the last; 0 for never.
+    remarks : tuple of str
+        Which crops are left out, and why.
+    """
+
+    output: Measured | None = None
+    channels: Mapping[str, int] = field(default_factory=dict)
+    crops: tuple[ScoredCrop, ...] = ()
+    every: int = 0
+    epochs: int = 0
+    remarks: tuple[str, ...] = ()
+
+    def scores_instances(self, epoch: int) -> bool:
+        """Tell whether instance classes are scored in an epoch, counted from 1."""
+        return self.every > 0 and (epoch % self.every == 0 or epoch == self.epochs)
+
+    def classes(self) -> tuple[str, ...]:
+        """Return the classes that are annotated in some crop."""
+        return tuple(name for name in self.channels if any(name in crop.annotations for crop in self.crops))
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all scores that an epoch may have.
+
+        The overall score is the root of the product of both kinds' means; where classes of one kind alone are annotated
+        it is their mean, as the root would be 0 whatever the network does.
+        """
+        known = self.classes()
+        semantic = [name for name in known if not is_instance_class(name)]
+        instance = [name for name in known if is_instance_class(name)] if self.every else []
+        overall = [ALL] if known and len(semantic) + len(instance) == len(known) else []
+        kinds = {f"{ALL}/semantic": semantic, f"{ALL}/instance": instance}
+        means = [name for name, members in kinds.items() if members]
+        return (*overall, *means, *(f"{ALL}/{name}" for name in known if name in (*semantic, *instance)))
