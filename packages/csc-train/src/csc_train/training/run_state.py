@@ -77,7 +77,7 @@ class RunState:
         return float(objective.total(self.sums, self.weights))
 
     def finish_epoch(self, record: EpochRecord, score: float, window: int = 1) -> None:
-        """Note an epoch that is done; ``score`` is larger for better ones, and averaged over the latest that have one."""
+        """Note an epoch that is done; ``score`` is larger for better ones, and averaged over the latest with one."""
         self.epoch, self.iteration = record.epoch, 0
         self.sums = self.weights = None
         scored = [row[5] for row in self.history if not math.isnan(row[5])]

@@ -13,7 +13,8 @@ from csc_train.training.run_state import score_of
 class EarlyStopping(Hook):
     """Ends a run when so many epochs in a row brought no better score; see `best_metric` for the score.
 
-    An epoch without a score, as of instance classes that are scored every tenth epoch, ends nothing. It keeps nothing of its own: the state of a run knows the best epoch, and so does a resumed one.
+    An epoch without a score, as of instance classes that are scored every tenth epoch, ends nothing. It keeps nothing
+    of its own: the state of a run knows the best epoch, and so does a resumed one.
 
     Parameters
     ----------
