@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -40,6 +42,14 @@ def test_best_is_the_very_epoch_that_was_recorded(template):
     paths[2].unlink()
     with pytest.raises(NoCheckpointError, match="2, but its checkpoint is gone"):
         find_checkpoint(template, "net", "best")
+
+
+def test_the_latest_stands_for_the_best_until_an_epoch_has_a_score(template, caplog):
+    path = checkpoint_path(template, "net", 3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(path, torch.nn.Linear(1, 1), extra={TRAINING: {"best": {"epoch": None, "score": -math.inf}}})
+    assert find_checkpoint(template, "net", "best") == path
+    assert "no epoch of net has a score yet" in caplog.text
 
 
 def test_no_checkpoint_is_an_error_that_says_where_it_looked(template):

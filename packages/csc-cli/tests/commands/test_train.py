@@ -1,6 +1,7 @@
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from csc_train import TrainResult
@@ -10,9 +11,10 @@ from csc_train import TrainResult
 def asked(monkeypatch):
     """Return what a run was asked for, in place of running."""
     found = {}
+    Path("x.toml").write_text('classes = ["mito", "er"]')
 
-    def train(experiment, *, config, **overrides):
-        found.update(overrides, experiment=experiment)
+    def train(experiment, *, config, post_process, **overrides):
+        found.update(overrides, experiment=str(experiment.path))
         return TrainResult()
 
     monkeypatch.setattr("csc_train.train", train, raising=False)
@@ -58,3 +60,20 @@ def test_names_and_values_are_checked_as_the_files_are(run):
     assert result.exit_code == 1
     for words in ("did you mean learning_rate?", "epochs: expected a whole number, got 'many'", "'adamv'"):
         assert words in result.stderr
+
+
+def test_scores_in_training_are_of_what_csc_process_makes(run, monkeypatch):
+    Path("x.toml").write_text('classes = ["mito", "er"]\nthreshold = { mito = 0.6 }\nmin_voxels = { mito = 3 }\n')
+    asked = {}
+    monkeypatch.setattr("csc_train.train", lambda _, **given: asked.update(given) or TrainResult(), raising=False)
+    run("train", "x.toml")
+    probabilities = np.zeros((2, 4, 9), "f4")
+    probabilities[:, :, :2], probabilities[0, 0, 4:6], probabilities[:, :, 7:] = 0.7, 0.7, np.float32(153) / 255
+    mito, er = (asked["post_process"](name, probabilities, (8, 8, 8)) for name in ("mito", "er"))
+    assert (mito > 0).tolist() == (np.arange(9) < 2)[None, None].repeat(2, 0).repeat(4, 1).tolist()
+    np.testing.assert_array_equal(er, probabilities > 0.5)
+    Path("x.toml").write_text('classes = ["mito"]\nmin_voxels = -1\n')
+    result = run("train", "x.toml")
+    assert asked["post_process"] is None
+    assert "scores in training go by a threshold of 0.5" in result.output
+    assert "min_voxels" in result.output

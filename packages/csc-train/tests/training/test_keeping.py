@@ -71,7 +71,15 @@ def test_a_full_disk_loses_nothing(settings, monkeypatch):
     assert names(settings) == ["small_1.pth", "small_resume.pth"]
 
 
-def test_the_best_epoch_may_be_that_of_a_smooth_metric():
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        ([0.1, 0.9, 0.2, 0.6, 0.7], [1, 2, 3, 3, 5]),  # means of two: 0.1, 0.5, 0.55, 0.4, 0.65
+        # An epoch without a score is not the best, and takes no part in means: 0.8, 0.5, 0.55.
+        ([math.nan, 0.8, math.nan, math.nan, 0.2, 0.9], [None, 2, 2, 2, 2, 2]),
+    ],
+)
+def test_the_best_epoch_may_be_that_of_a_smooth_metric(scores, expected):
     from types import SimpleNamespace
 
     from csc_train.training.results import EpochRecord
@@ -79,11 +87,11 @@ def test_the_best_epoch_may_be_that_of_a_smooth_metric():
 
     state = RunState(network=None, optimizer=None, step_sizes=SimpleNamespace(), average=None)
     best = []
-    for epoch, score in enumerate([0.1, 0.9, 0.2, 0.6, 0.7], start=1):
+    for epoch, score in enumerate(scores, start=1):
         record = EpochRecord(epoch=epoch, loss=1.0, learning_rate=0, validation=None, seconds=0, loading_seconds=0)
         state.finish_epoch(record, score, 2)
         best.append(state.best_epoch)
-    assert best == [1, 2, 3, 3, 5]  # means of two: 0.1, 0.5, 0.55, 0.4, 0.65
+    assert best == expected
 
 
 def test_a_metric_that_does_not_exist_is_told(settings):

@@ -190,3 +190,14 @@ def test_arguments_of_named_schedules_are_checked_with_the_settings():
     ):
         with pytest.raises(ProblemsError, match=r"scheduler|learning_rates"):
             settings(**given)
+
+
+def test_a_plateau_does_not_see_epochs_without_a_metric():
+    given = settings(scheduler=lr_scheduler.ReduceLROnPlateau, scheduler_kwargs={"patience": 1, "factor": 0.5})
+    optimizer = build_optimizer(given, given.model)
+    sizes = StepSizes(given, optimizer)
+    rates = []
+    for metric in (math.nan, 0.5, math.nan, math.nan, math.nan, 0.6, 0.6):
+        sizes.after_epoch(metric)
+        rates.append(sizes.learning_rate)
+    assert rates == [0.1] * 6 + [0.05]

@@ -68,6 +68,8 @@ def train(experiment: str, config: Config, given: dict[str, Any], dry_run: bool,
     --set 'classes=["mito", "er"]'.
     """
     import csc_train
+    from csc_cli.stages.post_processing import post_processing
+    from csc_data.config.experiment import read_experiment
 
     # An option that was left out says nothing of what --set does.
     overrides: Any = given | {name: value for name, value in options.items() if value is not None}
@@ -76,9 +78,10 @@ def train(experiment: str, config: Config, given: dict[str, Any], dry_run: bool,
             say(line)
         say(f"next: csc train {experiment}")
         return
+    read = read_experiment(experiment)
     try:
         with _first_batches():
-            result = csc_train.train(experiment, config=config, **overrides)
+            result = csc_train.train(read, config=config, post_process=post_processing(read), **overrides)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     if result.resumed_from and not result.records and not result.stopped:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from csc_data.geometry import Grid
+from csc_data.wording import plural
 from csc_eval.placing.align import is_instance_class
 from csc_train.objectives.metrics import Measured
 
@@ -72,6 +73,14 @@ class ScorePlan:
     def scores_instances(self, epoch: int) -> bool:
         """Tell whether instance classes are scored in an epoch, counted from 1."""
         return self.every > 0 and (epoch % self.every == 0 or epoch == self.epochs)
+
+    def describe(self) -> list[str]:
+        """Say what is scored and when, and what is left out."""
+        if not self.crops:
+            return list(self.remarks)
+        when = f"every {self.every} epochs and in the last" if self.every else "never"
+        crops = plural(len(self.crops), "validation crop")
+        return [f"challenge score: of {crops}; semantic classes each epoch, instance classes {when}", *self.remarks]
 
     def classes(self) -> tuple[str, ...]:
         """Return the classes that are annotated in some crop."""

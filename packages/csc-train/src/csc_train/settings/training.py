@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Unpack
 
-from csc_data.config.experiment import adjust_settings, build_settings, read_experiment
+from csc_data.config.experiment import Experiment, adjust_settings, build_settings, read_experiment
 from csc_data.config.settings import settings
 from csc_data.loader.settings import SampleSettings
 from csc_train.overrides import TrainOverrides
@@ -67,7 +67,7 @@ class TrainSettings(RecordSettings, DeviceSettings, OptimisationSettings, Networ
 
 
 def read_train_settings(
-    experiment: str | PathLike[str] | TrainSettings, **overrides: Unpack[TrainOverrides]
+    experiment: str | PathLike[str] | Experiment | TrainSettings, **overrides: Unpack[TrainOverrides]
 ) -> TrainSettings:
     """Return the training settings of an experiment, checked.
 
@@ -78,7 +78,7 @@ def read_train_settings(
     """
     if isinstance(experiment, TrainSettings):
         return adjust_settings(experiment, **overrides)
-    read = read_experiment(Path(experiment))
+    read = experiment if isinstance(experiment, Experiment) else read_experiment(Path(experiment))
     for line in said_elsewhere(read.names):
         logger.warning("%s: %s", read.path, line)
     return build_settings(read, TrainSettings, **overrides)

@@ -99,7 +99,7 @@ def describe_data(run: Run) -> list[str]:
             lines.append(f"  {name}: {known:,} voxels known, {present / known:.2%} present")
     validation = run.loaders.validation
     lines.append("validation: none" if validation is None else f"validation: {len(validation)} batches")
-    return lines
+    return [*lines, *run.score_plan.describe()]
 
 
 def rehearse(run: Run) -> Rehearsal:

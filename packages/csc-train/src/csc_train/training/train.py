@@ -14,7 +14,7 @@ from typing import Unpack, cast
 import torch
 from torch import nn
 
-from csc_data.config.experiment import is_being_read
+from csc_data.config.experiment import Experiment, is_being_read
 from csc_data.config.user_config import Config
 from csc_data.errors import Problem, ProblemsError, did_you_mean
 from csc_data.loader import Dataloaders, TrainingPatches
@@ -53,7 +53,7 @@ logger = logging.getLogger(__name__)
 
 
 def train(
-    experiment: str | PathLike[str] | TrainSettings,
+    experiment: str | PathLike[str] | Experiment | TrainSettings,
     *,
     config: Config | None = None,
     progress: TrainCallback | None = None,
@@ -68,8 +68,9 @@ def train(
 
     Parameters
     ----------
-    experiment : path-like or TrainSettings
-        An experiment file (.py or .toml), or the settings themselves. A Python file may end in ``train(__file__)``.
+    experiment : path-like, Experiment or TrainSettings
+        An experiment file (.py or .toml), one that was read, or the settings themselves. A Python file may end in
+        ``train(__file__)``.
     config : csc_data.config.user_config.Config, optional
         Where data lies; the user's by default. Used where the experiment names no datasplit.
     progress : callable, optional
@@ -95,7 +96,8 @@ def train(
     KeyboardInterrupt
         After Ctrl-C, once all is saved.
     """
-    if not isinstance(experiment, TrainSettings) and is_being_read(Path(experiment)):
+    file = _file_of(experiment)
+    if file is not None and is_being_read(file):
         return TrainResult()
     started = time.perf_counter()
     run = set_up_run(read_train_settings(experiment, **overrides), config)
@@ -103,7 +105,6 @@ def train(
     if run.speaks:
         check_places(run)
     keeping = Keeping()
-    file = None if isinstance(experiment, TrainSettings) else Path(experiment)
     run.hooks = [Signals(), ChallengeScore(post_process), *_observers(settings, file, progress), keeping]
     records = run_epochs(run)
     if run.stopping == "signal SIGINT":
@@ -117,6 +118,12 @@ def train(
         seconds=time.perf_counter() - started,
         stopped=run.stopping,
     )
+
+
+def _file_of(experiment: str | PathLike[str] | Experiment | TrainSettings) -> Path | None:
+    if isinstance(experiment, TrainSettings):
+        return None
+    return experiment.path if isinstance(experiment, Experiment) else Path(experiment)
 
 
 def _observers(settings: TrainSettings, experiment: Path | None, progress: TrainCallback | None) -> list[Hook]:

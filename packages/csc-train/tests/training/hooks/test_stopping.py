@@ -1,3 +1,5 @@
+import math
+
 from csc_train.training.hooks.stopping import EarlyStopping
 
 
@@ -28,9 +30,19 @@ def test_patience_goes_on_where_it_was(begin):
 def test_a_run_that_was_ended_does_not_train_on(begin):
     run = begin(EarlyStopping(2)).goes_on_from(6)
     run.state.best_epoch, run.state.best_score = 4, 0.4
+    run.state.history = [[6, 0.4, 0.7, 0.3, 0.6, 0.3, 0.3]]
     assert train(run, [0.9]) == 6
     assert run.stopping is not None
 
 
 def test_a_run_that_begins_is_not_ended(begin):
     assert begin(EarlyStopping(1)).start().stopping is None
+
+
+def test_epochs_without_a_score_end_nothing(begin):
+    run = begin(EarlyStopping(2))
+    assert train(run, [math.nan, math.nan, math.nan, 0.3, math.nan, math.nan, math.nan, 0.2, 0.9]) == 8
+    again = begin(EarlyStopping(2)).goes_on_from(7)
+    again.state.best_epoch, again.state.best_score = 4, 0.3
+    again.state.history = [[7, 0.4, 0.7, 0.3, 0.6, math.nan, math.nan]]
+    assert again.start().stopping is None

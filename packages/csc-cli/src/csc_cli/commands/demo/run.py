@@ -132,10 +132,13 @@ def _split(config: Config, options: DemoOptions) -> None:
 
 
 def _train(config: Config, experiment: Path) -> None:
+    from csc_cli.stages.post_processing import post_processing
+    from csc_data.config.experiment import read_experiment
     from csc_train import train
 
     with stage(3, "train") as report:
-        result = train(experiment, config=config)
+        read = read_experiment(experiment)
+        result = train(read, config=config, post_process=post_processing(read))
         if result.records:
             report.text = f"{plural(len(result.records), 'epoch')}, checkpoint {result.latest_checkpoint}"
         else:

@@ -1,0 +1,39 @@
+"""Post-processing while a network trains, as ``csc process`` will do it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from csc_cli.console import say
+
+if TYPE_CHECKING:
+    from csc_data.config.experiment import Experiment
+    from csc_data.geometry import Triple
+    from csc_train.challenge_score.scoring import PostProcess
+
+
+def post_processing(experiment: Experiment) -> PostProcess | None:
+    """Return what `csc_train.train` is to do with probabilities; None, said in a line, if the settings have mistakes.
+
+    Probabilities become whole steps of 1/255 again, as ``csc predict`` stores them, so that a threshold cuts the same.
+    """
+    from csc_data.errors import ProblemsError
+    from csc_data.volumes.stored_values import StoredValues
+    from csc_submit import process_array
+    from csc_submit.processing.process import as_process_settings
+
+    try:
+        settings = as_process_settings(experiment)
+    except ProblemsError as error:
+        say(f"scores in training go by a threshold of 0.5, as csc process will not run: {error}")
+        return None
+    stored = StoredValues(kind="probability", one=255)
+
+    def post_process(class_name: str, probabilities: npt.NDArray[np.float32], voxel_size: Triple) -> npt.NDArray[Any]:
+        packed = np.rint(probabilities * 255).astype(np.uint8)
+        return process_array(packed, class_name, settings, voxel_size=voxel_size, stored=stored)
+
+    return post_process
