@@ -213,13 +213,15 @@ def test_two_processes_train_one_network(data_folder, tmp_path):
             input_array_info = {{"shape": (16, 16, 16), "scale": (8, 8, 8)}}
             epochs, iterations_per_epoch, batch_size = 2, 2, 1
             device, devices = "cpu", 2
+            instance_score_every = 1
             datasplit_path = {str(data_folder.config.path("datasplit"))!r}
             if __name__ == "__main__":
                 import json, os
                 from pathlib import Path
                 from csc_train import train
                 result = train(__file__)
-                numbers = [(record.loss, record.validation.iou) for record in result.records]
+                scores = [record.validation.values for record in result.records]
+                numbers = [(r.loss, s["iou"], s["challenge"]) for r, s in zip(result.records, scores)]
                 # Into a file each: lines of two processes mix in one pipe.
                 rank = os.environ.get("LOCAL_RANK", "0")
                 Path(f"result_{{rank}}.json").write_text(json.dumps([len(result.checkpoints), numbers]))
@@ -233,6 +235,7 @@ def test_two_processes_train_one_network(data_folder, tmp_path):
     results = [json.loads((tmp_path / f"result_{rank}.json").read_text()) for rank in (0, 1)]
     assert [checkpoints for checkpoints, _ in results] == [2, 0]
     assert results[0][1] == results[1][1]
+    assert all(math.isfinite(number) for epoch in results[0][1] for number in epoch)
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
         "3d_unet_s_1.pth",
         "3d_unet_s_2.pth",
