@@ -84,7 +84,7 @@ def run_seed(runs: Runs, folder: Path, seed: int, seconds: float, *, quick: bool
     def theirs(way: Unannotated, **job: Any) -> Run:
         place = data.root / f"nnunet-{way}"
         write_inputs(data, place, settings, way)
-        return run_worker(place, seed=seed, epochs=epochs, **job)
+        return run_worker(place, seed=seed, epochs=epochs, mirror=not quick, **job)
 
     def ours(name: str, fit: Callable[[], Any]) -> Run:
         place = data.root / name
@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, help="CPU seconds of training for each run; 1200, or 15 with --quick")
     parser.add_argument("--seeds", type=int, help="how many; 3, or 1 with --quick")
-    parser.add_argument("--quick", action="store_true", help="the demo's smaller volumes and a moment's training")
+    parser.add_argument("--quick", action="store_true", help="to try it: small volumes, few steps, no mirrored tiles")
     given = parser.parse_args()
     seconds = given.seconds or (15.0 if given.quick else 1200.0)
     runs = Runs(given.out / "runs", {"seconds": seconds, "quick": given.quick, "unannotated": UNANNOTATED})

@@ -92,10 +92,10 @@ def measure_steps(trainer: Any) -> dict[str, float]:
     return {"start": max(0.0, marks[0] - began - one), "step": one, "epoch": ended - marks[-1]}
 
 
-def predict(trainer: Any, folder: Path) -> float:
+def predict(trainer: Any, folder: Path, *, mirror: bool) -> float:
     """Write the probabilities of the test crops as nnU-Net predicts by default; return the CPU seconds it took."""
     began = cpu_seconds()
-    predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
+    predictor = nnUNetPredictor(device=torch.device("cpu"), use_mirroring=mirror, allow_tqdm=False)
     predictor.initialize_from_trained_model_folder(trainer.output_folder_base, (0,), "checkpoint_final.pth")
     (folder / "predictions").mkdir(exist_ok=True)
     for file in sorted((folder / "tests").glob("*.npz")):
@@ -122,7 +122,7 @@ def main() -> None:
         trainer.run_training()
         report["train_cpu_seconds"] = cpu_seconds() - began
         report["steps"] = trainer.num_epochs * trainer.num_iterations_per_epoch
-        report["predict_cpu_seconds"] = predict(trainer, folder)
+        report["predict_cpu_seconds"] = predict(trainer, folder, mirror=job["mirror"])
     report["parameters"] = sum(parameter.numel() for parameter in trainer.network.parameters())
     names = ("nnunetv2", "dynamic-network-architectures", "batchgeneratorsv2", "torch", "numpy")
     report["versions"] = {name: version(name) for name in names}

@@ -33,8 +33,8 @@ WORKER = Path(__file__).with_name("nnunet_worker.py")
 def write_inputs(data: Config, folder: Path, settings: TrainSettings, unannotated: Unannotated) -> None:
     """Write crops as arrays, and nnU-Net's dataset.json, plans and split, unless they are there.
 
-    Training crops are given as they are annotated, at their own voxel size; test crops with the raw around them that
-    our network sees, too.
+    Training crops are given as they are annotated, at their own voxel size; test crops with raw around them, so that it
+    sees as much there as anywhere else, as ours does.
     """
     if folder.exists():
         return
@@ -47,7 +47,8 @@ def write_inputs(data: Config, folder: Path, settings: TrainSettings, unannotate
     for row, labels in zip(rows, regions.maps, strict=True):
         volume = open_volume(f"{row.labels}/{row.classes[0]}")
         _write_case(part / "cases" / row.crop, row.raw, volume.levels[0].grid, labels)
-    reach = [n / 2 * v for n, v in zip(settings.input_array_info.shape, settings.input_array_info.scale, strict=True)]
+    # Its tiles overlap by half, so that no voxel inside a volume is nearer than a quarter to the border of all of them.
+    reach = [n / 4 * v for n, v in zip(settings.input_array_info.shape, settings.input_array_info.scale, strict=True)]
     for crop in load_test_crops(data).values():
         raw = data.path("raw", dataset=crop.dataset)
         whole = open_volume(raw).levels[0].grid
@@ -183,17 +184,19 @@ def run_worker(folder: Path, **job: Any) -> dict[str, Any]:
         **{f"nnUNet_{name}": str(folder.resolve() / name) for name in ("raw", "preprocessed", "results")},
     }
     with (folder / "log.txt").open("a", encoding="utf-8") as log:
-        subprocess.run(
+        done = subprocess.run(
             [
                 *("uv", "run", "--isolated", "--no-project", "--python", platform.python_version()),
                 *(word for requirement in requirements for word in ("--with", requirement)),
                 *("python", str(WORKER), str(file.resolve())),
             ],
             env=environment,
-            check=True,
+            check=False,
             stdout=log,
             stderr=subprocess.STDOUT,
         )
+    if done.returncode:
+        raise SystemExit(f"nnU-Net's process ended with {done.returncode}; {log.name} says why")
     result: dict[str, Any] = json.loads(report.read_text("utf-8"))
     return result
 
