@@ -11,14 +11,16 @@ what is not annotated is its `ignore` label in one run, and background in anothe
 
 Runs of "equal seconds" have as many steps as take --seconds of CPU, found out by a short run before; "equal steps"
 compares nnU-Net's runs with one of ours of as many steps. CPU seconds are those of the training process with its
-children; nnU-Net augments in its training process. Both sides' probabilities are post-processed, packed and scored
-alike: by the defaults of csc-submit, and (last column) with the least sizes of objects of the demo's recipe.
+children; nnU-Net augments in its training process, and threads wait without spinning. Both sides' probabilities are
+post-processed, packed and scored alike: by the defaults of csc-submit, and (last column) with the least sizes of
+objects of the demo's recipe.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import shutil
 from collections.abc import Callable
@@ -26,7 +28,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from peers.challenge import UNANNOTATED, write_data
 from peers.label_maps import Unannotated
 from peers.ours import fit_to_steps, fit_to_time, run_ours
@@ -34,6 +35,7 @@ from peers.scoring import own_places, score_predictions
 from peers.theirs import run_worker, take_predictions, write_inputs
 
 from csc_cli.commands.demo.experiment import FILE_NAME
+from csc_eval.running.memory import available_cpus
 from csc_train.settings import read_train_settings
 
 BAR = 0.05
@@ -160,10 +162,12 @@ def main() -> None:
         for seed in range(given.seeds or (1 if given.quick else 3))
     }
     ours, _, theirs, _ = next(iter(found.values())).values()
-    print(f"ours: csc-train {version('csc-train')}, torch {torch.__version__}, {ours['parameters']:,} parameters")
+    print(f"ours: csc-train {version('csc-train')}, torch {version('torch')}, {ours['parameters']:,} parameters")
     versions = ", ".join(f"{name} {number}" for name, number in theirs["versions"].items())
     print(f"nnU-Net: {versions}, {theirs['parameters']:,} parameters")
-    print(f"Python {platform.python_version()}, {torch.get_num_threads()} threads")
+    print(
+        f"Python {platform.python_version()}, {available_cpus()} cores, OMP_WAIT_POLICY={os.environ['OMP_WAIT_POLICY']}"
+    )
     report(found)
 
 
