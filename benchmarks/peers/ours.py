@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from cpu_budget import fit_to_time
 from loader.measuring import cpu_seconds
-from plan import fit_to_time
 
 from csc_data.config.user_config import Config
 from csc_train import TrainSettings, predict, train
