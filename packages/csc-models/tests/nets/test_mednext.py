@@ -42,7 +42,7 @@ def test_sizes_are_those_of_the_authors(size, kernel_size, millions):
     assert abs(card.parameters / 1e6 - millions) < 0.1
 
 
-@pytest.mark.parametrize("kernel_size", [3, 5])
+@pytest.mark.parametrize("kernel_size", [3, 5, 7])
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_random_weights_give_what_monai_gives(ndim, kernel_size):
     nets = pytest.importorskip("monai.networks.nets")
@@ -90,5 +90,5 @@ class TestDeepSupervision:
 
 
 def test_other_kernels_are_refused():
-    with pytest.raises(ModelArgumentError, match="kernel_size=7 is not one of 3, 5"):
-        create_model("3d_mednext", n_channels=1, n_classes=2, kernel_size=7)
+    with pytest.raises(ModelArgumentError, match="kernel_size=4 is not one of 3, 5, 7"):
+        create_model("3d_mednext", n_channels=1, n_classes=2, kernel_size=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,8 +17,14 @@ from csc_train.parts import freeze
 from csc_train.settings import TrainSettings
 
 
-def build_network(settings: TrainSettings) -> nn.Module:
+def build_network(settings: TrainSettings, channels: int | None = None) -> nn.Module:
     """Return the network to train, parts of it frozen: the module that the settings hold, or one from the catalogue.
+
+    Parameters
+    ----------
+    settings : TrainSettings
+    channels : int, optional
+        Channels that it gives; by default those of all targets together.
 
     Raises
     ------
@@ -28,7 +35,7 @@ def build_network(settings: TrainSettings) -> nn.Module:
     """
     network = settings.model
     if network is None:
-        network = create_model(_network_name(settings), **_network_arguments(settings))
+        network = create_model(_network_name(settings), **_network_arguments(settings, channels))
     if not isinstance(network, nn.Module):
         raise InvalidArgumentError(f"model must be a torch module, got {network!r}")
     if settings.frozen:
@@ -79,9 +86,29 @@ def _network_name(settings: TrainSettings) -> str:
     return settings.architecture or published or settings.model_name
 
 
-def _network_arguments(settings: TrainSettings) -> dict[str, Any]:
+def _network_arguments(settings: TrainSettings, channels: int | None = None) -> dict[str, Any]:
+    if channels is None:
+        channels = sum(len(kind.channel_names(settings.classes)) for kind in settings.kinds.values())
     wanted = {name: True for name in ("deep_supervision", "gradient_checkpointing") if getattr(settings, name)}
-    return {"n_channels": 1, "n_classes": len(settings.classes), **wanted, **settings.model_kwargs}
+    given = 1 + len(settings.further_inputs)
+    return {"n_channels": given, "n_classes": channels, **wanted, **settings.model_kwargs}
+
+
+def joined_inputs(given: Mapping[str, Tensor]) -> Tensor:
+    """Return several inputs as the channels of one, for a network that takes one array.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If they have different numbers of voxels.
+    """
+    if len({tuple(array.shape[2:]) for array in given.values()}) > 1:
+        found = ", ".join(f"{name} {tuple(array.shape[2:])}" for name, array in given.items())
+        raise InvalidArgumentError(
+            f"a network of the catalogue takes inputs of as many voxels each, as channels, and not {found}; give them "
+            "the same shape, or a model of your own that takes a mapping"
+        )
+    return torch.cat(list(given.values()), 1)
 
 
 def describe_network(settings: TrainSettings) -> CheckpointDescription:

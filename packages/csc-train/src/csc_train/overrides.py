@@ -50,7 +50,7 @@ class TrainOverrides(TypedDict, total=False):
     validation_prob: float | None
     use_s3: bool | None
     filter_by_scale: bool | float | Sequence[float] | None
-    force_all_classes: bool | Literal["train", "validate"] | None
+    force_all_classes: bool | Literal["train", "validate", "both"] | None
     datasets: Sequence[str] | None
     input_array_info: ArrayInfo | Mapping[str, Any] | None
     target_array_info: ArrayInfo | Mapping[str, Any] | None
@@ -58,6 +58,9 @@ class TrainOverrides(TypedDict, total=False):
     further_targets: Mapping[str, ArrayInfo | Mapping[str, Any]] | None
     targets: TargetKind | Mapping[str, Any] | str | None
     resolution: float | Sequence[float] | None
+    validation_count_limit: int | None
+    train_loader: Any
+    validation_loader: Any
     dataloader_kwargs: Mapping[str, Any] | None
     model_name: str | None
     architecture: str | None

@@ -16,6 +16,53 @@ def seed_generators(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+class RandomStream:
+    """A state of the CPU's global generators that is taken up where it was left, beside that of everybody else.
+
+    Parameters
+    ----------
+    seed, epoch : int
+        Decide the first state.
+
+    Examples
+    --------
+    >>> stream, same = RandomStream(0, 1), RandomStream(0, 1)
+    >>> with stream:
+    ...     first = random.random()
+    >>> with same:
+    ...     first == random.random()
+    True
+    """
+
+    def __init__(self, seed: int, epoch: int) -> None:
+        self._seeds = [int(each) for each in np.random.SeedSequence([seed, epoch]).generate_state(3)]
+        self._state: Any = None
+        self._outer: Any = None
+
+    def __enter__(self) -> None:
+        self._outer = _global_state()
+        if self._state is not None:
+            _set_global_state(self._state)
+            return
+        random.seed(self._seeds[0])
+        np.random.seed(self._seeds[1])  # noqa: NPY002  # loaders of others draw from the global generator
+        torch.default_generator.manual_seed(self._seeds[2])
+
+    def __exit__(self, *error: object) -> None:
+        self._state = _global_state()
+        _set_global_state(self._outer)
+
+
+def _global_state() -> tuple[Any, Any, torch.Tensor]:
+    return random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+
+
+def _set_global_state(state: tuple[Any, Any, torch.Tensor]) -> None:
+    random.setstate(state[0])
+    np.random.set_state(state[1])  # noqa: NPY002
+    torch.set_rng_state(state[2])
+
+
 def random_state() -> dict[str, Any]:
     """Return the state of the global generators as plain data."""
     version, numbers, gauss = random.getstate()

@@ -44,10 +44,7 @@ def gradient(criterion, groups, fabric):
     optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
     state = RunState(network=network, optimizer=optimizer, step_sizes=StepSizes(settings, optimizer), average=None)
     wrapped, stepper = fabric.setup(network, optimizer)
-    reader = SimpleNamespace(inputs={"input": None})
-    loaders = SimpleNamespace()
-    loaders.train = type("Loader", (list,), {})([None] * 4)
-    loaders.train.patches = SimpleNamespace(reader=reader)
+    loaders = SimpleNamespace(train=[None] * 4, inputs={"input": None})
     run = Run(
         settings=settings, fabric=fabric, state=state, network=wrapped, stepper=stepper, loaders=loaders,
         objective=build_objective(settings, None),

@@ -115,7 +115,7 @@ class MedNeXt(nn.Module):
         Small, base, medium or large: how many blocks, and how wide they are inside.
     width : int
         Channels of the finest level; each of the four coarser ones has twice as many. The published ones have 32.
-    kernel_size : {3, 5}
+    kernel_size : {3, 5, 7}
         Size of the depthwise convolutions.
     deep_supervision : bool
         Return logits of all levels, as a list, largest first.
@@ -135,7 +135,7 @@ class MedNeXt(nn.Module):
         n_classes: int,
         size: SizeName = "b",
         width: int = 32,
-        kernel_size: Literal[3, 5] = 3,
+        kernel_size: Literal[3, 5, 7] = 3,
         deep_supervision: bool = False,
         gradient_checkpointing: bool = False,
     ) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from csc_data.challenge import class_problems
 from csc_data.config.settings import (
+    COUNT,
     NOT_NEGATIVE,
     POSITIVE,
     Earlier,
@@ -33,6 +34,7 @@ from csc_train.overrides import Place
 DEFAULT_INPUT = ArrayInfo(shape=(1, 128, 128), scale=(8, 8, 8))
 VALIDATION_SHARE = 0.15
 LOADER_NAMES = frozenset(field.name for field in fields(SampleSettings))
+LOADERS = ("train_loader", "validation_loader")
 
 
 def _as_flat_as_input(target: ArrayInfo | None, earlier: Earlier) -> Iterator[Problem]:
@@ -45,6 +47,10 @@ def _own_names(arrays: Mapping[str, ArrayInfo], earlier: Earlier) -> Iterator[Pr
     for name in arrays:
         if name in ("input", "output", *earlier.get("further_inputs", ())):
             yield Problem(where=name, what="is the name of another array", remedy="the first ones are input and output")
+
+
+def _both_sides(forced: Any) -> Any:
+    return True if forced == "both" else forced
 
 
 def _agreeing(resolution: float | Triple | None, earlier: Earlier) -> Iterator[Problem]:
@@ -108,7 +114,9 @@ class DataSettings(SampleSettings):
         default=False,
     )
     force_all_classes: bool | Literal["train", "validate"] = setting(
-        "leave out crops that lack a class; train lets them validate, validate lets them train", default=False
+        "leave out crops that lack a class; train lets them validate, validate lets them train",
+        ReadBy(_both_sides, bool | Literal["train", "validate", "both"]),
+        default=False,
     )
     datasets: Names = setting("data sets to learn from: names, or patterns like jrc_mus*", not_empty, default=("*",))
     input_array_info: Given[ArrayInfo, ArrayInfo | Mapping[str, Any]] = setting(
@@ -134,6 +142,13 @@ class DataSettings(SampleSettings):
     resolution: Given[float | Triple | None, float | Sequence[float] | None] = setting(
         "voxel size of input_array_info in nm, where that is left out", POSITIVE, _agreeing, default=None
     )
+    validation_count_limit: int | None = setting("another name of validation_batch_limit", COUNT, default=None)
+    train_loader: Any = setting(
+        "batches of your own to train on, in place of those of a datasplit: mappings of arrays (input, output), or "
+        "pairs of them",
+        default=None,
+    )
+    validation_loader: Any = setting("the same to validate by; beside a train_loader there is no other", default=None)
     dataloader_kwargs: Mapping[str, Any] = setting(
         "settings of the loader by another way, as num_workers; a line says what does the job of the others",
         _understood,

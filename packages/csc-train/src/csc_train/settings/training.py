@@ -11,6 +11,7 @@ from csc_data.config.experiment import Experiment, adjust_settings, build_settin
 from csc_data.config.settings import settings
 from csc_data.loader.settings import SampleSettings
 from csc_train.overrides import TrainOverrides
+from csc_train.processes import is_first_process
 from csc_train.settings.data import LOADER_NAMES, DataSettings, as_cube
 from csc_train.settings.device import DeviceSettings
 from csc_train.settings.elsewhere import said_elsewhere
@@ -49,6 +50,9 @@ class TrainSettings(RecordSettings, DeviceSettings, OptimisationSettings, Networ
         for name in own:
             self._put(name, getattr(checked, name))
         self._put("dataloader_kwargs", options)
+        if self.validation_count_limit is not None:
+            self._put("validation_batch_limit", self.validation_count_limit)
+            self._put("validation_count_limit", None)
         if self.num_gpus is not None:
             self._put("devices", max(self.num_gpus, 1))
             if self.num_gpus == 0:
@@ -79,6 +83,6 @@ def read_train_settings(
     if isinstance(experiment, TrainSettings):
         return adjust_settings(experiment, **overrides)
     read = experiment if isinstance(experiment, Experiment) else read_experiment(Path(experiment))
-    for line in said_elsewhere(read.names):
+    for line in said_elsewhere(read.names) if is_first_process() else ():
         logger.warning("%s: %s", read.path, line)
     return build_settings(read, TrainSettings, **overrides)

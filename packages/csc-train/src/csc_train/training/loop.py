@@ -14,7 +14,7 @@ from torch import Tensor
 from csc_train.parts import rest
 from csc_train.training.rehearsal import explained
 from csc_train.training.results import EpochRecord, TrainProgress, TrainStage, ValidationScores
-from csc_train.training.run import End, Run
+from csc_train.training.run import Batch, End, Run
 from csc_train.training.run_state import score_of
 from csc_train.training.steps import grouped, take_step, timed
 
@@ -52,6 +52,7 @@ def _run_epoch(run: Run) -> EpochRecord | None:
     rest(run.state.network, run.settings.frozen)
     run.loaders.train.set_epoch(state.epoch, first_batch=state.iteration)
     size = run.settings.gradient_accumulation_steps
+    group: list[Batch] = []
     for group in grouped(timed(run, run.loaders.train), size):
         if len(group) < size and state.iteration + len(group) < count:
             break  # a signal has ended the workers, too: no step over half a group
@@ -68,6 +69,8 @@ def _run_epoch(run: Run) -> EpochRecord | None:
         run.ending = True
         return None
     validation = _validate(run)
+    if run.loaders.validation is None and group:
+        _show(run, group[-1])
     if _is_left(run):
         run.ending = True
         return None
@@ -131,6 +134,19 @@ def _validate(run: Run) -> ValidationScores | None:
     for hook in () if _is_left(run) else run.hooks:
         values.update(hook.on_validated(run))
     return ValidationScores(loss=loss, values=values)
+
+
+@torch.no_grad()
+def _show(run: Run, batch: Batch) -> None:
+    """Let hooks see what the network makes of a training batch, where nothing is validated."""
+    network = run.state.evaluated
+    training = network.training
+    network.eval()
+    with run.fabric.autocast():
+        outputs = network(run.network_input(batch))
+    network.train(training)
+    for hook in run.hooks:
+        hook.on_training_batch(run, batch, as_float(outputs))
 
 
 def as_float(outputs: Any) -> Any:

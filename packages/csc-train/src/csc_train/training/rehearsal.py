@@ -86,7 +86,7 @@ def describe_data(run: Run) -> list[str]:
     """Return how much of each class there is to learn from; a line for each that nobody annotated."""
     patches = run.loaders.train.patches
     if not isinstance(patches, TrainingPatches):
-        return []
+        return [f"training: {len(run.loaders.train)} batches an epoch, of a loader that is given"]
     counts = patches.draws.class_counts()
     lines = [f"training: {len(patches.reader.crops)} crops, patches of {run.settings.input_array_info.shape} voxels"]
     for name, known in counts.known.items():
@@ -97,9 +97,12 @@ def describe_data(run: Run) -> list[str]:
             lines.append(f"  {name}: {known:,} voxels known, none of them present")
         else:
             lines.append(f"  {name}: {known:,} voxels known, {present / known:.2%} present")
+    return lines
+
+
+def _describe_validation(run: Run) -> str:
     validation = run.loaders.validation
-    lines.append("validation: none" if validation is None else f"validation: {len(validation)} batches")
-    return [*lines, *run.score_plan.describe()]
+    return "validation: none" if validation is None else f"validation: {len(validation)} batches"
 
 
 def rehearse(run: Run) -> Rehearsal:
@@ -114,7 +117,7 @@ def rehearse(run: Run) -> Rehearsal:
     InvalidArgumentError
         If network, batch and targets do not fit.
     """
-    found = Rehearsal(lines=describe_data(run))
+    found = Rehearsal(lines=[*describe_data(run), _describe_validation(run), *run.score_plan.describe()])
     found.lines.append(check_places(run))
     weights = sum(parameter.numel() for parameter in run.state.network.parameters())
     found.lines.append(f"network: {weights:,} weights, {run.fabric.world_size} x {run.fabric.device}")

@@ -16,6 +16,7 @@ from csc_models.pretrained import load_pretrained, pretrained_card
 from csc_train.checkpoints import TRAINING, find_checkpoint, list_checkpoints, resume_path
 from csc_train.network import describe_network
 from csc_train.settings import TrainSettings
+from csc_train.settings.data import LOADERS
 from csc_train.training.run_state import RunState
 
 logger = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ def _restore(state: RunState, path: Path, settings: TrainSettings, fabric: Fabri
         load_weights(state.network, stored.get("weights") or loaded.model.state_dict(), source=str(path))
         state.average.steps = stored.get("average_steps", 0)
     if "optimizer" not in stored:
-        state.load_summary(stored)
+        state.load_summary(stored, settings.iterations_per_epoch)
         logger.warning("%s holds weights alone: the optimizer starts anew", path)
         return
     if before and before["optimizer"] != now["optimizer"]:
@@ -137,7 +138,7 @@ def _restore(state: RunState, path: Path, settings: TrainSettings, fabric: Fabri
             f"to begin with its weights choose another model_name, with model_to_load = {settings.model_name!r}"
         )
     try:
-        state.load_state_dict(stored, fabric, fabric.device)
+        state.load_state_dict(stored, fabric, settings.iterations_per_epoch)
     except (ValueError, KeyError) as error:
         raise InvalidArgumentError(f"{path} was trained with another optimizer or scheduler: {error}") from error
     changed = list(changed_settings(before, now))
@@ -146,8 +147,11 @@ def _restore(state: RunState, path: Path, settings: TrainSettings, fabric: Fabri
 
 
 def settings_as_text(settings: TrainSettings) -> dict[str, str]:
-    """Return settings as texts that can be compared with those of another run, also objects and classes."""
-    return {field.name: _as_text(getattr(settings, field.name)) for field in fields(settings)}
+    """Return settings as texts that can be compared with those of another run, also objects and classes.
+
+    Loaders are left out: what they give cannot be told from them.
+    """
+    return {f.name: _as_text(getattr(settings, f.name)) for f in fields(settings) if f.name not in LOADERS}
 
 
 def _as_text(value: Any) -> str:

@@ -11,14 +11,14 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from csc_data.loader import Dataloaders
 from csc_train.challenge_score.plan import ScorePlan
+from csc_train.network import joined_inputs
 from csc_train.objectives.objective import Objective
 from csc_train.settings import TrainSettings
+from csc_train.training.loaders import Batch, Loaders
 from csc_train.training.results import EpochRecord, StepRecord, TrainProgress
 from csc_train.training.run_state import RunState
 
-Batch = dict[str, Tensor]
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 """The order in memory for arrays of so many axes."""
 End = Literal["done", "stopped", "signal", "error"]
@@ -43,6 +43,9 @@ class Hook:
         """After all batches of validation; returns further scores by name, the same in all processes."""
         return {}
 
+    def on_training_batch(self, run: Run, batch: Batch, outputs: Any) -> None:
+        """At the end of an epoch without validation, with a batch of it and what the network gives of that."""
+
     def on_epoch(self, run: Run, record: EpochRecord) -> None:
         """After training and validation of an epoch."""
 
@@ -65,7 +68,7 @@ class Run:
         All that changes, and that a resumed run needs.
     network, stepper
         Network and optimizer as Fabric wrapped them.
-    loaders : Dataloaders
+    loaders : Loaders
     objective : Objective
     score_plan : ScorePlan
         Of which validation crops there is the challenge's own score.
@@ -85,7 +88,7 @@ class Run:
     state: RunState
     network: Any
     stepper: Any
-    loaders: Dataloaders
+    loaders: Loaders
     objective: Objective
     score_plan: ScorePlan = field(default_factory=ScorePlan)
     hooks: Sequence[Hook] = ()
@@ -110,9 +113,13 @@ class Run:
         return f"stopped in {where} ({self.stopping}); the same command goes on from there"
 
     def network_input(self, batch: Batch) -> Tensor | Batch:
-        """Return what the network takes: the input array, or a mapping of several."""
-        names = list(self.loaders.train.patches.reader.inputs)
-        given = {name: batch[name] for name in names}
+        """Return what the network takes: the input array, or a mapping of several.
+
+        A network of the catalogue takes several arrays as the channels of one.
+        """
+        given = {name: batch[name] for name in self.loaders.inputs}
+        if self.settings.model is None and len(given) > 1:
+            given = {"input": joined_inputs(given)}
         if self.settings.channels_last:
             given = {name: tensor.to(memory_format=CHANNELS_LAST[tensor.ndim]) for name, tensor in given.items()}
-        return given[names[0]] if len(names) == 1 else given
+        return next(iter(given.values())) if len(given) == 1 else given

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from csc_train.network import WeightAverage
+from csc_train.objectives.losses.loss import exact_dtype
 from csc_train.objectives.objective import Objective
 from csc_train.randomness import random_state, restore_random_state
 from csc_train.settings import TrainSettings
@@ -34,6 +35,8 @@ class RunState:
         Epochs done.
     iteration : int
         Batches of the epoch that is under way.
+    batches : int
+        Batches of all epochs, which may have had different numbers of them.
     sums, weights : Tensor or None
         Of the losses of these batches, over all processes.
     best_epoch : int or None
@@ -52,6 +55,7 @@ class RunState:
     average: WeightAverage | None
     epoch: int = 0
     iteration: int = 0
+    batches: int = 0
     sums: Tensor | None = None
     weights: Tensor | None = None
     best_epoch: int | None = None
@@ -67,6 +71,7 @@ class RunState:
     def take_in(self, batches: int, sums: Tensor, weights: Tensor) -> None:
         """Note a step that is done, over so many batches of each process."""
         self.iteration += batches
+        self.batches += batches
         self.sums = sums if self.sums is None else self.sums + sums
         self.weights = weights if self.weights is None else self.weights + weights
 
@@ -93,6 +98,7 @@ class RunState:
         """Return what every checkpoint says of its run."""
         return {
             "epoch": self.epoch,
+            "batches": self.batches,
             "best": {"epoch": self.best_epoch, "score": self.best_score},
             "validation_batches": self.validation_batches,
             "history": self.history,
@@ -116,16 +122,17 @@ class RunState:
             state["average_steps"] = self.average.steps
         return state
 
-    def load_summary(self, state: dict[str, Any]) -> None:
-        """Take over what every checkpoint says."""
+    def load_summary(self, state: dict[str, Any], per_epoch: int = 0) -> None:
+        """Take over what every checkpoint says; those of earlier versions do not say how many batches there were."""
         self.epoch = state["epoch"]
+        self.batches = state.get("batches", self.epoch * per_epoch + state.get("iteration", 0))
         self.best_epoch, self.best_score = state["best"]["epoch"], state["best"]["score"]
         self.validation_batches = state["validation_batches"]
         # Runs of earlier versions noted no score.
         self.history = [[*row, math.nan, math.nan][:7] for row in state["history"]]
 
-    def load_state_dict(self, state: dict[str, Any], fabric: Fabric, device: torch.device) -> None:
-        """Go on exactly where a state was taken.
+    def load_state_dict(self, state: dict[str, Any], fabric: Fabric, per_epoch: int = 0) -> None:
+        """Go on exactly where a state was taken; see `load_summary` for ``per_epoch``.
 
         Raises
         ------
@@ -135,9 +142,10 @@ class RunState:
         self.optimizer.load_state_dict(state["optimizer"])
         self.step_sizes.load_state_dict(state["step_sizes"])
         fabric.strategy.precision.load_state_dict(state["precision"])
-        self.load_summary(state)
+        self.load_summary(state, per_epoch)
         self.iteration = state.get("iteration", 0)
-        dtype = torch.float32 if device.type == "mps" else torch.float64
+        device = fabric.device
+        dtype = exact_dtype(device)
         for name, key in (("sums", "sums"), ("weights", "weights_of_sums")):
             values = state.get(key)
             setattr(self, name, None if values is None else torch.tensor(values, dtype=dtype, device=device))

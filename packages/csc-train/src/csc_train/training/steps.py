@@ -86,7 +86,7 @@ def take_step(run: Run, group: Sequence[Batch]) -> StepRecord:
     return StepRecord(
         epoch=state.epoch + 1,
         iteration=state.iteration,
-        step=state.epoch * len(run.loaders.train) + state.iteration,
+        step=state.batches,
         loss=loss,
         learning_rate=rate,
         gradient_norm=norm,
@@ -112,12 +112,12 @@ def _summed(run: Run, values: Tensor) -> Tensor:
 
 def _diverged(run: Run, loss: float, group: Sequence[Batch]) -> str:
     """Return what to say of a loss that is not a number: where it happened, and what to try."""
-    reader = run.loaders.train.patches.reader
+    patches = run.loaders.train.patches
     places = []
     for batch in group:
-        if "place_crop" in batch:
+        if patches is not None and "place_crop" in batch:
             for crop, centre in zip(batch["place_crop"].tolist(), batch["place_centre_nm"].tolist(), strict=True):
-                places.append(f"{reader.crops[crop].name} at ({', '.join(f'{c:.0f}' for c in centre)}) nm")
+                places.append(f"{patches.reader.crops[crop].name} at ({', '.join(f'{c:.0f}' for c in centre)}) nm")
     where = f" ({'; '.join(places)})" if places else ""
     last = run.state.iteration + len(group)
     return (

@@ -14,10 +14,10 @@ from typing import Unpack, cast
 import torch
 from torch import nn
 
-from csc_data.config.experiment import Experiment, is_being_read
+from csc_data.config.experiment import Experiment, adjust_settings, is_being_read
 from csc_data.config.user_config import Config
 from csc_data.errors import Problem, ProblemsError, did_you_mean
-from csc_data.loader import Dataloaders, TrainingPatches
+from csc_data.loader import TrainingPatches
 from csc_data.loader.sampling.counts import ClassCounts
 from csc_train.challenge_score.choosing import make_score_plan
 from csc_train.challenge_score.plan import ALL
@@ -40,7 +40,7 @@ from csc_train.training.hooks.progress import ProgressBar
 from csc_train.training.hooks.run_record import RunRecord
 from csc_train.training.hooks.signals import Signals
 from csc_train.training.hooks.stopping import EarlyStopping
-from csc_train.training.loaders import make_loaders
+from csc_train.training.loaders import Loaders, open_run_loaders
 from csc_train.training.loop import run_epochs
 from csc_train.training.optimisation import StepSizes, build_optimizer
 from csc_train.training.rehearsal import Rehearsal, check_places, rehearse
@@ -188,19 +188,19 @@ def set_up_run(settings: TrainSettings, config: Config | None) -> Run:
         num_nodes=settings.num_nodes,
         strategy=settings.strategy,
     )
-    seed_generators(settings.random_seed)  # before the network is built: its weights are drawn
-    network = build_network(settings)
-    if settings.channels_last:
-        network = network.to(memory_format=CHANNELS_LAST[4 if settings.input_array_info.flat else 5])
     for line in left_out(settings) if fabric.is_global_zero else ():
         logger.warning("%s", line)
-    loaders = make_loaders(settings, config, rank=fabric.global_rank, world_size=fabric.world_size)
-    for loader in filter(None, loaders):
-        loader.device = str(fabric.device)
-    objective = build_objective(settings, _counts(settings, loaders), loaders.train.patches.reader.kinds)
+    loaders = open_run_loaders(settings, config, fabric)
+    # A loader that is given may have fewer batches than an epoch was to have.
+    settings = adjust_settings(settings, iterations_per_epoch=len(loaders.train))
+    objective = build_objective(settings, _counts(settings, loaders), loaders.kinds)
     objective.to(fabric.device)
     score_plan = make_score_plan(settings, objective, loaders.validation, fabric.world_size)
     _check_metric(settings, [*objective.metrics().scores(), *score_plan.names()], score_plan.remarks)
+    seed_generators(settings.random_seed)  # before the network is built: its weights are drawn
+    network = build_network(settings, sum(objective.channels.values()))
+    if settings.channels_last:
+        network = network.to(memory_format=CHANNELS_LAST[4 if settings.input_array_info.flat else 5])
     average = WeightAverage(network, settings.ema) if settings.ema else None
     optimizer = build_optimizer(settings, network)
     state = RunState(network=network, optimizer=optimizer, step_sizes=StepSizes(settings, optimizer), average=average)
@@ -232,7 +232,7 @@ def _check_metric(settings: TrainSettings, scores: Sequence[str], remarks: Seque
         raise ProblemsError("experiment", [Problem(where="best_metric", what=what, remedy=remedy)])
 
 
-def _counts(settings: TrainSettings, loaders: Dataloaders) -> ClassCounts | None:
+def _counts(settings: TrainSettings, loaders: Loaders) -> ClassCounts | None:
     """Return how much of each class the training crops hold, where losses are weighed by it."""
     patches = loaders.train.patches
     if not settings.weight_loss or not isinstance(patches, TrainingPatches):

@@ -27,7 +27,9 @@ class FakeRun:
     scores: dict[int, float] = field(default_factory=dict)
 
     def __post_init__(self):
-        self.state = SimpleNamespace(epoch=0, iteration=0, best_epoch=None, best_score=-math.inf, history=[])
+        self.state = SimpleNamespace(
+            epoch=0, iteration=0, batches=0, best_epoch=None, best_score=-math.inf, history=[]
+        )
         crops = (SimpleNamespace(name="jrc_a/crop1", labels={"mito": (), "er": ()}),)
         loader = type("Loader", (), {"__len__": lambda _: self.count})()
         loader.patches = SimpleNamespace(reader=SimpleNamespace(crops=crops))
@@ -42,6 +44,7 @@ class FakeRun:
     def goes_on_from(self, epoch, iteration=0):
         self.resumed_from = Path("resume.pth")
         self.state.epoch, self.state.iteration = epoch, iteration
+        self.state.batches = epoch * self.count + iteration
         return self
 
     def start(self):
@@ -52,10 +55,11 @@ class FakeRun:
     def step(self, loss=0.5):
         state = self.state
         state.iteration += 1
+        state.batches += 1
         record = StepRecord(
             epoch=state.epoch + 1,
             iteration=state.iteration,
-            step=state.epoch * self.count + state.iteration,
+            step=state.batches,
             loss=loss,
             learning_rate=1e-3,
             gradient_norm=2.0,

@@ -24,9 +24,8 @@ def shown(begin, tmp_path):
     def validate(batches, *, images=2, target=SHAPE, epochs=1):
         logbook = Logbook()
         run = begin(logbook, Images(logbook, images), epochs=epochs)
-        reader = run.loaders.train.patches.reader
-        reader.inputs = {"input": ArrayInfo(shape=SHAPE, scale=(8, 8, 8))}
-        reader.targets = {"output": ArrayInfo(shape=target, scale=(8, 8, 8))}
+        run.loaders.inputs = {"input": ArrayInfo(shape=SHAPE, scale=(8, 8, 8))}
+        run.loaders.targets = {"output": ArrayInfo(shape=target, scale=(8, 8, 8))}
         measured = Measured(output="output", target="output", channels=CLASSES)
         run.objective = SimpleNamespace(measured=[measured], named=lambda outputs: {"output": outputs})
         run.start()

@@ -16,10 +16,12 @@ from csc_data.loader import ArrayInfo
 from csc_data.loader.preview.figure import Panel, compose_figure
 from csc_train.logs.event_files import image
 from csc_train.network import fit_output
+from csc_train.objectives.metrics import Measured
 from csc_train.training.hooks.logbook import Logbook
 from csc_train.training.hooks.logs_folder import batches_done
 from csc_train.training.results import EpochRecord
-from csc_train.training.run import Batch, Hook, Run
+from csc_train.training.loaders import Batch, Batches
+from csc_train.training.run import Hook, Run
 
 _MOST_EPOCHS = 99
 """Of so many epochs between the first and the last there are pictures, so that logs stay small."""
@@ -66,9 +68,16 @@ class Images(Hook):
 
     def on_validation_batch(self, run: Run, batch: Batch, outputs: Any) -> None:
         """Keep what is to be drawn of a batch."""
+        self._keep(run, batch, outputs, run.loaders.validation)
+
+    def on_training_batch(self, run: Run, batch: Batch, outputs: Any) -> None:
+        """Keep what is to be drawn where nothing is validated; these are other samples each time."""
+        self._keep(run, batch, outputs, run.loaders.train)
+
+    def _keep(self, run: Run, batch: Batch, outputs: Any, loader: Batches | None) -> None:
         if not run.speaks or not self.count or not is_drawn(run.state.epoch + 1, run.settings.epochs):
             return
-        measured = run.objective.measured[0]
+        measured = _shown_output(run)
         given, target = run.objective.named(outputs)[measured.output], batch[measured.target]
         logits = fit_output(given if isinstance(given, Tensor) else given[0], target)
         present, found = measured.present(target), measured.found(logits)
@@ -88,7 +97,7 @@ class Images(Hook):
                     truth=_as_array(_middle(known[None])[0]),
                     prediction=_as_array(_middle(found[sample][None])[0]),
                     dice=dice,
-                    place=_place(run, batch, sample),
+                    place=_place(loader, batch, sample),
                 )
                 if is_fixed:
                     self._fixed = sorted([*self._fixed, shown], key=lambda one: one.rank, reverse=True)[: self.count]
@@ -151,25 +160,29 @@ def _raw_plane(run: Run, batch: Batch, sample: int) -> Tensor:
 
 
 def _raw_array(run: Run) -> tuple[str, ArrayInfo]:
-    name, info = next(iter(run.loaders.train.patches.reader.inputs.items()))
-    return name, info
+    return next(iter(run.loaders.inputs.items()))
 
 
 def _target_array(run: Run) -> ArrayInfo:
-    return run.loaders.train.patches.reader.targets[run.objective.measured[0].target]
+    return run.loaders.targets[_shown_output(run).target]
 
 
-def _place(run: Run, batch: Batch, sample: int) -> str:
+def _shown_output(run: Run) -> Measured:
+    """Return the output that is drawn: that whose scores have plain names."""
+    return next(one for one in run.objective.measured if not one.prefix)
+
+
+def _place(loader: Batches | None, batch: Batch, sample: int) -> str:
     """Say where a sample lies, if its batch does."""
-    if "place_crop" not in batch or run.loaders.validation is None:
+    if "place_crop" not in batch or loader is None or loader.patches is None:
         return ""
-    crop = run.loaders.validation.patches.reader.crops[int(batch["place_crop"][sample])]
+    crop = loader.patches.reader.crops[int(batch["place_crop"][sample])]
     z, y, x = batch["place_centre_nm"][sample].tolist()
     return f", {crop.name} at z {z:.0f}  y {y:.0f}  x {x:.0f} nm"
 
 
 def _draw(run: Run, tag: str, shown: _Shown, epoch: int) -> Any:
-    channels = run.objective.measured[0].channels
+    channels = _shown_output(run).channels
     nothing = np.zeros_like(shown.prediction)
     panels = [
         Panel(

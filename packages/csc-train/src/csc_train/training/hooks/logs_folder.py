@@ -25,7 +25,7 @@ def logs_folder(settings: TrainSettings) -> Path:
 
 def batches_done(run: Run) -> int:
     """Return the batches of all epochs so far, the step of TensorBoard's points."""
-    return run.state.epoch * len(run.loaders.train) + run.state.iteration
+    return run.state.batches
 
 
 def prepare_logs(run: Run) -> None:
@@ -36,7 +36,8 @@ def prepare_logs(run: Run) -> None:
     """
     folder = logs_folder(run.settings)
     if run.resumed_from is not None:
-        last_step, last_epoch = batches_done(run), run.state.epoch * len(run.loaders.train)
+        last_step = batches_done(run)
+        last_epoch = last_step - run.state.iteration
         cut_events(folder, lambda tag, step: step <= (last_step if tag in PER_STEP else last_epoch))
         return
     found = [*event_files(folder), *(folder / name for name in (METRICS, RUN_RECORD) if (folder / name).exists())]

@@ -18,8 +18,9 @@ import torch
 
 from csc_data.errors import UnreadableDataError
 from csc_data.formats.writing import read_json, write_json
-from csc_data.loader import Dataloaders
 from csc_train.training.hooks.logs_folder import RUN_RECORD, batches_done, logs_folder
+from csc_train.settings.data import LOADERS
+from csc_train.training.loaders import Loaders
 from csc_train.training.run import End, Hook, Run
 
 _PACKAGES = ("csc-data", "csc-models", "csc-eval", "csc-train", "lightning-fabric", "numpy", "torch")
@@ -66,7 +67,7 @@ class RunRecord(Hook):
         record = {
             "model_name": run.settings.model_name,
             "experiment": plain(self.experiment),
-            "settings": plain(run.settings),
+            "settings": plain({f.name: _named(f.name, run.settings) for f in fields(run.settings)}),
             "versions": versions(),
             "git": None if self.experiment is None else git_state(self.experiment.resolve().parent),
             "split": split_digest(run.loaders),
@@ -90,6 +91,12 @@ def plain(value: Any) -> Any:
         return [plain(entry) for entry in value]
     named = value if hasattr(value, "__qualname__") else type(value)
     return f"{named.__module__}.{named.__qualname__}"
+
+
+def _named(name: str, settings: Any) -> Any:
+    """Return a setting; of loaders only what they are, and not their batches."""
+    value = getattr(settings, name)
+    return type(value) if name in LOADERS and value is not None else value
 
 
 def versions() -> dict[str, str]:
@@ -125,16 +132,19 @@ def _git(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def split_digest(loaders: Dataloaders) -> dict[str, Any]:
+def split_digest(loaders: Loaders) -> dict[str, Any] | None:
     """Return how many crops train and validate, and a SHA-256 of which, with their classes.
 
-    The same crops have the same digest, wherever they lie and in whatever order a datasplit names them.
+    The same crops have the same digest, wherever they lie and in whatever order a datasplit names them. None
+    for loaders that were given.
     """
     rows = [
         [usage, crop.name, *sorted(crop.labels)]
         for usage, loader in (("train", loaders.train), ("validate", loaders.validation))
-        for crop in (loader.patches.reader.crops if loader is not None else ())
+        for crop in (loader.patches.reader.crops if loader is not None and loader.patches is not None else ())
     ]
+    if loaders.train.patches is None or (loaders.validation is not None and loaders.validation.patches is None):
+        return None
     lines = sorted(",".join(row) for row in rows)
     counts = {usage: sum(row[0] == usage for row in rows) for usage in ("train", "validate")}
     return {**counts, "sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest()}
