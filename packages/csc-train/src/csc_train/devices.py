@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from typing import TYPE_CHECKING
 
 import torch
@@ -63,11 +64,12 @@ def make_fabric(
     Raises
     ------
     InvalidArgumentError
-        If there is no such device here, or no such strategy.
+        If there is no such device here, or no such strategy, or other processes were started than are asked for.
     """
     from lightning_fabric import Fabric  # brings torchvision by way of torchmetrics: ten seconds on a slow machine
 
     chosen = choose_device(device)
+    _check_processes(devices, num_nodes)
     log = logging.getLogger("lightning_fabric")
     level = log.level
     log.setLevel(logging.WARNING)  # not its line on number formats, which nobody asked for
@@ -88,3 +90,28 @@ def make_fabric(
         log.setLevel(level)
     fabric.launch()
     return fabric
+
+
+def _check_processes(devices: int, num_nodes: int) -> None:
+    """Check that torchrun or srun, where one of them did, started as many processes as an experiment asks for."""
+    total, nodes, who = _started()
+    if total == devices * num_nodes or total is None:
+        return
+    each = max(1, total // nodes)
+    raise InvalidArgumentError(
+        f"{who} started {total} processes on {nodes} machines, and the experiment has devices = {devices} and num_nodes "
+        f"= {num_nodes}; set devices = {each} and num_nodes = {nodes}, or start {devices * num_nodes} processes"
+    )
+
+
+def _started() -> tuple[int | None, int, str]:
+    """Return how many processes were started, on how many machines, and by what; None where nobody did."""
+    found = os.environ
+    if "TORCHELASTIC_RUN_ID" in found:
+        total = int(found.get("WORLD_SIZE", "1"))
+        return total, max(1, total // int(found.get("LOCAL_WORLD_SIZE", "1"))), "torchrun"
+    # Lightning takes a job of this name for a shell in which somebody tries things.
+    if "SLURM_NTASKS" in found and found.get("SLURM_JOB_NAME") not in ("bash", "interactive"):
+        nodes = found.get("SLURM_STEP_NUM_NODES") or found.get("SLURM_NNODES") or "1"
+        return int(found["SLURM_NTASKS"]), int(nodes), "srun"
+    return None, 1, ""

@@ -43,6 +43,12 @@ def build_network(settings: TrainSettings, channels: int | None = None) -> nn.Mo
     return network
 
 
+def network_with_channels(settings: TrainSettings, more: int) -> nn.Module:
+    """Return the network of the catalogue with so many more output channels; where they differ is its head."""
+    arguments = _network_arguments(settings)
+    return create_model(_network_name(settings), **{**arguments, "n_classes": arguments["n_classes"] + more})
+
+
 def target_array_info(settings: TrainSettings) -> ArrayInfo:
     """Return what the network gives: as the settings say, else as its card says, else like the input.
 

@@ -1,6 +1,8 @@
 import dataclasses
 import json
 import math
+import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -202,7 +204,7 @@ def test_what_prediction_could_not_repeat_is_refused(settings, name, transform, 
 
 @pytest.mark.slow
 def test_two_processes_train_one_network(data_folder, tmp_path):
-    """Started plainly: each gets samples of its own, both end with the same numbers, and one writes."""
+    """Started as torchrun does on two machines: each gets samples of its own, both end alike, and one writes."""
     file = tmp_path / "train_3D.py"
     file.write_text(
         textwrap.dedent(
@@ -212,7 +214,8 @@ def test_two_processes_train_one_network(data_folder, tmp_path):
             model_kwargs = {{"width": 2, "depth": 2}}
             input_array_info = {{"shape": (16, 16, 16), "scale": (8, 8, 8)}}
             epochs, iterations_per_epoch, batch_size = 2, 2, 1
-            device, devices = "cpu", 2
+            device, num_nodes = "cpu", 2
+            output_dir = "elsewhere"
             instance_score_every = 1
             datasplit_path = {str(data_folder.config.path("datasplit"))!r}
             if __name__ == "__main__":
@@ -223,15 +226,24 @@ def test_two_processes_train_one_network(data_folder, tmp_path):
                 scores = [record.validation.values for record in result.records]
                 numbers = [(r.loss, s["iou"], s["challenge"]) for r, s in zip(result.records, scores)]
                 # Into a file each: lines of two processes mix in one pipe.
-                rank = os.environ.get("LOCAL_RANK", "0")
-                Path(f"result_{{rank}}.json").write_text(json.dumps([len(result.checkpoints), numbers]))
+                Path(f"result_{{os.environ['RANK']}}.json").write_text(json.dumps([len(result.checkpoints), numbers]))
             """
         )
     )
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", str(file)], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    started = []
+    for rank in ("0", "1"):
+        told = {"RANK": rank, "GROUP_RANK": rank, "LOCAL_RANK": "0", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "1"}
+        told |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "test"}
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": tmp_path}
+        environment = {**os.environ, **told, "OMP_NUM_THREADS": "1"}
+        started.append(subprocess.Popen([sys.executable, "-W", "ignore", str(file)], env=environment, **options))
+    said = [process.communicate(timeout=300) for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    assert ["output_dir is left out" in errors for _, errors in said] == [True, False]
+    assert ["epoch 2/2" in out for out, _ in said] == [True, False]
     results = [json.loads((tmp_path / f"result_{rank}.json").read_text()) for rank in (0, 1)]
     assert [checkpoints for checkpoints, _ in results] == [2, 0]
     assert results[0][1] == results[1][1]

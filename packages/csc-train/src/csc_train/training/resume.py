@@ -11,12 +11,14 @@ from typing import Any
 from lightning_fabric import Fabric
 
 from csc_data.errors import ExistingOutputError, InvalidArgumentError
-from csc_models.checkpoint import CheckpointDescription, load_checkpoint, load_weights
+from csc_models.checkpoint import CheckpointDescription, load_checkpoint, load_weights, read_checkpoint
 from csc_models.pretrained import load_pretrained, pretrained_card
 from csc_train.checkpoints import TRAINING, find_checkpoint, list_checkpoints, resume_path
 from csc_train.network import describe_network
+from csc_train.processes import is_first_process
 from csc_train.settings import TrainSettings
 from csc_train.settings.data import LOADERS
+from csc_train.starting_weights import StartingWeights, begin_with_weights
 from csc_train.training.run_state import RunState
 
 logger = logging.getLogger(__name__)
@@ -95,7 +97,7 @@ def take_up(state: RunState, settings: TrainSettings, fabric: Fabric) -> Path | 
         wanted = "latest"
     if isinstance(wanted, Path):
         if wanted.resolve() not in {path.resolve() for path in (whole, *own.values())}:
-            begin_with(state, wanted)
+            begin_with(state, wanted, settings)
             return None
         path = wanted
     elif wanted == "latest" and there:
@@ -103,7 +105,7 @@ def take_up(state: RunState, settings: TrainSettings, fabric: Fabric) -> Path | 
     elif own:
         path = find_checkpoint(template, name, wanted)
     elif settings.model_to_load and settings.model_to_load != name:
-        begin_with(state, find_checkpoint(template, settings.model_to_load, wanted))
+        begin_with(state, find_checkpoint(template, settings.model_to_load, wanted), settings)
         return None
     else:
         if settings.pretrained:
@@ -174,16 +176,23 @@ def changed_settings(before: Mapping[str, str], now: Mapping[str, str]) -> Itera
             yield f"{name} was {before[name]}, is {now[name]}"
 
 
-def begin_with(state: RunState, path: Path) -> None:
-    """Load the weights of a file, and nothing else of it."""
-    load_checkpoint(path, model=state.network)
-    if state.average:
-        state.average.module.load_state_dict(state.network.state_dict())
-    logger.info("beginning with the weights of %s", path)
+def begin_with(state: RunState, path: Path, settings: TrainSettings) -> None:
+    """Load the weights of a file, and nothing else of it; of its head what fits.
+
+    Raises
+    ------
+    csc_models.ModelError
+        If it cannot be read, or is not for this network.
+    """
+    stored = read_checkpoint(path)
+    described = stored.description
+    _begin(state, StartingWeights(source=str(path), state=stored.state, classes=described.classes), settings)
+    if described.raw_range not in (None, settings.raw_range):
+        _warn(f"{path} was trained with raw in {described.raw_range}, and this run has raw_range {settings.raw_range}")
 
 
 def begin_with_published(state: RunState, settings: TrainSettings) -> None:
-    """Load published weights; the head stays as it is unless the classes are those of the weights, in their order.
+    """Load published weights; of the head the channels of classes that both have.
 
     Raises
     ------
@@ -194,14 +203,19 @@ def begin_with_published(state: RunState, settings: TrainSettings) -> None:
     card = pretrained_card(settings.pretrained)
     relu = bool(getattr(state.network, "upsampling_relu", True))
     weights = load_pretrained(card.name, upsampling_relu=relu).state_dict()
-    own = state.network.state_dict()
-    if settings.classes != card.classes:
-        weights.update({key: value for key, value in own.items() if key.startswith("prediction_head.")})
-    load_weights(state.network, weights, source=card.name)
+    _begin(state, StartingWeights(source=card.name, state=weights, classes=card.classes), settings)
+
+
+def _begin(state: RunState, weights: StartingWeights, settings: TrainSettings) -> None:
+    kept = begin_with_weights(state.network, weights, settings)
     if state.average:
         state.average.module.load_state_dict(state.network.state_dict())
-    kept = "" if settings.classes == card.classes else ", with a new head"
-    logger.info("beginning with %s%s", card.name, kept)
+    _warn(f"beginning with the weights of {weights.source}{', ' if kept else ''}{kept}")
+
+
+def _warn(line: str) -> None:
+    if is_first_process():
+        logger.warning("%s", line)
 
 
 def _set_aside(later: Sequence[Path], fabric: Fabric) -> None:

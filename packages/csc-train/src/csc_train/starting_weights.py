@@ -1,0 +1,94 @@
+"""Weights of a file for a network that may have other classes: all of it but the head, and of that what fits by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from csc_data.wording import listed
+from csc_models.checkpoint import load_weights
+from csc_train.network import network_with_channels
+from csc_train.settings import TrainSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartingWeights:
+    """Weights that a run begins with.
+
+    Attributes
+    ----------
+    source : str
+        Where they come from, for people.
+    state : mapping
+        Weights by key.
+    classes : tuple of str
+        What the channels of the head stand for; empty where that is not known.
+    """
+
+    source: str
+    state: Mapping[str, Tensor]
+    classes: tuple[str, ...] = ()
+
+
+def begin_with_weights(network: nn.Module, weights: StartingWeights, settings: TrainSettings) -> str:
+    """Put weights into a network, and return in words what was taken over.
+
+    Everything but the head must fit. Channels of the head are taken over for the classes that both have; without names,
+    if there are as many.
+
+    Raises
+    ------
+    csc_models.ModelError
+        If the weights are not for this network.
+    """
+    own, state = network.state_dict(), dict(weights.state)
+    head = _head(own, state, settings)
+    sizes = {own[key].shape[axis] for key, axis in head.items()}
+    stored = {state[key].shape[axis] for key, axis in head.items()}
+    named = bool(weights.classes) and sizes == {len(settings.classes)} and stored == {len(weights.classes)}
+    same = weights.classes in ((), settings.classes)
+    if not head or (same and sizes == stored):
+        load_weights(network, state, source=weights.source)
+        return ""
+    taken = [name for name in settings.classes if named and name in weights.classes]
+    for key, axis in head.items():
+        fresh = own[key].clone()
+        for name in taken:
+            channel = weights.classes.index(name)
+            fresh.select(axis, settings.classes.index(name)).copy_(state[key].select(axis, channel))
+        state[key] = fresh
+    load_weights(network, state, source=weights.source)
+    new = [name for name in settings.classes if name not in taken]
+    words = f"with a new head for {listed(new)}" if new else "its head in another order"
+    return f"{words}; that of {listed(taken)} is taken over" if taken and new else words
+
+
+def _head(own: Mapping[str, Tensor], state: Mapping[str, Tensor], settings: TrainSettings) -> dict[str, int]:
+    """Return the weights of the head that both have, and which axis of each is that of the classes."""
+    shapes = [_shapes(settings, more) for more in (0, 1)] if settings.model is None else []
+    if shapes:
+        found = {key: _differing(shape, shapes[1][key]) for key, shape in shapes[0].items()}
+    else:  # of a network that is not known: what has other channels, and is alike otherwise
+        found = {key: _differing(value.shape, state[key].shape) for key, value in own.items() if key in state}
+    axes = {key: axis for key, axis in found.items() if axis is not None and key in state and key in own}
+    return {
+        key: axis
+        for key, axis in axes.items()
+        if _differing(own[key].shape, state[key].shape) in (axis, None) and own[key].ndim == state[key].ndim
+    }
+
+
+def _shapes(settings: TrainSettings, more: int) -> dict[str, torch.Size]:
+    with torch.device("meta"):  # shapes are what is asked for, not the memory
+        return {key: value.shape for key, value in network_with_channels(settings, more).state_dict().items()}
+
+
+def _differing(one: Sequence[int], other: Sequence[int]) -> int | None:
+    """Return the only axis along which two shapes differ; None where there is none, or several."""
+    if len(one) != len(other):
+        return None
+    axes = [axis for axis, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
+    return axes[0] if len(axes) == 1 else None
