@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from csc_data.errors import CscError, InvalidArgumentError
+from csc_train.sharding import FSDP, fsdp_strategy
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -70,6 +71,7 @@ def make_fabric(
 
     chosen = choose_device(device)
     _check_processes(devices, num_nodes)
+    number_format: Any = choose_precision(precision, chosen)
     log = logging.getLogger("lightning_fabric")
     level = log.level
     log.setLevel(logging.WARNING)  # not its line on number formats, which nobody asked for
@@ -78,8 +80,8 @@ def make_fabric(
             accelerator=chosen.type,
             devices=[chosen.index] if chosen.index is not None and chosen.type == "cuda" and devices == 1 else devices,
             num_nodes=num_nodes,
-            strategy=strategy,
-            precision=choose_precision(precision, chosen),  # type: ignore[arg-type]  # settings allow only names that Fabric has
+            strategy=fsdp_strategy(devices * num_nodes) if strategy == FSDP else strategy,
+            precision=number_format,
         )
     except (ValueError, TypeError, RuntimeError, ImportError) as error:
         first = str(error).strip().splitlines()[0]

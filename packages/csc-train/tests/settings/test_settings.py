@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 
@@ -117,3 +118,9 @@ def test_several_targets_and_criteria_are_read_and_names_are_not_taken_twice():
     text = str(caught.value)
     for words in ("further_inputs.output", "targets", "boundariez", "there is no 'bcee'"):
         assert words in text
+
+
+def test_names_of_the_official_tests_are_understood():
+    read = TrainSettings(classes=["mito"], validation_count_limit=3, force_all_classes="both")
+    assert (read.validation_batch_limit, read.force_all_classes) == (3, True)
+    assert read == dataclasses.replace(read)

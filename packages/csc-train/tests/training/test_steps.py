@@ -32,23 +32,29 @@ from csc_train.training.run_state import RunState
 from csc_train.training.steps import take_step
 
 
-def gradient(criterion, groups, fabric):
-    '''Return what one step of size 1 takes away from the weights.'''
+def make_run(criterion, fabric, count, **settings):
+    '''Return a run of a small network, with steps of size 1 over so many batches.'''
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv3d(1, 3, 3, padding=1), nn.Tanh(), nn.Conv3d(3, 2, 1)).double()
-    before = torch.cat([p.detach().clone().flatten() for p in network.parameters()])
     settings = TrainSettings(
         classes=("mito", "er"), criterion=criterion, optimizer="sgd", weight_loss=False,
-        gradient_accumulation_steps=len(groups[0]),
+        gradient_accumulation_steps=count, **settings,
     )
     optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
     state = RunState(network=network, optimizer=optimizer, step_sizes=StepSizes(settings, optimizer), average=None)
     wrapped, stepper = fabric.setup(network, optimizer)
     loaders = SimpleNamespace(train=[None] * 4, inputs={"input": None})
-    run = Run(
+    return Run(
         settings=settings, fabric=fabric, state=state, network=wrapped, stepper=stepper, loaders=loaders,
         objective=build_objective(settings, None),
     )
+
+
+def gradient(criterion, groups, fabric):
+    '''Return what one step of size 1 takes away from the weights.'''
+    run = make_run(criterion, fabric, len(groups[0]))
+    network = run.state.network
+    before = torch.cat([p.detach().clone().flatten() for p in network.parameters()])
     loss = take_step(run, groups[fabric.global_rank]).loss
     return before - torch.cat([p.detach().flatten() for p in network.parameters()]), loss
 
@@ -84,7 +90,7 @@ def script(tmp_path_factory):
     path.write_text(SCRIPT)
     names = {"__name__": "script"}
     exec(compile(SCRIPT, str(path), "exec"), names)
-    return SimpleNamespace(path=path, **{name: names[name] for name in ("gradient", "batches", "joined")})
+    return SimpleNamespace(path=path, **{name: names[name] for name in ("gradient", "batches", "joined", "make_run", "take_step")})
 
 
 def expected(script, criterion):
@@ -154,3 +160,21 @@ def test_a_loss_that_is_not_a_number_is_told_with_its_places_and_moves_nothing(s
     with pytest.raises(DivergedError, match=r"epoch 1, batch 3 \(.*/crop\d at \(\d+, \d+, \d+\) nm; .*crop\d at"):
         train(dataclasses.replace(settings, model=network))
     assert all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters())
+
+
+def test_half_precision_is_scaled_back_before_clipping_and_infinite_gradients_are_left_out(script):
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins import MixedPrecision
+
+    batch = {name: tensor.float() for name, tensor in script.batches(1)[0].items()}
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, backoff_factor=2.0**-120)
+    fabric = Fabric(accelerator="cpu", devices=1, plugins=MixedPrecision("16-mixed", "cpu", scaler))
+    run = script.make_run("bce", fabric, count=1, max_grad_norm=1e-3)
+    run.state.network.float()
+    before = [p.detach().clone() for p in run.state.network.parameters()]
+    assert not math.isfinite(script.take_step(run, [batch]).gradient_norm)
+    assert all(torch.equal(p, old) for p, old in zip(run.state.network.parameters(), before, strict=True))
+    norm = script.take_step(run, [batch]).gradient_norm
+    moved = torch.cat([(p.detach() - old).flatten() for p, old in zip(run.state.network.parameters(), before, strict=True)])
+    assert 1e-3 < norm < 100
+    assert float(moved.norm()) == pytest.approx(1e-3, rel=1e-2)  # a step of size 1 along a gradient of this norm

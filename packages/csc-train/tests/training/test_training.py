@@ -39,10 +39,7 @@ def test_a_run_learns_and_leaves_checkpoints_and_logs(settings, tmp_path):
     assert loaded.description.input_arrays["raw"]["shape"] == [16, 16, 16]
     assert loaded.description.model_arguments["width"] == 2
 
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    logs = EventAccumulator(str(tmp_path / "tensorboard" / "small"))
-    logs.Reload()
+    logs = logged(tmp_path / "tensorboard" / "small")
     assert {"loss", "validation", "validation_iou", "validation_iou/mito", "validation_dice/mito", "lr"} <= set(
         logs.Tags()["scalars"]
     )
@@ -90,6 +87,39 @@ def test_without_validation_crops_the_training_loss_decides(settings, data_folde
     losses = [record.loss for record in result.records]
     assert result.best_epoch == 1 + losses.index(min(losses))
     assert result.best_value == min(losses)
+    assert logged(tmp_path / "tensorboard" / "small").Images("samples/1")  # of training batches
+
+
+def logged(folder):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    logs = EventAccumulator(str(folder))
+    logs.Reload()
+    return logs
+
+
+def test_points_are_counted_in_batches_also_where_an_epoch_has_others_of_them(settings, tmp_path):
+    train(settings, epochs=2, images=0)
+    train(settings, epochs=3, iterations_per_epoch=2, images=0)
+    logs = logged(tmp_path / "tensorboard" / "small")
+    assert [event.step for event in logs.Scalars("loss")] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [event.step for event in logs.Scalars("validation")] == [3, 6, 8]
+
+
+def test_several_inputs_and_targets_decide_the_channels_of_the_network(settings):
+    array = {"shape": (16, 16, 16), "scale": (16, 16, 16)}
+    several = dataclasses.replace(
+        settings,
+        further_inputs={"around": array},
+        targets={"output": "binary", "distance": {"kind": "signed_distance"}},
+        criterion="hot_distance",
+        epochs=1,
+    )
+    description = load_checkpoint(train(several).latest_checkpoint).description
+    assert (description.model_arguments["n_channels"], description.model_arguments["n_classes"]) == (2, 4)
+    other = {"around": {"shape": (8, 8, 8), "scale": (16, 16, 16)}}
+    with pytest.raises(InvalidArgumentError, match=r"as many voxels each.*around \(8, 8, 8\).*a model of your own"):
+        train(several, model_name="other", further_inputs=other)
 
 
 @pytest.mark.parametrize("flat", [False, True])

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from csc_data.config.settings import COUNT, NOT_NEGATIVE, ReadBy, setting, settings
+from csc_data.config.settings import COUNT, NOT_NEGATIVE, Earlier, ReadBy, setting, settings
+from csc_data.errors import Problem
 from csc_train.overrides import Precision
 
 
 def _named(device: Any) -> Any:
     """Return the name of a torch device, which Python files may give."""
     return str(device) if type(device).__module__ == "torch" else device
+
+
+def _whole_average(strategy: str, earlier: Earlier) -> Iterator[Problem]:
+    if strategy == "fsdp" and earlier.get("ema") is not None:
+        yield Problem(where="", what="'fsdp' does not go with ema", remedy="leave one of them out")
 
 
 @settings
@@ -23,7 +30,11 @@ class DeviceSettings:
     devices: int = setting("devices of this machine to train on", COUNT, default=1)
     num_gpus: int | None = setting("another name of devices; 0 trains on the CPU", NOT_NEGATIVE, default=None)
     num_nodes: int = setting("machines to train on", COUNT, default=1)
-    strategy: str = setting("how several devices work together, in Lightning Fabric's words", default="auto")
+    strategy: str = setting(
+        "how several devices work together, in Lightning Fabric's words; fsdp divides weights and optimizer among them",
+        _whole_average,
+        default="auto",
+    )
     precision: Precision = setting(
         "number format, in Lightning Fabric's words; auto is bf16-mixed where the device computes with it",
         default="32-true",

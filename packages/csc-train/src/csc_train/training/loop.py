@@ -99,6 +99,7 @@ def _validate(run: Run) -> ValidationScores | None:
     if loader is None:
         return None
     # The network itself, not its wrapper: processes may have different numbers of batches.
+    state.gather()
     network = state.evaluated
     training = network.training
     network.eval()
@@ -139,6 +140,7 @@ def _validate(run: Run) -> ValidationScores | None:
 @torch.no_grad()
 def _show(run: Run, batch: Batch) -> None:
     """Let hooks see what the network makes of a training batch, where nothing is validated."""
+    run.state.gather()
     network = run.state.evaluated
     training = network.training
     network.eval()

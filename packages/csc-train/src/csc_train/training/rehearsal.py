@@ -75,7 +75,7 @@ def check_places(run: Run) -> str:
 def bytes_kept(run: Run) -> int:
     """Return the bytes of all checkpoints that a run keeps, and of one that is being written."""
     settings, state = run.settings, run.state
-    weights = sum(value.nbytes for value in state.network.state_dict().values())
+    weights = sum(value.nbytes for value in state.plain.state_dict().values())
     # Most optimizers hold two numbers for each weight.
     whole = weights * (4 if state.average else 3)
     epochs = settings.epochs if settings.save_top_k < 0 else min(settings.epochs, settings.save_top_k + 2)
@@ -119,7 +119,7 @@ def rehearse(run: Run) -> Rehearsal:
     """
     found = Rehearsal(lines=[*describe_data(run), _describe_validation(run), *run.score_plan.describe()])
     found.lines.append(check_places(run))
-    weights = sum(parameter.numel() for parameter in run.state.network.parameters())
+    weights = sum(parameter.numel() for parameter in run.state.plain.parameters())
     found.lines.append(f"network: {weights:,} weights, {run.fabric.world_size} x {run.fabric.device}")
     seconds, waited = _try_steps(run)
     batches = len(run.loaders.train) + len(run.loaders.validation or ()) / 3  # a forward pass is a third of a step

@@ -122,6 +122,7 @@ def take_up(state: RunState, settings: TrainSettings, fabric: Fabric) -> Path | 
 def _restore(state: RunState, path: Path, settings: TrainSettings, fabric: Fabric) -> None:
     """Go on from a checkpoint of this run; from one of weights alone, with an optimizer that starts anew."""
     loaded = load_checkpoint(path, model=state.evaluated)
+    state.scatter()
     check_same_data(path, loaded.description, describe_network(settings))
     stored = loaded.extra.get(TRAINING)
     if not stored:
@@ -207,7 +208,8 @@ def begin_with_published(state: RunState, settings: TrainSettings) -> None:
 
 
 def _begin(state: RunState, weights: StartingWeights, settings: TrainSettings) -> None:
-    kept = begin_with_weights(state.network, weights, settings)
+    kept = begin_with_weights(state.plain, weights, settings)
+    state.scatter()
     if state.average:
         state.average.module.load_state_dict(state.network.state_dict())
     _warn(f"beginning with the weights of {weights.source}{', ' if kept else ''}{kept}")

@@ -17,6 +17,7 @@ from csc_train.objectives.losses.loss import exact_dtype
 from csc_train.objectives.objective import Objective
 from csc_train.randomness import random_state, restore_random_state
 from csc_train.settings import TrainSettings
+from csc_train.sharding import gather_optimizer, gather_weights, scatter_optimizer, scatter_weights
 from csc_train.training.optimisation import StepSizes
 from csc_train.training.results import EpochRecord
 
@@ -31,6 +32,8 @@ class RunState:
         The network itself, not wrapped.
     optimizer, step_sizes, average
         What else a step changes; ``average`` is None without EMA.
+    whole : torch.nn.Module or None
+        Where processes hold parts of the network: a copy that `gather` fills; it is validated, saved and loaded.
     epoch : int
         Epochs done.
     iteration : int
@@ -53,6 +56,7 @@ class RunState:
     optimizer: Optimizer
     step_sizes: StepSizes
     average: WeightAverage | None
+    whole: nn.Module | None = None
     epoch: int = 0
     iteration: int = 0
     batches: int = 0
@@ -66,7 +70,22 @@ class RunState:
     @property
     def evaluated(self) -> nn.Module:
         """The network that is validated and saved."""
-        return self.average.module if self.average else self.network
+        return self.average.module if self.average else self.plain
+
+    @property
+    def plain(self) -> nn.Module:
+        """The network that trains, or the copy of one that is divided."""
+        return self.network if self.whole is None else self.whole
+
+    def gather(self) -> None:
+        """Bring together what processes hold parts of; all of them call this before the network is evaluated."""
+        if self.whole is not None:
+            gather_weights(self.network, self.whole)
+
+    def scatter(self) -> None:
+        """Divide what was loaded among processes."""
+        if self.whole is not None:
+            scatter_weights(self.network, self.whole)
 
     def take_in(self, batches: int, sums: Tensor, weights: Tensor) -> None:
         """Note a step that is done, over so many batches of each process."""
@@ -105,13 +124,13 @@ class RunState:
         }
 
     def state_dict(self, fabric: Fabric) -> dict[str, Any]:
-        """Return all that a run needs to go on, beside the weights that are validated."""
+        """Return all that a run needs to go on, beside the weights that are validated; all processes call this."""
         state = {
             **self.summary(),
             "iteration": self.iteration,
             "sums": None if self.sums is None else self.sums.tolist(),
             "weights_of_sums": None if self.weights is None else self.weights.tolist(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.optimizer.state_dict() if self.whole is None else gather_optimizer(self.optimizer),
             "step_sizes": self.step_sizes.state_dict(),
             "precision": fabric.strategy.precision.state_dict(),
             "random": random_state(),
@@ -139,7 +158,10 @@ class RunState:
         ValueError, KeyError
             If the optimizer is another one.
         """
-        self.optimizer.load_state_dict(state["optimizer"])
+        if self.whole is None:
+            self.optimizer.load_state_dict(state["optimizer"])
+        else:
+            scatter_optimizer(self.optimizer, state["optimizer"])
         self.step_sizes.load_state_dict(state["step_sizes"])
         fabric.strategy.precision.load_state_dict(state["precision"])
         self.load_summary(state, per_epoch)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from csc_data.errors import CscError
 from csc_data.loader.places import PLACE_NAMES
+from csc_train.sharding import whole_norm
 from csc_train.training.results import StepRecord
 from csc_train.training.run import Batch, Run
 
@@ -98,8 +99,11 @@ def take_step(run: Run, group: Sequence[Batch]) -> StepRecord:
 
 def _clip(run: Run) -> float:
     assert run.settings.max_grad_norm is not None
-    norm = run.fabric.clip_gradients(run.network, run.stepper, max_norm=run.settings.max_grad_norm)
-    return math.nan if norm is None else float(norm)
+    # Of half precision the first gradients are often infinite: their step is left out, and later ones are scaled less.
+    scaled = getattr(run.fabric.strategy.precision, "scaler", None) is not None
+    limit = run.settings.max_grad_norm
+    norm = run.fabric.clip_gradients(run.network, run.stepper, max_norm=limit, error_if_nonfinite=not scaled)
+    return math.nan if norm is None else whole_norm(norm)
 
 
 def _summed(run: Run, values: Tensor) -> Tensor:

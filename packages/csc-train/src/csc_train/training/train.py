@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import math
 import time
@@ -30,6 +31,7 @@ from csc_train.overrides import TrainOverrides
 from csc_train.randomness import seed_generators
 from csc_train.settings import TrainSettings, read_train_settings
 from csc_train.settings.left_out import left_out
+from csc_train.sharding import is_sharded, set_up_sharded
 from csc_train.training.hooks.challenge import ChallengeScore
 from csc_train.training.hooks.images import Images
 from csc_train.training.hooks.keeping import Keeping
@@ -205,7 +207,11 @@ def set_up_run(settings: TrainSettings, config: Config | None) -> Run:
     optimizer = build_optimizer(settings, network)
     state = RunState(network=network, optimizer=optimizer, step_sizes=StepSizes(settings, optimizer), average=average)
     trained = cast("nn.Module", torch.compile(network)) if settings.compile else network
-    wrapped, stepper = fabric.setup(trained, optimizer)
+    if is_sharded(fabric):
+        state.whole = copy.deepcopy(network).to(fabric.device)
+        wrapped, stepper = set_up_sharded(fabric, network, trained, optimizer)
+    else:
+        wrapped, stepper = fabric.setup(trained, optimizer)
     if average:
         average.module.to(fabric.device)
     seed_generators(settings.random_seed + fabric.global_rank)

@@ -21,18 +21,20 @@ SHAPE = (4, 8, 8)
 def shown(begin, tmp_path):
     """Return a function that validates batches in a run and gives the pictures that are logged, by tag."""
 
-    def validate(batches, *, images=2, target=SHAPE, epochs=1):
+    def validate(batches, *, images=2, target=SHAPE, epochs=1, call="on_validation_batch"):
         logbook = Logbook()
         run = begin(logbook, Images(logbook, images), epochs=epochs)
         run.loaders.inputs = {"input": ArrayInfo(shape=SHAPE, scale=(8, 8, 8))}
         run.loaders.targets = {"output": ArrayInfo(shape=target, scale=(8, 8, 8))}
-        measured = Measured(output="output", target="output", channels=CLASSES)
-        run.objective = SimpleNamespace(measured=[measured], named=lambda outputs: {"output": outputs})
+        # What is drawn has plain names; another output may come before it.
+        other = Measured(output="boundary", target="boundary", channels=("x",), prefix="boundary/")
+        measured = [other, Measured(output="output", target="output", channels=CLASSES)]
+        run.objective = SimpleNamespace(measured=measured, named=lambda outputs: {"output": outputs})
         run.start()
         for _ in range(epochs):
             for batch, outputs in batches:
                 for hook in run.hooks:
-                    hook.on_validation_batch(run, batch, outputs)
+                    getattr(hook, call)(run, batch, outputs)
             run.epoch()
         run.end()
         logs = EventAccumulator(str(tmp_path / "logs"))
@@ -74,6 +76,12 @@ def test_truth_and_prediction_stand_beside_raw_in_the_colours_of_classes(shown):
     raw, truth, prediction = panels(picture(right["samples/1"][-1]))
     assert [has(panel, mito) for panel in (raw, truth, prediction)] == [False, True, False]
     assert [has(panel, er) for panel in (raw, truth, prediction)] == [False, False, True]
+
+
+def test_without_validation_training_batches_are_drawn(shown):
+    batch = sample("mito")
+    found = shown([(batch, batch["output"] - 0.5)], images=1, call="on_training_batch")
+    assert has(panels(picture(found["samples/1"][0]))[2], COLOURS[0])
 
 
 def test_what_is_unknown_looks_different(shown):

@@ -53,7 +53,10 @@ class Keeping(Hook):
 
     def on_step(self, run: Run, step: StepRecord) -> None:
         """Save the state, if the last time is long ago."""
-        if time.monotonic() - self._saved_time > run.settings.checkpoint_minutes * 60:
+        due = time.monotonic() - self._saved_time > run.settings.checkpoint_minutes * 60
+        if run.state.whole is not None:  # processes save together, and their clocks differ
+            due = run.fabric.broadcast(due)
+        if due:
             self._save_state(run)
 
     def on_epoch(self, run: Run, record: EpochRecord) -> None:
@@ -70,12 +73,16 @@ class Keeping(Hook):
         state, settings = run.state, run.settings
         at = (state.epoch, state.iteration)
         self._saved_time = time.monotonic()
-        if not run.speaks or at == self._saved_at:
+        if at == self._saved_at or not (run.speaks or state.whole is not None):
             return
+        state.gather()
         extra = {TRAINING: {**state.state_dict(run.fabric), SETTINGS: settings_as_text(settings)}}
+        self._saved_at = at
+        if not run.speaks:
+            return
         path = resume_path(settings.model_save_path, settings.model_name)
         save_checkpoint(path, state.evaluated, description=describe_network(settings), extra=extra)
-        self._saved_at, self._saved_time = at, time.monotonic()
+        self._saved_time = time.monotonic()
 
     def _save_epoch(self, run: Run) -> None:
         if not run.speaks:
