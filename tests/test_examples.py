@@ -64,14 +64,18 @@ SMALL = {"epochs": 1, "iterations_per_epoch": 1, "batch_size": 1, "validation_ba
     ("name", "changes"),
     [
         ("mednext_cos7.py", {"mednext_size": "s", "model_kwargs": {"width": 2}}),
+        ("mednext_mito.py", {"mednext_size": "s", "model_kwargs": {"width": 2}}),
         ("monai_unet_quick.py", {"model_kwargs": {"features": (4, 4, 4, 4, 4, 4)}}),
+        ("train_2D.py", {"model_kwargs": {"width": 2}}),
     ],
 )
 def test_a_recipe_trains(name, changes, small_data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     experiment = EXAMPLES[[path.name for path in EXAMPLES].index(name)]
-    scale = build_settings(read_experiment(experiment), TrainSettings).input_array_info.scale
-    patch = {"shape": (24, 24, 24), "scale": scale}
+    array = build_settings(read_experiment(experiment), TrainSettings).input_array_info
+    patch = {"shape": (1, 24, 24) if array.flat else (24, 24, 24), "scale": array.scale}
+    if array.flat:
+        changes = {**changes, "target_array_info": patch}
     result = train(experiment, config=small_data, input_array_info=patch, **SMALL, **changes)
     assert result.records[0].validation.dice >= 0
     if name == "mednext_cos7.py":  # the smaller outputs of deep supervision are for training alone

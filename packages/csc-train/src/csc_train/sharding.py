@@ -14,14 +14,14 @@ from torch.optim import Optimizer
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-    from lightning_fabric.strategies import ModelParallelStrategy
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 
 FSDP = "fsdp"
 
 
 def fsdp_strategy(processes: int) -> ModelParallelStrategy:
     """Return Fabric's strategy under which each of so many processes holds a part of all weights."""
-    from lightning_fabric.strategies import ModelParallelStrategy
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 
     return ModelParallelStrategy(
         _shard, data_parallel_size=processes, tensor_parallel_size=1, save_distributed_checkpoint=False
@@ -30,7 +30,7 @@ def fsdp_strategy(processes: int) -> ModelParallelStrategy:
 
 def is_sharded(fabric: Fabric) -> bool:
     """Tell whether processes hold parts of weights."""
-    from lightning_fabric.strategies import ModelParallelStrategy
+    from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 
     return isinstance(fabric.strategy, ModelParallelStrategy)
 
@@ -100,9 +100,7 @@ def scatter_weights(network: nn.Module, whole: nn.Module) -> None:
 def gather_optimizer(optimizer: Optimizer) -> dict[str, Any]:
     """Return the state of a divided network's optimizer as that of a whole one; all processes call this."""
     state = optimizer.state_dict()
-    held = {
-        number: {name: _whole(value) for name, value in each.items()} for number, each in state["state"].items()
-    }
+    held = {number: {name: _whole(value) for name, value in each.items()} for number, each in state["state"].items()}
     return {**state, "state": held}
 
 

@@ -1,4 +1,4 @@
-"""Weights of a file for a network that may have other classes: all of it but the head, and of that what fits by name."""
+"""Weights of a file for a network that may have other classes: of the head what fits by name."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def _no_group_left():
 
 
 def test_a_divided_network_trains_like_a_whole_one(in_folder, data_folder):
-    """With one process, which holds all parts: what is divided among several is shown by hand, see CONTRIBUTING."""
+    """With one process, which holds all parts: what several hold is brought together by the same calls."""
     choices = {"max_grad_norm": 0.5, "gradient_accumulation_steps": 2, "epochs": 2, "iterations_per_epoch": 4}
     whole, parts = in_folder("whole", **choices), in_folder("parts", strategy="fsdp", **choices)
     expected = train(whole)
@@ -30,7 +30,8 @@ def test_a_divided_network_trains_like_a_whole_one(in_folder, data_folder):
     for one, other in zip(expected.records, [*first.records, *second.records], strict=True):
         assert one.loss == pytest.approx(other.loss, rel=1e-5)
         assert one.validation.loss == pytest.approx(other.validation.loss, rel=1e-5)
-    files = [read_checkpoint(settings.model_save_path.format(model_name="small", epoch="resume")) for settings in (whole, parts)]  # fmt: skip  # noqa: E501
+    paths = [each.model_save_path.format(model_name="small", epoch="resume") for each in (whole, parts)]
+    files = [read_checkpoint(path) for path in paths]
     torch.testing.assert_close(files[0].state, files[1].state)
     one, other = (file.extra["training"]["optimizer"] for file in files)
     assert one["param_groups"] == other["param_groups"]

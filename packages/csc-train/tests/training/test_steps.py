@@ -90,7 +90,9 @@ def script(tmp_path_factory):
     path.write_text(SCRIPT)
     names = {"__name__": "script"}
     exec(compile(SCRIPT, str(path), "exec"), names)
-    return SimpleNamespace(path=path, **{name: names[name] for name in ("gradient", "batches", "joined", "make_run", "take_step")})
+    return SimpleNamespace(
+        path=path, **{name: names[name] for name in ("gradient", "batches", "joined", "make_run", "take_step")}
+    )
 
 
 def expected(script, criterion):
@@ -171,10 +173,11 @@ def test_half_precision_is_scaled_back_before_clipping_and_infinite_gradients_ar
     fabric = Fabric(accelerator="cpu", devices=1, plugins=MixedPrecision("16-mixed", "cpu", scaler))
     run = script.make_run("bce", fabric, count=1, max_grad_norm=1e-3)
     run.state.network.float()
-    before = [p.detach().clone() for p in run.state.network.parameters()]
+    weights = list(run.state.network.parameters())
+    before = [p.detach().clone() for p in weights]
     assert not math.isfinite(script.take_step(run, [batch]).gradient_norm)
-    assert all(torch.equal(p, old) for p, old in zip(run.state.network.parameters(), before, strict=True))
+    assert all(torch.equal(p, old) for p, old in zip(weights, before, strict=True))
     norm = script.take_step(run, [batch]).gradient_norm
-    moved = torch.cat([(p.detach() - old).flatten() for p, old in zip(run.state.network.parameters(), before, strict=True)])
+    moved = torch.cat([(p.detach() - old).flatten() for p, old in zip(weights, before, strict=True)])
     assert 1e-3 < norm < 100
     assert float(moved.norm()) == pytest.approx(1e-3, rel=1e-2)  # a step of size 1 along a gradient of this norm

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from csc_data.loader.official_call import what_instead
 from csc_train.settings.training import TrainSettings
 
-
 # What a loader that is given decides by itself. batch_size is one's own name as well, and is said of it.
 _SAMPLING = (
     *("datasplit_path", "validation_prob", "use_s3", "filter_by_scale", "force_all_classes", "datasets"),

@@ -103,7 +103,8 @@ class BatchForm:
             return given
         if not isinstance(given, Sequence) or len(given) != 2:
             raise InvalidArgumentError(
-                f"a batch of {self.setting} is a {type(given).__name__}; give mappings of arrays, or pairs (input, target)"
+                f"a batch of {self.setting} is a {type(given).__name__}; give mappings of arrays, or pairs "
+                "(input, target)"
             )
         named: dict[str, Any] = {}
         for part, names in zip(given, (self.inputs, self.targets), strict=True):
@@ -248,7 +249,7 @@ def spread(given: Any, rank: int, world_size: int, seed: int) -> tuple[Any, tupl
     known = isinstance(given, DataLoader) and type(sampler) in (SequentialSampler, RandomSampler)
     if not known or given.batch_size is None:
         return given, (rank, world_size)
-    own = DistributedSampler(
+    own: DistributedSampler[Any] = DistributedSampler(
         given.dataset,
         num_replicas=world_size,
         rank=rank,
@@ -256,8 +257,10 @@ def spread(given: Any, rank: int, world_size: int, seed: int) -> tuple[Any, tupl
         seed=seed,
         drop_last=given.drop_last,
     )
-    names = ("batch_size", "drop_last", "num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn")
-    names += ("multiprocessing_context", "prefetch_factor", "persistent_workers")
+    names = (
+        *("batch_size", "drop_last", "num_workers", "collate_fn", "pin_memory", "timeout", "worker_init_fn"),
+        *("multiprocessing_context", "prefetch_factor", "persistent_workers"),
+    )
     return DataLoader(given.dataset, sampler=own, **{name: getattr(given, name) for name in names}), (0, 1)
 
 

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from csc_train.parts import rest
+from csc_train.training.loaders import Batch
 from csc_train.training.rehearsal import explained
 from csc_train.training.results import EpochRecord, TrainProgress, TrainStage, ValidationScores
-from csc_train.training.run import Batch, End, Run
+from csc_train.training.run import End, Run
 from csc_train.training.run_state import score_of
 from csc_train.training.steps import grouped, take_step, timed
 

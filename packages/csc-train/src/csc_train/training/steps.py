@@ -13,8 +13,9 @@ from torch import Tensor
 from csc_data.errors import CscError
 from csc_data.loader.places import PLACE_NAMES
 from csc_train.sharding import whole_norm
+from csc_train.training.loaders import Batch
 from csc_train.training.results import StepRecord
-from csc_train.training.run import Batch, Run
+from csc_train.training.run import Run
 
 
 class DivergedError(CscError, ArithmeticError):

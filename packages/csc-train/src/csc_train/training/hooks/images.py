@@ -19,8 +19,8 @@ from csc_train.network import fit_output
 from csc_train.objectives.metrics import Measured
 from csc_train.training.hooks.logbook import Logbook
 from csc_train.training.hooks.logs_folder import batches_done
-from csc_train.training.results import EpochRecord
 from csc_train.training.loaders import Batch, Batches
+from csc_train.training.results import EpochRecord
 from csc_train.training.run import Hook, Run
 
 _MOST_EPOCHS = 99
