@@ -73,7 +73,7 @@ def test_a_recipe_trains(name, changes, small_data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     experiment = EXAMPLES[[path.name for path in EXAMPLES].index(name)]
     array = build_settings(read_experiment(experiment), TrainSettings).input_array_info
-    patch = {"shape": (1, 24, 24) if array.flat else (24, 24, 24), "scale": array.scale}
+    patch = {"shape": (1, 32, 32) if array.flat else (24, 24, 24), "scale": array.scale}
     if array.flat:
         changes = {**changes, "target_array_info": patch}
     result = train(experiment, config=small_data, input_array_info=patch, **SMALL, **changes)

@@ -102,7 +102,8 @@ def _check_processes(devices: int, num_nodes: int) -> None:
     each = max(1, total // nodes)
     raise InvalidArgumentError(
         f"{who} started {total} processes on {nodes} machines, and the experiment has devices = {devices} and "
-        f"num_nodes = {num_nodes}; set devices = {each} and num_nodes = {nodes}, or start {devices * num_nodes} processes"
+        f"num_nodes = {num_nodes}; set devices = {each} and num_nodes = {nodes}, or start "
+        f"{devices * num_nodes} processes"
     )
 
 

@@ -113,10 +113,12 @@ class DataSettings(SampleSettings):
         POSITIVE,
         default=False,
     )
-    force_all_classes: bool | Literal["train", "validate"] = setting(
-        "leave out crops that lack a class; train lets them validate, validate lets them train",
-        ReadBy(_both_sides, bool | Literal["train", "validate", "both"]),
-        default=False,
+    force_all_classes: Given[bool | Literal["train", "validate"], bool | Literal["train", "validate", "both"]] = (
+        setting(
+            "leave out crops that lack a class; train lets them validate, validate lets them train",
+            ReadBy(_both_sides, bool | Literal["train", "validate", "both"]),
+            default=False,
+        )
     )
     datasets: Names = setting("data sets to learn from: names, or patterns like jrc_mus*", not_empty, default=("*",))
     input_array_info: Given[ArrayInfo, ArrayInfo | Mapping[str, Any]] = setting(
