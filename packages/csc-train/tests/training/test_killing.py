@@ -7,6 +7,7 @@ import random
 import time
 from pathlib import Path
 
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from csc_train import train
@@ -62,6 +63,7 @@ def check_kills(whole, parts, count, seed):
     assert [event.step for event in logs.Scalars("loss")] == list(range(1, steps + 1))
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_as_one_that_was_not(in_folder, assert_same_end):
     choices = {"iterations_per_epoch": 8, "epochs": 2, "checkpoint_minutes": 1e-9, "images": 0, "ema": 0.9}
     whole, parts = in_folder("whole", **choices), in_folder("parts", **choices)
