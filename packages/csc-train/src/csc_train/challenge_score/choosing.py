@@ -18,15 +18,14 @@ MOST_BYTES = 4 * 1024**3
 """What all crops that are put together at once may take, one byte a voxel and class."""
 
 
-def make_score_plan(
-    settings: TrainSettings, objective: Objective, loader: PatchLoader | None, world_size: int
-) -> ScorePlan:
+def make_score_plan(settings: TrainSettings, objective: Objective, loader: object, world_size: int) -> ScorePlan:
     """Return of which validation crops there is the challenge's own score.
 
-    There is none without whole crops, and of networks that do not say where classes are.
+    There is none without whole crops, where somebody else's loader gives batches, and of networks that do not say where
+    classes are.
     """
-    patches = getattr(loader, "patches", None)  # a loader that somebody gave may have none
-    if loader is None or not isinstance(patches, ValidationPatches):
+    patches = loader.patches if isinstance(loader, PatchLoader) else None
+    if not isinstance(loader, PatchLoader) or not isinstance(patches, ValidationPatches):
         return ScorePlan()
     reader = patches.reader
     output = next(entry for entry in objective.measured if not entry.prefix)

@@ -27,9 +27,7 @@ class FakeRun:
     scores: dict[int, float] = field(default_factory=dict)
 
     def __post_init__(self):
-        self.state = SimpleNamespace(
-            epoch=0, iteration=0, batches=0, best_epoch=None, best_score=-math.inf, history=[]
-        )
+        self.state = SimpleNamespace(epoch=0, iteration=0, batches=0, best_epoch=None, best_score=-math.inf, history=[])
         crops = (SimpleNamespace(name="jrc_a/crop1", labels={"mito": (), "er": ()}),)
         loader = type("Loader", (), {"__len__": lambda _: self.count})()
         loader.patches = SimpleNamespace(reader=SimpleNamespace(crops=crops))

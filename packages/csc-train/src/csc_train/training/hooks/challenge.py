@@ -15,7 +15,8 @@ from csc_train.challenge_score.crops import GrowingCrop
 from csc_train.challenge_score.plan import ScoredCrop
 from csc_train.challenge_score.scoring import CropScorer, CropScores, PostProcess, cut_at_half, pool
 from csc_train.network import fit_output
-from csc_train.training.run import Batch, End, Hook, Run
+from csc_train.training.loaders import Batch
+from csc_train.training.run import End, Hook, Run
 
 logger = logging.getLogger(__name__)
 
