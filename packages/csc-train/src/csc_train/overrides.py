@@ -116,12 +116,28 @@ class PredictOverrides(TypedDict, total=False):
     """Settings of `PredictSettings` that go before those of an experiment; crops are an argument of `predict`."""
 
     checkpoint: Place | None
+    checkpoints: Sequence[Place] | None
+    raw_range: Sequence[float] | None
+    value_transforms: ValueTransform | None
     batch_size: int | None
     patch_shape: Sequence[int] | None
+    overlap: float | None
+    blending: Literal["gaussian", "constant"] | None
     halo: Sequence[int] | None
-    output_chunks: Sequence[int] | None
-    output: Literal["probability", "logit", "distance"] | None
+    tta: Literal[False, "mirror", "all"] | None
+    orthoplanes: bool | None
+    classes_to_write: Sequence[str] | None
+    all_classes: bool | None
+    output: Literal["probability", "logit", "distance", "mask"] | None
+    threshold: float | Mapping[str, float] | None
     output_dtype: Literal["uint8", "float16", "float32"] | None
-    raw_range: Sequence[float] | None
+    output_grid: Literal["target", "crop"] | None
+    scales: int | None
+    output_chunks: Sequence[int] | None
+    output_format: Literal[2, 3] | None
+    shards: int | Sequence[int] | None
     device: str | None
+    devices: int | None
+    workers: int | None
     precision: Precision | None
+    compile: bool | None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from csc_data.config.settings import COUNT, NOT_NEGATIVE, Earlier, Given, setting, settings
+from csc_data.config.settings import COUNT, NOT_NEGATIVE, Earlier, Given, Limits, ReadBy, setting, settings
 from csc_data.errors import Problem
 from csc_data.geometry import Shape
+from csc_data.loader.patches.value_transforms import ValueTransform
 from csc_data.loader.settings import rising
 from csc_train.overrides import Place, Precision
 
@@ -20,11 +21,22 @@ def _within_patch(halo: Shape | None, earlier: Earlier) -> Iterator[Problem]:
             yield Problem(where="", what=f"leaves nothing of the patch along {axis} ({size} voxels)")
 
 
-def _wide_enough(dtype: str | None, earlier: Earlier) -> Iterator[Problem]:
+def _fits_output(dtype: str | None, earlier: Earlier) -> Iterator[Problem]:
     output = earlier.get("output", "probability")
-    if output != "probability" and dtype == "uint8":
+    if output in ("logit", "distance") and dtype == "uint8":
         remedy = "store float16 or float32, or probabilities"
         yield Problem(where="", what=f"{output}s do not fit into uint8", remedy=remedy)
+    if output == "mask" and dtype not in (None, "uint8"):
+        yield Problem(where="", what="masks are stored as uint8", remedy="leave output_dtype out")
+
+
+def _of_format_3(shards: Shape | None, earlier: Earlier) -> Iterator[Problem]:
+    if shards and earlier.get("output_format") == 2:
+        yield Problem(where="", what="zarr format 2 has no shards", remedy="set output_format = 3, too")
+
+
+def _as_cube(shape: Any) -> Any:
+    return [shape] * 3 if isinstance(shape, int) and not isinstance(shape, bool) else shape
 
 
 @settings
@@ -34,33 +46,87 @@ class PredictSettings:
     checkpoint: Given[Literal["best", "latest", "untrained"] | Path, Place] = setting(
         "the best or latest checkpoint, or a file; untrained predicts with random weights", default="best"
     )
-    batch_size: int = setting("patches that go through the network together", COUNT, default=8)
-    patch_shape: Given[Shape | None, Sequence[int] | None] = setting(
-        "voxels (z, y, x) of what the network takes; as in training by default", COUNT, default=None
-    )
-    halo: Given[Shape | None, Sequence[int] | None] = setting(
-        "voxels of context on each side; an eighth of the patch by default", NOT_NEGATIVE, _within_patch, default=None
-    )
-    output_chunks: Given[Shape | None, Sequence[int] | None] = setting(
-        "chunk shape of the output in voxels; what is kept of a patch by default", COUNT, default=None
-    )
-    output: Literal["probability", "logit", "distance"] = setting(
-        "what is stored; distance, and not logit, for networks that give distances", default="probability"
-    )
-    output_dtype: Literal["uint8", "float16", "float32"] | None = setting(
-        "type it is stored in; by default uint8 (255 is 1) for probabilities, else float16", _wide_enough, default=None
-    )
-    crops: Given[tuple[str, ...] | None, Sequence[str] | None] = setting(
-        """test crops to predict, or ["validation"] for those of the datasplit; all test crops by default""",
-        default=None,
+    checkpoints: Given[tuple[Path, ...], Sequence[Place]] = setting(
+        "several checkpoint files of one network instead of one: their outputs are averaged", default=()
     )
     raw_range: Given[tuple[float, float] | None, Sequence[float] | None] = setting(
         "for checkpoints that do not store what raw is scaled to; else it must agree", rising, default=None
     )
+    value_transforms: ValueTransform | None = setting(
+        "what is applied to each patch of raw, scaled to raw_range before, ahead of the network", default=None
+    )
+    batch_size: int = setting("patches that go through the network together", COUNT, default=8)
+    patch_shape: Given[Shape | None, Sequence[int] | None] = setting(
+        "voxels (z, y, x) of what the network takes; as in training by default", COUNT, default=None
+    )
+    overlap: float = setting(
+        "share of a patch along each axis that the next one covers, too; what they say there is blended",
+        Limits(ge=0, lt=1),
+        default=0.25,
+    )
+    blending: Literal["gaussian", "constant"] = setting(
+        "how much a patch says towards its border: less and less, or as much as in its middle", default="gaussian"
+    )
+    halo: Given[Shape | None, Sequence[int] | None] = setting(
+        "voxels cut off each side of what the network gives, before blending; by default none, an eighth of the patch "
+        "where overlap is 0",
+        NOT_NEGATIVE,
+        _within_patch,
+        default=None,
+    )
+    tta: Literal[False, "mirror", "all"] = setting(
+        "predict patches also mirrored (8 passes), or mirrored and transposed (16, 48 where all axes have one voxel "
+        "size), and average",
+        default=False,
+    )
+    orthoplanes: bool = setting(
+        "for networks of planes: predict planes across z, y and x and average; else across z alone", default=True
+    )
+    crops: Given[tuple[str, ...] | None, Sequence[str] | None] = setting(
+        """test crops by id; "test", "validation" (of the datasplit) or "annotated" for all of these; or patterns of """
+        """data set and crop, such as "jrc_hela-2/*"; all test crops by default""",
+        default=None,
+    )
+    classes_to_write: Given[tuple[str, ...] | None, Sequence[str] | None] = setting(
+        "classes to write, of those of the network; by default those that are scored in a test crop, or annotated",
+        default=None,
+    )
+    all_classes: bool = setting("write all classes of the network for every crop", default=False)
+    output: Literal["probability", "logit", "distance", "mask"] = setting(
+        "what is stored; distance, and not logit, for networks that give distances; mask is 1 above the threshold",
+        default="probability",
+    )
+    threshold: float | Mapping[str, float] = setting(
+        "the probability above which a voxel belongs to a class, for masks", Limits(gt=0, lt=1), default=0.5
+    )
+    output_dtype: Literal["uint8", "float16", "float32"] | None = setting(
+        "type it is stored in; by default uint8 (255 is 1) for probabilities and masks, else float16",
+        _fits_output,
+        default=None,
+    )
+    output_grid: Literal["target", "crop"] = setting(
+        "voxels of the network's targets, or averaged onto the grid of the crop, as submissions have it",
+        default="target",
+    )
+    scales: int = setting("levels to write, s0, s1, ..., each half as fine; for viewers", COUNT, default=1)
+    output_chunks: Given[Shape | None, Sequence[int] | None] = setting(
+        "chunk shape of the output in voxels; chosen by default", COUNT, default=None
+    )
+    output_format: Literal[2, 3] = setting("format of zarr that is written", default=2)
+    shards: Given[Shape | None, int | Sequence[int] | None] = setting(
+        "voxels in one file of zarr format 3, which then holds many chunks",
+        ReadBy(_as_cube, int | Sequence[int] | None),
+        COUNT,
+        _of_format_3,
+        default=None,
+    )
     device: str | None = setting("cuda, cuda:1, mps or cpu; by default the first there is", default=None)
+    devices: int = setting("devices of this machine that predict, a process each", COUNT, default=1)
+    workers: int = setting("processes that predict on the CPU of this machine", COUNT, default=1)
     precision: Precision = setting("number format, in Lightning Fabric's words", default="32-true")
+    compile: bool = setting("compile the network with torch.compile: minutes at first, then faster", default=False)
 
     @property
     def stored_dtype(self) -> str:
         """The type that is stored."""
-        return self.output_dtype or ("uint8" if self.output == "probability" else "float16")
+        return self.output_dtype or ("uint8" if self.output in ("probability", "mask") else "float16")
