@@ -28,8 +28,8 @@ from csc_data.volumes.stored_values import StoredValues
 from csc_models import CheckpointNotFoundError
 from csc_models.checkpoint import CheckpointDescription, save_checkpoint
 from csc_train import IncompletePredictionError, NoCheckpointError, TrainSettings, predict, train
-from csc_train.prediction import reading
-from csc_train.prediction.blocks import BlockPredictor
+from csc_train.prediction.blocks import reading
+from csc_train.prediction.blocks.job import BlockJob
 
 RAW = Grid(voxel_size=(8, 8, 8), translation=(100.0, 204.0, 308.0), shape=(30, 34, 38))
 
@@ -211,7 +211,8 @@ def test_the_output_lies_where_the_raw_was(tmp_path, stored):
     predict(experiment(raw_range=(0.0, 1.0), input_array_info=info((10, 12, 14))), config=place, **AS_IS)
     level = read(place, "crop1").levels[0]
     bounds = load_test_crops(place)[1].grid.bounds
-    assert level.grid == Grid.covering(bounds, (8, 8, 8))
+    assert level.grid.bounds.contains(bounds, tolerance_nm=1e-6)
+    assert all(t - b <= 4 + 1e-6 for t, b in zip(level.grid.translation, bounds.begin, strict=True))
     np.testing.assert_allclose(level.array[...], linear(level.grid), atol=1e-4)
 
 
@@ -352,10 +353,11 @@ def test_a_damaged_chunk_is_named_and_the_crop_can_be_done_later(tmp_path):
     chunk = place.path("raw", dataset="a") / "s0" / "1" / "1" / "1"
     whole = chunk.read_bytes()
     chunk.write_bytes(whole[:40])
+    narrow = experiment(input_array_info=info((8, 4, 4)))  # so that the first block does not need that chunk
     with pytest.raises(IncompletePredictionError, match=r"blocks are not finished.*is damaged"):
-        predict(experiment(), config=place, **AS_IS)
+        predict(narrow, config=place, **AS_IS)
     chunk.write_bytes(whole)
-    result = predict(experiment(), config=place, **AS_IS)
+    result = predict(narrow, config=place, **AS_IS)
     assert result.crops[0].resumed_blocks > 0
     np.testing.assert_array_equal(read(place, "crop1").levels[0].array[...], raw[:30, :30, :30])
 
@@ -364,7 +366,7 @@ def test_a_damaged_chunk_is_named_and_the_crop_can_be_done_later(tmp_path):
 def test_a_block_that_fails_for_a_while_is_done_again(tmp_path, monkeypatch, failures):
     """A failure to read, and one to write, in the midst of the blocks: all voxels are right in the end."""
     place, raw = make_folder(tmp_path, [((0, 0, 0), (30, 30, 30))])
-    real_read, real_write = reading.RawSource.read, BlockPredictor.__call__
+    real_read, real_write = reading.RawSource.read, BlockJob.__call__
     read_calls, write_calls = [], []
 
     def failing_read(*arguments):
@@ -380,7 +382,7 @@ def test_a_block_that_fails_for_a_while_is_done_again(tmp_path, monkeypatch, fai
             raise OSError("full for a while")
 
     monkeypatch.setattr(reading.RawSource, "read", failing_read)
-    monkeypatch.setattr(BlockPredictor, "__call__", failing_write)
+    monkeypatch.setattr(BlockJob, "__call__", failing_write)
     predict(experiment(), config=place, batch_size=3, **AS_IS)
     np.testing.assert_array_equal(read(place, "crop1").levels[0].array[...], raw[:30, :30, :30])
     assert len(write_calls) > len(set(write_calls))
@@ -433,7 +435,7 @@ device = "cpu"
 def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path):
     place, _ = make_folder(tmp_path, [((0, 0, 0), (30, 30, 30)), ((2, 3, 4), (25, 25, 25))])
     file = tmp_path / "experiment.py"
-    file.write_text(textwrap.dedent(SLOW.format(delay=0.5)))
+    file.write_text(textwrap.dedent(SLOW.format(delay=0.02)))
     code = (
         "from csc_train import predict; from csc_data.config.user_config import Config; "
         f"predict({str(file)!r}, config=Config(data={str(tmp_path)!r}))"
@@ -447,7 +449,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = finished(ledger)
-    assert 3 <= done < 27
+    assert 3 <= done < 18
     file.write_text(textwrap.dedent(SLOW.format(delay=0)))
     result = predict(file, config=place)
     assert result.crops[0].resumed_blocks == done

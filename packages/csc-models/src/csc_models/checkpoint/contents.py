@@ -25,7 +25,7 @@ from csc_models.specification.arguments import plain_arguments
 FORMAT = "csc-models"
 FORMAT_VERSION = 1
 
-Values = Literal["logit", "distance"]
+Values = Literal["logit", "distance", "exclusive"]
 """What the numbers of an output mean."""
 
 
@@ -47,8 +47,9 @@ class CheckpointDescription:
     raw_range : tuple of float, or None
         What the ends of the raw data's range (0 and 255 for uint8) are mapped to before the network sees them:
         (0, 1) for data scaled to [0, 1], (0, 255) for data that is not scaled. None if it is not known.
-    values : {"logit", "distance"}
-        What the output is: logits, or signed distances scaled to -1 (outside) to 1 (inside).
+    values : {"logit", "distance", "exclusive"}
+        What the output is: logits of each class; signed distances scaled to -1 (outside) to 1 (inside); or logits of
+        classes that exclude each other, whose probabilities are the softmax of them and of 0, which is none of them.
     """
 
     model_name: str | None = None

@@ -52,13 +52,17 @@ class CheckpointIdentity:
             f"  weights    {self.values:,} numbers in {self.tensors} arrays",
             f"  classes    {', '.join(description.classes) or 'not stored'}",
             f"  raw_range  {description.raw_range or 'not stored'}",
-            *(["  output     signed distances, above 0 inside"] if description.values == "distance" else []),
+            *([f"  output     {_OUTPUTS[description.values]}"] if description.values in _OUTPUTS else []),
             *(f"  note       {note}" for note in self.notes),
             f"  loads      {'no: ' + self.problem if self.problem else 'yes'}",
         ]
         return "\n".join(lines)
 
 
+_OUTPUTS = {
+    "distance": "signed distances, above 0 inside",
+    "exclusive": "logits of classes that exclude each other, and of 0 for none",
+}
 _WORDS: dict[Origin, str] = {
     "csc-models": "a checkpoint of csc-models",
     "official": "a state dict of the challenge's toolbox",

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning_fabric import Fabric
+import numpy as np
 
 from csc_data.blocks import BlockGrid, Existing, Ledger, prepare_output, run_blocks
 from csc_data.challenge import TestCrop
 from csc_data.config.user_config import Config
 from csc_data.errors import ExistingOutputError, MissingDataError
-from csc_data.formats.writing import open_array_for_writing
-from csc_data.geometry import Grid
-from csc_data.loader import RawSource
+from csc_data.geometry import Grid, Shape, as_shape
 from csc_data.volumes import Volume, create_multiscale, open_volume
-from csc_train.prediction.blocks import BlockPredictor, stored_values
-from csc_train.prediction.predictor import Predictor
-from csc_train.prediction.reading import Ahead, BlockReader
+from csc_data.volumes.stored_values import StoredValues
+from csc_train.prediction.blocks import BlockJob, plan_block_shape, region_grid
 from csc_train.prediction.results import CropPrediction
-from csc_train.prediction.tiling import Tiling
+from csc_train.prediction.source import NetworkSource
+from csc_train.prediction.window.tiling import Windows, plan_windows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,19 +30,14 @@ class CropPredictor:
 
     Attributes
     ----------
-    predictor : Predictor
-    tiling : Tiling
-    fabric : Fabric
-        Whose device computes.
+    source : NetworkSource
     config : Config
         Where raw lies and predictions go.
     existing : {"resume", "refuse", "overwrite"}
         What to do with output that is there.
     """
 
-    predictor: Predictor
-    tiling: Tiling
-    fabric: Fabric
+    source: NetworkSource
     config: Config
     existing: Existing
 
@@ -62,35 +56,47 @@ class CropPredictor:
             If a block could not be done.
         """
         started = time.perf_counter()
+        predictor = self.source.load().predictor
+        settings = predictor.settings
+        windows = dataclasses.replace(
+            plan_windows(
+                predictor.patch, patch_shape=settings.patch_shape, overlap=settings.overlap, halo=settings.halo
+            ),
+            blending=settings.blending,
+            orthoplanes=settings.orthoplanes,
+        )
         raw = _open_raw(crop, self.config)
-        grid = Grid.covering(crop.grid.bounds, self.tiling.patch.target.scale)
+        grid = region_grid(crop.grid.bounds, windows.patch, raw)
         name = f"crop{crop.id}"
         folders = [
             self.config.path("predictions", dataset=crop.dataset, crop=name, class_name=class_name)
-            for class_name in self.predictor.classes
+            for class_name in predictor.classes
         ]
-        ledger = Ledger(folders[0].parent / f".{crop.dataset}-{name}.ledger", self._fingerprint(grid, raw))
-        arrays = self._prepare(folders, ledger, grid)
-        blocks = BlockGrid(shape=grid.shape, block_shape=self.tiling.block_shape)
-        resumed = len(ledger.finished)
-        reader = BlockReader(
-            raw=RawSource(raw, crop.grid.bounds, grid.bounds.grow(self.tiling.reach_nm)),
-            grid=grid,
-            tiling=self.tiling,
-            raw_range=self.predictor.raw_range,
-            batch_size=self.predictor.settings.batch_size,
+        chunks = settings.output_chunks or as_shape([max(windows.step)] * 3 if windows.kept[0] == 1 else windows.step)
+        blocks = BlockGrid(
+            shape=grid.shape,
+            block_shape=plan_block_shape(
+                windows, classes=len(folders), itemsize=np.dtype(settings.stored_dtype).itemsize, chunks=chunks
+            ),
         )
-        todo = [block for block in blocks if block.index not in ledger.finished]
-        with Ahead(reader.batches_or_failures(todo)) as ahead:
-            work = BlockPredictor(
-                predictor=self.predictor,
-                tiling=self.tiling,
-                fabric=self.fabric,
-                ahead=iter(ahead),
-                reader=reader,
-                arrays=arrays,
-            )
-            run_blocks(work, blocks, ledger=ledger, progress=progress)
+        ledger = Ledger(
+            folders[0].parent / f".{crop.dataset}-{name}.ledger",
+            self._fingerprint(grid, raw, windows, (blocks.block_shape, chunks)),
+        )
+        self._prepare(folders, ledger, grid, chunks)
+        resumed = len(ledger.finished)
+        job = BlockJob(
+            source=self.source,
+            name=name,
+            raw=raw,
+            stored=crop.grid.bounds,
+            windows=windows,
+            grid=grid,
+            output=grid,
+            classes=predictor.classes,
+            arrays=tuple(folder / "s0" for folder in folders),
+        )
+        run_blocks(job, blocks, ledger=ledger, progress=progress)
         return CropPrediction(
             crop=name,
             dataset=crop.dataset,
@@ -101,8 +107,8 @@ class CropPredictor:
             seconds=time.perf_counter() - started,
         )
 
-    def _prepare(self, folders: list[Path], ledger: Ledger, grid: Grid) -> list[Any]:
-        """Create the output arrays, or open those of the run that is continued."""
+    def _prepare(self, folders: list[Path], ledger: Ledger, grid: Grid, chunks: Shape) -> None:
+        """Create the output arrays, unless those of a run are continued."""
         anew = prepare_output(ledger, self.existing)
         there = [folder for folder in folders if (folder / "s0" / ".zarray").exists()]
         if anew and there and self.existing != "overwrite":
@@ -110,41 +116,47 @@ class CropPredictor:
                 f"{there[0]} holds an array of another program; overwrite it, or choose another place"
             )
         if not anew and ledger.finished:
-            return [open_array_for_writing(folder / "s0") for folder in folders]
+            return
         # The record comes first: after a kill, arrays without a record would look like those of another program.
         ledger.start()
-        return [
+        settings = self.source.load().predictor.settings
+        kind = "label" if settings.output == "mask" else settings.output
+        meaning = StoredValues(kind=kind, one=255.0 if settings.stored_dtype == "uint8" and kind != "label" else 1.0)
+        for folder in folders:
             create_multiscale(
                 folder,
                 grid,
-                dtype=self.predictor.settings.stored_dtype,
-                chunks=self.tiling.chunks,
-                attributes=stored_values(self.predictor).to_attributes(),
+                dtype=settings.stored_dtype,
+                chunks=chunks,
+                attributes=meaning.to_attributes(),
                 overwrite=True,
             )
-            for folder in folders
-        ]
 
-    def _fingerprint(self, grid: Grid, raw: Volume) -> dict[str, Any]:
+    def _fingerprint(self, grid: Grid, raw: Volume, windows: Windows, sizes: tuple[Shape, Shape]) -> dict[str, Any]:
         """Return everything that the bytes of the output depend on."""
-        predictor, tiling = self.predictor, self.tiling
+        predictor = self.source.load().predictor
+        settings = predictor.settings
         return {
             "checkpoint": predictor.identity,
             "classes": list(predictor.classes),
-            "output": predictor.settings.output,
-            "output_dtype": predictor.settings.stored_dtype,
-            "precision": predictor.settings.precision,
+            "output": settings.output,
+            "output_dtype": settings.stored_dtype,
+            "precision": settings.precision,
             "raw": [list(level.grid.shape) for level in raw.levels],
             # How it is read: a run that was begun when it was read otherwise must not be gone on with.
             "reading": "RawSource 1",
             "raw_range": list(predictor.raw_range),
             "grid": [list(grid.voxel_size), list(grid.translation), list(grid.shape)],
-            "input": tiling.patch.input.to_plain(),
-            "target": tiling.patch.target.to_plain(),
-            "halo": list(tiling.halo),
-            "blocks": list(tiling.block_shape),
-            "chunks": list(tiling.chunks),
-            "batch_size": predictor.settings.batch_size,
+            "input": windows.patch.input.to_plain(),
+            "target": windows.patch.target.to_plain(),
+            "halo": list(windows.halo),
+            "overlap": windows.overlap,
+            "blending": windows.blending,
+            "orthoplanes": windows.orthoplanes,
+            "tta": settings.tta,
+            "blocks": list(sizes[0]),
+            "chunks": list(sizes[1]),
+            "batch_size": settings.batch_size,
         }
 
 

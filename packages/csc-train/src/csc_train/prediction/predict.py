@@ -17,7 +17,6 @@ from csc_data.config.user_config import Config, load_config
 from csc_data.errors import CscError, Problem
 from csc_data.splits.crops import validation_crops
 from csc_data.splits.split_file import read_datasplit
-from csc_train.devices import make_fabric
 from csc_train.overrides import PredictOverrides
 from csc_train.prediction.crops import CropPredictor
 from csc_train.prediction.predictor import Predictor, load_predictor
@@ -28,7 +27,8 @@ from csc_train.prediction.results import (
     PredictProgress,
     PredictResult,
 )
-from csc_train.prediction.tiling import plan_tiling
+from csc_train.prediction.source import NetworkSource
+from csc_train.prediction.window.tiling import plan_windows
 from csc_train.settings import TrainSettings
 
 VALIDATION = "validation"
@@ -87,16 +87,12 @@ def predict(
     config = config or load_config()
     predictor = load_predictor(experiment_or_checkpoint, **overrides)
     settings = predictor.settings
-    tiling = plan_tiling(
-        predictor.patch, patch_shape=settings.patch_shape, halo=settings.halo, output_chunks=settings.output_chunks
-    )
+    plan_windows(predictor.patch, patch_shape=settings.patch_shape, overlap=settings.overlap, halo=settings.halo)
     chosen = _choose_crops(crops if crops is not None else settings.crops, predictor, config)
-    fabric = make_fabric(settings.device, settings.precision)
-    predictor.network.to(fabric.device)
     # A crop that fails must not cost the others: its error is reported with those of all, at the end.
     done: list[CropPrediction] = []
     problems: list[Problem] = []
-    crop_predictor = CropPredictor(predictor=predictor, tiling=tiling, fabric=fabric, config=config, existing=existing)
+    crop_predictor = CropPredictor(source=NetworkSource(given=predictor), config=config, existing=existing)
     for number, crop in enumerate(chosen, start=1):
         try:
             done.append(crop_predictor.predict(crop, _reporter(progress, crop, number, len(chosen))))

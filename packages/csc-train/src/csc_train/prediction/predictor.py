@@ -20,21 +20,21 @@ from csc_models.checkpoint import CheckpointDescription, load_checkpoint
 from csc_models.checkpoint.contents import Values
 from csc_models.pretrained import fetch_pretrained, pretrained_description
 from csc_train.checkpoints import find_checkpoint
-from csc_train.network import build_network, describe_network, target_array_info
+from csc_train.network import build_network, describe_network, patch_shape
 from csc_train.randomness import seed_generators
 from csc_train.settings import PredictSettings, TrainSettings, read_train_settings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predictor:
-    """A network and what prediction must know of it.
+    """A network, or several of one task, and what prediction must know of it.
 
     Attributes
     ----------
-    network : torch.nn.Module
-        In evaluation mode.
+    networks : tuple of torch.nn.Module
+        In evaluation mode. What several give is averaged.
     checkpoint : Path or None
-        None for an untrained network.
+        The first one's; None for an untrained network.
     identity : str
         Changes with the weights.
     classes : tuple of str
@@ -44,13 +44,13 @@ class Predictor:
     raw_range : pair of float
         What raw is scaled to.
     settings : PredictSettings
-    values : {"logit", "distance"}
-        What the network gives.
+    values : {"logit", "distance", "exclusive"}
+        What the network gives, see `csc_models.checkpoint.CheckpointDescription`.
     datasplit : Path or None
         The one that the experiment names.
     """
 
-    network: nn.Module
+    networks: tuple[nn.Module, ...]
     checkpoint: Path | None
     identity: str
     classes: tuple[str, ...]
@@ -91,18 +91,17 @@ def load_predictor(source: str | PathLike[str] | TrainSettings, **overrides: Any
     settings = _predict_settings(experiment, overrides)
     if training is not None and settings.checkpoint == "untrained":
         return _untrained(training, settings)
-    path = _checkpoint_path(training, settings)
-    model = None
-    if training is not None:
-        seed_generators(training.random_seed)  # the weights of the file replace those that are drawn
-        model = build_network(training)
-    loaded = load_checkpoint(path, model=model, raw_range=settings.raw_range)
-    description = _completed(loaded.description, training, path)
+    paths = settings.checkpoints or (_checkpoint_path(training, settings),)
+    path = paths[0]
+    loaded = [_load(each, training, settings) for each in paths]
+    description = loaded[0][1]
+    for other, (_, said) in zip(paths, loaded, strict=True):
+        _check_same_task((path, description), (other, said))
     check_output(settings, description.values)
     return Predictor(
-        network=loaded.model.eval(),
+        networks=tuple(network for network, _ in loaded),
         checkpoint=path,
-        identity=_digest(path),
+        identity=" ".join(_digest(each) for each in paths),
         classes=description.classes,
         patch=_patch_shape(description, path),
         raw_range=_raw_range(description, path),
@@ -112,18 +111,45 @@ def load_predictor(source: str | PathLike[str] | TrainSettings, **overrides: Any
     )
 
 
+def _load(
+    path: Path, training: TrainSettings | None, settings: PredictSettings
+) -> tuple[nn.Module, CheckpointDescription]:
+    """Load a checkpoint; return its network, and what it and the experiment say of it."""
+    model = None
+    if training is not None:
+        seed_generators(training.random_seed)  # the weights of the file replace those that are drawn
+        model = build_network(training)
+    loaded = load_checkpoint(path, model=model, raw_range=settings.raw_range)
+    return loaded.model.eval(), _completed(loaded.description, training, path)
+
+
+def _check_same_task(first: tuple[Path, CheckpointDescription], other: tuple[Path, CheckpointDescription]) -> None:
+    for name in ("classes", "input_arrays", "target_arrays", "raw_range", "values"):
+        one, two = first[1].to_plain().get(name), other[1].to_plain().get(name)
+        if one != two:
+            raise InvalidArgumentError(
+                f"{first[0]} and {other[0]} cannot be averaged: {name} is {one} and {two}; give checkpoints of one task"
+            )
+
+
 def check_output(settings: PredictSettings, values: Values) -> None:
     """Check that the output to store can be computed from what the network gives.
 
     Raises
     ------
     InvalidArgumentError
-        If logits are asked of a network that gives distances, or the other way round.
+        If logits are asked of a network that gives distances, or the other way round, or of one whose classes exclude
+        each other: the sigmoid of such a logit is not its probability.
     """
-    if settings.output not in ("probability", values):
+    if settings.output in ("probability", "mask", values):
+        return
+    if values == "exclusive":
         raise InvalidArgumentError(
-            f"output is {settings.output!r}, but the network gives {values}s; ask for 'probability' or {values!r}"
+            f"output is {settings.output!r}, but the network's classes exclude each other; ask for 'probability'"
         )
+    raise InvalidArgumentError(
+        f"output is {settings.output!r}, but the network gives {values}s; ask for 'probability' or {values!r}"
+    )
 
 
 def _published(name: str, settings: PredictSettings) -> Predictor:
@@ -132,7 +158,7 @@ def _published(name: str, settings: PredictSettings) -> Predictor:
     check_output(settings, description.values)
     path = fetch_pretrained(name)
     return Predictor(
-        network=load_pretrained(name).eval(),
+        networks=(load_pretrained(name).eval(),),
         checkpoint=path,
         identity=_digest(path),
         classes=description.classes,
@@ -157,15 +183,17 @@ def _predict_settings(experiment: Experiment | None, overrides: Mapping[str, Any
 def _untrained(training: TrainSettings, settings: PredictSettings) -> Predictor:
     seed_generators(training.random_seed)
     network = build_network(training).eval()
-    check_output(settings, "logit")
+    values = describe_network(training).values
+    check_output(settings, values)
     return Predictor(
-        network=network,
+        networks=(network,),
         checkpoint=None,
         identity=f"untrained, seed {training.random_seed}",
         classes=training.classes,
-        patch=PatchShape(input=training.input_array_info, target=target_array_info(training)),
+        patch=patch_shape(training),
         raw_range=training.raw_range,
         settings=settings,
+        values=values,
     )
 
 
@@ -199,9 +227,9 @@ def _patch_shape(description: CheckpointDescription, path: Path) -> PatchShape:
         raise InvalidArgumentError(
             f"{path} does not say its classes and arrays; predict with the experiment file that trained it"
         )
-    given = ArrayInfo(**next(iter(description.input_arrays.values())))
+    (_, given), *further = ((name, ArrayInfo(**info)) for name, info in description.input_arrays.items())
     targets = description.target_arrays or description.input_arrays
-    return PatchShape(input=given, target=ArrayInfo(**next(iter(targets.values()))))
+    return PatchShape(input=given, target=ArrayInfo(**next(iter(targets.values()))), further_inputs=dict(further))
 
 
 def _raw_range(description: CheckpointDescription, path: Path) -> tuple[float, float]:

@@ -59,10 +59,11 @@ class PredictSettings:
     patch_shape: Given[Shape | None, Sequence[int] | None] = setting(
         "voxels (z, y, x) of what the network takes; as in training by default", COUNT, default=None
     )
-    overlap: float = setting(
-        "share of a patch along each axis that the next one covers, too; what they say there is blended",
+    overlap: float | None = setting(
+        "share of a patch along each axis that the next one covers, too, where what they say is blended; by default "
+        "0.25, or 0 for networks that take more than they give",
         Limits(ge=0, lt=1),
-        default=0.25,
+        default=None,
     )
     blending: Literal["gaussian", "constant"] = setting(
         "how much a patch says towards its border: less and less, or as much as in its middle", default="gaussian"

@@ -121,17 +121,36 @@ def open_working_level(volume: Volume, voxel_size: Sequence[float], crop: Roi, r
         What may be read, in nm.
     """
     level = volume.level_for(voxel_size)
-    ratios = [w / v for w, v in zip(voxel_size, level.grid.voxel_size, strict=True)]
-    z, y, x = (max(1, math.floor(r * (1 + LEVEL_TOLERANCE))) for r in ratios)
-    factors = z, y, x
+    ratios, factors = _factors(level, voxel_size)
     shares = [(max(1.0, r / k) ** 2 - 1) / 24 for r, k in zip(ratios, factors, strict=True)]
     a, b, c = (share if share > _SLIGHT else 0.0 for share in shares)
-    grid = level.grid
-    if factors != (1, 1, 1):
-        # The last voxel may be one of fewer: what there is of raw is used to its end.
-        whole = [-(-n // k) * k for n, k in zip(grid.shape, factors, strict=True)]
-        grid = downsampled_grid(grid.window((0, 0, 0), whole), factors)
     name = f"{level.name} {factors} {(round(a, 9), round(b, 9), round(c, 9))}"
     return WorkingLevel(
-        name=name, level=level, factors=factors, shares=(a, b, c), grid=grid, stored=find_stored_box(level, crop, reach)
+        name=name,
+        level=level,
+        factors=factors,
+        shares=(a, b, c),
+        grid=_shrunk(level.grid, factors),
+        stored=find_stored_box(level, crop, reach),
     )
+
+
+def working_grid(volume: Volume, voxel_size: Sequence[float]) -> Grid:
+    """Return the grid of the voxels that raw is read in for a voxel size; nothing is read for it."""
+    level = volume.level_for(voxel_size)
+    return _shrunk(level.grid, _factors(level, voxel_size)[1])
+
+
+def _factors(level: Level, voxel_size: Sequence[float]) -> tuple[list[float], Shape]:
+    """Return how many stored voxels a wanted one stands for along each axis, and how many of them are averaged."""
+    ratios = [w / v for w, v in zip(voxel_size, level.grid.voxel_size, strict=True)]
+    z, y, x = (max(1, math.floor(r * (1 + LEVEL_TOLERANCE))) for r in ratios)
+    return ratios, (z, y, x)
+
+
+def _shrunk(grid: Grid, factors: Shape) -> Grid:
+    if factors == (1, 1, 1):
+        return grid
+    # The last voxel may be one of fewer: what there is of raw is used to its end.
+    whole = [-(-n // k) * k for n, k in zip(grid.shape, factors, strict=True)]
+    return downsampled_grid(grid.window((0, 0, 0), whole), factors)

@@ -1,0 +1,131 @@
+"""Reading and scaling patches ahead of the network, in a thread."""
+
+from __future__ import annotations
+
+import itertools
+import queue
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from csc_data.geometry import Grid
+from csc_data.loader import RawSource
+from csc_data.loader.patches.value_transforms import ValueTransform, ValueTransforms
+from csc_data.loader.poses.placement import Position
+from csc_data.loader.poses.spatial import Orientation
+from csc_train.prediction.window.tiling import Placement, Windows
+
+ItemT = TypeVar("ItemT")
+
+_AHEAD = 1  # batches that wait, beside the one that is read and the one that is predicted: each may be 64 MB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchBatch:
+    """Patches that go through the network together.
+
+    Attributes
+    ----------
+    positions : tuple
+        Where their windows begin, in voxels of the region.
+    values : mapping of Tensor
+        By the names of the network's arrays float32, shape (B, 1, z, y, x), along the patch's axes.
+    """
+
+    positions: tuple[Position, ...]
+    values: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchReader:
+    """Reads the patches of a region.
+
+    Attributes
+    ----------
+    raw : RawSource
+    region : Grid
+        Of the network's output.
+    windows : Windows
+    raw_range : pair of float
+    transform : callable, optional
+        What is applied to each patch, scaled already; see `csc_data.loader.patches.value_transforms`.
+    batch_size : int
+    """
+
+    raw: RawSource
+    region: Grid
+    windows: Windows
+    raw_range: tuple[float, float]
+    transform: ValueTransform | None = None
+    batch_size: int = 1
+
+    def batches(self, placement: Placement, begin: Position, end: Position) -> Iterator[PatchBatch]:
+        """Yield the patches of all windows that hold voxels of a box, in their order."""
+        positions = placement.positions(begin, end)
+        while group := tuple(itertools.islice(positions, self.batch_size)):
+            each = [self._patches(placement.orientation, position) for position in group]
+            values = {name: torch.from_numpy(np.stack([patches[name] for patches in each])) for name in each[0]}
+            yield PatchBatch(positions=group, values=values)
+
+    def _patches(self, orientation: Orientation, position: Position) -> dict[str, np.ndarray]:
+        grids = self.windows.inputs(self.region, orientation, position)
+        return {name: self._patch(grid, orientation) for name, grid in grids.items()}
+
+    def _patch(self, grid: Grid, orientation: Orientation) -> np.ndarray:
+        values = orientation.turn(self.raw.read(grid, self.raw_range))
+        if self.transform is not None:
+            values = np.ascontiguousarray(values)
+            ValueTransforms(raw=self.transform).apply([values], [], [], np.random.default_rng(0))
+        return values[np.newaxis]
+
+
+class Ahead(Generic[ItemT]):
+    """Runs an iterator in a thread, an item ahead; its errors are raised where the items are used.
+
+    Use as a context manager: leaving it stops the thread.
+    """
+
+    def __init__(self, items: Iterator[ItemT], count: int = _AHEAD) -> None:
+        self._queue: queue.Queue[tuple[ItemT | None, BaseException | None]] = queue.Queue(maxsize=count)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._fill, args=(items,), daemon=True)
+
+    def __enter__(self) -> Ahead[ItemT]:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def __iter__(self) -> Iterator[ItemT]:
+        while True:
+            item, error = self._queue.get()
+            if error is not None:
+                raise error
+            if item is None:
+                return
+            yield item
+
+    def _fill(self, items: Iterator[ItemT]) -> None:
+        try:
+            for item in items:
+                if not self._put((item, None)):
+                    return
+            self._put((None, None))
+        except BaseException as error:  # noqa: BLE001  # handed to the thread that waits for items
+            self._put((None, error))
+
+    def _put(self, entry: tuple[ItemT | None, BaseException | None]) -> bool:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(entry, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False

@@ -1,0 +1,245 @@
+"""Where patches lie in a region: on one grid for all of it, as MONAI's `sliding_window_inference` places them."""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from csc_data.errors import InvalidArgumentError
+from csc_data.geometry import Grid, Shape, as_shape
+from csc_data.loader import ArrayInfo, PatchShape
+from csc_data.loader.poses.placement import Position, centred_grid
+from csc_data.loader.poses.spatial import Orientation
+
+Blending = Literal["gaussian", "constant"]
+Starts = tuple[int, ...]
+
+DEFAULT_OVERLAP = 0.25
+INPUT = "input"
+"""Name of the first array that a network takes."""
+
+_PLANES = (
+    Orientation(world_axis=(0, 1, 2)),  # planes across z: the patch's axes are z, y, x
+    Orientation(world_axis=(1, 0, 2)),  # across y: y, z, x
+    Orientation(world_axis=(2, 0, 1)),  # across x: x, z, y
+)
+
+
+def axis_starts(length: int, size: int, step: int, *, grain: int = 1, clamp: bool = True) -> Starts:
+    """Return where windows begin along an axis of a region.
+
+    Parameters
+    ----------
+    length, size, step : int
+        Voxels of the region, of a window, and from one window to the next.
+    grain : int
+        Windows begin at multiples of this; ``step`` is one.
+    clamp : bool
+        Whether the last one ends with the region. Otherwise it is a step after the one before.
+
+    Examples
+    --------
+    >>> axis_starts(300, 128, 96)
+    (0, 96, 172)
+
+    One window that is larger than the region has it in its middle:
+
+    >>> axis_starts(100, 128, 96)
+    (-14,)
+    """
+    if size >= length:
+        return (-((size - length) // 2 // grain * grain),)
+    count = -(-(length - size) // step)
+    last = -(-(length - size) // grain) * grain if clamp else count * step
+    return (*range(0, count * step, step), last)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """The windows of a region, in one orientation.
+
+    Attributes
+    ----------
+    orientation : Orientation
+        How patches lie.
+    size : tuple of int
+        Voxels of a window along the volume's axes: what is blended of a patch.
+    starts : tuple
+        For z, y, x where windows begin, in voxels of the region.
+    """
+
+    orientation: Orientation
+    size: Shape
+    starts: tuple[Starts, Starts, Starts]
+
+    def touching(self, begin: Sequence[int], end: Sequence[int]) -> tuple[Starts, Starts, Starts]:
+        """Return where the windows begin along each axis that hold voxels of a box."""
+        z, y, x = (
+            starts[bisect_right(starts, b - size) : bisect_left(starts, e)]
+            for starts, size, b, e in zip(self.starts, self.size, begin, end, strict=True)
+        )
+        return z, y, x
+
+    def positions(self, begin: Sequence[int], end: Sequence[int]) -> Iterator[Position]:
+        """Yield where the windows begin that hold voxels of a box, z first: the order in which they are blended."""
+        return itertools.product(*self.touching(begin, end))
+
+    def alone(self, position: Position) -> bool:
+        """Tell whether no other window holds a voxel of the one that begins there."""
+        for starts, size, at in zip(self.starts, self.size, position, strict=True):
+            number = bisect_left(starts, at)
+            if number and at - starts[number - 1] < size:
+                return False
+            if number + 1 < len(starts) and starts[number + 1] - at < size:
+                return False
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """How patches lie over regions, and what is kept of each.
+
+    Attributes
+    ----------
+    patch : PatchShape
+        Input and target of the network in this prediction.
+    halo : tuple of int
+        Voxels, along the patch's axes, that are cut off each side of what the network gives.
+    overlap : float
+        Share of what is left of a patch that the next one covers, too.
+    blending : {"gaussian", "constant"}
+        How windows are weighted where they overlap.
+    orthoplanes : bool
+        Whether flat patches lie across all three axes.
+    shift : tuple of int
+        By how many voxels windows lie further forward than the region; to see how much depends on where they lie.
+    """
+
+    patch: PatchShape
+    halo: Shape
+    overlap: float
+    blending: Blending = "gaussian"
+    orthoplanes: bool = True
+    shift: Shape = (0, 0, 0)
+
+    @property
+    def orientations(self) -> tuple[Orientation, ...]:
+        """How patches lie: one way, or across each axis for flat ones."""
+        return _PLANES if self.patch.target.flat and self.orthoplanes else _PLANES[:1]
+
+    @property
+    def kept(self) -> Shape:
+        """Voxels of a window along the patch's axes."""
+        return as_shape([n - 2 * h for n, h in zip(self.patch.target.shape, self.halo, strict=True)])
+
+    @property
+    def grains(self) -> Shape:
+        """Voxels of the output along the patch's axes after which input voxels begin anew."""
+        return as_shape([_grain(i, t) for i, t in zip(self.patch.input.scale, self.patch.target.scale, strict=True)])
+
+    @property
+    def step(self) -> Shape:
+        """Voxels from one window to the next along the patch's axes."""
+        # As MONAI rounds it, in binary arithmetic too.
+        steps = [max(1, int(n * (1 - self.overlap))) for n in self.kept]
+        return as_shape([max(g, s // g * g) for s, g in zip(steps, self.grains, strict=True)])
+
+    def place(self, region: Shape) -> tuple[Placement, ...]:
+        """Return the windows of a region of so many voxels, for each orientation."""
+        return tuple(self._placement(region, orientation) for orientation in self.orientations)
+
+    def _placement(self, region: Shape, orientation: Orientation) -> Placement:
+        size, step, grains = (orientation.to_world(each) for each in (self.kept, self.step, self.grains))
+        # What a valid convolution gives depends on where pooling begins, so its windows keep their step to the end;
+        # they see all their context, wherever they end.
+        clamp = not brings_context(self.patch)
+        z, y, x = (
+            tuple(s - shift for s in axis_starts(n + shift, w, by, grain=g, clamp=clamp))
+            for n, shift, w, by, g in zip(region, self.shift, size, step, grains, strict=True)
+        )
+        return Placement(orientation=orientation, size=as_shape(size), starts=(z, y, x))
+
+    def inputs(self, region: Grid, orientation: Orientation, position: Position) -> Mapping[str, Grid]:
+        """Return the grids that the network reads for a window, along the volume's axes, by the names of its arrays."""
+        halo, shape = (orientation.to_world(each) for each in (self.halo, self.patch.target.shape))
+        target = region.window([p - h for p, h in zip(position, halo, strict=True)], shape)
+        arrays = {INPUT: self.patch.input, **self.patch.further_inputs}
+        return {name: self._grid(target, info, orientation) for name, info in arrays.items()}
+
+    def _grid(self, target: Grid, info: ArrayInfo, orientation: Orientation) -> Grid:
+        if info == self.patch.target:
+            return target  # the same grid, without arithmetic that could shift it
+        # Planes of all directions lie on the grid of the volume, whatever its voxel size along each axis.
+        return centred_grid(target, orientation.to_world(info.shape), info.scale)
+
+
+def brings_context(patch: PatchShape) -> bool:
+    """Tell whether the network takes more of the surroundings than it gives, as valid convolutions do."""
+    return any(i > t for i, t in zip(patch.input.extent, patch.target.extent, strict=True))
+
+
+def plan_windows(
+    trained: PatchShape,
+    *,
+    patch_shape: Shape | None = None,
+    overlap: float | None = None,
+    halo: Shape | None = None,
+) -> Windows:
+    """Choose patches, what overlaps, and what is cut off.
+
+    Parameters
+    ----------
+    trained : PatchShape
+        Input and target as in training.
+    patch_shape : tuple of int, optional
+        Another input shape; the output is larger or smaller by the same nm.
+    overlap : float, optional
+        A quarter by default; 0 where inputs are larger than targets: then each voxel was seen with all its context.
+    halo : tuple of int, optional
+        By default an eighth of the patch where nothing overlaps that has no context, else nothing.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If they do not go together.
+    """
+    patch = trained if patch_shape is None else _resized(trained, patch_shape)
+    context = brings_context(patch)
+    if overlap is None:
+        overlap = 0.0 if context else DEFAULT_OVERLAP
+    if halo is None:
+        halo = as_shape([0 if context or overlap or n == 1 else n // 8 for n in patch.target.shape])
+    for axis, size, margin in zip("zyx", patch.target.shape, halo, strict=True):
+        if 2 * margin >= size:
+            raise InvalidArgumentError(f"a halo of {margin} leaves nothing of {size} voxels along {axis}")
+    return Windows(patch=patch, halo=halo, overlap=overlap)
+
+
+def _grain(given: float, target: float) -> int:
+    """Return how many target voxels fill an input voxel; 1 where they do not."""
+    ratio = round(given / target)
+    return ratio if ratio >= 1 and abs(given - ratio * target) < 1e-6 * given else 1
+
+
+def _resized(trained: PatchShape, shape: Shape) -> PatchShape:
+    given, target = trained.input, trained.target
+    finer = [round(i / t) for i, t in zip(given.scale, target.scale, strict=True)]
+    if any(i != f * t for i, f, t in zip(given.scale, finer, target.scale, strict=True)):
+        raise InvalidArgumentError(
+            f"patch_shape cannot change where the input's voxel size {given.scale} is not a multiple of {target.scale}"
+        )
+    if (shape[0] == 1) != given.flat:
+        raise InvalidArgumentError(f"patch_shape {shape} and the patches of training, {given.shape}, must both be flat")
+    if trained.further_inputs:
+        raise InvalidArgumentError("patch_shape cannot change where a network takes several arrays")
+    sizes = [t + f * (n - i) for n, f, i, t in zip(shape, finer, given.shape, target.shape, strict=True)]
+    if min(sizes) < 1:
+        least = [i - t / f for i, f, t in zip(given.shape, finer, target.shape, strict=True)]
+        raise InvalidArgumentError(f"patch_shape {shape} is too small: it must be above {[int(n) for n in least]}")
+    return PatchShape(
+        input=ArrayInfo(shape=shape, scale=given.scale),
+        target=ArrayInfo(shape=as_shape(sizes), scale=target.scale),
+    )

@@ -1,0 +1,34 @@
+"""How much a patch says in each of its voxels, where patches overlap."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import numpy.typing as npt
+
+from csc_data.geometry import Shape
+from csc_train.prediction.window.tiling import Blending
+
+SIGMA = 0.125
+"""Standard deviation of the Gaussian, in edges of the window."""
+
+LEAST = 1e-3
+"""No weight is less, so that the corners of a region, which one window alone may hold, are well defined."""
+
+
+@functools.lru_cache(maxsize=16)
+def window_weights(size: Shape, blending: Blending) -> npt.NDArray[np.float32]:
+    """Return the weights of a window, shape ``size``; the same however it is mirrored. Not to be written to.
+
+    They are those of MONAI's `sliding_window_inference` with ``sigma_scale`` 0.125.
+    """
+    weights = np.ones(size, dtype=np.float32)
+    if blending == "gaussian":
+        for axis, n in enumerate(size):
+            offset = np.arange(n, dtype=np.float32) - np.float32((n - 1) / 2)
+            along = np.exp(offset**2 / np.float32(-2 * (SIGMA * n) ** 2))
+            weights *= along.reshape([-1 if a == axis else 1 for a in range(3)])
+        np.maximum(weights, LEAST, out=weights)
+    weights.flags.writeable = False
+    return weights
