@@ -3,6 +3,7 @@ from .prediction import IncompletePredictionError as IncompletePredictionError
 from .prediction import PredictProgress as PredictProgress
 from .prediction import PredictResult as PredictResult
 from .prediction import predict as predict
+from .prediction import predict_array as predict_array
 from .settings import PredictSettings as PredictSettings
 from .settings import TrainSettings as TrainSettings
 from .training.rehearsal import Rehearsal as Rehearsal
@@ -25,6 +26,7 @@ __all__ = [
     "TrainResult",
     "TrainSettings",
     "predict",
+    "predict_array",
     "rehearse_training",
     "train",
 ]

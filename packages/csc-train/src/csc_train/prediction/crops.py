@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from csc_data.volumes.stored_values import StoredValues
 from csc_train.prediction.blocks import BlockJob, plan_block_shape, region_grid
 from csc_train.prediction.results import CropPrediction
 from csc_train.prediction.source import NetworkSource
-from csc_train.prediction.window.tiling import Windows, plan_windows
+from csc_train.prediction.window.tiling import Windows, windows_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,13 +57,7 @@ class CropPredictor:
         started = time.perf_counter()
         predictor = self.source.load().predictor
         settings = predictor.settings
-        windows = dataclasses.replace(
-            plan_windows(
-                predictor.patch, patch_shape=settings.patch_shape, overlap=settings.overlap, halo=settings.halo
-            ),
-            blending=settings.blending,
-            orthoplanes=settings.orthoplanes,
-        )
+        windows = windows_of(predictor.patch, settings)
         raw = _open_raw(crop, self.config)
         grid = region_grid(crop.grid.bounds, windows.patch, raw)
         name = f"crop{crop.id}"

@@ -28,7 +28,7 @@ from csc_train.prediction.results import (
     PredictResult,
 )
 from csc_train.prediction.source import NetworkSource
-from csc_train.prediction.window.tiling import plan_windows
+from csc_train.prediction.window.tiling import windows_of
 from csc_train.settings import TrainSettings
 
 VALIDATION = "validation"
@@ -87,7 +87,7 @@ def predict(
     config = config or load_config()
     predictor = load_predictor(experiment_or_checkpoint, **overrides)
     settings = predictor.settings
-    plan_windows(predictor.patch, patch_shape=settings.patch_shape, overlap=settings.overlap, halo=settings.halo)
+    windows_of(predictor.patch, settings)  # what does not go together is told before any crop
     chosen = _choose_crops(crops if crops is not None else settings.crops, predictor, config)
     # A crop that fails must not cost the others: its error is reported with those of all, at the end.
     done: list[CropPrediction] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch import nn
 
 from csc_data.config.experiment import Experiment, build_settings, read_experiment
 from csc_data.errors import InvalidArgumentError, MissingDataError
+from csc_data.geometry import as_triple
 from csc_data.loader import ArrayInfo, PatchShape
 from csc_models import list_pretrained, load_pretrained
 from csc_models.checkpoint import CheckpointDescription, load_checkpoint
@@ -108,6 +109,33 @@ def load_predictor(source: str | PathLike[str] | TrainSettings, **overrides: Any
         settings=settings,
         values=description.values,
         datasplit=training.datasplit_path if training is not None else None,
+    )
+
+
+def predictor_of(network: nn.Module, voxel_size: Sequence[float] | None, overrides: Mapping[str, Any]) -> Predictor:
+    """Return the predictor of somebody's own network, which gives as much as it takes.
+
+    Raises
+    ------
+    ProblemsError
+        With everything that is wrong in the settings.
+    InvalidArgumentError
+        If there is no patch shape.
+    """
+    own = next(network.parameters(), None)
+    device = None if own is None else str(own.device)
+    settings = _predict_settings(None, {"device": device, **overrides})
+    if settings.patch_shape is None:
+        raise InvalidArgumentError("a network of your own needs patch_shape, the voxels (z, y, x) that it takes")
+    info = ArrayInfo(shape=settings.patch_shape, scale=as_triple(voxel_size or (1, 1, 1), "voxel_size"))
+    return Predictor(
+        networks=(network.eval(),),
+        checkpoint=None,
+        identity=type(network).__name__,
+        classes=(),
+        patch=PatchShape(input=info, target=info),
+        raw_range=settings.raw_range or (0.0, 1.0),
+        settings=settings,
     )
 
 

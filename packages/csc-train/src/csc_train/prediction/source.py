@@ -63,6 +63,12 @@ class NetworkSource:
                 _loaded.popitem(last=False)
         return ready
 
+    def release(self) -> None:
+        """Forget what this process has loaded of it."""
+        with _lock:
+            for key in [key for key in _loaded if key[0] == self.key]:
+                del _loaded[key]
+
     def _predictor(self) -> Predictor:
         if isinstance(self.given, Predictor):
             return self.given

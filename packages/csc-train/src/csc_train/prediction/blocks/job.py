@@ -85,7 +85,7 @@ class BlockJob:
         arrays = self._opened
         depth = max(array.chunks[0] for array in arrays)
         with SlabWriter(arrays, block, depth) as writer:
-            for planes in self._finished(block):
+            for planes in self.finished(block):
                 writer.put(planes)
 
     def compute(self, block: Block) -> npt.NDArray[Any]:
@@ -100,7 +100,7 @@ class BlockJob:
         CscError, OSError
             If patches cannot be read.
         """
-        return np.concatenate(list(self._finished(block)), axis=1)
+        return np.concatenate(list(self.finished(block)), axis=1)
 
     @property
     def _ready(self) -> ReadyNetwork:
@@ -119,8 +119,8 @@ class BlockJob:
     def _placements(self) -> tuple[Placement, ...]:
         return self.windows.place(self.grid.shape)
 
-    def _finished(self, block: Block) -> Iterator[npt.NDArray[Any]]:
-        """Yield what is stored of a block, (C, n, y, x), along z."""
+    def finished(self, block: Block) -> Iterator[npt.NDArray[Any]]:
+        """Yield what is stored of a block piece by piece along z, (C, n, y, x); see `compute`."""
         ready = self._ready
         form = stored_form(ready.predictor.settings, self.classes)
         averaging = None if self.output == self.grid else Averaging(self.grid, self.output, block)

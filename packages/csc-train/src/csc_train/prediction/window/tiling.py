@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from csc_data.errors import InvalidArgumentError
@@ -13,6 +13,7 @@ from csc_data.geometry import Grid, Shape, as_shape
 from csc_data.loader import ArrayInfo, PatchShape
 from csc_data.loader.poses.placement import Position, centred_grid
 from csc_data.loader.poses.spatial import Orientation
+from csc_train.settings import PredictSettings
 
 Blending = Literal["gaussian", "constant"]
 Starts = tuple[int, ...]
@@ -216,6 +217,12 @@ def plan_windows(
         if 2 * margin >= size:
             raise InvalidArgumentError(f"a halo of {margin} leaves nothing of {size} voxels along {axis}")
     return Windows(patch=patch, halo=halo, overlap=overlap)
+
+
+def windows_of(trained: PatchShape, settings: PredictSettings) -> Windows:
+    """Return the windows that settings ask for; see `plan_windows`."""
+    windows = plan_windows(trained, patch_shape=settings.patch_shape, overlap=settings.overlap, halo=settings.halo)
+    return replace(windows, blending=settings.blending, orthoplanes=settings.orthoplanes)
 
 
 def _grain(given: float, target: float) -> int:

@@ -1,0 +1,134 @@
+"""Arrays: equal to MONAI's sliding window, whatever the array is kept in."""
+
+import numpy as np
+import pytest
+import torch
+from monai.inferers import sliding_window_inference
+from torch import nn
+
+from csc_data.errors import InvalidArgumentError
+from csc_models import create_model
+from csc_train import predict_array
+
+RAW = np.random.default_rng(0).random((41, 50, 37)).astype(np.float32)
+
+
+class Noisy(nn.Module):
+    """Says something else of a voxel in each window that it lies in."""
+
+    def forward(self, x):
+        mean = x.mean((2, 3, 4), keepdim=True)
+        z = torch.linspace(-1, 1, x.shape[2]).view(1, 1, -1, 1, 1)
+        return torch.cat([4 * (x - 0.5) + 300 * (mean - 0.5) * z, 3 * torch.roll(x, 2, 4) - 1], dim=1)
+
+
+def by_monai(network, raw, patch, **options):
+    with torch.no_grad():
+        given = torch.from_numpy(raw)[None, None]
+        return sliding_window_inference(given, patch, 3, lambda x: torch.sigmoid(network(x)), **options)[0].numpy()
+
+
+@pytest.mark.parametrize("mode", ["gaussian", "constant"])
+@pytest.mark.parametrize("overlap", [0.25, 0.5])
+@pytest.mark.parametrize("patch", [(16, 16, 16), (13, 50, 20)])
+def test_equal_to_monai(mode, overlap, patch):
+    ours = predict_array(Noisy(), RAW, patch_shape=patch, overlap=overlap, blending=mode, batch_size=4, device="cpu")
+    theirs = by_monai(Noisy(), RAW, patch, overlap=overlap, mode=mode)
+    assert ours.shape == (2, *RAW.shape)
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    assert np.abs(ours - by_monai(Noisy(), RAW, patch, overlap=0, mode=mode)).max() > 0.01  # it does matter
+
+
+def test_equal_to_monai_with_a_real_network():
+    torch.manual_seed(0)
+    network = create_model("3d_unet_s", n_channels=1, n_classes=2, width=2, depth=2)
+    ours = predict_array(network.train(), RAW, patch_shape=(16, 16, 16), overlap=0.5, device="cpu")
+    assert network.training
+    np.testing.assert_allclose(
+        ours, by_monai(network.eval(), RAW, (16, 16, 16), overlap=0.5, mode="gaussian"), atol=1e-4
+    )
+
+
+class Double(nn.Module):
+    def forward(self, x):
+        return 2 * x
+
+
+AS_IS = {"patch_shape": (8, 8, 8), "output": "logit", "device": "cpu"}
+
+
+@pytest.mark.parametrize("dtype", ["uint8", ">u2", "float16", "float64", "int32"])
+def test_values_are_scaled_from_their_type(dtype):
+    raw = (RAW[:9, :10, :11] * 100).astype(dtype)
+    if np.dtype(dtype).kind == "f":
+        raw = raw / 100
+    scale = np.iinfo(dtype).max if np.dtype(dtype).kind in "ui" else 1
+    ours = predict_array(Double(), raw, **AS_IS)
+    if np.dtype(dtype).kind == "i":
+        return np.testing.assert_allclose(ours[0], 2 * ((raw.astype(float) - np.iinfo(dtype).min) / 2**32), atol=1e-3)
+    np.testing.assert_allclose(ours[0], 2 * raw.astype(float) / scale, rtol=2e-3)
+
+
+def test_arrays_that_are_read_by_slices(tmp_path):
+    import dask.array
+    import zarr
+
+    raw = (RAW * 255).astype(np.uint8)
+    expected = predict_array(Double(), raw, **AS_IS)
+    stored = zarr.open_array(str(tmp_path / "a.zarr"), mode="w", shape=raw.shape, chunks=(8, 8, 8), dtype="u1")
+    stored[...] = raw
+    np.save(tmp_path / "a.npy", raw)
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="r")
+    for each in (stored, mapped, dask.array.from_array(raw, chunks=16)):
+        np.testing.assert_array_equal(predict_array(Double(), each, **AS_IS), expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (3, 30, 2), (8, 8, 8)])
+def test_small_arrays_are_mirrored(shape):
+    raw = RAW[tuple(slice(n) for n in shape)]
+    np.testing.assert_array_equal(predict_array(Double(), raw, **AS_IS)[0], 2 * raw)
+
+
+def test_progress_counts_planes():
+    seen = []
+    predict_array(Double(), RAW, progress=lambda done, all_: seen.append((done, all_)), **AS_IS)
+    assert seen[-1] == (41, 41)
+    assert len(seen) > 3
+    assert seen == sorted(set(seen))
+
+
+def test_another_voxel_size_is_interpolated():
+    z = np.arange(20, dtype=np.float32).reshape(-1, 1, 1) + np.zeros((20, 16, 16), np.float32)
+    ours = predict_array(Double(), z / 100, voxel_size=(4, 4, 4), **AS_IS)
+    assert ours.shape == (1, 20, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("array", "changes", "words"),
+    [
+        (np.zeros((3, 4)), {}, r"\(z, y, x\)"),
+        (np.zeros((3, 4, 0)), {}, "non-empty"),
+        (np.zeros((3, 4, 5), bool), {}, "numbers"),
+        ([[[1]]], {}, "shape and a dtype"),
+        (RAW, {"patch_shape": None}, "needs patch_shape"),
+    ],
+)
+def test_mistakes_are_told(array, changes, words):
+    with pytest.raises(InvalidArgumentError, match=words):
+        predict_array(Double(), array, **{**AS_IS, **changes})
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("tta", [False, "mirror"])
+def test_a_network_that_gives_no_number_is_an_error(bad, tta):
+    class Broken(nn.Module):
+        def forward(self, x):
+            return torch.where(x == x.max(), bad, x)
+
+    with pytest.raises(ArithmeticError, match=r"NaN or infinity in block 0 of the array"):
+        predict_array(Broken(), RAW, patch_shape=(8, 8, 8), device="cpu", tta=tta)
+
+
+def test_all_channels_where_there_are_several_per_class():
+    network = nn.Conv3d(1, 7, 1)
+    assert predict_array(network, RAW, patch_shape=(16, 16, 16), device="cpu").shape == (7, *RAW.shape)
