@@ -59,14 +59,11 @@ AS_IS = {"patch_shape": (8, 8, 8), "output": "logit", "device": "cpu"}
 
 @pytest.mark.parametrize("dtype", ["uint8", ">u2", "float16", "float64", "int32"])
 def test_values_are_scaled_from_their_type(dtype):
-    raw = (RAW[:9, :10, :11] * 100).astype(dtype)
-    if np.dtype(dtype).kind == "f":
-        raw = raw / 100
-    scale = np.iinfo(dtype).max if np.dtype(dtype).kind in "ui" else 1
-    ours = predict_array(Double(), raw, **AS_IS)
-    if np.dtype(dtype).kind == "i":
-        return np.testing.assert_allclose(ours[0], 2 * ((raw.astype(float) - np.iinfo(dtype).min) / 2**32), atol=1e-3)
-    np.testing.assert_allclose(ours[0], 2 * raw.astype(float) / scale, rtol=2e-3)
+    kind = np.dtype(dtype).kind
+    raw = (RAW[:9, :10, :11] * (1 if kind == "f" else 100)).astype(dtype)
+    low, high = (np.iinfo(dtype).min, np.iinfo(dtype).max) if kind != "f" else (0, 1)
+    expected = 2 * (raw.astype(np.float64) - low) / (float(high) - low)
+    np.testing.assert_allclose(predict_array(Double(), raw, **AS_IS)[0], expected, rtol=1e-3)
 
 
 def test_arrays_that_are_read_by_slices(tmp_path):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -21,8 +22,6 @@ from csc_data.loader.poses.spatial import Orientation
 from csc_train.prediction.window.tiling import Placement, Windows
 
 ItemT = TypeVar("ItemT")
-
-_AHEAD = 1  # batches that wait, beside the one that is read and the one that is predicted: each may be 64 MB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,30 +67,31 @@ class PatchReader:
         """Yield the patches of all windows that hold voxels of a box, in their order."""
         positions = placement.positions(begin, end)
         while group := tuple(itertools.islice(positions, self.batch_size)):
-            each = [self._patches(placement.orientation, position) for position in group]
-            values = {name: torch.from_numpy(np.stack([patches[name] for patches in each])) for name in each[0]}
-            yield PatchBatch(positions=group, values=values)
+            values: dict[str, npt.NDArray[np.float32]] = {}
+            for number, position in enumerate(group):
+                for name, grid in self.windows.inputs(self.region, placement.orientation, position).items():
+                    patch = self._patch(grid, placement.orientation)
+                    values.setdefault(name, np.empty((len(group), 1, *patch.shape), np.float32))[number, 0] = patch
+            yield PatchBatch(positions=group, values={name: torch.from_numpy(each) for name, each in values.items()})
 
-    def _patches(self, orientation: Orientation, position: Position) -> dict[str, np.ndarray]:
-        grids = self.windows.inputs(self.region, orientation, position)
-        return {name: self._patch(grid, orientation) for name, grid in grids.items()}
-
-    def _patch(self, grid: Grid, orientation: Orientation) -> np.ndarray:
+    def _patch(self, grid: Grid, orientation: Orientation) -> npt.NDArray[np.float32]:
         values = orientation.turn(self.raw.read(grid, self.raw_range))
         if self.transform is not None:
             values = np.ascontiguousarray(values)
             ValueTransforms(raw=self.transform).apply([values], [], [], np.random.default_rng(0))
-        return values[np.newaxis]
+        return values
 
 
 class Ahead(Generic[ItemT]):
-    """Runs an iterator in a thread, an item ahead; its errors are raised where the items are used.
+    """Runs an iterator in a thread, an item ahead of the one that is used; its errors are raised where items are used.
 
+    The next item is begun when the one before is taken: an item may be a hundred megabytes, and two are enough.
     Use as a context manager: leaving it stops the thread.
     """
 
-    def __init__(self, items: Iterator[ItemT], count: int = _AHEAD) -> None:
-        self._queue: queue.Queue[tuple[ItemT | None, BaseException | None]] = queue.Queue(maxsize=count)
+    def __init__(self, items: Iterator[ItemT]) -> None:
+        self._queue: queue.Queue[tuple[ItemT | None, BaseException | None]] = queue.Queue()
+        self._wanted = threading.Semaphore(1)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._fill, args=(items,), daemon=True)
 
@@ -101,11 +101,13 @@ class Ahead(Generic[ItemT]):
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
+        self._wanted.release()
         self._thread.join()
 
     def __iter__(self) -> Iterator[ItemT]:
         while True:
             item, error = self._queue.get()
+            self._wanted.release()
             if error is not None:
                 raise error
             if item is None:
@@ -113,19 +115,16 @@ class Ahead(Generic[ItemT]):
             yield item
 
     def _fill(self, items: Iterator[ItemT]) -> None:
+        item: ItemT | None = None
         try:
-            for item in items:
-                if not self._put((item, None)):
+            while True:
+                self._wanted.acquire()
+                if self._stop.is_set():
                     return
-            self._put((None, None))
+                item = next(items, None)
+                self._queue.put((item, None))
+                if item is None:
+                    return
+                item = None  # not to be held while the next one is waited for
         except BaseException as error:  # noqa: BLE001  # handed to the thread that waits for items
-            self._put((None, error))
-
-    def _put(self, entry: tuple[ItemT | None, BaseException | None]) -> bool:
-        while not self._stop.is_set():
-            try:
-                self._queue.put(entry, timeout=0.1)
-            except queue.Full:
-                continue
-            return True
-        return False
+            self._queue.put((None, error))

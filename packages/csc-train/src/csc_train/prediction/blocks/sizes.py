@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 from csc_data.blocks import align_block_shape
-from csc_data.geometry import Shape, as_shape
+from csc_data.geometry import Shape
 from csc_train.prediction.window.tiling import Windows
 
 _STEPS_LONG = 6
 _STEPS_WIDE = 3
-_MOST_BYTES = 300 << 20
+_MOST_BYTES = 360 << 20
 _FLAT_EDGE = 128
 
 
@@ -32,11 +34,15 @@ def plan_block_shape(windows: Windows, *, classes: int, itemsize: int, chunks: S
         while edge > 32 and 4 * (2 * classes + 1) * edge**3 > _MOST_BYTES:
             edge //= 2
         return align_block_shape([edge] * 3, chunks)
-    shape = chunks
-    for wide in range(_STEPS_WIDE, 0, -1):
-        shape = align_block_shape([_STEPS_LONG * step[0], *(wide * s for s in step[1:])], chunks)
-        # What is being blended, and three slabs that wait to be written or are.
-        column = kept[0] * 4 * (classes + 1) + 3 * chunks[0] * itemsize * classes
-        if column * shape[1] * shape[2] <= _MOST_BYTES:
-            break
-    return as_shape(shape)
+    shapes = [
+        align_block_shape([_STEPS_LONG * step[0], y * step[1], x * step[2]], chunks)
+        for y, x in sorted(itertools.product(range(1, _STEPS_WIDE + 1), repeat=2), key=_computed_again)
+    ]
+    # What is being blended, with its weights, and three slabs that are filled, wait or are written.
+    column = 4 * kept[0] * (classes + 1) + 3 * chunks[0] * itemsize * classes
+    return next((shape for shape in shapes if column * shape[1] * shape[2] <= _MOST_BYTES), shapes[-1])
+
+
+def _computed_again(steps: tuple[int, int]) -> float:
+    """Return how many windows a block touches for each that it has to itself."""
+    return (1 + 1 / steps[0]) * (1 + 1 / steps[1])
