@@ -108,8 +108,22 @@ class RawSource:
             else:
                 gather_turned(data, start, faces, on.m, on.t, on.displacement, on.place, lookup, cubic, out)
 
-    def read(self, grid: Grid, raw_range: tuple[float, float] = DEFAULT_RANGE) -> npt.NDArray[np.float32]:
+    def read(
+        self,
+        grid: Grid,
+        raw_range: tuple[float, float] = DEFAULT_RANGE,
+        *,
+        out: npt.NDArray[np.float32] | None = None,
+    ) -> npt.NDArray[np.float32]:
         """Return raw at the voxels of a grid, scaled as a network takes it; shape ``grid.shape``.
+
+        Parameters
+        ----------
+        grid : Grid
+        raw_range : pair of float
+            What the ends of the stored type's range become.
+        out : ndarray, optional
+            Contiguous, where to write it.
 
         Raises
         ------
@@ -117,10 +131,13 @@ class RawSource:
             If a chunk cannot be read.
         """
         patch_map, array = PatchMap.upright(grid)
-        out = np.empty(grid.shape, dtype=np.float32)
+        if out is None:
+            out = np.empty(grid.shape, dtype=np.float32)
         lookup = lookup_table(self.dtype, raw_range)
         self.gather(patch_map, array, lookup, out)
-        return out if len(lookup) else scale_raw(out, raw_range, stored=self.dtype)
+        if not len(lookup):
+            out[...] = scale_raw(out, raw_range, stored=self.dtype)
+        return out
 
     def stored_box(self, array: ArrayInfo) -> StoredBox:
         """Return where raw is stored that upright patches need."""

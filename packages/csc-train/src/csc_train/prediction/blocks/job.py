@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from csc_train.prediction.blocks.finishing import Averaging, StoredForm
 from csc_train.prediction.blocks.reading import Ahead, PatchBatch, PatchReader
 from csc_train.prediction.blocks.writing import SlabWriter
 from csc_train.prediction.source import NetworkSource, ReadyNetwork
-from csc_train.prediction.window.blending import Blend, Window
+from csc_train.prediction.window.blending import CACHED_VALUES, Blend, Window
 from csc_train.prediction.window.passes import Passes, check_finite
 from csc_train.prediction.window.tiling import Placement, Windows
 from csc_train.prediction.window.weights import window_weights
@@ -130,7 +130,8 @@ class BlockJob:
         with torch.inference_mode():
             for z, planes in self._blended(ready, f"block {block.index} of {self.name}", begin, end):
                 for done in [planes] if averaging is None else averaging.take(z, planes):
-                    yield form.store(done).cpu().numpy()
+                    for part in _cached_parts(done):
+                        yield form.store(part).cpu().numpy()
 
     def _blended(self, ready: ReadyNetwork, where: str, begin: Position, end: Position) -> Iterator[tuple[int, Tensor]]:
         """Yield the planes of a box of the network's output as they are finished; a mean where patches lie flat."""
@@ -181,6 +182,13 @@ def _windows(batches: Ahead[PatchBatch], passes: Passes, placement: Placement, s
         for position, each in zip(batch.positions, values, strict=True):
             along_world = each.permute(0, *(1 + axis for axis in order))
             yield Window(position=position, values=along_world, alone=placement.alone(position))
+
+
+def _cached_parts(planes: Tensor) -> Sequence[Tensor]:
+    """Cut planes into parts that stay in a CPU's cache; a GPU hands them over at once."""
+    if planes.is_cuda:
+        return [planes]
+    return planes.split(max(1, CACHED_VALUES // max(1, planes[:, 0].numel())), dim=1)
 
 
 def stored_form(settings: PredictSettings, classes: tuple[str, ...] | None) -> StoredForm:

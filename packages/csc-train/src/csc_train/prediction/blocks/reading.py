@@ -22,6 +22,7 @@ from csc_data.loader.poses.spatial import Orientation
 from csc_train.prediction.window.tiling import Placement, Windows
 
 ItemT = TypeVar("ItemT")
+Patches = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,20 +67,30 @@ class PatchReader:
     def batches(self, placement: Placement, begin: Position, end: Position) -> Iterator[PatchBatch]:
         """Yield the patches of all windows that hold voxels of a box, in their order."""
         positions = placement.positions(begin, end)
-        while group := tuple(itertools.islice(positions, self.batch_size)):
-            values: dict[str, npt.NDArray[np.float32]] = {}
-            for number, position in enumerate(group):
-                for name, grid in self.windows.inputs(self.region, placement.orientation, position).items():
-                    patch = self._patch(grid, placement.orientation)
-                    values.setdefault(name, np.empty((len(group), 1, *patch.shape), np.float32))[number, 0] = patch
-            yield PatchBatch(positions=group, values={name: torch.from_numpy(each) for name, each in values.items()})
+        # Two batches are in use at a time, see `Ahead`: new pages of memory would cost as much as reading.
+        for held in itertools.cycle(({}, {})):
+            group = tuple(itertools.islice(positions, self.batch_size))
+            if not group:
+                return
+            yield PatchBatch(positions=group, values=self._read(placement.orientation, group, held))
 
-    def _patch(self, grid: Grid, orientation: Orientation) -> npt.NDArray[np.float32]:
-        values = orientation.turn(self.raw.read(grid, self.raw_range))
-        if self.transform is not None:
-            values = np.ascontiguousarray(values)
-            ValueTransforms(raw=self.transform).apply([values], [], [], np.random.default_rng(0))
-        return values
+    def _read(
+        self, orientation: Orientation, group: tuple[Position, ...], held: dict[str, Patches]
+    ) -> dict[str, Tensor]:
+        """Read the patches of a batch into arrays that are held, and made where there are none."""
+        for number, position in enumerate(group):
+            for name, grid in self.windows.inputs(self.region, orientation, position).items():
+                if name not in held:
+                    shape = [grid.shape[axis] for axis in orientation.world_axis]
+                    held[name] = np.empty((self.batch_size, 1, *shape), np.float32)
+                patch = held[name][number, 0]
+                if orientation == Orientation():
+                    self.raw.read(grid, self.raw_range, out=patch)
+                else:
+                    patch[...] = orientation.turn(self.raw.read(grid, self.raw_range))
+                if self.transform is not None:
+                    ValueTransforms(raw=self.transform).apply([patch], [], [], np.random.default_rng(0))
+        return {name: torch.from_numpy(values[: len(group)]) for name, values in held.items()}
 
 
 class Ahead(Generic[ItemT]):

@@ -34,6 +34,7 @@ class SlabWriter:
     def __init__(self, arrays: Sequence[Any], block: Block, depth: int) -> None:
         self._arrays, self._block, self._depth = arrays, block, depth
         self._queue: queue.Queue[tuple[int, npt.NDArray[Any]] | None] = queue.Queue(maxsize=_WAITING)
+        self._free: queue.Queue[npt.NDArray[Any]] = queue.Queue()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._slab: npt.NDArray[Any] | None = None
@@ -57,13 +58,20 @@ class SlabWriter:
         while taken < planes.shape[1]:
             if self._slab is None:
                 depth = min(self._depth, self._block.shape[0] - self._written)
-                self._slab = np.empty((len(self._arrays), depth, *self._block.shape[1:]), dtype=planes.dtype)
+                self._slab = self._empty(planes.dtype)[:, :depth]
             count = min(self._slab.shape[1] - self._filled, planes.shape[1] - taken)
             self._slab[:, self._filled : self._filled + count] = planes[:, taken : taken + count]
             taken, self._filled = taken + count, self._filled + count
             if self._filled == self._slab.shape[1]:
                 self._queue.put((self._written, self._slab))
                 self._written, self._filled, self._slab = self._written + self._filled, 0, None
+
+    def _empty(self, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        """Return room for a slab: that of a written one, as new pages of memory cost much."""
+        try:
+            return self._free.get_nowait()
+        except queue.Empty:
+            return np.empty((len(self._arrays), self._depth, *self._block.shape[1:]), dtype=dtype)
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -77,3 +85,4 @@ class SlabWriter:
                     array[begin : begin + len(values), y, x] = values
             except BaseException as error:  # noqa: BLE001  # handed to the thread that computes
                 self._error = error
+            self._free.put(slab if slab.base is None else slab.base)

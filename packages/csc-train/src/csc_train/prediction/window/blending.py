@@ -10,8 +10,8 @@ from torch import Tensor
 
 from csc_data.loader.poses.placement import Position
 
-_CACHED_VALUES = 1 << 17
-"""Values that are blended at a time on a CPU, so that they stay in its cache from one step to the next."""
+CACHED_VALUES = 1 << 18
+"""Values that a CPU works on at a time, so that they stay in its cache from one step to the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,7 @@ class Blend:
         y, x = (slice(a, b) for a, b in zip(low[1:], high[1:], strict=True))
         to_y, to_x = (slice(a + s, b + s) for a, b, s in zip(low[1:], high[1:], shift[1:], strict=True))
         depth = self.weights.shape[0]
-        step = depth if mean.is_cuda else max(1, _CACHED_VALUES // (len(mean) * self.weights[0].numel()))
+        step = depth if mean.is_cuda else max(1, CACHED_VALUES // (len(mean) * self.weights[0].numel()))
         # Steps count from the window's first plane: what is computed together is the same for every box.
         for start in range(low[0] // step * step, high[0], step):
             values = self.activate(window.values[:, start : min(start + step, depth)])
