@@ -28,7 +28,7 @@ ALLOWED = {
 # A room imports from rooms on floors below its own.
 FLOORS_OF_CSC_DATA = (
     {"errors", "wording"},
-    {"geometry", "storage"},
+    {"geometry", "storage", "executors"},
     {"blocks", "config"},
     {"challenge", "formats"},
     {"volumes"},

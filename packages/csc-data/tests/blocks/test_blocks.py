@@ -2,18 +2,13 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
-import json
 import multiprocessing
-import os
 import pickle
-import signal
-import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,11 +21,9 @@ from csc_data.blocks import (
     Ledger,
     MissingBlocksError,
     align_block_shape,
-    prepare_output,
     run_blocks,
-    unfinished_work,
 )
-from csc_data.errors import CscError, ExistingOutputError, InvalidArgumentError, UnreadableDataError
+from csc_data.errors import CscError, InvalidArgumentError, UnreadableDataError
 from csc_data.formats.reading import open_array
 from csc_data.formats.writing import create_array
 
@@ -110,75 +103,6 @@ def test_finished_blocks_are_not_done_again(tmp_path):
     run_blocks(work, GRID, ledger=again, progress=lambda *call: calls.append(call))
     assert done == [0, 1, 2, 3, 4, "again", 5, 6, 7]
     assert calls == [(5, 8), (6, 8), (7, 8), (8, 8)]
-
-
-def test_who_reads_learns_what_is_not_finished(tmp_path):
-    assert unfinished_work(tmp_path) == unfinished_work(tmp_path / "nowhere") == ()
-    ledger = Ledger(tmp_path / ".a.ledger", {"classes": ["er"]})
-    ledger.start()
-    assert unfinished_work(tmp_path) == ({"classes": ["er"]},)
-    for index in range(8):
-        ledger.mark(index)
-    assert len(unfinished_work(tmp_path)) == 1
-    run_blocks(lambda block: None, GRID, ledger=ledger)
-    assert unfinished_work(tmp_path) == ()
-    again = Ledger(tmp_path / ".a.ledger", {"classes": ["er"]})
-    assert again.read()
-    assert again.finished == set(range(8))
-    (tmp_path / "damaged.ledger").write_text("")
-    assert unfinished_work(tmp_path) == ({},)
-
-
-@given(cut=st.integers(1, 200))
-@settings(max_examples=60, deadline=None)
-def test_a_record_cut_off_anywhere_never_names_a_block_that_was_not_finished(tmp_path_factory, cut):
-    path = tmp_path_factory.mktemp("cut") / "ledger"
-    order = [12, 345, 6, 7, 89, 10, 234]
-    ledger = Ledger(path, {"a": 1})
-    ledger.start()
-    for index in order:
-        ledger.mark(index)
-    whole = path.read_bytes()
-    head = whole.index(b"\n") + 1
-    path.write_bytes(whole[: min(len(whole), head + cut % (len(whole) - head + 1))])
-    again = Ledger(path, {"a": 1})
-    assert again.read()
-    before = set(again.finished)
-    assert before == set(order[: len(before)])
-    again.mark(500)
-    third = Ledger(path, {"a": 1})
-    third.read()
-    assert third.finished == before | {500}
-
-
-def test_a_record_of_other_work_is_refused_and_says_what_differs(tmp_path):
-    Ledger(tmp_path / "ledger", {"checkpoint": "a_1.pth", "grid": [1]}).start()
-    with pytest.raises(ExistingOutputError, match=r"another checkpoint, halo; overwrite it"):
-        Ledger(tmp_path / "ledger", {"checkpoint": "a_2.pth", "grid": (1,), "halo": 3}).read()
-
-
-@pytest.mark.parametrize("text", ["", "{\n1\n", "[1, 2]\n", "3\n1\n"])
-def test_a_damaged_record_is_an_error_not_an_empty_one(tmp_path, text):
-    (tmp_path / "ledger").write_text(text)
-    with pytest.raises(UnreadableDataError, match="overwrite the output"):
-        Ledger(tmp_path / "ledger", FINGERPRINT).read()
-
-
-def test_output_that_is_there_is_resumed_refused_or_overwritten_as_asked(tmp_path):
-    def ledger():
-        return Ledger(tmp_path / "ledger", FINGERPRINT)
-
-    assert prepare_output(ledger(), "resume")
-    assert prepare_output(ledger(), "refuse")
-    ledger().start()
-    ledger().mark(3)
-    resumed = ledger()
-    assert not prepare_output(resumed, "resume")
-    assert resumed.finished == {3}
-    with pytest.raises(ExistingOutputError, match="holds output"):
-        prepare_output(ledger(), "refuse")
-    assert prepare_output(ledger(), "overwrite")
-    assert not (tmp_path / "ledger").exists()
 
 
 # A module of its own, so that other processes can import it.
@@ -337,26 +261,6 @@ def test_a_worker_that_dies_ends_a_pool_and_the_next_run_does_the_rest(square, t
     np.testing.assert_array_equal(open_array(work.target)[...], data**2)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-def test_a_dask_cluster_goes_on_when_a_worker_is_killed(square, tmp_path, monkeypatch):
-    distributed = pytest.importorskip("distributed")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # where workers find the module of the work
-    data, work = square
-    grid = BlockGrid(shape=data.shape, block_shape=(4, 4, 4))
-    ledger = Ledger(tmp_path / "ledger", {})
-    ledger.start()
-    with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-        killed = dataclasses.replace(work, deadly=7)
-        run_blocks(killed, grid, ledger=ledger, execution=Execution(executor=client.get_executor(), max_pending=4))
-    assert Path(work.target, "died").exists()
-    assert ledger.finished == set(range(len(grid)))
-    np.testing.assert_array_equal(open_array(work.target)[...], data**2)
-
-
 def test_an_error_that_is_not_of_the_toolbox_is_not_hidden():
     def work(block):
         raise ZeroDivisionError("a bug")
@@ -371,62 +275,3 @@ def test_the_error_crosses_processes():
     error = pickle.loads(pickle.dumps(MissingBlocksError(2, 8, "why")))
     assert (error.missing, error.total, error.reason) == (2, 8, "why")
     assert str(error) == str(MissingBlocksError(2, 8, "why"))
-
-
-SCRIPT = """
-import sys, time
-import numpy as np
-from pathlib import Path
-from csc_data.formats.writing import create_array, open_array_for_writing
-from csc_data.blocks import BlockGrid, Ledger, prepare_output, run_blocks
-
-folder = Path(sys.argv[1])
-grid = BlockGrid(shape=(40, 40, 40), block_shape=(8, 8, 8))
-
-def work(block):
-    time.sleep(0.004)
-    values = np.random.default_rng(block.index).integers(0, 1000, block.shape)
-    open_array_for_writing(folder / "out.zarr")[block.write] = values
-    with (folder / "log").open("a") as log:
-        log.write("x")
-
-ledger = Ledger(folder / "ledger", {"grid": grid.shape})
-if prepare_output(ledger, "resume"):
-    create_array(folder / "out.zarr", shape=grid.shape, dtype="u4", chunks=(8, 8, 8), overwrite=True)
-    ledger.start()
-run_blocks(work, grid, ledger=ledger, progress=lambda done, total: print(done, flush=True))
-"""
-
-
-def run_until(folder: Path, stop_at: int | None) -> bool:
-    """Run the script, kill it after so many blocks; return whether it was killed."""
-    run = subprocess.Popen([sys.executable, "-c", SCRIPT, str(folder)], stdout=subprocess.PIPE, text=True)
-    assert run.stdout is not None
-    killed = False
-    for line in run.stdout:
-        if stop_at is not None and int(line) >= stop_at and not killed:
-            os.kill(run.pid, signal.SIGKILL)
-            killed = True
-    run.stdout.close()
-    assert run.wait() == (-signal.SIGKILL if killed else 0)
-    return killed
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL")
-def test_a_killed_run_started_again_gives_the_same_bytes(tmp_path):
-    at_once, in_pieces = tmp_path / "a", tmp_path / "b"
-    at_once.mkdir()
-    in_pieces.mkdir()
-    run_until(at_once, None)
-    kills = sum(run_until(in_pieces, stop_at) for stop_at in (3, 50, 90))
-    run_until(in_pieces, None)
-    assert kills == 3
-    assert files_of(at_once / "out.zarr") == files_of(in_pieces / "out.zarr")
-    assert len((at_once / "log").read_text()) == 125
-    assert 125 <= len((in_pieces / "log").read_text()) <= 125 + kills
-    assert json.loads((in_pieces / "ledger").read_text().splitlines()[0]) == {"grid": [40, 40, 40]}

@@ -48,7 +48,7 @@ def test_workers_do_not_change_scores(many):
 @pytest.mark.slow
 def test_a_dask_cluster_gives_the_same(many):
     distributed = pytest.importorskip("distributed")
-    from csc_eval.running.cluster import connect
+    from csc_data.executors.cluster import connect
 
     alone = csc_eval.score_submission(*many)
     with (
@@ -56,18 +56,6 @@ def test_a_dask_cluster_gives_the_same(many):
         connect(cluster.scheduler_address) as executor,
     ):
         assert csc_eval.score_submission(*many, executor=executor) == alone
-
-
-@pytest.mark.slow
-def test_an_address_without_scheduler_is_one_clear_error():
-    pytest.importorskip("distributed")
-    from csc_eval.running import cluster
-
-    with (
-        pytest.raises(cluster.ClusterError, match="no Dask scheduler answers"),
-        cluster.connect("tcp://127.0.0.1:9", timeout="1s"),
-    ):
-        pass
 
 
 def test_resume_takes_what_is_known_and_only_that(many, write_array, tmp_path):

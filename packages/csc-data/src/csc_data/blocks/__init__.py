@@ -1,13 +1,15 @@
-"""Work block by block, with a runner that survives being killed.
+"""Work block by block, with runners that survive being killed, and share the blocks of an output.
 
 A block has a box to write, which belongs to it alone, and a box to read, which is larger by the halo and may reach
 beyond the array. Blocks whose shape is a multiple of the chunk shape never share a chunk, so different processes can
 write them. A `Ledger` on disk records finished blocks; running again does only the others, and since the result of a
-block does not depend on the order, the bytes are the same as of one run.
+block does not depend on the order, the bytes are the same as of one run. Processes that work on one output at the same
+time, on any machine that has the folder, claim blocks beside the ledger, and take over those of one that dies.
 """
 
 from csc_data.blocks.grid import Block, BlockGrid, align_block_shape
-from csc_data.blocks.ledger import Existing, Ledger, prepare_output, unfinished_work
+from csc_data.blocks.ledger import Ledger, unfinished_work
+from csc_data.blocks.output import Existing, prepare_output
 from csc_data.blocks.running import Execution, MissingBlocksError, Progress, run_blocks
 
 __all__ = [

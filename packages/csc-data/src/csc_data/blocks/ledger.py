@@ -1,27 +1,29 @@
-"""The record on disk of the blocks that are finished, and what becomes of output that is there."""
+"""The record on disk of the blocks that are finished."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 from csc_data.errors import ExistingOutputError, UnreadableDataError
 from csc_data.storage.atomic import replace_text
 
-Existing = Literal["resume", "refuse", "overwrite"]
-"""What to do with output that exists: continue it, leave it and stop, or start anew."""
-
+_READY = "ready"
 _COMPLETE = "complete"
+_FOLDER = ".runs"
+_FINISHED = ".done"
 
 
 class Ledger:
     """A record on disk of the blocks that are finished.
 
-    The first line says what the work is (a fingerprint: whatever the result depends on); each further line is the
-    number of a finished block, and the last one says that none is left. Lines are appended and flushed to the disk one
-    by one; a last line that was cut off by a kill is ignored.
+    The first line of its file says what the work is (a fingerprint: whatever the result depends on). While work goes
+    on, each process appends the numbers of its finished blocks to a file of its own in a folder beside it, line by
+    line and flushed to the disk; a last line that was cut off by a kill is ignored. When all is finished the file
+    takes in all numbers, its last line says so, and the folder goes.
 
     Parameters
     ----------
@@ -29,12 +31,28 @@ class Ledger:
         The file; it need not exist.
     fingerprint : mapping
         JSON values. A record with another fingerprint is of other work and cannot be resumed.
+    outputs : sequence of Path
+        Folders that the work writes; what killed processes left there half written is removed.
+
+    Attributes
+    ----------
+    finished : set of int
+        The blocks that were recorded when it was last read, and those that this process finished since.
+    ready, is_complete : bool
+        Whether the output was created, and whether all of it was finished, when it was last read.
     """
 
-    def __init__(self, path: Path, fingerprint: dict[str, Any]) -> None:
+    def __init__(self, path: Path, fingerprint: dict[str, Any], outputs: Sequence[Path] = ()) -> None:
         self.path = path
         self.fingerprint = json.loads(json.dumps(fingerprint))
+        self.outputs = tuple(outputs)
         self.finished: set[int] = set()
+        self.ready = self.is_complete = False
+
+    @property
+    def folder(self) -> Path:
+        """Where the processes that work on it keep their files."""
+        return self.path.with_name(f"{self.path.name}{_FOLDER}")
 
     def read(self) -> bool:
         """Load what was recorded; return whether there was a record.
@@ -50,12 +68,22 @@ class Ledger:
             lines = self.path.read_text(encoding="utf-8").split("\n")
         except FileNotFoundError:
             return False
+        self._check(lines[0])
+        # What follows the last line break was cut off.
+        self.finished = {int(line) for line in lines[1:-1] if line.isdigit()}
+        self.is_complete = lines[-2:] == [_COMPLETE, ""]
+        self.ready = self.is_complete or bool(self.finished) or _READY in lines
+        for path in self.folder.glob(f"*{_FINISHED}"):
+            self.finished |= read_numbers(path)
+        return True
+
+    def _check(self, first: str) -> None:
         try:
-            recorded = json.loads(lines[0])
+            recorded = json.loads(first)
         except json.JSONDecodeError as error:
             raise UnreadableDataError(f"{self.path} is damaged: {error}; overwrite the output to start anew") from error
         if not isinstance(recorded, dict):
-            raise UnreadableDataError(f"{self.path} is damaged: {lines[0]!r}; overwrite the output to start anew")
+            raise UnreadableDataError(f"{self.path} is damaged: {first!r}; overwrite the output to start anew")
         if recorded != self.fingerprint:
             names = sorted(
                 name for name in {*recorded, *self.fingerprint} if recorded.get(name) != self.fingerprint.get(name)
@@ -64,30 +92,66 @@ class Ledger:
                 f"{self.path.parent}: the output there was made with another {', '.join(names)}; "
                 "overwrite it, or choose another place"
             )
-        # What follows the last line break was cut off.
-        self.finished = {int(line) for line in lines[1:-1] if line.isdigit()}
-        return True
 
     def start(self) -> None:
         """Begin an empty record."""
         self.finished = set()
+        self.ready = self.is_complete = False
+        for path in self.folder.glob(f"*{_FINISHED}"):
+            path.unlink()
         replace_text(self.path, json.dumps(self.fingerprint) + "\n")
 
-    def mark(self, index: int) -> None:
-        """Record a finished block."""
-        self._append(str(index))
-        self.finished.add(index)
+    def set_ready(self) -> None:
+        """Record that the output is created, so that it is not created again."""
+        append_line(self.path, _READY)
+        self.ready = True
 
     def complete(self) -> None:
         """Record that all blocks are finished, for `unfinished_work`."""
-        self._append(_COMPLETE)
+        numbers = [str(number) for number in sorted(self.finished)]
+        # Written anew, not appended to: two processes may find at once that all is done.
+        replace_text(self.path, "\n".join([json.dumps(self.fingerprint), *numbers, _COMPLETE, ""]))
 
-    def _append(self, line: str) -> None:
-        with self.path.open("r+b") as file:
-            _drop_cut_off_line(file)
-            file.write(f"{line}\n".encode())
-            file.flush()
-            os.fsync(file.fileno())
+
+def finished_file(folder: Path, name: str) -> Path:
+    """Return where a process of a name records its finished blocks."""
+    return folder / f"{name}{_FINISHED}"
+
+
+def read_numbers(path: Path) -> set[int]:
+    """Return the blocks that a process recorded."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:  # all is finished, and the folder was removed in between
+        return set()
+    return {int(line) for line in lines[:-1] if line.isdigit()}
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a file that exists, and flush it to the disk.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it does not exist any more.
+    """
+    with path.open("r+b") as file:
+        _drop_cut_off_line(file)
+        file.write(f"{line}\n".encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _drop_cut_off_line(file: BinaryIO) -> None:
+    """Go to the end of the file and cut off a last line without a break: a "12" cut to "1" by a kill is not block 1."""
+    end = file.seek(0, os.SEEK_END)
+    while end:
+        file.seek(end - 1)
+        if file.read(1) == b"\n":
+            break
+        end -= 1
+    file.truncate(end)
+    file.seek(end)
 
 
 def unfinished_work(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], ...]:
@@ -105,32 +169,3 @@ def unfinished_work(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], ...
                 fingerprint = {}
             fingerprints.append(fingerprint if isinstance(fingerprint, dict) else {})
     return tuple(fingerprints)
-
-
-def _drop_cut_off_line(file: BinaryIO) -> None:
-    """Go to the end of the file and cut off a last line without a break: a "12" cut to "1" by a kill is not block 1."""
-    end = file.seek(0, os.SEEK_END)
-    while end:
-        file.seek(end - 1)
-        if file.read(1) == b"\n":
-            break
-        end -= 1
-    file.truncate(end)
-    file.seek(end)
-
-
-def prepare_output(ledger: Ledger, existing: Existing) -> bool:
-    """Decide what happens to output that exists; return whether it must be created anew.
-
-    Raises
-    ------
-    ExistingOutputError
-        If there is output and ``existing`` is ``"refuse"``, or it is of other work and ``existing`` is ``"resume"``.
-    """
-    if existing == "refuse" and ledger.path.exists():
-        raise ExistingOutputError(f"{ledger.path.parent} holds output; resume or overwrite it, or choose another place")
-    if existing == "overwrite":
-        # The record is removed first: a kill before the new arrays exist must not leave old blocks marked as finished.
-        ledger.path.unlink(missing_ok=True)
-        return True
-    return not ledger.read()

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from csc_data.blocks.grid import Block, BlockGrid
+from csc_data.blocks.groups import Groups
 from csc_data.blocks.ledger import Ledger
+from csc_data.blocks.sharing import LOOK_SECONDS, AllBlocks, SharedBlocks, Supply
 from csc_data.errors import CscError, InvalidArgumentError, UnreadableDataError
+from csc_data.executors.processes import ProcessWorkers, WorkerDiedError
+from csc_data.executors.sending import send_once
+from csc_data.geometry import Shape
 
 Progress = Callable[[int, int], None]
 """Called with the number of finished blocks and that of all, after each block and once at the start."""
 
 RETRIES = 2
+DEATHS = 2
 
 _MAY_PASS = (UnreadableDataError, OSError)
 """Worth another attempt: a connection that was down, a disk that was full. Other errors would only come again."""
@@ -43,7 +50,9 @@ class Execution:
         Most blocks that are handed to the executor and not finished.
     retries : int
         How often a block is done again whose data could not be read or written (`UnreadableDataError`, `OSError`).
-        Blocks of a Dask worker that died are done again by Dask.
+        Blocks of a worker that died are done again by another, by those of Dask as often as its settings say.
+    together : tuple of int, optional
+        Shape in voxels of the box whose blocks one process takes together, such as that of a shard.
 
     Raises
     ------
@@ -54,6 +63,7 @@ class Execution:
     executor: Executor | None = None
     max_pending: int = 16
     retries: int = RETRIES
+    together: Shape | None = None
 
     def __post_init__(self) -> None:
         if self.max_pending < 1 or self.retries < 0:
@@ -72,104 +82,132 @@ def run_blocks(
 ) -> None:
     """Do the work for every block that is not finished yet.
 
+    With a ledger, other processes may run the same blocks at the same time: no block is done twice, and blocks of one
+    that dies are done by those that live. Who finds that all are in others' hands waits, and ends when all are done.
+
     Parameters
     ----------
     work : callable
-        Takes a block, writes its result; doing it twice gives the same. With processes it must be picklable.
+        Takes a block, writes its result; doing it twice gives the same. With processes it must be picklable; each of
+        them keeps the one that it was sent.
     grid : BlockGrid
         The blocks.
     ledger : Ledger, optional
-        Where finished blocks are recorded; those in it are not done again.
+        Where finished blocks are recorded, once it was started; those in it are not done again.
     execution : Execution, optional
         Here, one by one, by default.
     progress : callable, optional
-        Called with (finished, all).
+        Called with (finished by anybody, all).
 
     Raises
     ------
     MissingBlocksError
-        If a block raised a `CscError` or an `OSError` at each attempt, or if the executor broke. Blocks that were
-        already running are finished first, if possible.
+        If a block raised a `CscError` or an `OSError` at each attempt, if its workers died, or if the executor broke.
+        Blocks that were already running are finished first, if possible.
+    MissingDataError
+        If there is no record that the ledger was started.
     """
     execution = execution or Execution()
-    finished = ledger.finished if ledger else set()
-    todo = [index for index in range(len(grid)) if index not in finished]
-    done = len(grid) - len(todo)
-    if progress:
-        progress(done, len(grid))
-    if execution.executor is None:
-        completed = _completed_here(work, grid, todo, execution.retries)
-    else:
-        completed = _ExecutorRun(work, grid, execution.executor, execution).completed(todo)
-    for index in completed:
-        if ledger:
-            ledger.mark(index)
-        done += 1
-        if progress:
-            progress(done, len(grid))
-    if done != len(grid):
-        raise MissingBlocksError(len(grid) - done, len(grid), "they were never done")
-    if ledger:
-        ledger.complete()
+    groups = Groups(grid=grid, together=execution.together)
+    report = progress or _say_nothing
+    if ledger is not None and ledger.read() and ledger.is_complete and len(ledger.finished) == len(grid):
+        report(len(grid), len(grid))
+        return
+    with SharedBlocks(ledger, groups) if ledger is not None else nullcontext(AllBlocks(len(grid))) as supply:
+        run = _Here(work, grid, execution) if execution.executor is None else _OnExecutor(work, grid, execution)
+        report(said := supply.finished, len(grid))
+        for index in run.completed(supply):
+            if index is not None:
+                supply.mark(index)
+            if supply.finished != said:
+                report(said := supply.finished, len(grid))
 
 
-def _completed_here(work: Callable[[Block], None], grid: BlockGrid, todo: Sequence[int], retries: int) -> Iterator[int]:
-    for count, index in enumerate(todo):
-        for attempt in range(retries + 1):
-            try:
-                work(grid[index])
-            except (CscError, OSError) as error:
-                if attempt == retries or not isinstance(error, _MAY_PASS):
-                    raise MissingBlocksError(len(todo) - count, len(grid), _reason(error)) from error
+def _say_nothing(finished: int, total: int) -> None:
+    pass
+
+
+class _Here:
+    """Blocks in this process, one by one."""
+
+    def __init__(self, work: Callable[[Block], None], grid: BlockGrid, execution: Execution) -> None:
+        self.work, self.grid, self.retries = work, grid, execution.retries
+
+    def completed(self, supply: Supply) -> Iterator[int | None]:
+        """Yield blocks as they are finished, None after a wait for others."""
+        while supply.finished < len(self.grid):
+            index = supply.take()
+            if index is None:
+                supply.wait()
             else:
-                break
-        yield index
+                self._do(index, supply)
+            yield index
+
+    def _do(self, index: int, supply: Supply) -> None:
+        for attempt in range(self.retries + 1):
+            try:
+                self.work(self.grid[index])
+            except (CscError, OSError) as error:
+                if attempt == self.retries or not isinstance(error, _MAY_PASS):
+                    raise MissingBlocksError(
+                        len(self.grid) - supply.finished, len(self.grid), _reason(error, self.grid[index])
+                    ) from error
+            else:
+                return
 
 
-class _ExecutorRun:
+class _OnExecutor:
     """Blocks on an executor."""
 
-    def __init__(
-        self, work: Callable[[Block], None], grid: BlockGrid, executor: Executor, execution: Execution
-    ) -> None:
-        self.work, self.grid, self.executor, self.execution = work, grid, executor, execution
+    def __init__(self, work: Callable[[Block], None], grid: BlockGrid, execution: Execution) -> None:
+        assert execution.executor is not None
+        self.grid, self.execution, self.executor = grid, execution, execution.executor
+        self.work = send_once(work, self.executor)
         self.pending: dict[Future[None], int] = {}
         self.failures: dict[int, int] = {}
+        self.deaths: dict[int, int] = {}
 
-    def completed(self, todo: Sequence[int]) -> Iterator[int]:
-        """Yield blocks as they finish; after a failure only those that were already running."""
-        waiting = iter(todo)
-        failure: Exception | None = None
-        left = len(todo)
+    def completed(self, supply: Supply) -> Iterator[int | None]:
+        """Yield blocks as they finish, None after a look at others; after a failure only what was already running."""
+        failure: tuple[Exception, int] | None = None
         try:
-            while True:
+            while supply.finished < len(self.grid):
                 while failure is None and len(self.pending) < self.execution.max_pending:
-                    following = next(waiting, None)
-                    if following is None or (failure := self._submit(following)):
+                    index = supply.take()
+                    if index is None:
                         break
+                    failure = self._submit(index)
                 if not self.pending:
-                    break
-                for future in wait(self.pending, return_when=FIRST_COMPLETED).done:
+                    if failure:
+                        break
+                    supply.wait()
+                for future in wait(self.pending, timeout=LOOK_SECONDS, return_when=FIRST_COMPLETED).done:
                     index = self.pending.pop(future)
                     error = self._error_of(future)
                     if error is None:
-                        left -= 1
                         yield index
-                    elif failure is None and self._may_try_again(index, error):
-                        failure = self._submit(index)
-                    else:
-                        failure = failure or error
+                    elif failure is None:
+                        failure = self._submit(index) if self._may_try_again(index, error) else (error, index)
+                yield None
         finally:
-            for future in self.pending:  # after an error that is not ours, or when the caller stops iterating
-                future.cancel()
+            self._abandon()
         if failure:
-            raise MissingBlocksError(left, len(self.grid), _reason(failure)) from failure
+            error, index = failure
+            reason = _reason(error, self.grid[index])
+            raise MissingBlocksError(len(self.grid) - supply.finished, len(self.grid), reason) from error
 
-    def _submit(self, index: int) -> Exception | None:
+    def _abandon(self) -> None:
+        """Leave what is pending: after an error that is not ours, or when the caller stops iterating."""
+        running = [future for future in self.pending if not future.cancel()]
+        if running and isinstance(self.executor, ProcessWorkers):
+            # Others may take these blocks as soon as this process has given them back.
+            self.executor.kill()
+
+    def _submit(self, index: int) -> tuple[Exception, int] | None:
         try:
             self.pending[self.executor.submit(self.work, self.grid[index])] = index
         except _broken() as error:
-            return error
+            return error, index
         return None
 
     def _error_of(self, future: Future[None]) -> Exception | None:
@@ -181,6 +219,9 @@ class _ExecutorRun:
         return None
 
     def _may_try_again(self, index: int, error: Exception) -> bool:
+        if isinstance(error, WorkerDiedError):
+            self.deaths[index] = self.deaths.get(index, 0) + 1
+            return self.deaths[index] <= DEATHS
         self.failures[index] = self.failures.get(index, 0) + 1
         return isinstance(error, _MAY_PASS) and self.failures[index] <= self.execution.retries
 
@@ -191,7 +232,8 @@ def _broken() -> tuple[type[Exception], ...]:
     return (BrokenExecutor, CancelledError, *((distributed.KilledWorker,) if distributed else ()))
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, block: Block) -> str:
     if isinstance(error, _broken()):
-        return f"workers were lost, perhaps for lack of memory ({type(error).__name__}: {error})"
+        where = f"block {block.index} (from voxel {block.begin}, {block.shape} voxels)"
+        return f"workers were lost, perhaps for lack of memory, the last one over {where}: {error}"
     return str(error)

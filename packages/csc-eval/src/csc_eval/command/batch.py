@@ -112,9 +112,9 @@ def _executor(workers: int, cluster: Any, job_memory: str, queue: str | None) ->
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             yield pool
         return
-    from csc_eval.running.cluster import start_jobs
+    from csc_data.executors.cluster import start_jobs
 
-    with start_jobs(cluster, jobs=workers, memory=job_memory, queue=queue) as executor:
+    with start_jobs(cluster, jobs=workers, options={"cores": 1, "memory": job_memory, "queue": queue}) as executor:
         yield executor
 
 

@@ -157,7 +157,7 @@ def _executor(scheduler: str | None) -> Iterator[Executor | None]:
     if scheduler is None:
         yield None
         return
-    from csc_eval.running.cluster import connect
+    from csc_data.executors.cluster import connect
 
     with connect(scheduler) as executor:
         yield executor

@@ -265,8 +265,8 @@ def _pack_one(plan: FitPlan, existing: Existing, progress: Progress | None) -> P
 
 def _write(plan: FitPlan, progress: Progress | None) -> None:
     """Write an array in its hidden folder and put it in its place when it is whole."""
-    ledger = Ledger(plan.work / "blocks.ledger", plan.fingerprint())
     unfinished = plan.work / plan.target.name
+    ledger = Ledger(plan.work / "blocks.ledger", plan.fingerprint(), outputs=[unfinished])
     if not ledger.read():
         create_array(
             unfinished,

@@ -140,7 +140,7 @@ class Pipeline:
         return labelling
 
     def _stage(self, name: str, work: Callable[[Block], None], create: Callable[[], Any], grid: BlockGrid) -> None:
-        ledger = Ledger(self.plan.work / f"{name}.ledger", self._fingerprint)
+        ledger = Ledger(self.plan.work / f"{name}.ledger", self._fingerprint, outputs=[self.plan.work])
         if not ledger.read():
             create()
             ledger.start()

@@ -1,0 +1,116 @@
+"""Claims in a folder that processes share: of all that live, one holds each, without a server or locks of the system.
+
+A claim is a file that only one process can create, exclusively, which NFS and Lustre do as local disks do. It is never
+removed while work goes on: who takes over from a dead process creates the file of the next number, and only one can.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from csc_data.blocks.presence import Presence
+
+_OVER = "over"
+
+_TURN_SECONDS = 0.1
+
+TURN = "turn"
+"""The claim of who prepares an output, joins those who work on it, or ends the work: one at a time."""
+
+
+@contextmanager
+def arrive(folder: Path) -> Iterator[Claims]:
+    """Yield the claims of this process, present in a folder and first holding `TURN`; it leaves in the end."""
+    while True:
+        claims = Claims(Presence(folder))
+        try:
+            claims.presence.start()
+            claims.wait_for(TURN)
+        except FileNotFoundError:  # another process has finished all, and removed the folder: it is made again
+            claims.presence.leave()
+            continue
+        except BaseException:
+            claims.presence.leave()
+            raise
+        break
+    try:
+        yield claims
+    finally:
+        claims.presence.leave()
+
+
+class Claims:
+    """Claims of one process.
+
+    Parameters
+    ----------
+    presence : Presence
+        The process, and the folder.
+    """
+
+    def __init__(self, presence: Presence) -> None:
+        self.presence = presence
+        self._numbers: dict[str, int] = {}  # the highest that was seen
+
+    def take(self, name: str) -> bool:
+        """Claim something that nobody who lives holds; return whether that was so.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder is gone, as when another process has finished all.
+        """
+        number = self._numbers.get(name, -1)
+        while number < 0 or not self._is_held(self._path(name, number)):
+            number += 1
+            try:
+                with self._path(name, number).open("x", encoding="utf-8") as file:
+                    file.write(f"{self.presence.name}\n")
+            except FileExistsError:  # another was faster, or this one has not looked for long
+                self._numbers[name] = number
+            else:
+                self._numbers[name] = number
+                return True
+        return False
+
+    def is_mine(self, name: str) -> bool:
+        """Return whether a claim that was taken is this process's still: one that stood still for long may lose it."""
+        return not self._path(name, self._numbers[name] + 1).exists()
+
+    def was_taken_over(self, name: str) -> bool:
+        """Return whether others had a claim before."""
+        return self._numbers[name] > 0
+
+    def holder(self, name: str) -> str | None:
+        """Return who was last seen to hold a claim."""
+        number = self._numbers.get(name, -1)
+        return None if number < 0 else _read(self._path(name, number))[0]
+
+    def wait_for(self, name: str) -> None:
+        """Take a claim as soon as nobody else holds it."""
+        while not self.take(name):
+            time.sleep(_TURN_SECONDS)
+
+    def give_back(self, name: str) -> None:
+        """Let others take a claim, which this process can take again."""
+        with self._path(name, self._numbers[name]).open("a", encoding="utf-8") as file:
+            file.write(f"{_OVER}\n")
+
+    def _is_held(self, path: Path) -> bool:
+        owner, over = _read(path)
+        if over:
+            return False
+        # Its owner may stand between creating it and writing its name into it.
+        return self.presence.is_fresh(path) if owner is None else self.presence.is_alive(owner)
+
+    def _path(self, name: str, number: int) -> Path:
+        return self.presence.folder / f"{name}.{number}"
+
+
+def _read(path: Path) -> tuple[str | None, bool]:
+    """Return who made a claim, and whether it was given back."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return (lines[0] if len(lines) > 1 else None), _OVER in lines

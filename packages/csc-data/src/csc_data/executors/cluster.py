@@ -1,0 +1,105 @@
+"""Dask clusters as executors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from csc_data.errors import CscError, InvalidArgumentError, MissingPackageError
+
+System = Literal["lsf", "slurm"]
+
+
+class ClusterError(CscError, RuntimeError):
+    """A cluster cannot be reached or started."""
+
+
+def _import(name: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingPackageError(
+            f"working on a cluster needs {name.replace('_', '-')}, which is not installed: pip install 'csc-data[dask]'"
+        ) from error
+
+
+@contextmanager
+def connect(address: str, *, timeout: str = "15s") -> Iterator[Executor]:
+    """Yield an executor on a running Dask cluster.
+
+    Parameters
+    ----------
+    address : str
+        Of the scheduler, like ``tcp://10.0.0.1:8786``.
+    timeout : str
+        How long to wait for it to answer.
+
+    Raises
+    ------
+    MissingPackageError
+        If Dask is not installed.
+    ClusterError
+        If nothing answers at the address.
+    """
+    distributed = _import("distributed")
+    try:
+        client = distributed.Client(address, timeout=timeout, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise ClusterError(f"no Dask scheduler answers at {address}: {error}") from error
+    try:
+        yield client.get_executor(pure=False)
+    finally:
+        client.close()
+
+
+@contextmanager
+def start_jobs(system: System, *, jobs: int, options: dict[str, Any] | None = None) -> Iterator[Executor]:
+    """Start jobs on a batch system, each with one worker that does one task at a time, and yield an executor on them.
+
+    Parameters
+    ----------
+    system : {"lsf", "slurm"}
+        Whose jobs.
+    jobs : int
+        How many.
+    options : mapping, optional
+        Of dask-jobqueue's ``LSFCluster`` or ``SLURMCluster``: memory, cores, queue, walltime. What is not given (or
+        None) is taken from the user's configuration of Dask, the section ``jobqueue.slurm`` or ``jobqueue.lsf``.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there is no such system.
+    MissingPackageError
+        If Dask or dask-jobqueue are not installed.
+    ClusterError
+        If the system takes no jobs, or the configuration says too little of them.
+    """
+    distributed, jobqueue = _import("distributed"), _import("dask_jobqueue")
+    classes = {"lsf": jobqueue.LSFCluster, "slurm": jobqueue.SLURMCluster}
+    if system not in classes:
+        raise InvalidArgumentError(f"there is no cluster {system!r}; known are {', '.join(classes)}")
+    given = {name: value for name, value in (options or {}).items() if value is not None}
+    try:
+        cluster = classes[system](**_one_at_a_time(system), **given)
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        raise ClusterError(
+            f"jobs of {system} cannot be described: {error}; write cores, memory, queue, walltime and what a GPU needs "
+            f"into the section jobqueue.{system} of ~/.config/dask/jobqueue.yaml"
+        ) from error
+    with cluster:
+        cluster.scale(jobs=jobs)
+        with distributed.Client(cluster, set_as_default=False) as client:
+            yield client.get_executor(pure=False)
+
+
+def _one_at_a_time(system: System) -> dict[str, Any]:
+    """Return options by which a job is one worker with one thread: tasks use the cores, or the GPU, by themselves."""
+    import dask
+
+    own = dask.config.get(f"jobqueue.{system}.worker-extra-args", None) or []
+    return {"processes": 1, "worker_extra_args": [*own, "--nthreads", "1"]}
