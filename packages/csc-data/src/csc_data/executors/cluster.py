@@ -11,6 +11,8 @@ from csc_data.errors import CscError, InvalidArgumentError, MissingPackageError
 
 System = Literal["lsf", "slurm"]
 
+_NEEDED = ("cores", "memory")
+
 
 class ClusterError(CscError, RuntimeError):
     """A cluster cannot be reached or started."""
@@ -83,23 +85,33 @@ def start_jobs(system: System, *, jobs: int, options: dict[str, Any] | None = No
     classes = {"lsf": jobqueue.LSFCluster, "slurm": jobqueue.SLURMCluster}
     if system not in classes:
         raise InvalidArgumentError(f"there is no cluster {system!r}; known are {', '.join(classes)}")
-    given = {name: value for name, value in (options or {}).items() if value is not None}
-    try:
-        cluster = classes[system](**_one_at_a_time(system), **given)
-    except (ValueError, TypeError, OSError, RuntimeError) as error:
+    described = {name: value for name, value in (options or {}).items() if value is not None}
+    described |= _one_at_a_time(system)
+    missing = [name for name in _NEEDED if name not in described and _configured(system, name) is None]
+    if missing:
         raise ClusterError(
-            f"jobs of {system} cannot be described: {error}; write cores, memory, queue, walltime and what a GPU needs "
-            f"into the section jobqueue.{system} of ~/.config/dask/jobqueue.yaml"
-        ) from error
+            f"it is not said how much jobs of {system} take: {' and '.join(missing)}; write that, and queue, walltime "
+            f"and what a GPU needs (job-extra-directives), into the section jobqueue.{system} of "
+            "~/.config/dask/jobqueue.yaml"
+        )
+    try:
+        cluster = classes[system](**described)
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        raise ClusterError(f"jobs of {system} cannot be started: {error}") from error
     with cluster:
         cluster.scale(jobs=jobs)
         with distributed.Client(cluster, set_as_default=False) as client:
             yield client.get_executor(pure=False)
 
 
-def _one_at_a_time(system: System) -> dict[str, Any]:
-    """Return options by which a job is one worker with one thread: tasks use the cores, or the GPU, by themselves."""
+def _configured(system: System, name: str) -> Any:
+    """Return what the user's configuration of Dask says of the jobs of a system."""
     import dask
 
-    own = dask.config.get(f"jobqueue.{system}.worker-extra-args", None) or []
+    return dask.config.get(f"jobqueue.{system}.{name}", None)
+
+
+def _one_at_a_time(system: System) -> dict[str, Any]:
+    """Return options by which a job is one worker with one thread: tasks use the cores, or the GPU, by themselves."""
+    own = _configured(system, "worker-extra-args") or []
     return {"processes": 1, "worker_extra_args": [*own, "--nthreads", "1"]}

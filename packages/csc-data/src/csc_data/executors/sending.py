@@ -16,16 +16,20 @@ _known: OrderedDict[str, Any] = OrderedDict()
 
 
 class _Sent:
-    """A callable that becomes the same object in a process however often it arrives there."""
+    """A callable that is the same object in a process however often it arrives there.
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._key, self._packed = uuid.uuid4().hex, pickle.dumps(function)
+    It stays packed where it only passes through, as in Dask's scheduler, which may lack the modules.
+    """
+
+    def __init__(self, key: str, packed: bytes) -> None:
+        self._key, self._packed = key, packed
 
     def __call__(self, *arguments: Any) -> Any:
-        return _unpack(self._key, self._packed)(*arguments)
-
-    def __reduce__(self) -> tuple[Callable[[str, bytes], Any], tuple[str, bytes]]:
-        return _unpack, (self._key, self._packed)
+        if self._key not in _known:
+            _known[self._key] = pickle.loads(self._packed)  # noqa: S301  # from who gave the task
+            while len(_known) > _KEPT:
+                _known.popitem(last=False)
+        return _known[self._key](*arguments)
 
 
 def send_once(function: Callable[..., R], executor: Executor) -> Callable[..., R]:
@@ -37,14 +41,6 @@ def send_once(function: Callable[..., R], executor: Executor) -> Callable[..., R
     if isinstance(executor, ThreadPoolExecutor):
         return function
     try:
-        return _Sent(function)
+        return _Sent(uuid.uuid4().hex, pickle.dumps(function))
     except (pickle.PicklingError, TypeError, AttributeError):
         return function
-
-
-def _unpack(key: str, packed: bytes) -> Any:
-    if key not in _known:
-        _known[key] = pickle.loads(packed)  # noqa: S301  # from who gave the task
-        while len(_known) > _KEPT:
-            _known.popitem(last=False)
-    return _known[key]

@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -114,8 +114,10 @@ def open_array_for_writing(path: str | os.PathLike[str]) -> Any:
     return zarr.open_array(str(path), mode="r+")
 
 
-def ensure_groups(folder: str | os.PathLike[str], attributes: Mapping[str, Any] | None = None) -> None:
-    """Write group metadata (format 2) for a folder and those above it, up to and including the ``*.zarr`` folder.
+def ensure_groups(
+    folder: str | os.PathLike[str], attributes: Mapping[str, Any] | None = None, *, zarr_format: Literal[2, 3] = 2
+) -> None:
+    """Write group metadata for a folder and those above it, up to and including the ``*.zarr`` folder.
 
     Nothing that exists is changed, but for the attributes of the folder itself, which are updated when given.
     """
@@ -123,14 +125,21 @@ def ensure_groups(folder: str | os.PathLike[str], attributes: Mapping[str, Any] 
     path.mkdir(parents=True, exist_ok=True)
     for place in (path, *path.parents):
         if not (place / ".zgroup").exists() and not (place / "zarr.json").exists():
-            write_json(place / ".zgroup", {"zarr_format": 2})
+            name, more = (
+                (".zgroup", {}) if zarr_format == 2 else ("zarr.json", {"node_type": "group", "attributes": {}})
+            )
+            write_json(place / name, {"zarr_format": zarr_format, **more})
         if place.suffix == ".zarr":
             break
         if place == path and not _inside_zarr(path):
             break
-    if attributes:
-        known = read_json(path / ".zattrs")
-        write_json(path / ".zattrs", {**known, **attributes})
+    if not attributes:
+        return
+    if (path / ".zgroup").exists():
+        write_json(path / ".zattrs", {**read_json(path / ".zattrs"), **attributes})
+    else:
+        group = read_json(path / "zarr.json")
+        write_json(path / "zarr.json", {**group, "attributes": {**group.get("attributes", {}), **attributes}})
 
 
 def _inside_zarr(path: Path) -> bool:

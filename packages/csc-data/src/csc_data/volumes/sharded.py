@@ -1,0 +1,133 @@
+"""Arrays of zarr format 3, written by tensorstore: many chunks in one file, a shard, where zarr 2 is installed, too.
+
+Several processes may write to one shard, on a shared folder, too: tensorstore writes a shard anew with what was changed
+in it, under a lock of the file system, and does so again if another was faster. A process that is killed leaves the
+shard as it was.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from csc_data.errors import MissingPackageError, UnreadableDataError
+from csc_data.formats.array_metadata import ArrayMetadata
+from csc_data.formats.format3 import parse_format3
+from csc_data.geometry import Shape, as_shape
+
+METADATA = "zarr.json"
+
+
+def import_tensorstore() -> Any:
+    """Return the package that writes shards.
+
+    Raises
+    ------
+    MissingPackageError
+        If it is not installed.
+    """
+    try:
+        import tensorstore
+    except ImportError as error:
+        raise MissingPackageError(
+            "zarr format 3 is written by tensorstore, which is not installed: pip install 'csc-data[sharded]'"
+        ) from error
+    return tensorstore
+
+
+def sharded_metadata(
+    shape: Shape, dtype: npt.DTypeLike, chunks: Shape, shards: Shape, attributes: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the ``zarr.json`` of an array whose chunks, packed as in our format 2, lie in shards."""
+    kind = np.dtype(dtype)
+    blosc = {
+        "cname": "zstd",
+        "clevel": 3,
+        "shuffle": "noshuffle" if kind.itemsize == 1 else "shuffle",
+        "typesize": kind.itemsize,
+        # One block to a chunk: several could be stored in the order in which threads finish them.
+        "blocksize": math.prod(chunks) * kind.itemsize,
+    }
+    numbers = {"name": "bytes", "configuration": {"endian": "little"}}
+    packing = [numbers, {"name": "blosc", "configuration": blosc}]
+    sharding = {
+        "chunk_shape": list(chunks),
+        "codecs": packing,
+        "index_codecs": [numbers, {"name": "crc32c"}],
+        "index_location": "end",
+    }
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(shape),
+        "data_type": kind.name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(shards)}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": 0,
+        "codecs": packing if shards == chunks else [{"name": "sharding_indexed", "configuration": sharding}],
+        "dimension_names": ["z", "y", "x"],
+        "attributes": dict(attributes),
+    }
+
+
+class ShardedArray:
+    """An array of format 3 to write to: ``array[box] = values``, as one of zarr.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+
+    Attributes
+    ----------
+    shape, chunks : tuple of int
+        In voxels; of chunks, not of shards.
+
+    Raises
+    ------
+    MissingPackageError
+        If tensorstore is not installed.
+    UnreadableDataError
+        If there is no array of three dimensions that it can write.
+    """
+
+    def __init__(self, path: Path) -> None:
+        tensorstore = import_tensorstore()
+        try:
+            metadata: ArrayMetadata = parse_format3(json.loads((path / METADATA).read_text(encoding="utf-8")))
+            spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path)}}
+            self._array = tensorstore.open(spec, open=True).result()
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            raise UnreadableDataError(f"{path} cannot be written to: {error}") from error
+        self.path = path
+        self.shape, self.chunks = as_shape(metadata.shape), as_shape(metadata.chunks)
+
+    def __setitem__(self, box: Any, values: npt.ArrayLike) -> None:
+        try:
+            self._array[box].write(np.asarray(values)).result()
+        except (ValueError, OSError) as error:  # tensorstore has no error of its own for a full disk
+            raise UnreadableDataError(f"{self.path} cannot be written to: {error}") from error
+
+    def __getitem__(self, box: Any) -> npt.NDArray[Any]:
+        found: npt.NDArray[Any] = self._array[box].read().result()
+        return found
+
+
+def fit_shards(shape: Sequence[int], chunks: Sequence[int], shards: Sequence[int]) -> Shape:
+    """Return the shape of shards that hold whole chunks and are no larger than the array needs.
+
+    >>> fit_shards((1000, 100, 64), (64, 64, 64), (1000, 1000, 1000))
+    (1024, 128, 64)
+    """
+    return as_shape(
+        [
+            chunk * min(math.ceil(shard / chunk), max(1, math.ceil(size / chunk)))
+            for size, chunk, shard in zip(shape, chunks, shards, strict=True)
+        ]
+    )
