@@ -188,7 +188,7 @@ def isolated(session: nox.Session, package: str) -> None:
 @nox.session
 def zarr3(session: nox.Session) -> None:
     """Run the tests of the torch-free packages that open or write arrays with the newest zarr."""
-    install_freely(session, TORCH_FREE, *group("test"), *group("validators"), "zarr>=3")
+    install_freely(session, TORCH_FREE, *group("test"), *group("validators"), "zarr>=3", "tensorstore")
     for name in TORCH_FREE:
         run_own_tests(session, name, *QUICK, only=WITH_ZARR[name])
 

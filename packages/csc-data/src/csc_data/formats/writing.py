@@ -125,10 +125,10 @@ def ensure_groups(
     path.mkdir(parents=True, exist_ok=True)
     for place in (path, *path.parents):
         if not (place / ".zgroup").exists() and not (place / "zarr.json").exists():
-            name, more = (
-                (".zgroup", {}) if zarr_format == 2 else ("zarr.json", {"node_type": "group", "attributes": {}})
-            )
-            write_json(place / name, {"zarr_format": zarr_format, **more})
+            if zarr_format == 2:
+                write_json(place / ".zgroup", {"zarr_format": 2})
+            else:
+                write_json(place / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": {}})
         if place.suffix == ".zarr":
             break
         if place == path and not _inside_zarr(path):

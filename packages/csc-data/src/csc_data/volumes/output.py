@@ -63,9 +63,7 @@ class OutputStorage:
         if self.format == 2 and self.shards is not None:
             raise InvalidArgumentError("zarr format 2 has no shards; give format 3 with them")
         if min(self.chunks) < 1 or min(self.shards or self.chunks) < 1:
-            raise InvalidArgumentError(
-                f"chunks of {self.chunks} and shards of {self.shards}; expected at least 1 voxel"
-            )
+            raise InvalidArgumentError(f"chunks of {self.chunks}, shards of {self.shards}; expected at least 1 voxel")
         if self.format == 3:
             import_tensorstore()
 
@@ -86,12 +84,8 @@ class OutputStorage:
         shards = self.together(shape)
         if shards is None:
             return as_shape(block_shape)
-        return as_shape(
-            [
-                _largest_part(shard // chunk, wanted // chunk) * chunk
-                for shard, chunk, wanted in zip(shards, self.chunks, block_shape, strict=True)
-            ]
-        )
+        parts = zip(shards, self.chunks, block_shape, strict=True)
+        return as_shape([_largest_part(shard // chunk, wanted // chunk) * chunk for shard, chunk, wanted in parts])
 
     def count_files(self, shape: Sequence[int]) -> int:
         """Return how many files an array of a shape has at most; chunks that hold zeros alone have none.
