@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csc_data.blocks import BlockGrid, Ledger, prepare_output, run_blocks, unfinished_work
+from csc_data.blocks import BlockGrid, Ledger, discard_record, prepare_output, run_blocks, unfinished_work
 from csc_data.blocks.ledger import append_line, finished_file
 from csc_data.errors import ExistingOutputError, MissingDataError, UnreadableDataError
 
@@ -174,10 +174,14 @@ def test_overwriting_is_refused_while_another_works(tmp_path):
             asked.append(block)
             with pytest.raises(ExistingOutputError, match=r"process \d+ on .* works on the output there; wait"):
                 output.prepare("overwrite")
+            with pytest.raises(ExistingOutputError, match="works on the output there"):
+                discard_record(output.ledger())
 
     run_blocks(work, GRID, ledger=output.ledger())
     assert asked
     assert output.prepare("overwrite")
+    discard_record(output.ledger())
+    assert [path.name for path in tmp_path.iterdir()] == ["out.zarr"]
 
 
 def test_what_killed_processes_left_half_written_is_removed(tmp_path):

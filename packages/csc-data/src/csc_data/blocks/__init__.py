@@ -9,7 +9,7 @@ time, on any machine that has the folder, claim blocks beside the ledger, and ta
 
 from csc_data.blocks.grid import Block, BlockGrid, align_block_shape
 from csc_data.blocks.ledger import Ledger, unfinished_work
-from csc_data.blocks.output import Existing, prepare_output
+from csc_data.blocks.output import Existing, discard_record, prepare_output
 from csc_data.blocks.running import Execution, MissingBlocksError, Progress, run_blocks
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "MissingBlocksError",
     "Progress",
     "align_block_shape",
+    "discard_record",
     "prepare_output",
     "run_blocks",
     "unfinished_work",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal
@@ -56,6 +57,28 @@ def prepare_output(ledger: Ledger, existing: Existing, create: Callable[[], None
         create()
         ledger.set_ready()
     return True
+
+
+def discard_record(ledger: Ledger) -> None:
+    """Remove the record of an output that is to go, or to be recorded elsewhere.
+
+    Raises
+    ------
+    ExistingOutputError
+        If another process works on it.
+    """
+    with arrive(ledger.folder) as claims:
+        _check_nobody_works(ledger, claims.presence)
+        ledger.path.unlink(missing_ok=True)
+        remove_folder(ledger.folder, claims.presence)
+
+
+def remove_folder(folder: Path, presence: Presence) -> None:
+    """Remove what only those needed who worked on an output; in this process's turn."""
+    # Renamed first: who comes meanwhile finds either all of it or nothing.
+    folder.rename(folder.with_name(f"{folder.name}-{presence.name}"))
+    for leftover in folder.parent.glob(f"{folder.name}-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _workers(ledger: Ledger, presence: Presence) -> list[ProcessId | None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections import deque
 from contextlib import ExitStack
@@ -12,7 +11,7 @@ from typing import Protocol
 from csc_data.blocks.claims import TURN, Claims, arrive
 from csc_data.blocks.groups import Groups
 from csc_data.blocks.ledger import Ledger, append_line, finished_file
-from csc_data.blocks.output import remove_partial_files
+from csc_data.blocks.output import remove_folder, remove_partial_files
 from csc_data.errors import MissingDataError
 
 LOOK_SECONDS = 1.0
@@ -197,14 +196,10 @@ class SharedBlocks:
 
     def _finish(self) -> None:
         """Close the record, and remove what only those needed who worked on it."""
-        folder = self._ledger.folder
         try:
             self._claims.wait_for(TURN)
         except FileNotFoundError:  # another has done so
             return
         remove_partial_files(self._ledger.outputs)
         self._ledger.complete()
-        # Renamed first: who comes meanwhile finds either all of it or nothing.
-        folder.rename(folder.with_name(f"{folder.name}-{self._presence.name}"))
-        for leftover in folder.parent.glob(f"{folder.name}-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        remove_folder(self._ledger.folder, self._presence)

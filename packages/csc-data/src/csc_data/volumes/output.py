@@ -67,6 +67,11 @@ class OutputStorage:
         if self.format == 3:
             import_tensorstore()
 
+    @property
+    def unit(self) -> Shape:
+        """What the shape of a block must be a multiple of, so that no two blocks share a chunk."""
+        return self.chunks
+
     def together(self, shape: Sequence[int]) -> Shape | None:
         """Return what one process should write of an array of a shape: its shards; None where chunks are files.
 
@@ -110,7 +115,7 @@ def create_output(
     *,
     first: int = 0,
 ) -> None:
-    """Create a multiscale group with empty levels; levels that are there are replaced.
+    """Create a multiscale group with empty levels, in place of those that are there.
 
     Parameters
     ----------
@@ -130,10 +135,13 @@ def create_output(
     folder = Path(path)
     levels = [(f"s{number}", grid) for number, grid in enumerate(grids)]
     ensure_groups(folder.parent, zarr_format=storage.format)
-    for stale in ([".zgroup", ".zattrs"] if storage.format == 3 else [METADATA]) if first == 0 else []:
-        (folder / stale).unlink(missing_ok=True)
+    if first == 0:
+        for name in [".zgroup", ".zattrs"] if storage.format == 3 else [METADATA]:
+            (folder / name).unlink(missing_ok=True)
+    for stale in folder.glob("s*"):
+        if stale.name[1:].isdigit() and int(stale.name[1:]) >= first:
+            shutil.rmtree(stale)
     for name, grid in levels[first:]:
-        shutil.rmtree(folder / name, ignore_errors=True)
         if storage.format == 2:
             create_array(
                 folder / name,

@@ -1,0 +1,142 @@
+"""Processes that predict blocks: on the CPU, one for each GPU, or on a cluster."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from csc_data.blocks import Execution
+from csc_data.errors import InvalidArgumentError
+from csc_data.executors import ProcessWorkers
+from csc_data.executors.cluster import System, connect, start_jobs
+
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+_ON_SCHEDULER = 128  # blocks that a cluster of unknown size is given at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionOptions:
+    """Where blocks are predicted; by default in this process, on the device of the settings.
+
+    Attributes
+    ----------
+    workers : int
+        Processes that predict on the CPU of this machine, if more than one; torch's threads are divided among them.
+    devices : int or tuple of str, optional
+        So many GPUs of this machine, or these (as in ``CUDA_VISIBLE_DEVICES``), a process for each.
+    scheduler : str, optional
+        Address of a running Dask scheduler, whose workers predict.
+    cluster : {"lsf", "slurm"}, optional
+        Jobs of this system predict, each on the GPU that it is given; what they ask for stands in the user's
+        configuration of Dask.
+    jobs : int
+        How many jobs.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If numbers are out of range, or more than one place is named.
+    """
+
+    workers: int = 1
+    devices: int | tuple[str, ...] | None = None
+    scheduler: str | None = None
+    cluster: System | None = None
+    jobs: int = 1
+
+    def __post_init__(self) -> None:
+        if self.workers < 1 or self.jobs < 1 or self.devices in (0, ()):
+            raise InvalidArgumentError(
+                f"{self.workers} workers, {self.jobs} jobs, devices {self.devices!r}; expected at least one of each"
+            )
+        named = {
+            "workers": self.workers > 1,
+            "devices": self.devices is not None,
+            "scheduler": self.scheduler is not None,
+            "cluster": self.cluster is not None,
+        }
+        chosen = [name for name, is_named in named.items() if is_named]
+        if len(chosen) > 1:
+            raise InvalidArgumentError(f"{' and '.join(chosen)} exclude each other: give one of them")
+
+
+@contextmanager
+def open_execution(options: ExecutionOptions) -> Iterator[Execution]:
+    """Start what is to predict, and end it afterwards, also after Ctrl-C and SIGTERM.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there are not so many GPUs.
+    MissingPackageError
+        If a cluster is named and Dask is not installed.
+    ClusterError
+        If the cluster does not answer, or takes no jobs.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_ended_in_order())
+        if options.scheduler is not None:
+            executor = stack.enter_context(connect(options.scheduler))
+            yield Execution(executor=executor, max_pending=_ON_SCHEDULER)
+        elif options.cluster is not None:
+            executor = stack.enter_context(start_jobs(options.cluster, jobs=options.jobs))
+            yield Execution(executor=executor, max_pending=2 * options.jobs)
+        elif options.devices is not None or options.workers > 1:
+            environments = _environments(options)
+            workers = ProcessWorkers(
+                len(environments), threads=max(1, _cores() // len(environments)), environments=environments
+            )
+            # One block more than processes, so that none waits while this one marks what is finished.
+            yield Execution(executor=stack.enter_context(workers), max_pending=len(environments) + 1)
+        else:
+            yield Execution()
+
+
+def _environments(options: ExecutionOptions) -> list[Mapping[str, str]]:
+    """Return what makes each process see what it is to compute on, and nothing else."""
+    if options.devices is None:
+        return [{_VISIBLE: ""}] * options.workers
+    if isinstance(options.devices, tuple):
+        return [{_VISIBLE: device} for device in options.devices]
+    visible = _visible_gpus()
+    if options.devices > len(visible):
+        raise InvalidArgumentError(
+            f"there are {len(visible)} GPUs, and {options.devices} were asked for; `workers` are processes on the CPU"
+        )
+    return [{_VISIBLE: device} for device in visible[: options.devices]]
+
+
+def _visible_gpus() -> list[str]:
+    """Return the GPUs of this process, as a batch system or the user has limited them."""
+    import torch
+
+    limited = os.environ.get(_VISIBLE)
+    known = [str(number) for number in range(torch.cuda.device_count())]
+    return known if limited is None else limited.split(",")[: len(known)]
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Let SIGTERM, which batch systems send before they kill, unwind as Ctrl-C does: blocks are given back at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _exit)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+
+
+def _exit(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
