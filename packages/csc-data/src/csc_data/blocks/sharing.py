@@ -182,7 +182,7 @@ class SharedBlocks:
 
     def wait(self) -> None:
         """Let others go on for a moment; say who they are."""
-        names = {self._claims.holder(str(group)) for group in self._left} - {None}
+        names = {name for group in self._left if (name := self._claims.holder(str(group)))}
         if names - self._awaited:
             self._awaited |= names
             processes = [str(self._presence.find(name) or "another process") for name in sorted(names)]

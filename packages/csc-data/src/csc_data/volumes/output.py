@@ -23,10 +23,19 @@ OutputFormat = Literal[2, 3]
 class WritableArray(Protocol):
     """What `open_output_array` gives."""
 
-    shape: tuple[int, ...]
-    chunks: tuple[int, ...]
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels."""
+        ...
 
-    def __setitem__(self, box: Any, values: Any, /) -> None: ...
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Voxels of a chunk."""
+        ...
+
+    def __setitem__(self, box: Any, values: Any, /) -> None:
+        """Write values to a box."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
