@@ -10,12 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
 from csc_data.errors import InvalidArgumentError
 from csc_data.formats.ngff import grid_attributes, multiscale_attributes
 from csc_data.geometry import Grid, Shape, as_shape
-from csc_data.volumes.sharded import METADATA, ShardedArray, fit_shards, import_tensorstore, sharded_metadata
+from csc_data.volumes.sharded import (
+    METADATA,
+    Packing,
+    ShardedArray,
+    fit_shards,
+    import_tensorstore,
+    sharded_metadata,
+)
 
 OutputFormat = Literal[2, 3]
 
@@ -51,6 +59,8 @@ class OutputStorage:
         Of zarr; format 3 is written by tensorstore.
     shards : tuple of int, optional
         Format 3 only: about how many voxels one file holds; it is rounded up to whole chunks. A chunk by default.
+    level : int
+        Of Zstandard: 1 takes less than a tenth of the time of 3 for probabilities, which become half as large again.
 
     Raises
     ------
@@ -64,6 +74,7 @@ class OutputStorage:
     chunks: Shape
     format: OutputFormat = 2
     shards: Shape | None = None
+    level: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "chunks", as_shape(self.chunks, "chunks"))
@@ -157,18 +168,23 @@ def create_output(
                 shape=grid.shape,
                 dtype=storage.dtype,
                 chunks=storage.chunks,
+                level=storage.level,
                 attributes=grid_attributes(grid),
             )
         else:
-            shards = storage.together(grid.shape) or storage.chunks
-            metadata = sharded_metadata(grid.shape, storage.dtype, storage.chunks, shards, grid_attributes(grid))
-            write_json(folder / name / METADATA, metadata)
+            write_json(folder / name / METADATA, _sharded(grid, storage))
     described = multiscale_attributes(folder.name, levels)
     if storage.format == 3:
         (image,) = described["multiscales"]
         del image["version"]  # 0.5 has it one level up
         described = {"ome": {"version": "0.5", "multiscales": [image]}}
     ensure_groups(folder, {**described, **(attributes or {})}, zarr_format=storage.format)
+
+
+def _sharded(grid: Grid, storage: OutputStorage) -> dict[str, Any]:
+    packing = Packing(dtype=np.dtype(storage.dtype), chunks=storage.chunks, level=storage.level)
+    shards = storage.together(grid.shape) or storage.chunks
+    return {**sharded_metadata(grid.shape, shards, packing), "attributes": grid_attributes(grid)}
 
 
 def open_output_array(path: str | os.PathLike[str]) -> WritableArray:

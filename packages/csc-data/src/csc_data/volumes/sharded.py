@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from csc_data.formats.format3 import parse_format3
 from csc_data.geometry import Shape, as_shape
 
 METADATA = "zarr.json"
+
+_NUMBERS = {"name": "bytes", "configuration": {"endian": "little"}}
 
 
 def import_tensorstore() -> Any:
@@ -41,38 +44,47 @@ def import_tensorstore() -> Any:
     return tensorstore
 
 
-def sharded_metadata(
-    shape: Shape, dtype: npt.DTypeLike, chunks: Shape, shards: Shape, attributes: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return the ``zarr.json`` of an array whose chunks, packed as in our format 2, lie in shards."""
-    kind = np.dtype(dtype)
-    blosc = {
-        "cname": "zstd",
-        "clevel": 3,
-        "shuffle": "noshuffle" if kind.itemsize == 1 else "shuffle",
-        "typesize": kind.itemsize,
-        # One block to a chunk: several could be stored in the order in which threads finish them.
-        "blocksize": math.prod(chunks) * kind.itemsize,
-    }
-    numbers = {"name": "bytes", "configuration": {"endian": "little"}}
-    packing = [numbers, {"name": "blosc", "configuration": blosc}]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packing:
+    """What chunks hold, and how they are packed: by Blosc and Zstandard, as in our format 2."""
+
+    dtype: np.dtype[Any]
+    chunks: Shape
+    level: int
+
+    def codecs(self) -> list[dict[str, Any]]:
+        """Return the codecs of a chunk, as ``zarr.json`` names them."""
+        size = self.dtype.itemsize
+        blosc = {
+            "cname": "zstd",
+            "clevel": self.level,
+            "shuffle": "noshuffle" if size == 1 else "shuffle",
+            "typesize": size,
+            # One block to a chunk: several could be stored in the order in which threads finish them.
+            "blocksize": math.prod(self.chunks) * size,
+        }
+        return [_NUMBERS, {"name": "blosc", "configuration": blosc}]
+
+
+def sharded_metadata(shape: Shape, shards: Shape, packing: Packing) -> dict[str, Any]:
+    """Return the ``zarr.json`` of an array whose chunks lie in shards, without its attributes."""
+    codecs = packing.codecs()
     sharding = {
-        "chunk_shape": list(chunks),
-        "codecs": packing,
-        "index_codecs": [numbers, {"name": "crc32c"}],
+        "chunk_shape": list(packing.chunks),
+        "codecs": codecs,
+        "index_codecs": [_NUMBERS, {"name": "crc32c"}],
         "index_location": "end",
     }
     return {
         "zarr_format": 3,
         "node_type": "array",
         "shape": list(shape),
-        "data_type": kind.name,
+        "data_type": packing.dtype.name,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": list(shards)}},
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "fill_value": 0,
-        "codecs": packing if shards == chunks else [{"name": "sharding_indexed", "configuration": sharding}],
+        "codecs": codecs if shards == packing.chunks else [{"name": "sharding_indexed", "configuration": sharding}],
         "dimension_names": ["z", "y", "x"],
-        "attributes": dict(attributes),
     }
 
 
