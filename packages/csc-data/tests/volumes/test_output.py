@@ -1,5 +1,6 @@
 """Volumes that are written block by block: chunks as files, or in shards of zarr format 3."""
 
+import dataclasses
 import importlib
 import itertools
 import json
@@ -106,7 +107,7 @@ def test_one_format_takes_the_place_of_the_other(tmp_path):
         array = open_output_array(folder / "s0")
         array[:8, :8, :8] = np.full((8, 8, 8), 7, "u2")
         assert array.shape == GRID.shape
-        assert array.chunks == (8, 8, 8)
+        assert array.chunks == (storage.together(GRID.shape) or (8, 8, 8))
         read = open_volume(folder).levels[0].array[...]
         assert (read != 0).sum() == 8**3
 
@@ -126,6 +127,11 @@ def test_blocks_divide_shards_and_a_run_takes_a_shard_at_a_time(tmp_path):
     storage = sharded()
     assert storage.together(GRID.shape) == (32, 16, 32)
     assert storage.together((9, 100, 100)) == (16, 16, 32)
+    # Of 11 chunks no blocks but single ones could be made.
+    large = dataclasses.replace(storage, chunks=(96, 96, 96), shards=(1024, 1024, 1024))
+    assert large.together((10_000, 10_000, 10_000)) == (1152, 1152, 1152)
+    assert large.fit_block((576, 288, 288), (10_000, 10_000, 10_000)) == (576, 288, 288)
+    assert large.count_files((10_000, 10_000, 10_000)) == 729
     assert storage.fit_block((24, 100, 8), GRID.shape) == (16, 16, 8)
     assert storage.fit_block((1, 1, 1), GRID.shape) == (8, 8, 8)
     assert plain().together(GRID.shape) is None

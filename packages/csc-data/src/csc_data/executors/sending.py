@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 R = TypeVar("R")
 
-_KEPT = 2  # the one that goes on, and the one that begins; they may hold much memory
+_KEPT = 4  # those that go on at the same time; they may hold much memory
 _known: OrderedDict[str, Any] = OrderedDict()
 
 

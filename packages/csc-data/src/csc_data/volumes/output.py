@@ -38,7 +38,7 @@ class WritableArray(Protocol):
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """Voxels of a chunk."""
+        """Voxels of a file."""
         ...
 
     def __setitem__(self, box: Any, values: Any, /) -> None:
@@ -58,7 +58,7 @@ class OutputStorage:
     format : {2, 3}
         Of zarr; format 3 is written by tensorstore.
     shards : tuple of int, optional
-        Format 3 only: about how many voxels one file holds; it is rounded up to whole chunks. A chunk by default.
+        Format 3 only: about how many voxels one file holds; see `fit_shards`. A chunk by default.
     level : int
         Of Zstandard: 1 takes less than a tenth of the time of 3 for probabilities, which become half as large again.
 

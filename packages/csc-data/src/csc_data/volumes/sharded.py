@@ -98,8 +98,11 @@ class ShardedArray:
 
     Attributes
     ----------
-    shape, chunks : tuple of int
-        In voxels; of chunks, not of shards.
+    shape : tuple of int
+        Voxels.
+    chunks : tuple of int
+        Voxels of a shard: what is written piece by piece should be written by as much of it as can be, as a file is
+        written anew each time.
 
     Raises
     ------
@@ -118,7 +121,7 @@ class ShardedArray:
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             raise UnreadableDataError(f"{path} cannot be written to: {error}") from error
         self.path = path
-        self.shape, self.chunks = as_shape(metadata.shape), as_shape(metadata.chunks)
+        self.shape, self.chunks = as_shape(metadata.shape), as_shape(self._array.chunk_layout.write_chunk.shape)
 
     def __setitem__(self, box: Any, values: npt.ArrayLike) -> None:
         try:
@@ -132,14 +135,19 @@ class ShardedArray:
 
 
 def fit_shards(shape: Sequence[int], chunks: Sequence[int], shards: Sequence[int]) -> Shape:
-    """Return the shape of shards that hold whole chunks and are no larger than the array needs.
+    """Return the shape of shards that hold whole chunks, and are no larger than the array needs.
 
-    >>> fit_shards((1000, 100, 64), (64, 64, 64), (1000, 1000, 1000))
-    (1024, 128, 64)
+    Up to a quarter is added where that makes a number of chunks that many numbers divide: blocks are parts of shards.
+
+    >>> fit_shards((5000, 100, 64), (96, 64, 64), (1000, 1000, 1000))
+    (1152, 128, 64)
     """
-    return as_shape(
-        [
-            chunk * min(math.ceil(shard / chunk), max(1, math.ceil(size / chunk)))
-            for size, chunk, shard in zip(shape, chunks, shards, strict=True)
-        ]
-    )
+    counts = [
+        min(math.ceil(shard / chunk), max(1, math.ceil(size / chunk)))
+        for size, chunk, shard in zip(shape, chunks, shards, strict=True)
+    ]
+    return as_shape([_round_up(count) * chunk for count, chunk in zip(counts, chunks, strict=True)])
+
+
+def _round_up(count: int) -> int:
+    return max(range(count, count + count // 4 + 1), key=lambda n: sum(n % part == 0 for part in range(1, n + 1)))

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from csc_data.blocks import Block
-from csc_data.formats.writing import open_array_for_writing
 from csc_data.geometry import TOLERANCE, Grid, Roi
 from csc_data.loader import PatchShape, RawSource
 from csc_data.loader.poses.placement import Position
 from csc_data.loader.sources.working_level import working_grid
 from csc_data.volumes import Volume
+from csc_data.volumes.output import open_output_array
 from csc_train.prediction.blocks.finishing import Averaging, StoredForm
 from csc_train.prediction.blocks.reading import Ahead, PatchBatch, PatchReader
 from csc_train.prediction.blocks.writing import SlabWriter
@@ -108,7 +108,7 @@ class BlockJob:
 
     @functools.cached_property
     def _opened(self) -> list[Any]:
-        return [open_array_for_writing(path) for path in self.arrays]
+        return [open_output_array(path) for path in self.arrays]
 
     @functools.cached_property
     def _raw(self) -> RawSource:
