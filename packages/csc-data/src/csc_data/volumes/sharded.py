@@ -135,9 +135,9 @@ class ShardedArray:
 
 
 def fit_shards(shape: Sequence[int], chunks: Sequence[int], shards: Sequence[int]) -> Shape:
-    """Return the shape of shards that hold whole chunks, and are no larger than the array needs.
+    """Return the shape of shards that hold whole chunks, not more than the array has.
 
-    Up to a quarter is added where that makes a number of chunks that many numbers divide: blocks are parts of shards.
+    Up to a quarter is added where the number of chunks can be divided in more ways then: blocks are parts of shards.
 
     >>> fit_shards((5000, 100, 64), (96, 64, 64), (1000, 1000, 1000))
     (1152, 128, 64)
