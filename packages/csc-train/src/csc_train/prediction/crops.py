@@ -13,9 +13,10 @@ import numpy as np
 from csc_data.blocks import BlockGrid, Existing, Ledger, prepare_output, run_blocks
 from csc_data.challenge import TestCrop
 from csc_data.config.user_config import Config
-from csc_data.errors import ExistingOutputError, MissingDataError
+from csc_data.errors import MissingDataError
 from csc_data.geometry import Grid, Shape, as_shape
-from csc_data.volumes import Volume, create_multiscale, open_volume
+from csc_data.volumes import Volume, open_volume
+from csc_data.volumes.output import OutputStorage, create_output
 from csc_data.volumes.stored_values import StoredValues
 from csc_train.prediction.blocks import BlockJob, plan_block_shape, region_grid
 from csc_train.prediction.results import CropPrediction
@@ -75,6 +76,7 @@ class CropPredictor:
         ledger = Ledger(
             folders[0].parent / f".{crop.dataset}-{name}.ledger",
             self._fingerprint(grid, raw, windows, (blocks.block_shape, chunks)),
+            outputs=folders,
         )
         self._prepare(folders, ledger, grid, chunks)
         resumed = len(ledger.finished)
@@ -102,28 +104,16 @@ class CropPredictor:
 
     def _prepare(self, folders: list[Path], ledger: Ledger, grid: Grid, chunks: Shape) -> None:
         """Create the output arrays, unless those of a run are continued."""
-        anew = prepare_output(ledger, self.existing)
-        there = [folder for folder in folders if (folder / "s0" / ".zarray").exists()]
-        if anew and there and self.existing != "overwrite":
-            raise ExistingOutputError(
-                f"{there[0]} holds an array of another program; overwrite it, or choose another place"
-            )
-        if not anew and ledger.finished:
-            return
-        # The record comes first: after a kill, arrays without a record would look like those of another program.
-        ledger.start()
         settings = self.source.load().predictor.settings
         kind = "label" if settings.output == "mask" else settings.output
         meaning = StoredValues(kind=kind, one=255.0 if settings.stored_dtype == "uint8" and kind != "label" else 1.0)
-        for folder in folders:
-            create_multiscale(
-                folder,
-                grid,
-                dtype=settings.stored_dtype,
-                chunks=chunks,
-                attributes=meaning.to_attributes(),
-                overwrite=True,
-            )
+        storage = OutputStorage(dtype=settings.stored_dtype, chunks=chunks)
+
+        def create() -> None:
+            for folder in folders:
+                create_output(folder, [grid], storage, meaning.to_attributes())
+
+        prepare_output(ledger, self.existing, create)
 
     def _fingerprint(self, grid: Grid, raw: Volume, windows: Windows, sizes: tuple[Shape, Shape]) -> dict[str, Any]:
         """Return everything that the bytes of the output depend on."""
