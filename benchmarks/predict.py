@@ -6,9 +6,9 @@ python benchmarks/predict.py --device cuda --precision bf16-mixed --only speed
 `overhead`: CPU outside the network for each 128^3 voxels that are written, with reading, sigmoid, compressing and
 writing; the network takes no time here. `wall`: with a network that takes its time, wall time over the network's own.
 `passes`: windows of one block's region and of 1000^3, against MONAI's. `blending`: CPU of the same windows by MONAI's
-`sliding_window_inference`. `seams`: jumps at faces of windows over jumps elsewhere, of a trained network if a checkpoint
-is given. `speed`: voxels a second with a 3d_unet, and its share of the time. All arrays are noise, smoothed; two turns
-of everything are taken, and the better is told.
+`sliding_window_inference`. `seams`: jumps at faces of windows over jumps elsewhere, of a trained network where a
+checkpoint is given. `speed`: voxels a second with a 3d_unet, and its share of the time. All arrays are noise, smoothed;
+two turns of everything are taken, and the better is told.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from csc_data.geometry import Grid
 from csc_data.loader import ArrayInfo, PatchShape
 from csc_data.volumes import open_volume, write_multiscale
 from csc_models import create_model
+from csc_train import predict_array
 from csc_train.prediction.blocks import BlockJob, plan_block_shape
 from csc_train.prediction.predictor import Predictor, load_predictor
 from csc_train.prediction.source import NetworkSource
@@ -164,7 +165,7 @@ def wall(bench: Bench) -> None:
     per_window = 0.7 * bench.patch**3 / BLOCK
     network = Spread(bench.classes, per_window)
     job, blocks = bench.job(bench.predictor(network, batch_size=1), "wall")
-    network(torch.zeros((1, 1, *[bench.patch] * 3)))
+    predict_array(job.source.given, np.zeros((4, 4, 4), np.uint8))  # compiles
     network.spent[:] = 0
     began = time.perf_counter()
     run_all(job, blocks)
@@ -195,8 +196,6 @@ def passes(bench: Bench) -> None:
 def blending(bench: Bench) -> None:
     """Compare the CPU of predicting an array in one piece with MONAI's, network and reading taken off both."""
     from monai.inferers import sliding_window_inference
-
-    from csc_train import predict_array
 
     values = np.asarray(bench.raw().levels[0].array[...])
     for overlap in (0.25, 0.5):
@@ -232,8 +231,6 @@ def seams(bench: Bench, checkpoint: Path | None) -> None:
     raw = bench.raw()
     edge = min(bench.size, 4 * predictor.patch.input.shape[1])
     values = np.asarray(raw.levels[0].array[:edge, :edge, :edge])
-    from csc_train import predict_array
-
     for overlap, blend in ((0.0, "constant"), (0.25, "gaussian"), (0.5, "gaussian")):
         settings = replace(predictor.settings, overlap=overlap, blending=blend, halo=(0, 0, 0))
         changed = replace(predictor, settings=settings)

@@ -129,3 +129,34 @@ def test_a_network_that_gives_no_number_is_an_error(bad, tta):
 def test_all_channels_where_there_are_several_per_class():
     network = nn.Conv3d(1, 7, 1)
     assert predict_array(network, RAW, patch_shape=(16, 16, 16), device="cpu").shape == (7, *RAW.shape)
+
+
+def test_what_is_applied_to_raw_ahead_of_the_network():
+    once = predict_array(Double(), RAW, **AS_IS)
+    found = predict_array(Double(), RAW, value_transforms=lambda patch: patch.clamp(0.2, 0.8) - 1, **AS_IS)
+    np.testing.assert_allclose(found, once.clip(0.4, 1.6) - 2, rtol=1e-6)
+
+
+def test_a_network_is_compiled_if_asked(monkeypatch):
+    calls = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self: calls.append(self))
+    predict_array(Double(), RAW, **AS_IS)
+    assert not calls
+    network = Double()
+    predict_array(network, RAW, compile=True, **AS_IS)
+    assert calls == [network]
+
+
+def test_networks_that_give_back_their_input_itself():
+    """Its memory is that of the next patches."""
+    found = predict_array(nn.Identity(), RAW, batch_size=2, **AS_IS)
+    np.testing.assert_array_equal(found[0], RAW)
+
+
+def test_half_precision_comes_close():
+    torch.manual_seed(0)
+    network = nn.Conv3d(1, 2, 3, padding=1)
+    full = predict_array(network, RAW, patch_shape=(16, 16, 16), device="cpu")
+    half = predict_array(network, RAW, patch_shape=(16, 16, 16), device="cpu", precision="bf16-mixed")
+    assert half.dtype == np.float32
+    assert 0 < np.abs(half - full).max() < 0.01

@@ -9,6 +9,7 @@ import torch
 from csc_data.challenge import TestCrop
 from csc_data.challenge.test_crops import FILE_NAME, write_test_crops
 from csc_data.config.user_config import Config
+from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Grid
 from csc_data.loader import ArrayInfo
 from csc_data.volumes import open_volume, write_multiscale
@@ -60,9 +61,9 @@ def files(tmp_path):
 def predicted(place):
     """A function that predicts from a checkpoint alone, and gives the probabilities of each class."""
 
-    def probabilities(checkpoint):
+    def probabilities(checkpoint, **more):
         own = dataclasses.replace(place, predictions=f"{checkpoint.stem}/{{dataset}}.zarr/{{crop}}/{{class_name}}")
-        result = predict(checkpoint, config=own, output="probability", output_dtype="float32", device="cpu")
+        result = predict(checkpoint, config=own, output="probability", output_dtype="float32", device="cpu", **more)
         assert result.classes == CLASSES
         volumes = [open_volume(own.path("predictions", dataset="a", crop="crop1", class_name=name)) for name in CLASSES]
         return np.stack([volume.levels[0].array[...] for volume in volumes])
@@ -77,6 +78,20 @@ def test_an_ensemble_predicts_the_mean_of_the_probabilities(files, predicted, tm
     expected = 0.25 * each[0] + 0.25 * each[1] + 0.5 * each[2]
     assert np.ptp(np.stack(each), axis=0).max() > 0.05  # they do differ
     np.testing.assert_allclose(predicted(out), expected, atol=1e-6)
+
+
+def test_checkpoints_are_averaged_as_they_predict(files, predicted):
+    each = np.stack([predicted(path) for path in files])
+    assert np.ptp(each, axis=0).max() > 0.05
+    np.testing.assert_allclose(predicted(files[0], checkpoints=files, existing="overwrite"), each.mean(0), atol=1e-6)
+
+
+def test_checkpoints_of_another_task_are_not_averaged(files, predicted, tmp_path):
+    loaded = load_checkpoint(files[0])
+    other = dataclasses.replace(loaded.description, classes=("ld", "mito"))
+    save_checkpoint(tmp_path / "other.pth", loaded.model, description=other)
+    with pytest.raises(InvalidArgumentError, match="cannot be averaged: classes is"):
+        predicted(files[0], checkpoints=[files[0], tmp_path / "other.pth"])
 
 
 def test_averaged_weights_predict_as_a_network_with_these_weights(files, predicted, tmp_path):

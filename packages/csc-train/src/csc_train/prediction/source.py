@@ -124,7 +124,7 @@ def _make_ready(predictor: Predictor, device: str | None) -> ReadyNetwork:
     for network in predictor.networks:
         network.to(fabric.device).eval()
         if settings.compile:
-            network.compile(dynamic=False)
+            network.compile()
     return ReadyNetwork(predictor=predictor, fabric=fabric)
 
 

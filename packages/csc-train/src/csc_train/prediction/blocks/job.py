@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -165,21 +165,36 @@ class BlockJob:
         weights = torch.tensor(window_weights(placement.size, self.windows.blending), device=passes.device)
         blend = Blend(begin=box[0], end=box[1], weights=weights, activate=passes.last)
         sums: list[Tensor] = []
-        with Ahead(reader.batches(placement, *box)) as ahead:
-            for z, planes in blend.planes(_windows(ahead, passes, placement, sums)):
+        # Reading, the network and blending each have a thread.
+        with Ahead(reader.batches(placement, *box)) as read, Ahead(_predicted(read, passes)) as predicted:
+            for z, planes in blend.planes(_windows(predicted, placement, sums)):
                 # Asked once for all windows of these planes: a question to a GPU waits for it.
                 check_finite(sums, where)
                 sums.clear()
                 yield z, planes
 
 
-def _windows(batches: Ahead[PatchBatch], passes: Passes, placement: Placement, sums: list[Tensor]) -> Iterator[Window]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PredictedBatch:
+    """What the network says of a batch, and sums of that."""
+
+    positions: tuple[Position, ...]
+    values: Tensor
+    sums: Tensor
+
+
+def _predicted(batches: Iterable[PatchBatch], passes: Passes) -> Iterator[_PredictedBatch]:
+    for batch in batches:
+        values, sums = passes.predict(batch.values)
+        yield _PredictedBatch(positions=batch.positions, values=values, sums=sums)
+
+
+def _windows(batches: Iterable[_PredictedBatch], placement: Placement, sums: list[Tensor]) -> Iterator[Window]:
     """Yield what the network says, window by window; sums of it are left in a list."""
     order = [placement.orientation.world_axis.index(axis) for axis in range(3)]
     for batch in batches:
-        values, total = passes.predict(batch.values)
-        sums.append(total)
-        for position, each in zip(batch.positions, values, strict=True):
+        sums.append(batch.sums)
+        for position, each in zip(batch.positions, batch.values, strict=True):
             along_world = each.permute(0, *(1 + axis for axis in order))
             yield Window(position=position, values=along_world, alone=placement.alone(position))
 
@@ -188,7 +203,7 @@ def _cached_parts(planes: Tensor) -> Sequence[Tensor]:
     """Cut planes into parts that stay in a CPU's cache; a GPU hands them over at once."""
     if planes.is_cuda:
         return [planes]
-    return planes.split(max(1, CACHED_VALUES // max(1, planes[:, 0].numel())), dim=1)
+    return torch.split(planes, max(1, CACHED_VALUES // max(1, planes[:, 0].numel())), dim=1)
 
 
 def stored_form(settings: PredictSettings, classes: tuple[str, ...] | None) -> StoredForm:

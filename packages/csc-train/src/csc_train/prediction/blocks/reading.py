@@ -68,7 +68,8 @@ class PatchReader:
         """Yield the patches of all windows that hold voxels of a box, in their order."""
         positions = placement.positions(begin, end)
         # Two batches are in use at a time, see `Ahead`: new pages of memory would cost as much as reading.
-        for held in itertools.cycle(({}, {})):
+        arrays: tuple[dict[str, Patches], dict[str, Patches]] = ({}, {})
+        for held in itertools.cycle(arrays):
             group = tuple(itertools.islice(positions, self.batch_size))
             if not group:
                 return

@@ -9,7 +9,7 @@ from csc_data.geometry import Shape
 from csc_train.prediction.window.tiling import Windows
 
 _STEPS_LONG = 6
-_STEPS_WIDE = 3
+_STEPS_WIDE = (1, 2, 3)
 _MOST_BYTES = 360 << 20
 _FLAT_EDGE = 128
 
@@ -36,7 +36,7 @@ def plan_block_shape(windows: Windows, *, classes: int, itemsize: int, chunks: S
         return align_block_shape([edge] * 3, chunks)
     shapes = [
         align_block_shape([_STEPS_LONG * step[0], y * step[1], x * step[2]], chunks)
-        for y, x in sorted(itertools.product(range(1, _STEPS_WIDE + 1), repeat=2), key=_computed_again)
+        for y, x in sorted(itertools.product(_STEPS_WIDE, _STEPS_WIDE), key=_computed_again)
     ]
     # What is being blended, with its weights, and three slabs that are filled, wait or are written.
     column = 4 * kept[0] * (classes + 1) + 3 * chunks[0] * itemsize * classes

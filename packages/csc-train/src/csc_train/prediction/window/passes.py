@@ -64,7 +64,7 @@ def plan_turns(windows: Windows, tta: Tta) -> tuple[Turn, ...]:
         return (Turn(),)
     arrays = [windows.patch.input, windows.patch.target, *windows.patch.further_inputs.values()]
     free = [axis for axis in range(3) if not (windows.patch.target.flat and axis == 0)]
-    orders = [(0, 1, 2)]
+    orders: list[tuple[int, ...]] = [(0, 1, 2)]
     if tta == "all":
         orders = [
             order
@@ -198,6 +198,8 @@ class Passes:
                 f"the network gives {found} for {count} classes"
                 + ("; several channels per class have no arrays of their own: use predict_array" if count else "")
             )
+        if any(output.untyped_storage().data_ptr() == each.untyped_storage().data_ptr() for each in given.values()):
+            output = output.clone()  # a view of patches, whose memory is used again
         if flat:
             output = output.unsqueeze(2)
         return crop_centre(output, target.shape)

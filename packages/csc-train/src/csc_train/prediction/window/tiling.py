@@ -116,7 +116,8 @@ class Windows:
     orthoplanes : bool
         Whether flat patches lie across all three axes.
     shift : tuple of int
-        By how many voxels windows lie further forward than the region; to see how much depends on where they lie.
+        By how many voxels, along the patch's axes, windows begin before the region; to see what depends on where they
+        lie.
     """
 
     patch: PatchShape
@@ -153,13 +154,15 @@ class Windows:
         return tuple(self._placement(region, orientation) for orientation in self.orientations)
 
     def _placement(self, region: Shape, orientation: Orientation) -> Placement:
-        size, step, grains = (orientation.to_world(each) for each in (self.kept, self.step, self.grains))
+        size, step, grains, shifts = (
+            orientation.to_world(each) for each in (self.kept, self.step, self.grains, self.shift)
+        )
         # What a valid convolution gives depends on where pooling begins, so its windows keep their step to the end;
         # they see all their context, wherever they end.
         clamp = not brings_context(self.patch)
         z, y, x = (
             tuple(s - shift for s in axis_starts(n + shift, w, by, grain=g, clamp=clamp))
-            for n, shift, w, by, g in zip(region, self.shift, size, step, grains, strict=True)
+            for n, shift, w, by, g in zip(region, shifts, size, step, grains, strict=True)
         )
         return Placement(orientation=orientation, size=as_shape(size), starts=(z, y, x))
 
