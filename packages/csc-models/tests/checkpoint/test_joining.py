@@ -108,6 +108,14 @@ class TestRefused:
         with pytest.raises(CheckpointError, match=r"they differ in values \('logit' and 'distance'\)"):
             average_checkpoints([files[0], other])
 
+    def test_no_logits_have_the_mean_of_exclusive_probabilities(self, tmp_path, build):
+        paths = [tmp_path / f"{seed}.pth" for seed in range(2)]
+        for seed, path in enumerate(paths):
+            save_checkpoint(path, build(seed), description=replace(DESCRIPTION, values="exclusive"))
+        with pytest.raises(CheckpointError, match="exclude each other"):
+            ensemble_checkpoints(paths)
+        assert ensemble_checkpoints(paths, mean_of="logits").description.values == "exclusive"
+
     def test_gradient_checkpointing_is_no_difference(self, files, tmp_path, build):
         other = tmp_path / "other.pth"
         save_checkpoint(other, build(0, gradient_checkpointing=True), description=DESCRIPTION)

@@ -137,6 +137,11 @@ def ensemble_checkpoints(
     for member in members[1:]:
         first = members[0]
         _check_agreement((first.path, first.description), (member.path, member.description), _SAME_TASK)
+    if members[0].description.values == "exclusive" and mean_of != "logits":
+        raise CheckpointError(
+            f"the classes of {members[0].path} exclude each other, and no logits have the mean of such probabilities as "
+            "theirs; take mean_of='logits', or let prediction average the checkpoints"
+        )
     model = Ensemble([member.model for member in members], mean_of=mean_of, weights=weights).eval()
     bare = replace(members[0].description, model_name=None, model_arguments={})
     extra = {"ensemble": {"files": [member.path.name for member in members], "weights": list(model.weights)}}
