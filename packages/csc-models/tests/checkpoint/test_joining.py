@@ -5,7 +5,13 @@ import torch
 from torch import nn
 
 from csc_models import CheckpointError, CheckpointMismatchError, ModelArgumentError, create_model
-from csc_models.checkpoint import CheckpointDescription, average_checkpoints, load_checkpoint, save_checkpoint
+from csc_models.checkpoint import (
+    CheckpointDescription,
+    average_checkpoints,
+    ensemble_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+)
 
 DESCRIPTION = CheckpointDescription(classes=("mito", "er"), raw_range=(0.0, 1.0))
 
