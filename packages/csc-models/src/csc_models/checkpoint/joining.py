@@ -139,7 +139,7 @@ def ensemble_checkpoints(
         _check_agreement((first.path, first.description), (member.path, member.description), _SAME_TASK)
     if members[0].description.values == "exclusive" and mean_of != "logits":
         raise CheckpointError(
-            f"the classes of {members[0].path} exclude each other: no logits stand for the mean of their probabilities; "
+            f"the classes of {members[0].path} exclude each other: no logits have the mean of their probabilities; "
             "take mean_of='logits', or let prediction average the checkpoints"
         )
     model = Ensemble([member.model for member in members], mean_of=mean_of, weights=weights).eval()
