@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from csc_data.config.user_config import Config
-from csc_data.errors import InvalidArgumentError, MissingDataError, ProblemsError
+from csc_data.errors import MissingDataError, ProblemsError
 from csc_data.formats.writing import create_array, ensure_groups
 from csc_data.geometry import Grid
-from csc_data.splits.crops import find_crops, validation_crops
+from csc_data.splits.crops import annotated_crops, find_crops, validation_crops
 from csc_data.splits.search import CropTemplates
 from csc_data.splits.split_file import SplitRow, read_datasplit, write_datasplit
 from csc_data.splits.splitting import SplitOptions, make_datasplit
@@ -158,9 +158,17 @@ def test_validation_crops_lie_where_their_annotations_do(config, add):
         return SplitRow(usage=usage, raw=str(raw), labels=str(labels), classes=classes)
 
     [crop] = validation_crops([row("train", "crop8", "er"), row("validate", "crop7", "er", "mito")])
-    assert (crop.id, crop.dataset, crop.classes) == (7, "jrc_a", ("er", "mito"))
-    assert (crop.voxel_size, crop.translation, crop.shape) == (GRID.voxel_size, GRID.translation, GRID.shape)
+    assert (crop.crop, crop.dataset, crop.classes, crop.grid) == ("crop7", "jrc_a", ("er", "mito"), GRID)
     with pytest.raises(MissingDataError, match="no validation crop"):
         validation_crops([row("train", "crop8", "er")])
-    with pytest.raises(InvalidArgumentError, match="crop234"):
-        validation_crops([row("validate", "mine", "er")])
+
+
+def test_annotated_crops_are_found_by_patterns_with_their_grids(config, add):
+    add("jrc_a", "crop7", er=3, mito=2)
+    add("jrc_b", "crop8", er=3)
+    templates = CropTemplates.below(config)
+    assert [crop.crop for crop in annotated_crops(templates)] == ["crop7", "crop8"]
+    [crop] = annotated_crops(templates, datasets=["jrc_a"])
+    assert (crop.grid, crop.classes) == (GRID, ("er", "mito"))
+    assert Path(crop.raw) == config.path("raw", dataset="jrc_a").absolute()
+    assert annotated_crops(templates, crops=["9"]) == ()

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from csc_data.challenge import TestCrop
 from csc_data.config.user_config import choose_endpoint
-from csc_data.errors import CscError, InvalidArgumentError, MissingDataError, Problem
+from csc_data.errors import CscError, MissingDataError, Problem
+from csc_data.geometry import Grid
 from csc_data.splits.search import CropTemplates, FoundCrop, search_crops
 from csc_data.splits.split_file import SplitRow
 from csc_data.splits.voxel_counts import Counts, LevelCount, count_annotations
@@ -155,43 +155,87 @@ def _class_names(crop: FoundCrop) -> list[str]:
     return [name for name in crop.names if name != "all"]
 
 
-def validation_crops(rows: Sequence[SplitRow]) -> tuple[TestCrop, ...]:
-    """Return the validation crops of a datasplit in the form of test crops, to predict and score them alike.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotatedCrop:
+    """One annotated crop, to predict it.
 
-    Parameters
+    Attributes
     ----------
-    rows : sequence of SplitRow
-        A datasplit; rows of one crop count once.
+    dataset, crop : str
+        Their names.
+    raw : str
+        Path or URL of the raw volume.
+    grid : Grid
+        The finest grid that it is annotated on.
+    classes : tuple of str
+        The classes annotated there.
+    """
 
-    Returns
-    -------
-    tuple of TestCrop
-        On the grid of the annotation's finest level.
+    dataset: str
+    crop: str
+    raw: str
+    grid: Grid
+    classes: tuple[str, ...]
+
+
+def validation_crops(rows: Sequence[SplitRow]) -> tuple[AnnotatedCrop, ...]:
+    """Return the validation crops of a datasplit; rows of one crop count once.
 
     Raises
     ------
     MissingDataError
         If the datasplit validates nothing, or an annotation is not there.
-    InvalidArgumentError
-        If the name of a crop has no number.
     """
-    crops: dict[str, TestCrop] = {}
+    chosen: dict[str, SplitRow] = {}
     for row in rows:
-        if row.usage != "validate" or row.labels in crops:
-            continue
-        digits = row.crop.removeprefix("crop")
-        if not digits.isdigit():
-            raise InvalidArgumentError(f"{row.labels}: the name of a crop must be like crop234")
-        grids = [open_volume(join(row.labels, name)).levels[0].grid for name in row.classes]
-        grid = min(grids, key=lambda one: math.prod(one.voxel_size))
-        crops[row.labels] = TestCrop(
-            id=int(digits),
+        if row.usage == "validate":
+            chosen.setdefault(row.labels, row)
+    if not chosen:
+        raise MissingDataError("the datasplit has no validation crop")
+    return tuple(
+        AnnotatedCrop(
             dataset=row.dataset,
-            voxel_size=grid.voxel_size,
-            translation=grid.translation,
-            shape=grid.shape,
+            crop=row.crop,
+            raw=row.raw,
+            grid=_finest_grid(row.labels, row.classes, None),
             classes=row.classes,
         )
-    if not crops:
-        raise MissingDataError("the datasplit has no validation crop")
-    return tuple(crops.values())
+        for row in chosen.values()
+    )
+
+
+def annotated_crops(
+    templates: CropTemplates, *, datasets: Sequence[str] = ("*",), crops: Sequence[str] = ("*",)
+) -> tuple[AnnotatedCrop, ...]:
+    """Return the annotated crops of such names, without counting their voxels; none where there is none.
+
+    Parameters
+    ----------
+    templates : CropTemplates
+        Where they are looked for.
+    datasets, crops : sequence of str
+        Names or patterns, as for `csc_data.splits.search.search_crops`.
+
+    Raises
+    ------
+    UnreadableDataError
+        If a folder cannot be listed, or an annotation cannot be read.
+    """
+    tree = _open(templates)
+    found = [crop for crop in search_crops(tree, templates, datasets, crops) if _class_names(crop)]
+    raws = _find_raws(tree, {crop.raw for crop in found})
+    return tuple(
+        AnnotatedCrop(
+            dataset=crop.dataset,
+            crop=crop.crop,
+            raw=raws[crop.raw] or crop.raw,
+            grid=_finest_grid(crop.path, _class_names(crop), templates.endpoint or None),
+            classes=tuple(_class_names(crop)),
+        )
+        for crop in found
+    )
+
+
+def _finest_grid(labels: str, classes: Sequence[str], endpoint: str | None) -> Grid:
+    grids = [open_volume(join(labels, name), endpoint=endpoint).levels[0].grid for name in classes]
+    return min(grids, key=lambda one: math.prod(one.voxel_size))
