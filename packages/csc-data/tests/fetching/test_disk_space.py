@@ -6,7 +6,7 @@ from collections import namedtuple
 import pytest
 
 from csc_data.fetching.disk_space import DiskSpace
-from csc_data.fetching.staging import DiskFullError
+from csc_data.storage.room import DiskFullError
 
 
 @pytest.fixture

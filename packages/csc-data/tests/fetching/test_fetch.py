@@ -221,7 +221,7 @@ def test_what_does_not_fit_is_not_begun(config, options, server, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 10**5, 10**5))
     plan = plan_fetch(config, options())
     before = gets(server)
-    with pytest.raises(DiskFullError, match=r"takes \d\.\d MB and 0\.1 MB are free"):
+    with pytest.raises(DiskFullError, match=r"takes \d\.\d MB and 100\.0 kB are free"):
         fetch_data(config, options(), plan=plan)
     assert gets(server) == before
     assert not (config.root / "jrc_tiny-1").exists()

@@ -11,13 +11,13 @@ import pytest
 from csc_data.errors import UnreadableDataError
 from csc_data.fetching.staging import (
     FOLDER,
-    DiskFullError,
     Staging,
     UnwritableFolderError,
     check_writable,
     explain_os_error,
 )
 from csc_data.storage.bucket import FetchStopped
+from csc_data.storage.room import DiskFullError
 
 HOLD = """
 import sys

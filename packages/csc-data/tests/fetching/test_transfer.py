@@ -145,7 +145,7 @@ def test_nothing_comes_before_it_is_sure_that_all_fits(config, options, monkeypa
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 10**5, 10**5))
     monkeypatch.setattr(fetch, "estimate_fetch", lambda sources, **_: 10**6)
-    with pytest.raises(DiskFullError, match=r"takes \d\.\d MB and 0\.1 MB are free"):
+    with pytest.raises(DiskFullError, match=r"takes \d\.\d MB and 100\.0 kB are free"):
         fetch_data(config, options())
     assert files_in(config.root) == {}
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from pathlib import Path
 
-from csc_data.fetching.staging import DiskFullError
+from csc_data.fetching.staging import FETCH_LESS
+from csc_data.storage.room import DiskFullError, free_bytes
 
 _BLOCK = 4096  # what a file takes on most disks is a multiple of it
 _RESERVE_BYTES = 50_000_000
@@ -24,8 +24,8 @@ class DiskSpace:
     """
 
     def __init__(self, root: Path) -> None:
-        self._place = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
-        self.free = shutil.disk_usage(self._place).free
+        self._root = root
+        self.free = free_bytes(root)
         self.needed = 0
         self.enough = False
 
@@ -48,7 +48,7 @@ class DiskSpace:
             With both sizes.
         """
         if not self._fits(self.needed):
-            raise DiskFullError.before("what is to be fetched takes", self.needed, self.free, self._place)
+            raise DiskFullError.before("what is to be fetched takes", self.needed, self._root, FETCH_LESS)
         self.enough = True
 
     def _fits(self, needed: int) -> bool:

@@ -10,12 +10,12 @@ from csc_data.fetching.planning.kept_listings import drop_listing, listing_file,
 from csc_data.fetching.planning.planner import choose_crops, make_plan
 from csc_data.fetching.planning.survey import Survey
 from csc_data.fetching.sources import estimate_fetch
-from csc_data.fetching.staging import DiskFullError as DiskFullError
 from csc_data.fetching.staging import UnwritableFolderError as UnwritableFolderError
 from csc_data.fetching.staging import check_writable
 from csc_data.fetching.transfer import Transfer
 from csc_data.storage.bucket import FetchStopped as FetchStopped
 from csc_data.storage.concurrency import Pool
+from csc_data.storage.room import DiskFullError as DiskFullError
 
 
 def fetch_data(

@@ -23,28 +23,15 @@ from typing import Any
 from csc_data.errors import CscError, UnreadableDataError
 from csc_data.fetching.digests import DigestFile
 from csc_data.storage.bucket import FetchStopped
+from csc_data.storage.room import DiskFullError
 
 FOLDER = ".csc-fetch"
 _LOCK = "lock"
 _TRIES = 20
 _CLOSING_SECONDS = 10
+FETCH_LESS = "fetch less (--crops, --classes), or go elsewhere (--dest)"
+"""What helps where the disk is too small."""
 _OLD_SECONDS = 7 * 24 * 3600  # where locks do not work, what is older than this is nobody's
-
-
-class DiskFullError(CscError, OSError):
-    """No space, or no quota, is left where the files go."""
-
-    @classmethod
-    def before(cls, what: str, needed: int, free: int, place: Path) -> DiskFullError:
-        """Return the error for what would not fit, with both sizes in bytes."""
-        return cls(
-            f"{what} {_size(needed)} and {_size(free)} are free at {place}; free some space, fetch less "
-            "(--crops, --classes), or go elsewhere (--dest)"
-        )
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 10**9 else f"{count / 1e6:.1f} MB"
 
 
 class UnwritableFolderError(CscError, PermissionError):

@@ -24,9 +24,10 @@ from csc_data.fetching.plan import (
     ProgressMeter,
 )
 from csc_data.fetching.planning.survey import is_present, md5_of, md5_of_etag
-from csc_data.fetching.staging import DiskFullError, Staging, UnwritableFolderError, remove_stale
+from csc_data.fetching.staging import Staging, UnwritableFolderError, remove_stale
 from csc_data.storage.bucket import RemoteFile
 from csc_data.storage.concurrency import Pool, Stream
+from csc_data.storage.room import DiskFullError
 
 _AHEAD = 8
 """Files a worker that are begun ahead of the plan: enough to keep workers busy, and few enough that crops are fetched

@@ -11,7 +11,8 @@ import pytest
 
 from csc_data.errors import UnreadableDataError
 from csc_data.fetching.archives.unpacking import UnsafeArchiveError, unpack
-from csc_data.fetching.staging import FOLDER, DiskFullError
+from csc_data.fetching.staging import FOLDER
+from csc_data.storage.room import DiskFullError
 
 INSIDE = "jrc_x/jrc_x.zarr/recon-1"
 FILES = {f"{INSIDE}/.zattrs": b"{}", f"{INSIDE}/s0/0/0/0": bytes(range(256)) * 9, f"{INSIDE}/s0/.zarray": b"x"}

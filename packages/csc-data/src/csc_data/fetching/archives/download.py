@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,9 +22,10 @@ from csc_data.config.user_config import Config
 from csc_data.errors import CscError, InvalidArgumentError
 from csc_data.fetching.archives.unpacking import UnpackResult, unpack
 from csc_data.fetching.plan import FetchOptions, FetchProgress, Progress
-from csc_data.fetching.staging import DiskFullError, UnwritableFolderError, explain_os_error, take_lock
+from csc_data.fetching.staging import FETCH_LESS, UnwritableFolderError, explain_os_error, take_lock
 from csc_data.storage.bucket import Bucket, FetchStopped
 from csc_data.storage.concurrency import Pool, map_unordered
+from csc_data.storage.room import check_room
 
 PART_BYTES = 16 * 2**20
 _DEFAULTS = Config()
@@ -181,10 +181,8 @@ def _download(plan: ArchivePlan, workers: int, stop: threading.Event, progress: 
     with ledger.hold() as parts:
         done = sum(ledger.size(part) for part in parts)
         left = plan.n_bytes - done
-        free = shutil.disk_usage(plan.path.parent).free
-        if left + plan.n_bytes > free:
-            what = f"{plan.url}, and what is in it, take about"
-            raise DiskFullError.before(what, left + plan.n_bytes, free, plan.path.parent)
+        what = f"{plan.url}, and what is in it, take about"
+        check_room(what, left + plan.n_bytes, plan.path.parent, FETCH_LESS)
         missing = [part for part in range(ledger.n_parts) if part not in parts]
         with ledger.part_file.open("r+b") as file:
 

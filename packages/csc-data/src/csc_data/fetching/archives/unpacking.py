@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import shutil
 import stat
 import struct
 import threading
@@ -25,9 +24,10 @@ from typing import Literal
 
 from csc_data.errors import CscError, UnreadableDataError
 from csc_data.fetching.plan import FetchProgress, Progress, ProgressMeter
-from csc_data.fetching.staging import DiskFullError, Staging
+from csc_data.fetching.staging import FETCH_LESS, Staging
 from csc_data.storage.bucket import FetchStopped
 from csc_data.storage.concurrency import Pool, Stream
+from csc_data.storage.room import check_room
 
 LARGEST_FILE = 2**30
 """Chunks of the challenge have less than 1 MB, its metadata less than 10 MB."""
@@ -224,9 +224,7 @@ def _overlap(infos: Sequence[zipfile.ZipInfo]) -> bool:
 
 def _check_space(members: Sequence[Member], root: Path) -> None:
     needed = sum(member.info.file_size for member in members if not (root / member.path).exists())
-    free = shutil.disk_usage(root).free
-    if needed > free:
-        raise DiskFullError.before("what is to be unpacked takes", needed, free, root)
+    check_room("what is to be unpacked takes", needed, root, FETCH_LESS)
 
 
 def _compare(path: Path, info: zipfile.ZipInfo) -> Outcome | None:
