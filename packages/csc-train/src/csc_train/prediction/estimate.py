@@ -1,0 +1,142 @@
+"""What a prediction will take: passes through the network, voxels, disk, and, once some blocks are done, time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from csc_data.geometry import Shape
+from csc_data.storage.room import check_room, free_bytes
+from csc_data.wording import format_bytes, plural, table
+
+_MEASURED_BLOCKS = 3
+_MEASURED_SECONDS = 2.0  # the first blocks also warm up
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegionEstimate:
+    """What one region takes.
+
+    Attributes
+    ----------
+    label : str
+        Its data set and name.
+    classes : tuple of str
+        Those that are written.
+    shape : tuple of int
+        Voxels of each class.
+    passes : int
+        Patches that go through the network, those of all orientations and checkpoints.
+    blocks, done_blocks : int
+        Blocks in all, and those that an earlier run finished.
+    bytes : int
+        Of all classes and levels, not compressed.
+    inside : float
+        Share of the region that lies within the raw data; the rest is predicted from its mirror image.
+    """
+
+    label: str
+    classes: tuple[str, ...]
+    shape: Shape
+    passes: int
+    blocks: int
+    done_blocks: int = 0
+    bytes: int
+    inside: float = 1.0
+
+    @property
+    def share_left(self) -> float:
+        """Share of the blocks that are still to be done."""
+        return 1 - self.done_blocks / self.blocks if self.blocks else 0.0
+
+    def row(self) -> Sequence[object]:
+        """Return its row of the table."""
+        done = f"{self.done_blocks:,}" if self.done_blocks else "-"
+        size = "x".join(map(str, self.shape))
+        inside = "" if self.inside > 0.9995 else f"{self.inside:.1%} of it within raw, the rest mirrored"
+        counts = (f"{len(self.classes):,}", f"{self.passes:,}", f"{self.blocks:,}", done)
+        return self.label, size, *counts, format_bytes(self.bytes), inside
+
+
+HEADERS = ("crop", "voxels", "classes", "passes", "blocks", "done", "disk at most", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictEstimate:
+    """What all regions take.
+
+    Attributes
+    ----------
+    regions : tuple of RegionEstimate
+    place : Path
+        Where the output goes.
+    """
+
+    regions: tuple[RegionEstimate, ...]
+    place: Path
+
+    @property
+    def bytes(self) -> int:
+        """What is still to be written, not compressed."""
+        return sum(round(region.bytes * region.share_left) for region in self.regions)
+
+    @property
+    def passes(self) -> int:
+        """Patches that are still to go through the network."""
+        return sum(round(region.passes * region.share_left) for region in self.regions)
+
+    def lines(self) -> list[str]:
+        """Return a table for people, and what all of it comes to."""
+        return [
+            *table(HEADERS, [region.row() for region in self.regions], indent="  ").splitlines(),
+            f"to do: {plural(self.passes, 'pass')} through the network; {format_bytes(self.bytes)} on the disk before "
+            f"compression, {format_bytes(free_bytes(self.place))} free at {self.place}",
+        ]
+
+    def check_room(self) -> None:
+        """Check that all of it fits on the disk, even if nothing could be compressed.
+
+        Raises
+        ------
+        DiskFullError
+            With both sizes.
+        """
+        remedy = "predict fewer crops or classes at a time, or use output_grid = 'crop'"
+        check_room("what is to be predicted takes up to", self.bytes, self.place, remedy)
+
+
+@dataclass(kw_only=True)
+class TimeLeft:
+    """Tells how long a run still takes, from the blocks that it has done.
+
+    Attributes
+    ----------
+    estimate : PredictEstimate
+    """
+
+    estimate: PredictEstimate
+    _now: int = field(default=-1, init=False)
+    _began: tuple[float, int] = field(default=(0.0, 0), init=False)
+    _before: tuple[float, float, int] = field(default=(0.0, 0.0, 0), init=False)
+
+    def after(self, number: int, done: int) -> float | None:
+        """Return the seconds that are left when so many blocks of region ``number`` are done; None if it is too early.
+
+        Regions come one after the other, and each is asked about before its first block.
+        """
+        region = self.estimate.regions[number]
+        now = time.monotonic()
+        if number != self._now:
+            self._now, self._began = number, (now, done)
+        passes_of_block = region.passes / max(region.blocks, 1)
+        here = done - self._began[1]
+        seconds, passes, blocks = self._before
+        seconds, passes, blocks = seconds + now - self._began[0], passes + here * passes_of_block, blocks + here
+        if done == region.blocks:
+            self._before = seconds, passes, blocks
+        if blocks < _MEASURED_BLOCKS or seconds < _MEASURED_SECONDS or not passes:
+            return None
+        later = sum(other.passes * other.share_left for other in self.estimate.regions[number + 1 :])
+        return ((region.blocks - done) * passes_of_block + later) * seconds / passes
