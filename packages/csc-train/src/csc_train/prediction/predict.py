@@ -1,4 +1,4 @@
-"""`predict`: from a checkpoint to the predictions of all test crops."""
+"""`predict`: from a checkpoint to the predictions of crops, or of any box of a volume."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import time
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
-from csc_data.blocks import Existing
-from csc_data.challenge import TestCrop
-from csc_data.challenge.current_lists import load_test_crops
-from csc_data.challenge.test_crops import select_crops
+from csc_data.blocks import Existing, run_blocks
+from csc_data.blocks.running import Execution, Progress
 from csc_data.config.experiment import is_being_read
-from csc_data.config.user_config import Config, load_config
+from csc_data.config.user_config import Config
 from csc_data.errors import CscError, Problem
-from csc_data.splits.crops import validation_crops
-from csc_data.splits.split_file import read_datasplit
-from csc_train.overrides import PredictOverrides
-from csc_train.prediction.crops import CropPredictor
-from csc_train.prediction.predictor import Predictor, load_predictor
+from csc_train.prediction.call import PredictCall, PredictOptions, Source, read_call
+from csc_train.prediction.estimate import TimeLeft
+from csc_train.prediction.outputs import OutputFolders
+from csc_train.prediction.planning import PredictPlan, RegionWork, make_plan
+from csc_train.prediction.predictor import load_predictor
 from csc_train.prediction.results import (
     CropPrediction,
     IncompletePredictionError,
@@ -27,46 +25,45 @@ from csc_train.prediction.results import (
     PredictProgress,
     PredictResult,
 )
+from csc_train.prediction.running.workers import ExecutionOptions, open_execution
 from csc_train.prediction.source import NetworkSource
-from csc_train.prediction.window.tiling import windows_of
-from csc_train.settings import TrainSettings
-
-VALIDATION = "validation"
-"""Stands for the validation crops of the datasplit where crops are named."""
+from csc_train.settings import PredictSettings
 
 
 def predict(
-    experiment_or_checkpoint: str | PathLike[str] | TrainSettings,
+    experiment_or_checkpoint: Source | None = None,
+    crops: Sequence[str] | str | None = None,
     *,
     config: Config | None = None,
-    crops: Sequence[str] | None = None,
-    existing: Existing = "resume",
+    existing: Existing | None = None,
     progress: PredictCallback | None = None,
-    **overrides: Unpack[PredictOverrides],
+    **options: Unpack[PredictOptions],
 ) -> PredictResult:
-    """Predict the test crops of the data folder.
+    """Predict crops, or boxes of a volume, block by block.
 
-    Each class of the network is written for each crop, as an OME-Zarr volume at the voxel size of the network's targets
-    that covers the crop (``{data}/predictions/{dataset}.zarr/crop{id}/{class}``). A run that was stopped goes on where
-    it stopped, and ends with the same bytes. Networks for flat patches predict the planes across z, y and x; the mean
-    is stored.
+    Of a test crop the classes that are scored there are written, of an annotated one those that are annotated, of a box
+    all of the network's: as OME-Zarr volumes ``{data}/predictions/{dataset}.zarr/{crop}/{class}``, at the voxel size of
+    the network's targets or on the crop's own grid. A run that was stopped goes on where it stopped, and ends with the
+    same bytes; so does one that is asked for more classes. Networks for flat patches predict the planes across z, y and
+    x; the mean is stored.
 
     Parameters
     ----------
     experiment_or_checkpoint : path-like or TrainSettings
         An experiment (.py, .toml, or settings), whose best checkpoint predicts unless it says otherwise; or a
-        checkpoint file, which knows all that is needed.
+        checkpoint file, which knows all that is needed; or the name of published weights.
+    crops : sequence of str, or str with commas, optional
+        Crops by id; ``test``, ``validation`` (of the datasplit) or ``annotated`` for all of these; or patterns such as
+        ``jrc_hela-2/*``. Those of the experiment, else all test crops, by default.
     config : csc_data.config.user_config.Config, optional
         Where data lies; the user's by default.
-    crops : sequence of str, optional
-        Which test crops, such as ``crop557`` or ``557``; ``validation`` stands for the validation crops of the
-        datasplit. Those of the experiment, else all test crops, by default.
-    existing : {"resume", "refuse", "overwrite"}
-        What to do with output that is there.
+    existing : {"resume", "refuse", "overwrite"}, optional
+        What to do with output that is there; resume by default.
     progress : callable, optional
         Called with a `PredictProgress` after each block.
-    **overrides : object
-        Settings of `PredictSettings` that go before those of the experiment; None leaves them.
+    **options : object
+        See `PredictOptions`, and settings of `PredictSettings`, which go before those of the experiment; None leaves
+        them.
 
     Returns
     -------
@@ -76,6 +73,8 @@ def predict(
     ------
     NoCheckpointError
         If there is no checkpoint; predicting with random weights must be asked for.
+    DiskFullError
+        If what is to be written does not fit on the disk.
     IncompletePredictionError
         If some crops could not be predicted, with the reasons; the others are done.
     CscError, csc_models.ModelError
@@ -84,23 +83,25 @@ def predict(
     if isinstance(experiment_or_checkpoint, str | PathLike) and is_being_read(Path(experiment_or_checkpoint)):
         return PredictResult(checkpoint=None, classes=(), crops=(), problems=(), seconds=0.0)
     started = time.perf_counter()
-    config = config or load_config()
-    predictor = load_predictor(experiment_or_checkpoint, **overrides)
-    settings = predictor.settings
-    windows_of(predictor.patch, settings)  # what does not go together is told before any crop
-    chosen = _choose_crops(crops if crops is not None else settings.crops, predictor, config)
+    call = read_call(experiment_or_checkpoint, crops, config, existing, options)
+    plan = make_plan(call, load_predictor(call.source, **call.overrides))
+    if call.on_plan is not None:
+        call.on_plan(plan)
+    plan.estimate.check_room()
     # A crop that fails must not cost the others: its error is reported with those of all, at the end.
     done: list[CropPrediction] = []
-    problems: list[Problem] = []
-    crop_predictor = CropPredictor(source=NetworkSource(given=predictor), config=config, existing=existing)
-    for number, crop in enumerate(chosen, start=1):
-        try:
-            done.append(crop_predictor.predict(crop, _reporter(progress, crop, number, len(chosen))))
-        except CscError as error:
-            problems.append(Problem(where=f"{crop.dataset}/crop{crop.id}", what=str(error)))
+    problems = list(plan.problems)
+    if plan.works:
+        with open_execution(call.execution or _execution_options(plan.predictor.settings)) as execution:
+            run = _Run(call, plan, execution, progress)
+            for number, work in enumerate(plan.works):
+                try:
+                    done.append(run.predict(number, work))
+                except CscError as error:
+                    problems.append(Problem(where=work.region.label, what=str(error)))
     result = PredictResult(
-        checkpoint=predictor.checkpoint,
-        classes=predictor.classes,
+        checkpoint=plan.predictor.checkpoint,
+        classes=plan.predictor.classes,
         crops=tuple(done),
         problems=tuple(problems),
         seconds=time.perf_counter() - started,
@@ -110,20 +111,103 @@ def predict(
     return result
 
 
-def _choose_crops(wanted: Sequence[str] | None, predictor: Predictor, config: Config) -> tuple[TestCrop, ...]:
-    """Return the test crops that are named, and those that validate where ``validation`` is among the names."""
-    if wanted is None or VALIDATION not in wanted:
-        return select_crops(load_test_crops(config), wanted)
-    validating = validation_crops(read_datasplit(predictor.datasplit or config.path("datasplit")))
-    others = [name for name in wanted if name != VALIDATION]
-    return (*validating, *select_crops(load_test_crops(config), others))
+def plan_prediction(
+    experiment_or_checkpoint: Source | None = None,
+    crops: Sequence[str] | str | None = None,
+    *,
+    config: Config | None = None,
+    existing: Existing | None = None,
+    **options: Unpack[PredictOptions],
+) -> PredictPlan:
+    """Work out what `predict` with the same arguments would do; nothing is computed or written.
+
+    Raises
+    ------
+    CscError, csc_models.ModelError
+        As `predict`, but for crops that cannot be predicted, which are the plan's problems.
+    """
+    call = read_call(experiment_or_checkpoint, crops, config, existing, options)
+    return make_plan(call, load_predictor(call.source, **call.overrides))
 
 
-def _reporter(progress: PredictCallback | None, crop: TestCrop, number: int, crops: int) -> Any:
-    if progress is None:
-        return None
+def _execution_options(settings: PredictSettings) -> ExecutionOptions:
+    return ExecutionOptions(workers=settings.workers, devices=settings.devices if settings.devices > 1 else None)
 
-    def report(done: int, blocks: int) -> None:
-        progress(PredictProgress(crop=f"crop{crop.id}", number=number, crops=crops, done=done, blocks=blocks))
 
-    return report
+def _source(call: PredictCall, plan: PredictPlan, execution: Execution) -> NetworkSource:
+    """Return where the processes that predict get the network from: this one has it, others load it themselves."""
+    predictor = plan.predictor
+    if execution.executor is None:
+        return NetworkSource(given=predictor)
+    overrides = dict(call.overrides)
+    if predictor.checkpoint is not None and not predictor.settings.checkpoints:
+        overrides["checkpoint"] = predictor.checkpoint.absolute()  # the best one may be another by then
+    given = call.source
+    if isinstance(given, str | PathLike) and Path(given).exists():
+        given = Path(given).absolute()
+    return NetworkSource(given=given, overrides=overrides)
+
+
+class _Run:
+    """Predicts the regions of a plan, one after the other."""
+
+    def __init__(
+        self, call: PredictCall, plan: PredictPlan, execution: Execution, progress: PredictCallback | None
+    ) -> None:
+        self.call, self.plan, self.execution, self.progress = call, plan, execution, progress
+        self.source = _source(call, plan, execution)
+        self.left = TimeLeft(estimate=plan.estimate)
+
+    def predict(self, number: int, work: RegionWork) -> CropPrediction:
+        """Predict a region.
+
+        Raises
+        ------
+        ExistingOutputError
+            If there is output, and it must not be changed, or is that of another prediction.
+        MissingBlocksError
+            If a block could not be done.
+        """
+        started = time.perf_counter()
+        classes = work.estimate.classes
+        if self.call.existing == "overwrite":
+            OutputFolders(region=work.region, config=self.call.config).free(classes)
+        for group in work.groups:
+            group.prepare(self.call.existing)
+        resumed = sum(len(group.ledger.finished) for group in work.groups)
+        before = 0
+        for group in work.groups:
+            job = work.job(group, self.source, self.plan.windows)
+            report = self._reporter(number, work, before)
+            run_blocks(job, group.blocks, ledger=group.ledger, execution=self.execution, progress=report)
+            group.write_levels(self.execution)
+            before += len(group.blocks)
+        return CropPrediction(
+            crop=work.region.name,
+            dataset=work.region.dataset,
+            folder=work.groups[0].folders[0].parent,
+            classes=classes,
+            shape=work.estimate.shape,
+            blocks=work.estimate.blocks,
+            resumed_blocks=resumed,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _reporter(self, number: int, work: RegionWork, before: int) -> Progress | None:
+        if self.progress is None:
+            return None
+        progress, count = self.progress, len(self.plan.works)
+
+        def report(done: int, _: int) -> None:
+            progress(
+                PredictProgress(
+                    crop=work.region.name,
+                    number=number + 1,
+                    crops=count,
+                    done=before + done,
+                    blocks=work.estimate.blocks,
+                    seconds_left=self.left.after(number, before + done),
+                )
+            )
+
+        return report

@@ -21,6 +21,8 @@ class PredictProgress:
         Its number, from 1, of how many.
     done, blocks : int
         Finished blocks of it, of how many.
+    seconds_left : float or None
+        What all crops still take; None until some blocks are measured.
     """
 
     crop: str
@@ -28,6 +30,7 @@ class PredictProgress:
     crops: int
     done: int
     blocks: int
+    seconds_left: float | None = None
 
 
 PredictCallback = Callable[[PredictProgress], None]
@@ -44,6 +47,8 @@ class CropPrediction:
     dataset : str
     folder : Path
         Where the classes lie.
+    classes : tuple of str
+        Those that were written, or were there.
     shape : tuple of int
         Voxels of each class.
     blocks, resumed_blocks : int
@@ -54,6 +59,7 @@ class CropPrediction:
     crop: str
     dataset: str
     folder: Path
+    classes: tuple[str, ...]
     shape: tuple[int, int, int]
     blocks: int
     resumed_blocks: int
@@ -69,7 +75,7 @@ class PredictResult:
     checkpoint : Path or None
         None for an untrained network.
     classes : tuple of str
-        The classes that were written for each crop.
+        Those that the network knows.
     crops : tuple of CropPrediction
     problems : tuple of Problem
         Crops that could not be predicted, and why.

@@ -5,12 +5,14 @@ scaled to ``raw_range`` already, after all other augmentation; of targets one su
 0 absent, NaN unknown. Classes that are unknown throughout a patch are left out, and an unknown voxel stays unknown
 whatever a transform makes of it: a threshold would make it absent.
 
-**Prediction scales raw by the stored ``raw_range`` and does nothing else to it.** So transforms of raw are for
-training, and must be augmentation around what prediction gives: `find_unstored_change` finds those that are not.
+**Prediction scales raw by the stored ``raw_range`` and does nothing else to it,** unless it is given transforms of its
+own. So those of raw are for training, and must be augmentation around what prediction gives: `find_unstored_change`
+finds those that are not.
 """
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -123,18 +125,8 @@ def find_unstored_change(
     Problem or None
         None if it leaves raw as it is, or is random and may be.
     """
-    import torch
-
     low, high = map(float, raw_range)
-    wide = np.linspace(low, high, _LEVELS, dtype=np.float32).reshape(4, 8, 8)
-    narrow = ((wide + np.float32(low)) / 2).astype(np.float32)
-    results = []
-    with torch.no_grad():
-        for seed, given in enumerate((wide, wide, narrow)):
-            values = given.copy()
-            with _seeded(seed):
-                _transform(values, transform, where)
-            results.append(values)
+    (wide, _, narrow), results = _probe(transform, raw_range, where)
     scale = max(high - low, float(np.abs(results[0]).max()))
     if not np.allclose(results[0], results[1], rtol=0, atol=_TOLERANCE * scale, equal_nan=True):
         if may_be_random:
@@ -150,6 +142,40 @@ def find_unstored_change(
         return Problem(where=where, what=what, remedy=f"leave it out and set raw_range = ({first:g}, {last:g})")
     what = "changes raw, in the same way each time; prediction applies raw_range alone"
     return Problem(where=where, what=what, remedy="make it a layer of the model")
+
+
+def transform_digest(transform: ValueTransform, raw_range: Sequence[float], *, where: str) -> str:
+    """Return a text that tells transforms of raw apart by what they do, for the record of a prediction.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it changes raw at random: what is predicted must not depend on when.
+    """
+    _, results = _probe(transform, raw_range, where)
+    low, high = map(float, raw_range)
+    scale = max(high - low, float(np.abs(results[0]).max()))
+    if not np.allclose(results[0], results[1], rtol=0, atol=_TOLERANCE * scale, equal_nan=True):
+        raise InvalidArgumentError(f"{where}: {_name(transform)} changes raw at random; leave it out")
+    rounded = np.round(np.stack(results) / scale / _TOLERANCE)
+    return f"{_name(transform)} {hashlib.sha256(rounded.astype(np.int64).tobytes()).hexdigest()[:16]}"
+
+
+def _probe(transform: ValueTransform, raw_range: Sequence[float], where: str) -> tuple[list[Values], list[Values]]:
+    """Return two equal patches and a darker one, and what a transform makes of each with other random numbers."""
+    import torch
+
+    low, high = map(float, raw_range)
+    wide = np.linspace(low, high, _LEVELS, dtype=np.float32).reshape(4, 8, 8)
+    given = [wide, wide, ((wide + np.float32(low)) / 2).astype(np.float32)]
+    results = []
+    with torch.no_grad():
+        for seed, patch in enumerate(given):
+            values = patch.copy()
+            with _seeded(seed):
+                _transform(values, transform, where)
+            results.append(values)
+    return given, results
 
 
 def _transform(values: Values, transform: ValueTransform, where: str) -> None:

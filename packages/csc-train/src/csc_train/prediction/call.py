@@ -1,0 +1,158 @@
+"""What `predict` may be called with beside settings: ours, and the official toolbox's arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from csc_data.blocks import Existing
+from csc_data.config.templates import anchor, placeholder_names
+from csc_data.config.user_config import Config, load_config
+from csc_data.errors import InvalidArgumentError
+from csc_data.splits.search import CropTemplates
+from csc_train.overrides import PredictOverrides
+from csc_train.prediction.running.workers import ExecutionOptions
+from csc_train.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from csc_train.prediction.planning import PredictPlan
+
+Source = str | PathLike[str] | TrainSettings
+
+
+class PredictOptions(PredictOverrides, total=False):
+    """Keywords of `predict`.
+
+    Attributes
+    ----------
+    volume : str
+        Instead of crops, boxes of this: a data set of the data folder, or the path or URL of a raw volume.
+    rois : sequence of str
+        The boxes, ``z0:z1,y0:y1,x0:x1 nm`` or ``voxels``; all of the volume by default.
+    execution : ExecutionOptions
+        Where blocks are done; the settings ``devices`` and ``workers`` by default.
+    on_plan : callable
+        Called with the `PredictPlan` before the first block.
+    config_path, output_path, do_orthoplanes, overwrite, search_path, raw_name, crop_name, filter_classes
+        As in the official toolbox: the experiment; where predictions go, with {dataset} and {crop}; ``orthoplanes``;
+        ``existing="overwrite"``; where data sets lie, with {dataset} and {name}; what {name} is for raw and for
+        annotations; False for ``all_classes``.
+    """
+
+    volume: str | None
+    rois: Sequence[str] | str | None
+    execution: ExecutionOptions | None
+    on_plan: Callable[[PredictPlan], None] | None
+    config_path: str | PathLike[str] | None
+    output_path: str | PathLike[str] | None
+    do_orthoplanes: bool | None
+    overwrite: bool | None
+    search_path: str | None
+    raw_name: str | None
+    crop_name: str | None
+    filter_classes: bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictCall:
+    """A call of `predict`, its two ways of saying things brought together.
+
+    Attributes
+    ----------
+    source : path-like or TrainSettings
+    config : Config
+        With the place where predictions go.
+    templates : CropTemplates
+        Where raw and annotated crops lie.
+    crops : sequence of str, or None
+    volume : str or None
+    rois : tuple of str
+    existing : {"resume", "refuse", "overwrite"}
+    execution : ExecutionOptions or None
+    on_plan : callable or None
+    overrides : mapping
+        Settings.
+    """
+
+    source: Source
+    config: Config
+    templates: CropTemplates
+    crops: Sequence[str] | None
+    volume: str | None
+    rois: tuple[str, ...]
+    existing: Existing
+    execution: ExecutionOptions | None
+    on_plan: Callable[[PredictPlan], None] | None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_call(
+    source: Source | None,
+    crops: Sequence[str] | str | None,
+    config: Config | None,
+    existing: Existing | None,
+    options: Mapping[str, Any],
+) -> PredictCall:
+    """Bring the arguments of `predict` together.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If two of them contradict each other, or none says what predicts.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    chosen = _one_of("an experiment or checkpoint", source, given.pop("config_path", None))
+    if chosen is None:
+        raise InvalidArgumentError("name an experiment file, or a checkpoint")
+    overwrite = given.pop("overwrite", None)
+    how = _one_of("existing", existing, "overwrite" if overwrite else None) or "resume"
+    if "do_orthoplanes" in given:
+        given["orthoplanes"] = _one_of("orthoplanes", given.get("orthoplanes"), given.pop("do_orthoplanes"))
+    if given.pop("filter_classes", True) is False:
+        given["all_classes"] = True
+    volume, rois = given.pop("volume", None), given.pop("rois", ())
+    if rois and volume is None:
+        raise InvalidArgumentError("a box is one of a volume: name a data set, or the path of a volume, by volume")
+    if volume is not None and crops is not None:
+        raise InvalidArgumentError("give crops, or a volume and its boxes, not both")
+    base = config or load_config()
+    names = [given.pop(name, None) for name in ("search_path", "raw_name", "crop_name")]
+    return PredictCall(
+        source=chosen,
+        config=_with_output(base, given.pop("output_path", None)),
+        templates=CropTemplates.choose(base, *names),
+        crops=_names(crops),
+        volume=volume,
+        rois=(rois,) if isinstance(rois, str) else tuple(rois),
+        existing=how,
+        execution=given.pop("execution", None),
+        on_plan=given.pop("on_plan", None),
+        overrides=given,
+    )
+
+
+def _one_of(what: str, ours: Any, theirs: Any) -> Any:
+    if ours is not None and theirs is not None and ours != theirs:
+        raise InvalidArgumentError(f"{what} is said twice: {ours} and {theirs}")
+    return theirs if ours is None else ours
+
+
+def _names(crops: Sequence[str] | str | None) -> Sequence[str] | None:
+    if isinstance(crops, str):
+        return [name.strip() for name in crops.split(",") if name.strip()]
+    return crops
+
+
+def _with_output(config: Config, output_path: str | PathLike[str] | None) -> Config:
+    if output_path is None:
+        return config
+    place = anchor(Path.cwd().as_posix(), str(Path(output_path).expanduser()))
+    unknown = placeholder_names(place) - {"dataset", "crop"}
+    if unknown:
+        raise InvalidArgumentError(
+            f"output_path may hold {{dataset}} and {{crop}}, not {', '.join(sorted(unknown))}: {output_path}"
+        )
+    return replace(config, predictions=f"{place.rstrip('/')}/{{class_name}}")

@@ -1,0 +1,305 @@
+"""Where predictions go: folders, grids and levels, and the records by which runs go on.
+
+Each crop's folder holds a record for every set of classes that were begun together. So classes can be added later, also
+those of another network, and what is finished stays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from csc_data.blocks import BlockGrid, Existing, Ledger, prepare_output, run_blocks
+from csc_data.blocks.running import Execution, Progress
+from csc_data.config.user_config import Config
+from csc_data.errors import ExistingOutputError, InvalidArgumentError, UnreadableDataError
+from csc_data.geometry import Grid, Shape, as_shape
+from csc_data.storage.atomic import replace_text
+from csc_data.volumes.output import OutputStorage, create_output
+from csc_data.volumes.pyramid import LevelBlock, level_grids
+from csc_train.prediction.regions import PredictRegion
+
+_OF_CLASSES = ("classes", "blocks")
+"""What differs between the records of one crop."""
+
+_LEVEL_BLOCK = 128
+_LEVEL = re.compile(r"\.s\d+$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """How the output of a region is stored, whichever classes it holds.
+
+    Attributes
+    ----------
+    grid : Grid
+        Of the finest level.
+    scales : int
+        Levels that are asked for.
+    storage : OutputStorage
+    attributes : mapping
+        Of each class: what its values mean, and what they were made with.
+    fingerprint : mapping
+        All that the bytes depend on, but for classes and blocks.
+    is_mask : bool
+        Whether values are 0 and 1.
+    """
+
+    grid: Grid
+    scales: int
+    storage: OutputStorage
+    attributes: Mapping[str, Any]
+    fingerprint: Mapping[str, Any]
+    is_mask: bool
+
+    @property
+    def levels(self) -> list[Grid]:
+        """The grids of all levels, finest first."""
+        return level_grids(self.grid, self.scales)
+
+    def bytes(self, classes: int) -> int:
+        """Return the bytes of so many classes, not compressed."""
+        itemsize = {"uint8": 1, "float16": 2, "float32": 4}[self.storage.dtype]
+        return classes * itemsize * sum(level.size for level in self.levels)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassGroup:
+    """Classes of a region that are predicted together, and the record of their blocks.
+
+    Attributes
+    ----------
+    classes : tuple of str
+    folders : tuple of Path
+        One for each class.
+    ledger : Ledger
+    output : Output
+    block_shape : tuple of int
+        Voxels that are predicted at a time.
+    """
+
+    classes: tuple[str, ...]
+    folders: tuple[Path, ...]
+    ledger: Ledger
+    output: Output
+    block_shape: Shape
+
+    @property
+    def blocks(self) -> BlockGrid:
+        """The blocks of the finest level."""
+        return BlockGrid(shape=self.output.grid.shape, block_shape=self.block_shape)
+
+    @property
+    def arrays(self) -> tuple[Path, ...]:
+        """The arrays of the finest level."""
+        return tuple(folder / "s0" for folder in self.folders)
+
+    def prepare(self, existing: Existing) -> None:
+        """Create what is not there yet, and begin or read its records.
+
+        Raises
+        ------
+        ExistingOutputError
+            If there is output, and it must not be changed, or is that of another prediction.
+        """
+        if existing == "overwrite":
+            for ledger in self._level_ledgers():
+                ledger.path.unlink(missing_ok=True)
+        prepare_output(self.ledger, existing, lambda: self._create(0))
+        for number, ledger in enumerate(self._level_ledgers(), start=1):
+            prepare_output(ledger, "resume", lambda number=number: self._create(number))  # type: ignore[misc]
+
+    def write_levels(self, execution: Execution | None = None, progress: Progress | None = None) -> None:
+        """Make the coarser levels, block by block, once the finest one is whole.
+
+        Raises
+        ------
+        MissingBlocksError
+            If a block could not be done.
+        """
+        for number, ledger in enumerate(self._level_ledgers(), start=1):
+            merging = "majority" if self.output.is_mask else "mean"
+            work = LevelBlock(folders=self.folders, number=number, merging=merging)
+            run_blocks(work, self._level_blocks(number), ledger=ledger, execution=execution, progress=progress)
+
+    def _create(self, number: int) -> None:
+        for folder in self.folders:
+            grids = self.output.levels[: number + 1]
+            create_output(folder, grids, self.output.storage, self.output.attributes, first=number)
+
+    def _level_ledgers(self) -> list[Ledger]:
+        return [
+            Ledger(
+                self.ledger.path.with_name(f"{self.ledger.path.stem}.s{number}.ledger"),
+                {
+                    "classes": list(self.classes),
+                    "level": number,
+                    "blocks": list(self._level_blocks(number).block_shape),
+                },
+                outputs=[folder / f"s{number}" for folder in self.folders],
+            )
+            for number in range(1, len(self.output.levels))
+        ]
+
+    def _level_blocks(self, number: int) -> BlockGrid:
+        unit = self.output.storage.unit
+        shape = as_shape([max(u, _LEVEL_BLOCK // u * u) for u in unit])
+        return BlockGrid(shape=self.output.levels[number].shape, block_shape=shape)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputFolders:
+    """The folders and records of one region.
+
+    Attributes
+    ----------
+    region : PredictRegion
+    config : Config
+        Its template says where predictions go.
+    """
+
+    region: PredictRegion
+    config: Config
+
+    def of(self, class_name: str) -> Path:
+        """Return the folder of a class.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If the template does not keep the classes of a crop together.
+        """
+        region = self.region
+        path = self.config.path("predictions", dataset=region.dataset, crop=region.name, class_name=class_name)
+        if path.name != class_name:
+            raise InvalidArgumentError(
+                f"the template of predictions, {self.config.predictions!r}, must end in /{{class_name}}: the record of "
+                "a run lies beside the classes of a crop"
+            )
+        return path
+
+    def records(self) -> list[tuple[Path, tuple[str, ...]]]:
+        """Return the records that are there, and the classes of each.
+
+        Raises
+        ------
+        UnreadableDataError
+            If one is damaged.
+        """
+        paths = sorted(self.of("x").parent.glob(f"{self._stem}-*.ledger"))
+        return [(path, _recorded_classes(path)) for path in paths if not _LEVEL.search(path.stem)]
+
+    def path_of_record(self, classes: Sequence[str]) -> Path:
+        """Return where the record of some classes lies, or would lie."""
+        digest = hashlib.sha256(" ".join(classes).encode()).hexdigest()[:8]
+        return self.of("x").with_name(f"{self._stem}-{digest}.ledger")
+
+    @property
+    def _stem(self) -> str:
+        return f".{self.region.dataset}-{self.region.name}"
+
+    def free(self, classes: Sequence[str]) -> None:
+        """Take classes that are to be overwritten out of the records of others.
+
+        Raises
+        ------
+        ExistingOutputError
+            If they were begun together with others, and these are not finished.
+        """
+        for path, recorded in self.records():
+            kept = tuple(name for name in recorded if name not in classes)
+            if kept == recorded or recorded == tuple(classes):
+                continue
+            for file in [*path.parent.glob(f"{path.stem}.s*.ledger"), path]:
+                if kept:
+                    self._rename(file, path, kept)
+                else:
+                    prepare_output(Ledger(file, {}), "overwrite", _nothing)
+                file.unlink()
+
+    def _rename(self, file: Path, record: Path, kept: tuple[str, ...]) -> None:
+        """Write the record of some classes as that of those that are kept."""
+        first, *lines = file.read_text(encoding="utf-8").split("\n")
+        if lines[-2:] != ["complete", ""]:
+            raise ExistingOutputError(
+                f"{record.parent}: {', '.join(kept)} were begun together with what is to be overwritten, and are not "
+                "finished; run that again first, or overwrite these, too"
+            )
+        other = self.path_of_record(kept)
+        name = file.name.replace(record.stem, other.stem)
+        replace_text(other.with_name(name), "\n".join([json.dumps({**json.loads(first), "classes": kept}), *lines]))
+
+
+def _nothing() -> None:
+    pass
+
+
+def _recorded_classes(path: Path) -> tuple[str, ...]:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        line = file.readline()
+    try:
+        return tuple(json.loads(line)["classes"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UnreadableDataError(f"{path} is damaged: {error}; overwrite the output to start anew") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grouping:
+    """Sorts classes into those that earlier runs began, and those that are new.
+
+    Attributes
+    ----------
+    folders : OutputFolders
+    output : Output
+    block_shape : callable
+        From the number of classes to the voxels that are predicted at a time.
+    existing : {"resume", "refuse", "overwrite"}
+        What to do with output that is there.
+    """
+
+    folders: OutputFolders
+    output: Output
+    block_shape: Any
+    existing: Existing
+
+    def groups(self, classes: tuple[str, ...]) -> list[ClassGroup]:
+        """Return the groups that have these classes; those of earlier runs as they were begun, maybe with others.
+
+        Raises
+        ------
+        ExistingOutputError
+            If there is output, and it must not be changed, or is that of another prediction.
+        """
+        began: list[tuple[str, ...]] = []
+        if self.existing == "refuse":
+            there = next((name for name in classes if self.folders.of(name).exists()), None)
+            if there is not None:
+                raise ExistingOutputError(
+                    f"{self.folders.of(there)} holds output; resume or overwrite it, or choose another place"
+                )
+        elif self.existing == "resume":
+            began = [recorded for _, recorded in self.folders.records() if set(recorded) & set(classes)]
+        known = {name for recorded in began for name in recorded}
+        new = tuple(name for name in classes if name not in known)
+        groups = [self._group(each) for each in (*began, *((new,) if new else ()))]
+        if self.existing == "resume":
+            for group in groups:
+                group.ledger.read()
+        return groups
+
+    def _group(self, classes: tuple[str, ...]) -> ClassGroup:
+        block_shape = self.block_shape(len(classes))
+        folders = tuple(self.folders.of(name) for name in classes)
+        fingerprint = {**self.output.fingerprint, "classes": list(classes), "blocks": list(block_shape)}
+        return ClassGroup(
+            classes=classes,
+            folders=folders,
+            ledger=Ledger(self.folders.path_of_record(classes), fingerprint, outputs=folders),
+            output=self.output,
+            block_shape=block_shape,
+        )

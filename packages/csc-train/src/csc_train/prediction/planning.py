@@ -1,0 +1,334 @@
+"""What a call of `predict` will do, worked out before anything is computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from csc_data.blocks import Block, BlockGrid, align_block_shape
+from csc_data.errors import CscError, InvalidArgumentError, MissingDataError, Problem
+from csc_data.geometry import Grid, Shape, as_shape
+from csc_data.loader import RawSource
+from csc_data.loader.patches.value_transforms import transform_digest
+from csc_data.volumes import Volume
+from csc_data.volumes.output import OutputStorage
+from csc_data.volumes.stored_values import StoredValues
+from csc_train.prediction.blocks import BlockJob, plan_block_shape, region_grid
+from csc_train.prediction.blocks.finishing import axis_shares
+from csc_train.prediction.call import PredictCall
+from csc_train.prediction.estimate import PredictEstimate, RegionEstimate
+from csc_train.prediction.outputs import ClassGroup, Grouping, Output, OutputFolders
+from csc_train.prediction.predictor import Predictor
+from csc_train.prediction.record import PredictRecord, make_record
+from csc_train.prediction.regions import ClassChoice, Places, PredictRegion, choose_boxes, choose_crops
+from csc_train.prediction.source import NetworkSource
+from csc_train.prediction.window.passes import plan_turns
+from csc_train.prediction.window.tiling import Windows, plan_windows
+
+_CROP_CHUNK = 64
+_READ_AS = "RawSource 1"
+"""How raw is read: a run that was begun when it was read otherwise must not be gone on with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionWork:
+    """One region, with all that its prediction needs.
+
+    Attributes
+    ----------
+    region : PredictRegion
+    raw : Volume
+    grid : Grid
+        Of the network's output.
+    groups : tuple of ClassGroup
+        Classes that are predicted together.
+    estimate : RegionEstimate
+    """
+
+    region: PredictRegion
+    raw: Volume
+    grid: Grid
+    groups: tuple[ClassGroup, ...]
+    estimate: RegionEstimate
+
+    def job(self, group: ClassGroup, source: NetworkSource, windows: Windows) -> BlockJob:
+        """Return the work on the blocks of some classes."""
+        return BlockJob(
+            source=source,
+            name=self.region.label,
+            raw=self.raw,
+            stored=self.region.roi,
+            windows=windows,
+            grid=self.grid,
+            output=group.output.grid,
+            classes=group.classes,
+            arrays=group.arrays,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictPlan:
+    """What will be predicted, with what, and what it takes.
+
+    Attributes
+    ----------
+    predictor : Predictor
+    windows : Windows
+        How patches lie.
+    works : tuple of RegionWork
+    record : PredictRecord
+        What it is made with.
+    estimate : PredictEstimate
+    notes : tuple of str
+        What somebody should know.
+    problems : tuple of Problem
+        Regions that cannot be predicted.
+    """
+
+    predictor: Predictor
+    windows: Windows
+    works: tuple[RegionWork, ...]
+    record: PredictRecord
+    estimate: PredictEstimate
+    notes: tuple[str, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def lines(self) -> list[str]:
+        """All of it for people."""
+        problems = [f"cannot be predicted: {problem}" for problem in self.problems]
+        return [*self.record.lines(), *self.notes, *self.estimate.lines(), *problems]
+
+
+def make_plan(call: PredictCall, predictor: Predictor) -> PredictPlan:
+    """Work out what a call will do; nothing is written.
+
+    Raises
+    ------
+    CscError
+        If settings, classes or the crops that are asked for cannot be used at all.
+    """
+    settings = predictor.settings
+    windows = replace(
+        plan_windows(predictor.patch, patch_shape=settings.patch_shape, overlap=settings.overlap, halo=settings.halo),
+        blending=settings.blending,
+        orthoplanes=settings.orthoplanes,
+    )
+    choice = ClassChoice(network=predictor.classes, named=settings.classes_to_write, everything=settings.all_classes)
+    places = Places(
+        config=call.config,
+        templates=call.templates,
+        datasplit=predictor.datasplit or call.config.path("datasplit"),
+    )
+    if call.volume is not None:
+        regions = choose_boxes(call.volume, call.rois, places)
+    else:
+        regions = choose_crops(settings.crops if call.crops is None else call.crops, places)
+    planner = _Planner(call=call, predictor=predictor, windows=windows, record=make_record(predictor, windows))
+    works, problems, without = [], [], []
+    for region in regions:
+        classes = choice.of(region)
+        if not classes:
+            without.append(region.label)
+            continue
+        try:
+            works.append(planner.work(region, classes))
+        except CscError as error:
+            problems.append(Problem(where=region.label, what=str(error)))
+    if not works and not problems:
+        raise InvalidArgumentError(
+            f"nothing to predict: of {', '.join(predictor.classes)}, which the network knows, no class is scored or "
+            f"annotated in {', '.join(without)}; name classes, or ask for all"
+        )
+    _check_places(works)
+    notes = [choice.lacking(regions)]
+    if without:
+        notes.append(f"left out, as none of the network's classes is scored or annotated there: {', '.join(without)}")
+    place = works[0].groups[0].folders[0].parent if works else call.config.root
+    return PredictPlan(
+        predictor=predictor,
+        windows=windows,
+        works=tuple(works),
+        record=planner.record,
+        estimate=PredictEstimate(regions=tuple(work.estimate for work in works), place=place),
+        notes=tuple(note for note in notes if note),
+        problems=tuple(problems),
+    )
+
+
+def _check_places(works: Sequence[RegionWork]) -> None:
+    owners: dict[Path, str] = {}
+    for work in works:
+        folder = work.groups[0].folders[0].parent
+        other = owners.setdefault(folder, work.region.label)
+        if other != work.region.label:
+            raise InvalidArgumentError(
+                f"{other} and {work.region.label} would both be written to {folder}; put {{dataset}} and {{crop}} into "
+                "the path"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Planner:
+    """Plans one region after the other."""
+
+    call: PredictCall
+    predictor: Predictor
+    windows: Windows
+    record: PredictRecord
+
+    def work(self, region: PredictRegion, classes: tuple[str, ...]) -> RegionWork:
+        raw = region.open_raw()
+        self._check_stored(region, raw)
+        grid = region_grid(region.roi, self.windows.patch, raw)
+        output = self._output(region, grid, raw)
+        grouping = Grouping(
+            folders=OutputFolders(region=region, config=self.call.config),
+            output=output,
+            block_shape=lambda count: self._block_shape(grid, output, count),
+            existing=self.call.existing,
+        )
+        groups = tuple(grouping.groups(classes))
+        estimates = [self._estimate(region, raw, grid, group) for group in groups]
+        return RegionWork(region=region, raw=raw, grid=grid, groups=groups, estimate=_sum(estimates))
+
+    def _check_stored(self, region: PredictRegion, raw: Volume) -> None:
+        """Check that something of raw was fetched; of a whole volume that would take too long."""
+        if region.grid is None:
+            return
+        stored = RawSource(raw, region.roi).stored_box(self.windows.patch.input)
+        if stored.chunks and stored.empty == stored.chunks:
+            raise MissingDataError(f"{region.raw} has none of the {stored.chunks} chunks that hold it; fetch them")
+
+    def _output(self, region: PredictRegion, grid: Grid, raw: Volume) -> Output:
+        settings, target = self.predictor.settings, grid
+        step = self.windows.step
+        chunks = as_shape([max(step)] * 3) if self.windows.kept[0] == 1 else step
+        if settings.output_grid == "crop":
+            if region.grid is None:
+                raise InvalidArgumentError("a box of a volume has no grid of its own; leave output_grid out")
+            target, chunks = region.grid, (_CROP_CHUNK,) * 3
+        is_mask = settings.output == "mask"
+        one = 255.0 if settings.stored_dtype == "uint8" and not is_mask else 1.0
+        meaning = StoredValues(kind="label" if is_mask else settings.output, one=one)
+        storage = OutputStorage(
+            dtype=settings.stored_dtype,
+            chunks=settings.output_chunks or chunks,
+            format=settings.output_format,
+            shards=settings.shards,
+        )
+        return Output(
+            grid=target,
+            scales=settings.scales,
+            storage=storage,
+            attributes={**meaning.to_attributes(), **self.record.to_attributes()},
+            fingerprint=self._fingerprint(grid, target, raw, storage),
+            is_mask=is_mask,
+        )
+
+    def _fingerprint(self, grid: Grid, target: Grid, raw: Volume, storage: OutputStorage) -> dict[str, Any]:
+        """Return everything that the bytes of the output depend on."""
+        predictor, windows = self.predictor, self.windows
+        settings = predictor.settings
+        transforms = settings.value_transforms
+        return {
+            "checkpoint": predictor.identity,
+            "output": settings.output,
+            "output_dtype": settings.stored_dtype,
+            "threshold": settings.threshold if settings.output == "mask" else None,
+            "precision": settings.precision,
+            "compile": settings.compile,
+            "raw": [list(level.grid.shape) for level in raw.levels],
+            "reading": _READ_AS,
+            "raw_range": list(predictor.raw_range),
+            "value_transforms": None
+            if transforms is None
+            else transform_digest(transforms, predictor.raw_range, where="value_transforms"),
+            "grid": _plain(grid),
+            "output_grid": _plain(target),
+            "input": windows.patch.input.to_plain(),
+            "target": windows.patch.target.to_plain(),
+            "halo": list(windows.halo),
+            "overlap": windows.overlap,
+            "blending": windows.blending,
+            "orthoplanes": windows.orthoplanes,
+            "tta": settings.tta,
+            "chunks": list(storage.chunks),
+            "output_format": storage.format,
+            "shards": list(storage.shards) if storage.shards else None,
+            "batch_size": settings.batch_size,
+        }
+
+    def _block_shape(self, grid: Grid, output: Output, classes: int) -> Shape:
+        unit = output.storage.unit
+        itemsize = np.dtype(output.storage.dtype).itemsize
+        if output.grid == grid:
+            return plan_block_shape(self.windows, classes=classes, itemsize=itemsize, chunks=unit)
+        shape = plan_block_shape(self.windows, classes=classes, itemsize=itemsize, chunks=(1, 1, 1))
+        coarser = [max(1.0, o / g) for o, g in zip(output.grid.voxel_size, grid.voxel_size, strict=True)]
+        return align_block_shape([max(1, int(n / c)) for n, c in zip(shape, coarser, strict=True)], unit)
+
+    def _estimate(self, region: PredictRegion, raw: Volume, grid: Grid, group: ClassGroup) -> RegionEstimate:
+        settings = self.predictor.settings
+        turns = len(plan_turns(self.windows, settings.tta)) * len(self.predictor.networks)
+        return RegionEstimate(
+            label=region.label,
+            classes=group.classes,
+            shape=group.output.grid.shape,
+            passes=turns * count_windows(self.windows, grid, group.output.grid, group.blocks),
+            blocks=len(group.blocks),
+            done_blocks=len(group.ledger.finished),
+            bytes=group.output.bytes(len(group.classes)),
+            inside=region.share_inside(raw),
+        )
+
+
+def _plain(grid: Grid) -> list[list[float]]:
+    return [list(grid.voxel_size), list(grid.translation), list(grid.shape)]
+
+
+def _sum(estimates: Sequence[RegionEstimate]) -> RegionEstimate:
+    """Return what the groups of one region take together."""
+    return replace(
+        estimates[0],
+        classes=tuple(name for each in estimates for name in each.classes),
+        passes=sum(each.passes for each in estimates),
+        blocks=sum(each.blocks for each in estimates),
+        done_blocks=sum(each.done_blocks for each in estimates),
+        bytes=sum(each.bytes for each in estimates),
+    )
+
+
+def count_windows(windows: Windows, grid: Grid, output: Grid, blocks: BlockGrid) -> int:
+    """Return how many windows all blocks of an output do, each by itself."""
+    # Windows lie on the same places along each axis, so blocks are counted axis by axis.
+    boxes = [list(_boxes(grid, output, blocks, axis)) for axis in range(3)]
+    total = 0
+    for placement in windows.place(grid.shape):
+        counts = []
+        for axis in range(3):
+            whole_begin, whole_end = [0, 0, 0], list(grid.shape)
+            count = 0
+            for begin, end in boxes[axis]:
+                whole_begin[axis], whole_end[axis] = begin, end
+                count += len(placement.touching(whole_begin, whole_end)[axis])
+            counts.append(count)
+        total += math.prod(counts)
+    return total
+
+
+def _boxes(grid: Grid, output: Grid, blocks: BlockGrid, axis: int) -> Any:
+    """Yield where the blocks along an axis begin and end in the network's output."""
+    size, edge = blocks.shape[axis], blocks.block_shape[axis]
+    for begin in range(0, size, edge):
+        end = min(begin + edge, size)
+        if output == grid:
+            yield begin, end
+        else:
+            shares = axis_shares(grid, output, axis, begin, end)
+            yield shares.begin, shares.end
