@@ -1,7 +1,9 @@
 from .checkpoints import NoCheckpointError as NoCheckpointError
 from .prediction import IncompletePredictionError as IncompletePredictionError
+from .prediction import PredictPlan as PredictPlan
 from .prediction import PredictProgress as PredictProgress
 from .prediction import PredictResult as PredictResult
+from .prediction import plan_prediction as plan_prediction
 from .prediction import predict as predict
 from .prediction import predict_array as predict_array
 from .settings import PredictSettings as PredictSettings
@@ -18,6 +20,7 @@ __all__ = [
     "EpochRecord",
     "IncompletePredictionError",
     "NoCheckpointError",
+    "PredictPlan",
     "PredictProgress",
     "PredictResult",
     "PredictSettings",
@@ -25,6 +28,7 @@ __all__ = [
     "TrainProgress",
     "TrainResult",
     "TrainSettings",
+    "plan_prediction",
     "predict",
     "predict_array",
     "rehearse_training",

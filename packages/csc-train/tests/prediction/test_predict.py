@@ -68,7 +68,7 @@ def make_folder(root, crops, raw=None, grid=RAW):
                 voxel_size=window.voxel_size,
                 translation=window.translation,
                 shape=window.shape,
-                classes=("mito",),
+                classes=("mito", "ld"),
             )
         )
     write_test_crops(root / FILE_NAME, tests)

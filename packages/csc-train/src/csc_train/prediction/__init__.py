@@ -1,14 +1,17 @@
-"""Prediction of regions of volumes, block by block, and of arrays."""
+"""Prediction of crops and of any box of a volume, block by block, and of arrays."""
 
 from csc_train.prediction.array import predict_array
-from csc_train.prediction.predict import predict
+from csc_train.prediction.planning import PredictPlan
+from csc_train.prediction.predict import plan_prediction, predict
 from csc_train.prediction.results import CropPrediction, IncompletePredictionError, PredictProgress, PredictResult
 
 __all__ = [
     "CropPrediction",
     "IncompletePredictionError",
+    "PredictPlan",
     "PredictProgress",
     "PredictResult",
+    "plan_prediction",
     "predict",
     "predict_array",
 ]

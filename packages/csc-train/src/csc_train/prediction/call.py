@@ -108,7 +108,7 @@ def read_call(
     if chosen is None:
         raise InvalidArgumentError("name an experiment file, or a checkpoint")
     overwrite = given.pop("overwrite", None)
-    how = _one_of("existing", existing, "overwrite" if overwrite else None) or "resume"
+    how: Existing = _one_of("existing", existing, "overwrite" if overwrite else None) or "resume"
     if "do_orthoplanes" in given:
         given["orthoplanes"] = _one_of("orthoplanes", given.get("orthoplanes"), given.pop("do_orthoplanes"))
     if given.pop("filter_classes", True) is False:

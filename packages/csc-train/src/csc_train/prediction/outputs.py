@@ -21,7 +21,7 @@ from csc_data.errors import ExistingOutputError, InvalidArgumentError, Unreadabl
 from csc_data.geometry import Grid, Shape, as_shape
 from csc_data.storage.atomic import replace_text
 from csc_data.volumes.output import OutputStorage, create_output
-from csc_data.volumes.pyramid import LevelBlock, level_grids
+from csc_data.volumes.pyramid import LevelBlock, Merging, level_grids
 from csc_train.prediction.regions import PredictRegion
 
 _OF_CLASSES = ("classes", "blocks")
@@ -123,7 +123,7 @@ class ClassGroup:
             If a block could not be done.
         """
         for number, ledger in enumerate(self._level_ledgers(), start=1):
-            merging = "majority" if self.output.is_mask else "mean"
+            merging: Merging = "majority" if self.output.is_mask else "mean"
             work = LevelBlock(folders=self.folders, number=number, merging=merging)
             run_blocks(work, self._level_blocks(number), ledger=ledger, execution=execution, progress=progress)
 

@@ -17,7 +17,7 @@ from csc_data.loader import RawSource
 from csc_data.loader.patches.value_transforms import transform_digest
 from csc_data.volumes import Volume
 from csc_data.volumes.output import OutputStorage
-from csc_data.volumes.stored_values import StoredValues
+from csc_data.volumes.stored_values import Kind, StoredValues
 from csc_train.prediction.blocks import BlockJob, plan_block_shape, region_grid
 from csc_train.prediction.blocks.finishing import axis_shares
 from csc_train.prediction.call import PredictCall
@@ -213,9 +213,9 @@ class _Planner:
             if region.grid is None:
                 raise InvalidArgumentError("a box of a volume has no grid of its own; leave output_grid out")
             target, chunks = region.grid, (_CROP_CHUNK,) * 3
-        is_mask = settings.output == "mask"
-        one = 255.0 if settings.stored_dtype == "uint8" and not is_mask else 1.0
-        meaning = StoredValues(kind="label" if is_mask else settings.output, one=one)
+        kind: Kind = "label" if settings.output == "mask" else settings.output
+        one = 255.0 if settings.stored_dtype == "uint8" and kind != "label" else 1.0
+        meaning = StoredValues(kind=kind, one=one)
         storage = OutputStorage(
             dtype=settings.stored_dtype,
             chunks=settings.output_chunks or chunks,
@@ -228,7 +228,7 @@ class _Planner:
             storage=storage,
             attributes={**meaning.to_attributes(), **self.record.to_attributes()},
             fingerprint=self._fingerprint(grid, target, raw, storage),
-            is_mask=is_mask,
+            is_mask=kind == "label",
         )
 
     def _fingerprint(self, grid: Grid, target: Grid, raw: Volume, storage: OutputStorage) -> dict[str, Any]:
