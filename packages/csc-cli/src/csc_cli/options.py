@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,53 @@ def parse_scale(ctx: click.Context, param: click.Parameter, value: str | None) -
     if len(numbers) != 3 or not all(0 < number < float("inf") for number in numbers):
         raise click.BadParameter(f"{value!r} is not a voxel size in nm; give 8, or 4,8,8 for z,y,x", ctx, param)
     return numbers[0], numbers[1], numbers[2]
+
+
+def parse_settings(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, Any]:
+    """Read settings, NAME=VALUE: a value is TOML, or else plain text, so that names need no quotes."""
+    found: dict[str, Any] = {}
+    for text in values:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not name.isidentifier():
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE, such as learning_rate=1e-4", ctx, param)
+        try:
+            found[name] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            found[name] = value
+    return found
+
+
+set_option: Decorator = click.option(
+    "--set",
+    "given",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=parse_settings,
+    help="A setting to go before the file's, as TOML has it; may be repeated.",
+)
+
+
+class GroupedCommand(click.Command):
+    """A command whose help lists its options under headings.
+
+    Parameters
+    ----------
+    headings : mapping
+        From a heading to the names of the options below it; the others come last, as "Options".
+    """
+
+    def __init__(self, *args: Any, headings: Mapping[str, Sequence[str]], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.headings = headings
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, heading by heading."""
+        options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+        records = {param.name: record for param in options if (record := param.get_help_record(ctx))}
+        rest = [name for name in records if not any(name in names for names in self.headings.values())]
+        for heading, names in {**self.headings, "Options": rest}.items():
+            with formatter.section(heading):
+                formatter.write_dl([records[name] for name in names])
 
 
 data_option: Decorator = click.option(

@@ -1,4 +1,4 @@
-"""``csc predict``: what a network says about the test crops."""
+"""``csc predict``: what a network says about crops, or any box of a volume."""
 
 from __future__ import annotations
 
@@ -8,33 +8,102 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from csc_cli.console import say
-from csc_cli.options import config_option, existing_option, parse_names
+from csc_cli.options import GroupedCommand, config_option, existing_option, parse_names, set_option
 from csc_data.wording import table
 
 if TYPE_CHECKING:
     from csc_data.config.user_config import Config
+    from csc_train import PredictResult
     from csc_train.prediction.results import CropPrediction
 
+HEADINGS = {
+    "What": ("crops", "volume", "rois", "classes_to_write", "all_classes"),
+    "Where": ("data", "search_path", "raw_name", "crop_name", "output_path", "existing", "overwrite"),
+    "How": ("checkpoints", "overlap", "blending", "tta", "skip_orthoplanes", "given"),
+    "Output": ("output", "output_dtype", "output_grid", "scales", "output_format", "shards"),
+    "On": ("device", "devices", "workers", "scheduler", "cluster", "jobs", "precision", "compile", "batch_size"),
+}
+_WORDS = ("best", "latest", "untrained")
 
-@click.command()
+
+def _parse_devices(ctx: click.Context, param: click.Parameter, value: str | None) -> int | tuple[str, ...] | None:
+    names = parse_names(ctx, param, value)
+    if not names:
+        return None
+    return int(names[0]) if len(names) == 1 and names[0].isdigit() else tuple(names)
+
+
+def _parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
+    parts = parse_names(ctx, param, value)
+    if parts is None:
+        return None
+    if len(parts) not in (1, 3) or not all(part.isdigit() for part in parts):
+        raise click.BadParameter(f"{value!r} is not a size in voxels; give 1024, or z,y,x", ctx, param)
+    return [int(part) for part in parts] * (3 if len(parts) == 1 else 1)
+
+
+@click.command(cls=GroupedCommand, headings=HEADINGS)
 @click.argument("experiment", metavar="CONFIG", type=click.Path())
 @click.option(
     "-c",
     "--crops",
-    metavar="IDS",
+    metavar="NAMES",
     callback=parse_names,
-    help="Test crops, separated by commas (557 or crop557), or `validation` for those of the datasplit [default: all].",
+    help="Ids (557), test, validation, annotated, patterns ('jrc_hela-2/*') [default: test].",
 )
-@click.option("--checkpoint", metavar="WHICH", help="best, latest, untrained, or a file [default: what CONFIG says].")
+@click.option("--volume", metavar="VOLUME", help="Instead of crops: all of a data set, or of a raw volume by its path.")
+@click.option("--roi", "rois", metavar="BOX", multiple=True, help="Only this of it: 'z0:z1,y0:y1,x0:x1 nm', or voxels.")
+@click.option(
+    "--classes",
+    "classes_to_write",
+    metavar="NAMES",
+    callback=parse_names,
+    help="Classes to write [default: those that are scored or annotated there].",
+)
+@click.option("--all-classes", is_flag=True, default=None, help="Write all classes of the network.")
+@click.option("-s", "--search-path", metavar="PATH", help="Where data sets lie, with {dataset} and {name}.")
+@click.option("-r", "--raw-name", metavar="NAME", help="What {name} is for raw [default: em/fibsem-uint8].")
+@click.option("-n", "--crop-name", metavar="NAME", help="What {name} is for annotations, with {crop} and {label}.")
+@click.option("-o", "--output-path", metavar="PATH", help="Where predictions go, with {dataset} and {crop}.")
+@click.option(
+    "--checkpoint",
+    "checkpoints",
+    metavar="WHICH",
+    multiple=True,
+    help="best, latest, untrained, or a file; several files are averaged [default: what CONFIG says].",
+)
+@click.option(
+    "--overlap", type=click.FloatRange(0, 1, max_open=True), help="Share of a patch that the next one covers."
+)
+@click.option("--blending", type=click.Choice(["gaussian", "constant"]), help="Weights where patches overlap.")
+@click.option("--tta", type=click.Choice(["mirror", "all"]), help="Average mirrored, or also transposed, patches.")
+@click.option("-so", "--skip-orthoplanes", is_flag=True, help="Predict flat patches across z alone.")
+@set_option
+@click.option("--output", type=click.Choice(["probability", "logit", "distance", "mask"]), help="What is stored.")
+@click.option("--dtype", "output_dtype", type=click.Choice(["uint8", "float16", "float32"]), help="As which type.")
+@click.option("--output-grid", type=click.Choice(["target", "crop"]), help="The network's voxels, or the crop's own.")
+@click.option("--scales", type=click.IntRange(min=1), help="Levels to write, for viewers.")
+@click.option("--format", "output_format", type=click.Choice(["2", "3"]), help="Format of zarr.")
+@click.option("--shards", metavar="VOXELS", callback=_parse_shape, help="Edge of a file of format 3, or z,y,x.")
 @click.option("--device", help="cuda, mps or cpu [default: the first of them that is there].")
+@click.option("--devices", metavar="N", callback=_parse_devices, help="GPUs of this machine, a process each.")
+@click.option("-w", "--workers", type=click.IntRange(min=1), help="Processes on the CPU of this machine.")
+@click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://node:8786.")
+@click.option("--cluster", type=click.Choice(["slurm", "lsf"]), help="Start Dask workers by this.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, help="Workers to start by --cluster.")
+@click.option("--precision", metavar="FORMAT", help="32-true, 16-mixed, bf16-mixed or auto.")
+@click.option("--compile", is_flag=True, default=None, help="Compile the network.")
+@click.option("--batch", "batch_size", type=click.IntRange(min=1), help="Patches at a time.")
+@click.option("--dry-run", is_flag=True, help="Tell passes, voxels and disk; predict nothing.")
 @existing_option
 @config_option
-def predict(experiment: str, config: Config, **options: Any) -> None:
-    """Predict the test crops with the network of CONFIG: an experiment file (.py, .toml), a checkpoint (.pth), or
-    published weights by name (`csc models pretrained`).
+def predict(experiment: str, config: Config, dry_run: bool, **options: Any) -> None:
+    """Predict crops, or a box of a volume, with the network of CONFIG: an experiment file (.py, .toml), a checkpoint
+    (.pth), or published weights by name (`csc models pretrained`).
 
-    Finished blocks are recorded: a run that was killed goes on where it stopped. What `--crops validation` predicts is
-    scored by `csc evaluate --datasplit`.
+    Of a test crop the classes are written that are scored there. A run that was killed, or is asked for more classes,
+    goes on where it stopped. `csc settings predict` lists what --set takes; `csc evaluate --datasplit` scores
+    `-c validation`.
     """
     import csc_train
     from csc_cli.stages.prediction import block_reporter, describe_prediction
@@ -42,15 +111,66 @@ def predict(experiment: str, config: Config, **options: Any) -> None:
 
     if is_published(experiment):
         fetch_weights(experiment)
+    call = _call(options)
+    if dry_run:
+        plan = csc_train.plan_prediction(experiment, config=config, **call)
+        _say_lines(plan.lines)
+        plan.estimate.check_room()
+        if plan.problems:
+            raise click.ClickException(f"{len(plan.problems)} of the crops cannot be predicted, see above")
+        say(f"next: csc predict {experiment}")
+        return
     with block_reporter() as report:
-        result = csc_train.predict(experiment, config=config, progress=report, **options)
-    headers = ("crop", "voxels", "blocks", "of them before", "seconds")
+        result = csc_train.predict(
+            experiment, config=config, progress=report, on_plan=lambda plan: _say_lines(plan.lines), **call
+        )
+    _say_result(result, describe_prediction(result))
+
+
+def _say_lines(lines: Sequence[str]) -> None:
+    for line in lines:
+        say(line)
+
+
+def _say_result(result: PredictResult, what: str) -> None:
+    headers = ("crop", "voxels", "classes", "blocks", "of them before", "seconds")
     say(table(headers, [_row(crop) for crop in result.crops], indent="  "))
     source = f"with {result.checkpoint}" if result.checkpoint else "with random weights"
-    say(f"predicted {describe_prediction(result)} {source}: in {config.root / 'predictions'}")
+    places = dict.fromkeys(str(crop.folder.parent.parent) for crop in result.crops)
+    say(f"predicted {what} {source}: in {', '.join(places)}")
     say("next: csc process CONFIG")
+
+
+def _call(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what the options are for `csc_train.predict`; those that were left out say nothing."""
+    from csc_train.prediction.running.workers import ExecutionOptions
+
+    call: dict[str, Any] = {name: value for name, value in options.items() if value not in (None, ())}
+    given = call.pop("given", {})
+    checkpoints = call.pop("checkpoints", ())
+    if len(checkpoints) == 1:
+        call["checkpoint"] = checkpoints[0]
+    elif checkpoints:
+        if any(name in _WORDS for name in checkpoints):
+            raise click.UsageError(f"several checkpoints are files; {', '.join(_WORDS)} stand for one alone")
+        call["checkpoints"] = checkpoints
+    if call.pop("skip_orthoplanes"):
+        call["orthoplanes"] = False
+    if "shards" in call or "output_format" in call:
+        call["output_format"] = int(call.get("output_format", 3))
+    scheduler, cluster, jobs = (call.pop(name, None) for name in ("scheduler", "cluster", "jobs"))
+    if scheduler or cluster or isinstance(call.get("devices"), tuple):
+        call["execution"] = ExecutionOptions(
+            workers=call.get("workers", 1),
+            devices=call.pop("devices", None),
+            scheduler=scheduler,
+            cluster=cluster,
+            jobs=jobs,
+        )
+    return {**given, **call}
 
 
 def _row(crop: CropPrediction) -> Sequence[object]:
     shape = "x".join(map(str, crop.shape))
-    return f"{crop.dataset}/{crop.crop}", shape, crop.blocks, crop.resumed_blocks, f"{crop.seconds:.1f}"
+    resumed = crop.resumed_blocks
+    return f"{crop.dataset}/{crop.crop}", shape, len(crop.classes), crop.blocks, resumed, f"{crop.seconds:.1f}"

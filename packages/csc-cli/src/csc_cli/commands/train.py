@@ -4,33 +4,18 @@ from __future__ import annotations
 
 import logging
 import sys
-import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from csc_cli.console import INTERRUPTED, say
-from csc_cli.options import config_option
+from csc_cli.options import config_option, set_option
 from csc_data.wording import plural
 
 if TYPE_CHECKING:
     from csc_data.config.user_config import Config
-
-
-def _parse_values(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, Any]:
-    """Read settings: a value is TOML, or else plain text, so that names need no quotes."""
-    found: dict[str, Any] = {}
-    for text in values:
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if not equals or not name.isidentifier():
-            raise click.BadParameter(f"{text!r} is not NAME=VALUE, such as learning_rate=1e-4", ctx, param)
-        try:
-            found[name] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            found[name] = value
-    return found
 
 
 def _checkpoint(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -39,14 +24,7 @@ def _checkpoint(ctx: click.Context, param: click.Parameter, value: str | None) -
 
 @click.command()
 @click.argument("experiment", metavar="CONFIG", type=click.Path())
-@click.option(
-    "--set",
-    "given",
-    metavar="NAME=VALUE",
-    multiple=True,
-    callback=_parse_values,
-    help="A setting to go before the file's, as TOML has it; may be repeated.",
-)
+@set_option
 @click.option(
     "--resume",
     "load_model",

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from csc_cli.console import progress_bar
-from csc_data.wording import plural
+from csc_cli.console import progress_bar, say
+from csc_data.wording import format_seconds, plural
 
 if TYPE_CHECKING:
     from csc_train.prediction.results import PredictCallback, PredictProgress, PredictResult
@@ -17,15 +17,21 @@ if TYPE_CHECKING:
 def describe_prediction(result: PredictResult) -> str:
     """Write how much was predicted."""
     voxels = sum(math.prod(crop.shape) for crop in result.crops) / 1e6
-    return f"{plural(len(result.crops), 'crop')} of {voxels:.1f} million voxels, {plural(len(result.classes), 'class')}"
+    classes = {name for crop in result.crops for name in crop.classes}
+    return f"{plural(len(result.crops), 'crop')} of {voxels:.1f} million voxels, {plural(len(classes), 'class')}"
 
 
 @contextmanager
 def block_reporter() -> Iterator[PredictCallback]:
-    """Yield a callback that shows a bar over the blocks of each crop on a terminal."""
+    """Yield a callback that shows a bar over the blocks of each crop on a terminal, and says once how long it takes."""
     with progress_bar("blocks") as bar:
+        said = False
 
         def report(state: PredictProgress) -> None:
+            nonlocal said
             bar(state.done, state.blocks)
+            if not said and state.seconds_left:
+                said = True
+                say(f"about {format_seconds(state.seconds_left)} left, after {state.done} blocks of {state.crop}")
 
         yield report

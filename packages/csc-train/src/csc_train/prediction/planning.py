@@ -241,7 +241,7 @@ class _Planner:
             "output": settings.output,
             "output_dtype": settings.stored_dtype,
             "threshold": settings.threshold if settings.output == "mask" else None,
-            "precision": settings.precision,
+            "precision": self.record.precision,
             "compile": settings.compile,
             "raw": [list(level.grid.shape) for level in raw.levels],
             "reading": _READ_AS,

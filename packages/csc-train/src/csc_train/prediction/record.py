@@ -9,7 +9,7 @@ from typing import Any
 
 from csc_data.wording import listed, plural
 from csc_train.checkpoints import read_training_state
-from csc_train.devices import choose_device
+from csc_train.devices import choose_device, choose_precision
 from csc_train.prediction.predictor import Predictor
 from csc_train.prediction.window.passes import plan_turns
 from csc_train.prediction.window.tiling import Windows
@@ -124,6 +124,7 @@ def make_record(predictor: Predictor, windows: Windows) -> PredictRecord:
         If there is no such device here.
     """
     settings = predictor.settings
+    device = choose_device(settings.device)
     paths = settings.checkpoints or ((predictor.checkpoint,) if predictor.checkpoint is not None else ())
     digests = predictor.identity.split(" ")
     return PredictRecord(
@@ -132,8 +133,8 @@ def make_record(predictor: Predictor, windows: Windows) -> PredictRecord:
         ),
         network_classes=predictor.classes,
         raw_range=predictor.raw_range,
-        device=str(choose_device(settings.device)),
-        precision=settings.precision,
+        device=str(device),
+        precision=choose_precision(settings.precision, device),
         patch=windows.patch.input.shape,
         voxel_size_nm=windows.patch.input.scale,
         overlap=windows.overlap,
