@@ -33,6 +33,8 @@ class RegionEstimate:
         Blocks in all, and those that an earlier run finished.
     bytes : int
         Of all classes and levels, not compressed.
+    files : int
+        Of all classes and levels, at most.
     inside : float
         Share of the region that lies within the raw data; the rest is predicted from its mirror image.
     """
@@ -44,6 +46,7 @@ class RegionEstimate:
     blocks: int
     done_blocks: int = 0
     bytes: int
+    files: int
     inside: float = 1.0
 
     @property
@@ -57,10 +60,10 @@ class RegionEstimate:
         size = "x".join(map(str, self.shape))
         inside = "" if self.inside > 0.9995 else f"{self.inside:.1%} of it within raw, the rest mirrored"
         counts = (f"{len(self.classes):,}", f"{self.passes:,}", f"{self.blocks:,}", done)
-        return self.label, size, *counts, format_bytes(self.bytes), inside
+        return self.label, size, *counts, format_bytes(self.bytes), f"{self.files:,}", inside
 
 
-HEADERS = ("crop", "voxels", "classes", "passes", "blocks", "done", "disk at most", "")
+HEADERS = ("crop", "voxels", "classes", "passes", "blocks", "done", "disk at most", "files", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,18 +10,21 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from csc_data.blocks import BlockGrid, Existing, Ledger, prepare_output, run_blocks
+import numpy as np
+
+from csc_data.blocks import BlockGrid, Existing, Ledger, align_block_shape, prepare_output, run_blocks
 from csc_data.blocks.running import Execution, Progress
 from csc_data.config.user_config import Config
 from csc_data.errors import ExistingOutputError, InvalidArgumentError, UnreadableDataError
-from csc_data.geometry import Grid, Shape, as_shape
+from csc_data.geometry import Grid, Shape
 from csc_data.storage.atomic import replace_text
 from csc_data.volumes.output import OutputStorage, create_output
 from csc_data.volumes.pyramid import LevelBlock, Merging, level_grids
+from csc_train.prediction.blocks import BlockJob
 from csc_train.prediction.regions import PredictRegion
 
 _OF_CLASSES = ("classes", "blocks")
@@ -64,8 +67,11 @@ class Output:
 
     def bytes(self, classes: int) -> int:
         """Return the bytes of so many classes, not compressed."""
-        itemsize = {"uint8": 1, "float16": 2, "float32": 4}[self.storage.dtype]
-        return classes * itemsize * sum(level.size for level in self.levels)
+        return classes * np.dtype(self.storage.dtype).itemsize * sum(level.size for level in self.levels)
+
+    def files(self, classes: int) -> int:
+        """Return how many files so many classes have at most."""
+        return classes * sum(self.storage.count_files(level.shape) for level in self.levels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,18 +120,22 @@ class ClassGroup:
         for number, ledger in enumerate(self._level_ledgers(), start=1):
             prepare_output(ledger, "resume", lambda number=number: self._create(number))  # type: ignore[misc]
 
-    def write_levels(self, execution: Execution | None = None, progress: Progress | None = None) -> None:
-        """Make the coarser levels, block by block, once the finest one is whole.
+    def run(self, work: BlockJob, execution: Execution, progress: Progress | None = None) -> None:
+        """Do the blocks, then make the coarser levels from them, block by block.
 
         Raises
         ------
         MissingBlocksError
             If a block could not be done.
         """
+        execution = replace(execution, together=self.output.storage.together(self.output.grid.shape))
+        run_blocks(work, self.blocks, ledger=self.ledger, execution=execution, progress=progress)
+        merging: Merging = "majority" if self.output.is_mask else "mean"
         for number, ledger in enumerate(self._level_ledgers(), start=1):
-            merging: Merging = "majority" if self.output.is_mask else "mean"
-            work = LevelBlock(folders=self.folders, number=number, merging=merging)
-            run_blocks(work, self._level_blocks(number), ledger=ledger, execution=execution, progress=progress)
+            blocks = self._level_blocks(number)
+            execution = replace(execution, together=self.output.storage.together(blocks.shape))
+            level = LevelBlock(folders=self.folders, number=number, merging=merging)
+            run_blocks(level, blocks, ledger=ledger, execution=execution)
 
     def _create(self, number: int) -> None:
         for folder in self.folders:
@@ -147,9 +157,9 @@ class ClassGroup:
         ]
 
     def _level_blocks(self, number: int) -> BlockGrid:
-        unit = self.output.storage.unit
-        shape = as_shape([max(u, _LEVEL_BLOCK // u * u) for u in unit])
-        return BlockGrid(shape=self.output.levels[number].shape, block_shape=shape)
+        shape = self.output.levels[number].shape
+        block_shape = align_block_shape([_LEVEL_BLOCK] * 3, self.output.storage.chunks)
+        return BlockGrid(shape=shape, block_shape=self.output.storage.fit_block(block_shape, shape))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

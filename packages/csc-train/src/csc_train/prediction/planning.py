@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from csc_data.blocks import Block, BlockGrid, align_block_shape
+from csc_data.blocks import BlockGrid, align_block_shape
 from csc_data.errors import CscError, InvalidArgumentError, MissingDataError, Problem
 from csc_data.geometry import Grid, Shape, as_shape
 from csc_data.loader import RawSource
@@ -28,7 +28,7 @@ from csc_train.prediction.record import PredictRecord, make_record
 from csc_train.prediction.regions import ClassChoice, Places, PredictRegion, choose_boxes, choose_crops
 from csc_train.prediction.source import NetworkSource
 from csc_train.prediction.window.passes import plan_turns
-from csc_train.prediction.window.tiling import Windows, plan_windows
+from csc_train.prediction.window.tiling import Windows, windows_of
 
 _CROP_CHUNK = 64
 _READ_AS = "RawSource 1"
@@ -114,11 +114,7 @@ def make_plan(call: PredictCall, predictor: Predictor) -> PredictPlan:
         If settings, classes or the crops that are asked for cannot be used at all.
     """
     settings = predictor.settings
-    windows = replace(
-        plan_windows(predictor.patch, patch_shape=settings.patch_shape, overlap=settings.overlap, halo=settings.halo),
-        blending=settings.blending,
-        orthoplanes=settings.orthoplanes,
-    )
+    windows = windows_of(predictor.patch, settings)
     choice = ClassChoice(network=predictor.classes, named=settings.classes_to_write, everything=settings.all_classes)
     places = Places(
         config=call.config,
@@ -265,13 +261,16 @@ class _Planner:
         }
 
     def _block_shape(self, grid: Grid, output: Output, classes: int) -> Shape:
-        unit = output.storage.unit
-        itemsize = np.dtype(output.storage.dtype).itemsize
-        if output.grid == grid:
-            return plan_block_shape(self.windows, classes=classes, itemsize=itemsize, chunks=unit)
-        shape = plan_block_shape(self.windows, classes=classes, itemsize=itemsize, chunks=(1, 1, 1))
-        coarser = [max(1.0, o / g) for o, g in zip(output.grid.voxel_size, grid.voxel_size, strict=True)]
-        return align_block_shape([max(1, int(n / c)) for n, c in zip(shape, coarser, strict=True)], unit)
+        storage = output.storage
+        itemsize = np.dtype(storage.dtype).itemsize
+        own = output.grid == grid
+        shape = plan_block_shape(
+            self.windows, classes=classes, itemsize=itemsize, chunks=storage.chunks if own else (1, 1, 1)
+        )
+        if not own:  # it is of the network's voxels, of which several may be averaged to one
+            coarser = [max(1.0, o / g) for o, g in zip(output.grid.voxel_size, grid.voxel_size, strict=True)]
+            shape = align_block_shape([max(1, int(n / c)) for n, c in zip(shape, coarser, strict=True)], storage.chunks)
+        return storage.fit_block(shape, output.grid.shape)
 
     def _estimate(self, region: PredictRegion, raw: Volume, grid: Grid, group: ClassGroup) -> RegionEstimate:
         settings = self.predictor.settings
@@ -284,6 +283,7 @@ class _Planner:
             blocks=len(group.blocks),
             done_blocks=len(group.ledger.finished),
             bytes=group.output.bytes(len(group.classes)),
+            files=group.output.files(len(group.classes)),
             inside=region.share_inside(raw),
         )
 
@@ -301,6 +301,7 @@ def _sum(estimates: Sequence[RegionEstimate]) -> RegionEstimate:
         blocks=sum(each.blocks for each in estimates),
         done_blocks=sum(each.done_blocks for each in estimates),
         bytes=sum(each.bytes for each in estimates),
+        files=sum(each.files for each in estimates),
     )
 
 

@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Unpack
 
-from csc_data.blocks import Existing, run_blocks
+from csc_data.blocks import Existing
 from csc_data.blocks.running import Execution, Progress
 from csc_data.config.experiment import is_being_read
 from csc_data.config.user_config import Config
@@ -179,8 +179,7 @@ class _Run:
         for group in work.groups:
             job = work.job(group, self.source, self.plan.windows)
             report = self._reporter(number, work, before)
-            run_blocks(job, group.blocks, ledger=group.ledger, execution=self.execution, progress=report)
-            group.write_levels(self.execution)
+            group.run(job, self.execution, report)
             before += len(group.blocks)
         return CropPrediction(
             crop=work.region.name,
