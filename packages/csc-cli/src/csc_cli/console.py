@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,3 +49,22 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 def say(text: str) -> None:
     """Print a line, above a progress bar if one is shown."""
     click.echo(text)
+
+
+@contextmanager
+def say_logged(name: str) -> Iterator[None]:
+    """Print what a module of the libraries logs for information, where people wait for that."""
+    logger = logging.getLogger(name)
+    handler, level = _SayingHandler(), logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+class _SayingHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        say(record.getMessage())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cli.console import say
+from csc_cli.console import say, say_logged
 from csc_cli.options import GroupedCommand, config_option, existing_option, parse_names, set_option
 from csc_data.wording import table
 
@@ -120,7 +120,8 @@ def predict(experiment: str, config: Config, dry_run: bool, **options: Any) -> N
             raise click.ClickException(f"{len(plan.problems)} of the crops cannot be predicted, see above")
         say(f"next: csc predict {experiment}")
         return
-    with block_reporter() as report:
+    # Who waits for another process that has the last blocks says so.
+    with block_reporter() as report, say_logged("csc_data.blocks.sharing"):
         result = csc_train.predict(
             experiment, config=config, progress=report, on_plan=lambda plan: _say_lines(plan.lines), **call
         )

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cli.console import INTERRUPTED, say
+from csc_cli.console import INTERRUPTED, say, say_logged
 from csc_cli.options import config_option, set_option
 from csc_data.wording import plural
 
@@ -58,7 +55,8 @@ def train(experiment: str, config: Config, given: dict[str, Any], dry_run: bool,
         return
     read = read_experiment(experiment)
     try:
-        with _first_batches():
+        # What the loader says of its first batches: how much of each class is known and present in them.
+        with say_logged("csc_data.loader.batches"):
             result = csc_train.train(read, config=config, post_process=post_processing(read), **overrides)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
@@ -71,22 +69,3 @@ def train(experiment: str, config: Config, given: dict[str, Any], dry_run: bool,
         count = plural(len(result.records), "epoch")
         say(f"trained {count} in {result.seconds:.0f} s; checkpoint {result.latest_checkpoint}{best}")
         say(f"next: csc predict {experiment}")
-
-
-@contextmanager
-def _first_batches() -> Iterator[None]:
-    """Print what the loader logs of its first batches: how much of each class is known and present in them."""
-    logger = logging.getLogger("csc_data.loader.batches")
-    handler, level = _SayingHandler(), logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-
-
-class _SayingHandler(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        say(record.getMessage())
