@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -145,7 +146,8 @@ def make_plan(call: PredictCall, predictor: Predictor) -> PredictPlan:
     notes = [choice.lacking(regions)]
     if without:
         notes.append(f"left out, as none of the network's classes is scored or annotated there: {', '.join(without)}")
-    place = works[0].groups[0].folders[0].parent if works else call.config.root
+    folders = [folder.parent for work in works for group in work.groups for folder in group.folders]
+    place = Path(os.path.commonpath(folders)) if folders else call.config.root
     return PredictPlan(
         predictor=predictor,
         windows=windows,
