@@ -273,7 +273,13 @@ def test_a_checkpoint_alone_predicts_as_its_experiment_does(data_folder, tmp_pat
     second = predict(trained.best_checkpoint, config=other)
     assert second.classes == ("mito", "ld")
     assert digest(data_folder.root / "p1") == digest(data_folder.root / "p2")
-    latest = predict(settings, config=place, checkpoint="latest", existing="overwrite", crops=["901"])
+    plans = []
+    latest = predict(
+        settings, config=place, checkpoint="latest", existing="overwrite", crops=["901"], on_plan=plans.append
+    )
+    [record] = plans[0].record.checkpoints
+    assert (record.file, record.epoch, record.metric) == ("run_2.pth", 2, "iou")
+    assert 0 <= record.value <= 1
     assert latest.checkpoint == trained.latest_checkpoint
     assert [crop.crop for crop in latest.crops] == ["crop901"]
 

@@ -3,13 +3,15 @@ from collections import namedtuple
 
 import numpy as np
 import pytest
+import torch
 
 from csc_data.blocks import unfinished_work
 from csc_data.errors import ExistingOutputError, InvalidArgumentError
 from csc_data.geometry import Grid
 from csc_data.storage.room import DiskFullError
 from csc_data.volumes.stored_values import StoredValues
-from csc_train import IncompletePredictionError, plan_prediction, predict
+from csc_models import create_model
+from csc_train import IncompletePredictionError, TrainSettings, plan_prediction, predict
 from csc_train.prediction.blocks import BlockJob
 from csc_train.prediction.record import ATTRIBUTE
 
@@ -166,6 +168,21 @@ def test_a_plan_and_the_arrays_say_what_they_are_made_with(world, multiples):
     assert (record["raw_range"], record["overlap"], record["network_classes"]) == ([0, 255], 0.25, ["mito", "ld", "er"])
 
 
+def test_weights_of_the_official_toolbox_take_raw_as_it_is(world, tmp_path):
+    settings = TrainSettings(
+        classes=("mito", "ld", "er"),
+        architecture="3d_unet",
+        model_kwargs={"width": 4},
+        input_array_info={"shape": (16, 16, 16), "scale": (8, 8, 8)},
+    )
+    weights = create_model("3d_unet", n_channels=1, n_classes=3, width=4).state_dict()
+    torch.save(weights, tmp_path / "official_3.pth")
+    plan = plan_prediction(settings, config=world.config, checkpoint=tmp_path / "official_3.pth", device="cpu")
+    assert plan.record.raw_range == (0, 255)
+    assert plan.record.checkpoints[0].epoch is None
+    assert "official_3.pth (sha256 " in plan.lines[0]
+
+
 def test_the_arguments_of_the_official_toolbox_are_understood(world, multiples, tmp_path):
     out = tmp_path / "mine" / "{dataset}_{crop}.zarr"
     official = {
@@ -190,8 +207,6 @@ def test_the_arguments_of_the_official_toolbox_are_understood(world, multiples, 
 
 
 def test_value_transforms_are_applied_and_random_ones_refused(world, multiples):
-    import torch
-
     predict(multiples, ["1"], config=world.config, value_transforms=lambda x: 255 - x, **AS_IS)
     np.testing.assert_array_equal(world.read("crop1").levels[0].array[...], 255 - world.part(*BOX1))
     with pytest.raises(IncompletePredictionError, match="at random"):

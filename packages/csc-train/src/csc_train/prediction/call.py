@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from csc_data.blocks import Existing
 from csc_data.config.templates import anchor, placeholder_names
@@ -16,9 +16,6 @@ from csc_data.splits.search import CropTemplates
 from csc_train.overrides import PredictOverrides
 from csc_train.prediction.running.workers import ExecutionOptions
 from csc_train.settings import TrainSettings
-
-if TYPE_CHECKING:
-    from csc_train.prediction.planning import PredictPlan
 
 Source = str | PathLike[str] | TrainSettings
 
@@ -34,8 +31,6 @@ class PredictOptions(PredictOverrides, total=False):
         The boxes, ``z0:z1,y0:y1,x0:x1 nm`` or ``voxels``; all of the volume by default.
     execution : ExecutionOptions
         Where blocks are done; the settings ``devices`` and ``workers`` by default.
-    on_plan : callable
-        Called with the `PredictPlan` before the first block.
     config_path, output_path, do_orthoplanes, overwrite, search_path, raw_name, crop_name, filter_classes
         As in the official toolbox: the experiment; where predictions go, with {dataset} and {crop}; ``orthoplanes``;
         ``existing="overwrite"``; where data sets lie, with {dataset} and {name}; what {name} is for raw and for
@@ -45,7 +40,6 @@ class PredictOptions(PredictOverrides, total=False):
     volume: str | None
     rois: Sequence[str] | str | None
     execution: ExecutionOptions | None
-    on_plan: Callable[[PredictPlan], None] | None
     config_path: str | PathLike[str] | None
     output_path: str | PathLike[str] | None
     do_orthoplanes: bool | None
@@ -72,9 +66,8 @@ class PredictCall:
     rois : tuple of str
     existing : {"resume", "refuse", "overwrite"}
     execution : ExecutionOptions or None
-    on_plan : callable or None
     overrides : mapping
-        Settings.
+        What goes before the settings of the experiment.
     """
 
     source: Source
@@ -85,7 +78,6 @@ class PredictCall:
     rois: tuple[str, ...]
     existing: Existing
     execution: ExecutionOptions | None
-    on_plan: Callable[[PredictPlan], None] | None
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -129,7 +121,6 @@ def read_call(
         rois=(rois,) if isinstance(rois, str) else tuple(rois),
         existing=how,
         execution=given.pop("execution", None),
-        on_plan=given.pop("on_plan", None),
         overrides=given,
     )
 

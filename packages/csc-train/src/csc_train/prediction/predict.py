@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Unpack
@@ -37,6 +37,7 @@ def predict(
     config: Config | None = None,
     existing: Existing | None = None,
     progress: PredictCallback | None = None,
+    on_plan: Callable[[PredictPlan], None] | None = None,
     **options: Unpack[PredictOptions],
 ) -> PredictResult:
     """Predict crops, or boxes of a volume, block by block.
@@ -61,6 +62,8 @@ def predict(
         What to do with output that is there; resume by default.
     progress : callable, optional
         Called with a `PredictProgress` after each block.
+    on_plan : callable, optional
+        Called with the `PredictPlan` before the first block.
     **options : object
         See `PredictOptions`, and settings of `PredictSettings`, which go before those of the experiment; None leaves
         them.
@@ -85,8 +88,8 @@ def predict(
     started = time.perf_counter()
     call = read_call(experiment_or_checkpoint, crops, config, existing, options)
     plan = make_plan(call, load_predictor(call.source, **call.overrides))
-    if call.on_plan is not None:
-        call.on_plan(plan)
+    if on_plan is not None:
+        on_plan(plan)
     plan.estimate.check_room()
     # A crop that fails must not cost the others: its error is reported with those of all, at the end.
     done: list[CropPrediction] = []
