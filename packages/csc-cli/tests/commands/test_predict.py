@@ -47,8 +47,10 @@ def test_options_are_arguments_of_predict(run, asked, given, call):
 
 
 def test_where_blocks_are_done_is_one_argument(run, asked):
-    run("predict", "x.toml", "--scheduler", "tcp://node:1", "-w", "3")
-    assert (asked["execution"].scheduler, asked["execution"].workers) == ("tcp://node:1", 3)
+    run("predict", "x.toml", "--cluster", "slurm", "--jobs", "3")
+    assert (asked["execution"].cluster, asked["execution"].jobs) == ("slurm", 3)
+    run("predict", "x.toml", "--devices", "0,2")
+    assert asked["execution"].devices == ("0", "2")
 
 
 @pytest.mark.parametrize("given", ["--shards 1,2", "--overlap 1", "--checkpoint best --checkpoint latest"])

@@ -375,11 +375,11 @@ def test_a_block_that_fails_for_a_while_is_done_again(tmp_path, monkeypatch, fai
     real_read, real_write = reading.RawSource.read, BlockJob.__call__
     read_calls, write_calls = [], []
 
-    def failing_read(*arguments):
+    def failing_read(*arguments, **options):
         read_calls.append(1)
         if 7 <= len(read_calls) < 7 + failures:
             raise UnreadableDataError("gone for a while")
-        return real_read(*arguments)
+        return real_read(*arguments, **options)
 
     def failing_write(self, block):
         real_write(self, block)

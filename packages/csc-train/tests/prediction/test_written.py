@@ -104,6 +104,18 @@ def test_levels_are_made_after_the_blocks_and_may_be_added_later(world, multiple
     assert unfinished_work(folder.parent) == ()
 
 
+def test_shards_hold_many_chunks_and_blocks_fit_into_them(world, multiples):
+    pytest.importorskip("tensorstore")
+    sharded = {**AS_IS, "output_format": 3, "shards": 12, "output_chunks": (3, 3, 3), "scales": 2}
+    plan = plan_prediction(multiples, ["1"], config=world.config, **sharded)
+    predict(multiples, ["1"], config=world.config, **sharded)
+    first, second = world.read("crop1").levels
+    np.testing.assert_array_equal(first.array[...], world.part(*BOX1))
+    assert second.array[...].mean() == pytest.approx(first.array[...].mean())
+    folder = world.config.path("predictions", dataset="a", crop="crop1", class_name="mito")
+    assert len([file for file in folder.rglob("c/*/*/*") if file.is_file()]) == plan.estimate.regions[0].files == 2
+
+
 def test_output_may_lie_on_the_grid_of_the_crop(world, multiples):
     """Half a voxel off and coarser: each voxel of the crop is the mean of raw within it."""
     own = Grid(voxel_size=(16, 16, 16), translation=(120.0, 224.0, 344.0), shape=(5, 6, 7))

@@ -162,7 +162,7 @@ def _call(options: dict[str, Any]) -> dict[str, Any]:
     scheduler, cluster, jobs = (call.pop(name, None) for name in ("scheduler", "cluster", "jobs"))
     if scheduler or cluster or isinstance(call.get("devices"), tuple):
         call["execution"] = ExecutionOptions(
-            workers=call.get("workers", 1),
+            workers=call.pop("workers", 1),
             devices=call.pop("devices", None),
             scheduler=scheduler,
             cluster=cluster,

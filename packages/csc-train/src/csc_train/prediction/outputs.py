@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_data.blocks import BlockGrid, Existing, Ledger, align_block_shape, prepare_output, run_blocks
+from csc_data.blocks import BlockGrid, Existing, Ledger, align_block_shape, discard_record, prepare_output, run_blocks
 from csc_data.blocks.running import Execution, Progress
 from csc_data.config.user_config import Config
 from csc_data.errors import ExistingOutputError, InvalidArgumentError, UnreadableDataError
@@ -113,11 +113,10 @@ class ClassGroup:
         ExistingOutputError
             If there is output, and it must not be changed, or is that of another prediction.
         """
-        if existing == "overwrite":
-            for ledger in self._level_ledgers():
-                ledger.path.unlink(missing_ok=True)
         prepare_output(self.ledger, existing, lambda: self._create(0))
         for number, ledger in enumerate(self._level_ledgers(), start=1):
+            if existing == "overwrite":
+                discard_record(ledger)
             prepare_output(ledger, "resume", lambda number=number: self._create(number))  # type: ignore[misc]
 
     def run(self, work: BlockJob, execution: Execution, progress: Progress | None = None) -> None:
@@ -229,8 +228,8 @@ class OutputFolders:
                 if kept:
                     self._rename(file, path, kept)
                 else:
-                    prepare_output(Ledger(file, {}), "overwrite", _nothing)
-                file.unlink()
+                    discard_record(Ledger(file, {}))
+                file.unlink(missing_ok=True)
 
     def _rename(self, file: Path, record: Path, kept: tuple[str, ...]) -> None:
         """Write the record of some classes as that of those that are kept."""
@@ -243,10 +242,6 @@ class OutputFolders:
         other = self.path_of_record(kept)
         name = file.name.replace(record.stem, other.stem)
         replace_text(other.with_name(name), "\n".join([json.dumps({**json.loads(first), "classes": kept}), *lines]))
-
-
-def _nothing() -> None:
-    pass
 
 
 def _recorded_classes(path: Path) -> tuple[str, ...]:

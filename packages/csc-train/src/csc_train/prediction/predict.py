@@ -134,7 +134,9 @@ def plan_prediction(
 
 
 def _execution_options(settings: PredictSettings) -> ExecutionOptions:
-    return ExecutionOptions(workers=settings.workers, devices=settings.devices if settings.devices > 1 else None)
+    if settings.workers > 1:
+        return ExecutionOptions(workers=settings.workers)
+    return ExecutionOptions(devices=settings.devices if settings.devices > 1 else None)
 
 
 def _source(call: PredictCall, plan: PredictPlan, execution: Execution) -> NetworkSource:
