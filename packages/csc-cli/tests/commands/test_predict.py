@@ -95,6 +95,14 @@ def test_a_dry_run_says_what_it_would_take_and_a_run_says_it_and_does_it(run, ex
     assert not config.path("predictions", dataset="a", crop="crop7", class_name="mito").exists()
 
 
+def test_a_check_says_how_much_depends_on_where_patches_lie(run, experiment):
+    file, config = experiment
+    result = run("predict", str(file), "--data", config.data, "--device", "cpu", "--check")
+    assert "voxels across the threshold" in result.output
+    assert [line.split()[0] for line in result.output.splitlines() if "%" in line] == ["er"]
+    assert not (config.root / "predictions").exists()
+
+
 def test_mistakes_are_one_line(run, experiment):
     file, config = experiment
     for given, words in (("--classes mitto", "did you mean mito"), ("-c 99", "no crop 99")):

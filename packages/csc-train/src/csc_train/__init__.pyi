@@ -3,6 +3,7 @@ from .prediction import IncompletePredictionError as IncompletePredictionError
 from .prediction import PredictPlan as PredictPlan
 from .prediction import PredictProgress as PredictProgress
 from .prediction import PredictResult as PredictResult
+from .prediction import check_prediction as check_prediction
 from .prediction import plan_prediction as plan_prediction
 from .prediction import predict as predict
 from .prediction import predict_array as predict_array
@@ -28,6 +29,7 @@ __all__ = [
     "TrainProgress",
     "TrainResult",
     "TrainSettings",
+    "check_prediction",
     "plan_prediction",
     "predict",
     "predict_array",

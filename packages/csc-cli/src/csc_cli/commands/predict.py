@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from csc_data.config.user_config import Config
     from csc_train import PredictResult
     from csc_train.prediction.results import CropPrediction
+    from csc_train.prediction.stability import Stability
 
 HEADINGS = {
     "What": ("crops", "volume", "rois", "classes_to_write", "all_classes"),
@@ -95,9 +96,10 @@ def _parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) 
 @click.option("--compile", is_flag=True, default=None, help="Compile the network.")
 @click.option("--batch", "batch_size", type=click.IntRange(min=1), help="Patches at a time.")
 @click.option("--dry-run", is_flag=True, help="Tell passes, voxels and disk; predict nothing.")
+@click.option("--check", is_flag=True, help="Tell how much the output depends on where patches lie; write nothing.")
 @existing_option
 @config_option
-def predict(experiment: str, config: Config, dry_run: bool, **options: Any) -> None:
+def predict(experiment: str, config: Config, dry_run: bool, check: bool, **options: Any) -> None:
     """Predict crops, or a box of a volume, with the network of CONFIG: an experiment file (.py, .toml), a checkpoint
     (.pth), or published weights by name (`csc models pretrained`).
 
@@ -121,6 +123,10 @@ def predict(experiment: str, config: Config, dry_run: bool, **options: Any) -> N
         say(f"next: csc predict {experiment}")
         return
     # Who waits for another process that has the last blocks says so.
+    if check:
+        del call["existing"]
+        _say_stability(csc_train.check_prediction(experiment, config=config, **call))
+        return
     with block_reporter() as report, say_logged("csc_data.blocks.sharing"):
         result = csc_train.predict(
             experiment, config=config, progress=report, on_plan=lambda plan: _say_lines(plan.lines), **call
@@ -131,6 +137,16 @@ def predict(experiment: str, config: Config, dry_run: bool, **options: Any) -> N
 def _say_lines(lines: Sequence[str]) -> None:
     for line in lines:
         say(line)
+
+
+def _say_stability(found: Stability) -> None:
+    rows = [
+        (name, f"{mean:.4f}", f"{largest:.4f}", f"{changed:.2%}")
+        for name, mean, largest, changed in zip(found.classes, found.mean, found.largest, found.changed, strict=True)
+    ]
+    say(f"the same {'x'.join(map(str, found.voxels))} voxels twice, patches shifted by half a step; values differ by")
+    say(table(("class", "on average", "at most", "voxels across the threshold"), rows, indent="  "))
+    say("less overlap does where they hardly differ; where they do, more of it, or larger patches, help")
 
 
 def _say_result(result: PredictResult, what: str) -> None:

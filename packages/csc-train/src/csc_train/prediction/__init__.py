@@ -2,7 +2,7 @@
 
 from csc_train.prediction.array import predict_array
 from csc_train.prediction.planning import PredictPlan
-from csc_train.prediction.predict import plan_prediction, predict
+from csc_train.prediction.predict import check_prediction, plan_prediction, predict
 from csc_train.prediction.results import CropPrediction, IncompletePredictionError, PredictProgress, PredictResult
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "PredictPlan",
     "PredictProgress",
     "PredictResult",
+    "check_prediction",
     "plan_prediction",
     "predict",
     "predict_array",

@@ -12,7 +12,7 @@ from csc_data.blocks import Existing
 from csc_data.blocks.running import Execution, Progress
 from csc_data.config.experiment import is_being_read
 from csc_data.config.user_config import Config
-from csc_data.errors import CscError, Problem
+from csc_data.errors import CscError, Problem, ProblemsError
 from csc_train.prediction.call import PredictCall, PredictOptions, Source, read_call
 from csc_train.prediction.estimate import TimeLeft
 from csc_train.prediction.outputs import OutputFolders
@@ -27,6 +27,7 @@ from csc_train.prediction.results import (
 )
 from csc_train.prediction.running.workers import ExecutionOptions, open_execution
 from csc_train.prediction.source import NetworkSource
+from csc_train.prediction.stability import Stability, measure_stability
 from csc_train.settings import PredictSettings
 
 
@@ -131,6 +132,28 @@ def plan_prediction(
     """
     call = read_call(experiment_or_checkpoint, crops, config, existing, options)
     return make_plan(call, load_predictor(call.source, **call.overrides))
+
+
+def check_prediction(
+    experiment_or_checkpoint: Source | None = None,
+    crops: Sequence[str] | str | None = None,
+    *,
+    config: Config | None = None,
+    **options: Unpack[PredictOptions],
+) -> Stability:
+    """Measure in the middle of the first crop how much the prediction depends on where patches lie; nothing is written.
+
+    Raises
+    ------
+    CscError, csc_models.ModelError
+        As `predict`.
+    """
+    call = read_call(experiment_or_checkpoint, crops, config, None, options)
+    plan = make_plan(call, load_predictor(call.source, **call.overrides))
+    if not plan.works:
+        raise ProblemsError("prediction", plan.problems)
+    work = plan.works[0]
+    return measure_stability(work.job(work.groups[0], NetworkSource(given=plan.predictor), plan.windows))
 
 
 def _execution_options(settings: PredictSettings) -> ExecutionOptions:
