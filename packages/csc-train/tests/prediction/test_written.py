@@ -13,7 +13,7 @@ from csc_data.volumes.stored_values import StoredValues
 from csc_models import create_model
 from csc_train import IncompletePredictionError, TrainSettings, plan_prediction, predict
 from csc_train.prediction.blocks import BlockJob
-from csc_train.prediction.record import ATTRIBUTE
+from csc_train.prediction.planning.record import ATTRIBUTE
 
 AS_IS = {"checkpoint": "untrained", "output": "logit", "output_dtype": "float32", "device": "cpu"}
 BOX1, BOX2 = ((2, 3, 4), (12, 12, 12)), ((0, 0, 0), (9, 9, 9))

@@ -156,8 +156,8 @@ def _class_names(crop: FoundCrop) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnnotatedCrop:
-    """One annotated crop, to predict it.
+class PlacedCrop:
+    """Where one annotated crop lies, to predict it.
 
     Attributes
     ----------
@@ -178,7 +178,7 @@ class AnnotatedCrop:
     classes: tuple[str, ...]
 
 
-def validation_crops(rows: Sequence[SplitRow]) -> tuple[AnnotatedCrop, ...]:
+def validation_crops(rows: Sequence[SplitRow]) -> tuple[PlacedCrop, ...]:
     """Return the validation crops of a datasplit; rows of one crop count once.
 
     Raises
@@ -193,7 +193,7 @@ def validation_crops(rows: Sequence[SplitRow]) -> tuple[AnnotatedCrop, ...]:
     if not chosen:
         raise MissingDataError("the datasplit has no validation crop")
     return tuple(
-        AnnotatedCrop(
+        PlacedCrop(
             dataset=row.dataset,
             crop=row.crop,
             raw=row.raw,
@@ -206,7 +206,7 @@ def validation_crops(rows: Sequence[SplitRow]) -> tuple[AnnotatedCrop, ...]:
 
 def annotated_crops(
     templates: CropTemplates, *, datasets: Sequence[str] = ("*",), crops: Sequence[str] = ("*",)
-) -> tuple[AnnotatedCrop, ...]:
+) -> tuple[PlacedCrop, ...]:
     """Return the annotated crops of such names, without counting their voxels; none where there is none.
 
     Parameters
@@ -225,7 +225,7 @@ def annotated_crops(
     found = [crop for crop in search_crops(tree, templates, datasets, crops) if _class_names(crop)]
     raws = _find_raws(tree, {crop.raw for crop in found})
     return tuple(
-        AnnotatedCrop(
+        PlacedCrop(
             dataset=crop.dataset,
             crop=crop.crop,
             raw=raws[crop.raw] or crop.raw,

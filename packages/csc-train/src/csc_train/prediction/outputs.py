@@ -25,7 +25,7 @@ from csc_data.storage.atomic import replace_text
 from csc_data.volumes.output import OutputStorage, create_output
 from csc_data.volumes.pyramid import LevelBlock, Merging, level_grids
 from csc_train.prediction.blocks import BlockJob
-from csc_train.prediction.regions import PredictRegion
+from csc_train.prediction.planning.regions import PredictRegion
 
 _OF_CLASSES = ("classes", "blocks")
 """What differs between the records of one crop."""

@@ -13,10 +13,10 @@ from csc_data.blocks.running import Execution, Progress
 from csc_data.config.experiment import is_being_read
 from csc_data.config.user_config import Config
 from csc_data.errors import CscError, Problem, ProblemsError
-from csc_train.prediction.call import PredictCall, PredictOptions, Source, read_call
-from csc_train.prediction.estimate import TimeLeft
 from csc_train.prediction.outputs import OutputFolders
-from csc_train.prediction.planning import PredictPlan, RegionWork, make_plan
+from csc_train.prediction.planning.call import PredictCall, PredictOptions, Source, read_call
+from csc_train.prediction.planning.estimate import TimeLeft
+from csc_train.prediction.planning.plan import PredictPlan, RegionWork, make_plan
 from csc_train.prediction.predictor import load_predictor
 from csc_train.prediction.results import (
     CropPrediction,

@@ -13,7 +13,7 @@ from csc_data.config.templates import fill
 from csc_data.config.user_config import Config
 from csc_data.errors import InvalidArgumentError, MissingDataError, did_you_mean
 from csc_data.geometry import Grid, Roi
-from csc_data.splits.crops import AnnotatedCrop, annotated_crops, validation_crops
+from csc_data.splits.crops import PlacedCrop, annotated_crops, validation_crops
 from csc_data.splits.search import CropTemplates, is_wanted
 from csc_data.splits.split_file import read_datasplit, split_store
 from csc_data.storage.paths import is_remote
@@ -175,7 +175,7 @@ def _of_test(crop: TestCrop, places: Places) -> PredictRegion:
     )
 
 
-def _of_annotated(crop: AnnotatedCrop, places: Places) -> PredictRegion:
+def _of_annotated(crop: PlacedCrop, places: Places) -> PredictRegion:
     return PredictRegion(
         dataset=crop.dataset,
         name=crop.crop,

@@ -6,7 +6,7 @@ from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_data.geometry import Grid, Roi
 from csc_data.splits.search import CropTemplates
 from csc_data.splits.split_file import SplitRow, write_datasplit
-from csc_train.prediction.regions import ClassChoice, Places, choose_boxes, choose_crops, parse_roi
+from csc_train.prediction.planning.regions import ClassChoice, Places, choose_boxes, choose_crops, parse_roi
 
 GRID = Grid(voxel_size=(8, 8, 8), translation=(104, 4, 4), shape=(10, 20, 30))
 

@@ -21,12 +21,12 @@ from csc_data.volumes.output import OutputStorage
 from csc_data.volumes.stored_values import Kind, StoredValues
 from csc_train.prediction.blocks import BlockJob, plan_block_shape, region_grid
 from csc_train.prediction.blocks.finishing import axis_shares
-from csc_train.prediction.call import PredictCall
-from csc_train.prediction.estimate import PredictEstimate, RegionEstimate
 from csc_train.prediction.outputs import ClassGroup, Grouping, Output, OutputFolders
+from csc_train.prediction.planning.call import PredictCall
+from csc_train.prediction.planning.estimate import PredictEstimate, RegionEstimate
+from csc_train.prediction.planning.record import PredictRecord, make_record
+from csc_train.prediction.planning.regions import ClassChoice, Places, PredictRegion, choose_boxes, choose_crops
 from csc_train.prediction.predictor import Predictor
-from csc_train.prediction.record import PredictRecord, make_record
-from csc_train.prediction.regions import ClassChoice, Places, PredictRegion, choose_boxes, choose_crops
 from csc_train.prediction.source import NetworkSource
 from csc_train.prediction.window.passes import plan_turns
 from csc_train.prediction.window.tiling import Windows, windows_of
