@@ -141,6 +141,14 @@ def test_output_that_is_there_is_resumed_refused_or_overwritten_as_asked(tmp_pat
     assert ledger.finished == set()
 
 
+def test_nothing_is_left_beside_output_that_was_finished_before(tmp_path):
+    output = Output(tmp_path)
+    output.prepare("resume")
+    run_blocks(nothing, GRID, ledger=output.ledger())
+    assert not output.prepare("resume")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ledger", "out.zarr"]
+
+
 def test_output_of_another_program_is_left_alone_until_it_is_to_be_overwritten(tmp_path):
     output = Output(tmp_path)
     output.folder.mkdir()

@@ -48,6 +48,9 @@ def prepare_output(ledger: Ledger, existing: Existing, create: Callable[[], None
             ledger.path.unlink(missing_ok=True)
         elif not ledger.read():
             _check_nobody_elses(ledger)
+        elif ledger.is_complete:
+            remove_folder(ledger.folder, claims.presence)  # which was made again to look
+            return False
         elif ledger.ready:
             if claims.presence.dead() and not _workers(ledger, claims.presence):
                 remove_partial_files(ledger.outputs)
