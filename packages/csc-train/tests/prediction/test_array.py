@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from monai.data.utils import compute_importance_map
 from monai.inferers import sliding_window_inference
 from torch import nn
 
 from csc_data.errors import InvalidArgumentError
 from csc_models import create_model
 from csc_train import predict_array
+from csc_train.prediction.window.weights import MONAI_LEAST, window_weights
 
 RAW = np.random.default_rng(0).random((41, 50, 37)).astype(np.float32)
 
@@ -23,9 +25,22 @@ class Noisy(nn.Module):
 
 
 def by_monai(network, raw, patch, **options):
+    """Blend as MONAI does; with our weights, where no others are asked for."""
+    if options["mode"] == "gaussian":
+        options["roi_weight_map"] = torch.tensor(window_weights(patch, "gaussian"))
     with torch.no_grad():
         given = torch.from_numpy(raw)[None, None]
         return sliding_window_inference(given, patch, 3, lambda x: torch.sigmoid(network(x)), **options)[0].numpy()
+
+
+@pytest.mark.parametrize("patch", [(16, 16, 16), (13, 50, 20), (1, 9, 12)])
+def test_weights_are_those_of_monai_but_for_the_least(patch):
+    theirs = compute_importance_map(patch, mode="gaussian").numpy()
+    np.testing.assert_allclose(window_weights(patch, "gaussian", MONAI_LEAST), theirs, rtol=1e-5)
+    ours = window_weights(patch, "gaussian")
+    np.testing.assert_allclose(ours[theirs > MONAI_LEAST], theirs[theirs > MONAI_LEAST], rtol=1e-5)
+    assert ours.min() > 0
+    assert (window_weights(patch, "constant") == 1).all()
 
 
 @pytest.mark.parametrize("mode", ["gaussian", "constant"])
@@ -36,7 +51,8 @@ def test_equal_to_monai(mode, overlap, patch):
     theirs = by_monai(Noisy(), RAW, patch, overlap=overlap, mode=mode)
     assert ours.shape == (2, *RAW.shape)
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
-    assert np.abs(ours - by_monai(Noisy(), RAW, patch, overlap=0, mode=mode)).max() > 0.01  # it does matter
+    alone = by_monai(Noisy(), RAW, patch, overlap=0, mode="constant")
+    assert np.abs(ours - alone).max() > 0.01  # it does matter
 
 
 def test_equal_to_monai_with_a_real_network():
@@ -44,9 +60,8 @@ def test_equal_to_monai_with_a_real_network():
     network = create_model("3d_unet_s", n_channels=1, n_classes=2, width=2, depth=2)
     ours = predict_array(network.train(), RAW, patch_shape=(16, 16, 16), overlap=0.5, device="cpu")
     assert network.training
-    np.testing.assert_allclose(
-        ours, by_monai(network.eval(), RAW, (16, 16, 16), overlap=0.5, mode="gaussian"), atol=1e-4
-    )
+    theirs = by_monai(network.eval(), RAW, (16, 16, 16), overlap=0.5, mode="gaussian")
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
 class Double(nn.Module):

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from monai.inferers import sliding_window_inference
 from torch import nn
 
 from csc_data.blocks import Block, BlockGrid
@@ -18,6 +19,7 @@ from csc_train.prediction.blocks import BlockJob, plan_block_shape, region_grid
 from csc_train.prediction.predictor import Predictor
 from csc_train.prediction.source import NetworkSource
 from csc_train.prediction.window.tiling import plan_windows
+from csc_train.prediction.window.weights import MONAI_LEAST
 from csc_train.settings import PredictSettings
 
 RAW = Grid(voxel_size=(8, 8, 8), translation=(100.0, 204.0, 308.0), shape=(23, 27, 31))
@@ -163,6 +165,19 @@ def test_a_block_is_written_as_it_is_computed(tmp_path):
     for block in BlockGrid(shape=job.grid.shape, block_shape=(12, 10, 12)):
         job(block)
     np.testing.assert_array_equal(np.stack([array[...] for array in arrays]), computed(job, (12, 10, 12)))
+
+
+@pytest.mark.parametrize("overlap", [0.25, 0.5])
+def test_with_its_least_weight_equal_to_monai(overlap):
+    windows = replace(plan_windows(patch_shape(9, 8, 10), overlap=overlap), least=MONAI_LEAST)
+    job = make_job(Uneven(), RAW.bounds, windows, output="probability")
+    job = replace(job, windows=windows)
+    with torch.no_grad():
+        theirs = sliding_window_inference(
+            torch.from_numpy(VALUES.astype(np.float32))[None, None], (9, 8, 10), 2,
+            lambda x: torch.sigmoid(Uneven()(x)), overlap, mode="gaussian",
+        )[0].numpy()  # fmt: skip
+    np.testing.assert_allclose(computed(job, (12, 14, 16)), theirs, atol=1e-4)
 
 
 def test_means_over_the_grid_of_a_crop():

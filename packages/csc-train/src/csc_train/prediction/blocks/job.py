@@ -162,7 +162,9 @@ class BlockJob:
             transform=predictor.settings.value_transforms,
             batch_size=predictor.settings.batch_size,
         )
-        weights = torch.tensor(window_weights(placement.size, self.windows.blending), device=passes.device)
+        weights = torch.tensor(
+            window_weights(placement.size, self.windows.blending, self.windows.least), device=passes.device
+        )
         blend = Blend(begin=box[0], end=box[1], weights=weights, activate=passes.last)
         sums: list[Tensor] = []
         # Reading, the network and blending each have a thread.

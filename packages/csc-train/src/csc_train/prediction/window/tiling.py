@@ -113,6 +113,8 @@ class Windows:
         Share of what is left of a patch that the next one covers, too.
     blending : {"gaussian", "constant"}
         How windows are weighted where they overlap.
+    least : float
+        The least weight of a voxel in a window.
     orthoplanes : bool
         Whether flat patches lie across all three axes.
     shift : tuple of int
@@ -124,6 +126,7 @@ class Windows:
     halo: Shape
     overlap: float
     blending: Blending = "gaussian"
+    least: float = 0.0
     orthoplanes: bool = True
     shift: Shape = (0, 0, 0)
 
