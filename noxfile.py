@@ -31,7 +31,7 @@ WHEEL_TARGETS = (
     "win_amd64",
 )
 # What is slow runs in `tests`; once more in each environment would take minutes and tell little.
-QUICK = ("-m", "not slow and not fresh_clone")
+QUICK = ("-m", "not slow and not fresh_clone and not thorough")
 # What must not come along when a package is installed alone.
 ABSENT = {"csc-data": ("torch",), "csc-models": ("zarr", "monai"), "csc-eval": ("torch",), "csc-submit": ("torch",)}
 # What shows that a wheel works alone: what its README says, and its main way through. All its code is imported, too,
@@ -203,6 +203,13 @@ def minimums(session: nox.Session) -> None:
     install_freely(session, TORCH_FREE, *direct, *group("test"), "--no-sources", "--resolution", "lowest-direct")
     for name in TORCH_FREE:
         run_own_tests(session, name, *QUICK)
+
+
+@nox.session(default=False)
+def thorough(session: nox.Session) -> None:
+    """Run the tests that try all of what `tests` tries a sample of: every network compiled, every size exported ..."""
+    install(session, *workspace(), *group("test"), *group("validators"), *group("peers"))
+    session.run("pytest", *PYTEST, "-m", "thorough", *session.posargs, env=ENVIRONMENT)
 
 
 @nox.session(default=False)

@@ -206,7 +206,7 @@ class TestReproducible:
 
 
 class TestCompilers:
-    @pytest.mark.slow
+    @pytest.mark.thorough  # what follows compiles one of them
     def test_compile(self, build, make_input):
         torch.compiler.reset()
         model, x = build(), make_input()
@@ -240,6 +240,7 @@ class TestCompilers:
         for ours, theirs in zip(model.parameters(), reference.parameters(), strict=True):
             torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-5, rtol=1e-3)
 
+    @pytest.mark.thorough  # test_formats.py exports some of them
     def test_export_for_any_batch(self, build, make_input):
         model = build().eval()
         program = torch.export.export(model, (make_input(),), dynamic_shapes=({0: torch.export.Dim("batch")},))

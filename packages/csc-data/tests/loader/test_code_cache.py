@@ -128,7 +128,7 @@ def test_without_a_home_a_private_temporary_folder_serves(machine):
 
 
 @needs_permissions
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_where_nothing_can_be_written_loops_are_compiled_all_the_same(machine):
     for place in (machine.package, machine.home, machine.temporary):
         machine.lock(place)
@@ -139,7 +139,7 @@ def test_where_nothing_can_be_written_loops_are_compiled_all_the_same(machine):
     assert "NUMBA_CACHE_DIR" in said[0]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_numba_cache_dir_comes_first(machine):
     folder = machine.home / "chosen"
     said, kept = machine.run(NUMBA_CACHE_DIR=str(folder))

@@ -63,6 +63,7 @@ def opened(exported):
 CASES = [(kind, name) for kind in FORMATS for name in NETWORKS if kind != "export" or name in ("2d_unet", "3d_unet_s")]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("format_", "name"), CASES, indirect=["format_"])
 def test_every_size_that_the_file_promises_gives_the_networks_output(name, build, export, description):
     model = build(name, **NETWORKS[name]).eval()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -67,7 +70,8 @@ def make_fabric(
     InvalidArgumentError
         If there is no such device here, or no such strategy, or other processes were started than are asked for.
     """
-    from lightning_fabric import Fabric  # brings torchvision by way of torchmetrics: ten seconds on a slow machine
+    with _hidden("torchmetrics"):
+        from lightning_fabric import Fabric
 
     chosen = choose_device(device)
     _check_processes(devices, num_nodes)
@@ -92,6 +96,23 @@ def make_fabric(
         log.setLevel(level)
     fabric.launch()
     return fabric
+
+
+@contextmanager
+def _hidden(package: str) -> Iterator[None]:
+    """Let a package look as if it were not installed, unless it is imported already.
+
+    Fabric imports torchmetrics, where it is there, only to learn its version; that brings torchvision and scipy.signal,
+    and takes several seconds.
+    """
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]  # importing it raises ModuleNotFoundError, by the language
+    try:
+        yield
+    finally:
+        del sys.modules[package]
 
 
 def _check_processes(devices: int, num_nodes: int) -> None:

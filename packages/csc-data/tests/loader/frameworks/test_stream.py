@@ -173,7 +173,7 @@ told("own", numbers(accelerator.prepare(own.train)))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_accelerate_neither_doubles_nor_loses_samples(rows, tmp_path):
     if importlib.util.find_spec("accelerate") is None:
         pytest.skip("accelerate is not installed")

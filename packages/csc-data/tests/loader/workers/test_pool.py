@@ -161,7 +161,7 @@ def double(raw):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["fork", "spawn"])  # forkserver: below
+@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.thorough)])  # forkserver: below
 def test_samples_do_not_depend_on_how_workers_are_started(rows, method):
     expected = epochs(rows, 1)[0]
     loaders = load(rows, num_workers=1, start_method=method)

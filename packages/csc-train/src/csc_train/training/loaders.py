@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DistributedSampler
 
@@ -29,6 +28,9 @@ from csc_train.training.given_loaders import (
     GivenLoader,
     spread,
 )
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Batch = dict[str, Tensor]
 

@@ -6,9 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
-
-from lightning_fabric import Fabric
+from typing import TYPE_CHECKING, Any
 
 from csc_data.errors import ExistingOutputError, InvalidArgumentError
 from csc_models.checkpoint import CheckpointDescription, load_checkpoint, load_weights, read_checkpoint
@@ -20,6 +18,9 @@ from csc_train.settings import TrainSettings
 from csc_train.settings.data import LOADERS
 from csc_train.starting_weights import StartingWeights, begin_with_weights
 from csc_train.training.run_state import RunState
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)
 

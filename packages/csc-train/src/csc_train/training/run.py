@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from csc_train.challenge_score.plan import ScorePlan
@@ -18,6 +17,9 @@ from csc_train.settings import TrainSettings
 from csc_train.training.loaders import Batch, Loaders
 from csc_train.training.results import EpochRecord, StepRecord, TrainProgress
 from csc_train.training.run_state import RunState
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 """The order in memory for arrays of so many axes."""

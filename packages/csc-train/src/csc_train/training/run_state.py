@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import statistics
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -20,6 +19,9 @@ from csc_train.settings import TrainSettings
 from csc_train.sharding import gather_optimizer, gather_weights, scatter_optimizer, scatter_weights
 from csc_train.training.optimisation import StepSizes
 from csc_train.training.results import EpochRecord
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(kw_only=True)
