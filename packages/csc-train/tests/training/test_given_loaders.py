@@ -77,12 +77,13 @@ def pairs(one):
     [
         [batch(n) for n in range(3)],
         [pairs(batch(n)) for n in range(3)],
+        [{"raw": one["raw"].double().numpy(), "output": one["output"].double().numpy()} for one in [batch(1)] * 3],
         [{"image": one["raw"].numpy(), "label": one["output"].to(torch.uint8)} for one in [batch(1)] * 3],
         [({"input": one["raw"]}, {"output": one["output"]}) for one in [batch(1)] * 3],
         DataLoader(Stream(), batch_size=2),
         (batch(n) for n in range(100)),
     ],
-    ids=["mappings", "pairs", "other names and types", "pairs of mappings", "no len", "a generator"],
+    ids=["mappings", "pairs", "float64", "other names and types", "pairs of mappings", "no len", "a generator"],
 )
 def test_batches_of_all_kinds_train(given, batches):
     result = train(given, train_loader=batches, epochs=2)
@@ -159,6 +160,9 @@ def test_what_a_loader_draws_disturbs_nobody():
         ([{"raw": batch()["raw"][0], "output": batch()["output"]}], r"\(batch, channels, 16, 16, 16\) is expected"),
         ([torch.rand(2, 1, *SIZES)], "is a Tensor; give mappings"),
         ([{"raw": ["a"], "output": batch()["output"]}], "'raw' is a list and not an array"),
+        ([{**batch(), "output": batch()["output"] * 255}], "'output' holds values from 255 to 255 where 0, 1, and NaN"),
+        ([{**batch(), "output": -batch()["output"].float()}], "'output' holds values from -1 to -1"),
+        ([{**batch(), "raw": batch()["raw"] * 1j}], "'raw' holds complex numbers"),
         ([], "train_loader has no batches"),
         (3, "train_loader is a int, which gives no batches"),
     ],
@@ -195,6 +199,29 @@ def test_a_loss_that_is_not_a_number_names_no_crop(given):
     broken["raw"][:] = math.nan
     with pytest.raises(DivergedError, match="epoch 1, batch 1; try"):
         train(given, train_loader=[broken])
+
+
+def test_raw_that_prediction_would_scale_otherwise_is_said_once(caplog):
+    one = batch() | {"raw": batch()["raw"].mul(200).byte()}
+    with caplog.at_level(logging.WARNING):
+        list(GivenLoader([one] * 2, form(), most=2, seed=0))
+    assert len(caplog.messages) == 1
+    assert "goes from 0 to 199, but prediction scales raw to 0 to 1" in caplog.text
+    caplog.clear()
+    wide = dataclasses.replace(form(), raw_range=(0.0, 255.0))
+    list(GivenLoader([one] * 2, wide, most=2, seed=0))
+    list(GivenLoader([batch()], form(), most=2, seed=0))
+    assert not caplog.messages
+
+
+def test_a_loader_with_fewer_batches_than_its_len_is_said(caplog):
+    class Longer(list):
+        def __len__(self):
+            return 3
+
+    with caplog.at_level(logging.WARNING):
+        assert len(list(GivenLoader(Longer([batch()]), form(), most=9, seed=0))) == 1
+    assert caplog.messages == ["train_loader ended after 1 of 3 batches"]
 
 
 def test_what_has_no_effect_is_said_and_the_run_is_recorded(given, tmp_path, caplog):

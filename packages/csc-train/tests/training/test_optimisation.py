@@ -173,12 +173,26 @@ def test_parts_have_step_sizes_of_their_own_or_rest():
         ({"optimizer": torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1)}, "does not hold"),
         ({"scheduler": lr_scheduler.StepLR, "scheduler_kwargs": {"steps": 1}}, "does not take"),
         ({"scheduler": lambda optimizer: 3}, "no step"),
+        ({"optimizer": torch.optim.LBFGS}, "a closure"),
+        (
+            {"scheduler": lr_scheduler.OneCycleLR, "scheduler_kwargs": {"max_lr": 1, "total_steps": 2}},
+            "total_steps = 2",
+        ),
     ],
 )
 def test_what_cannot_be_is_told(given, words):
     asked = settings(**given)
     with pytest.raises(InvalidArgumentError, match=words):
         StepSizes(asked, build_optimizer(asked, build_network(asked)))
+
+
+def test_a_scheduler_that_cannot_move_on_is_told():
+    given = settings(scheduler=lr_scheduler.CosineAnnealingLR, scheduler_kwargs={"T_max": 0})
+    optimizer = build_optimizer(given, given.model)
+    sizes = StepSizes(given, optimizer)
+    optimizer.step()
+    with pytest.raises(InvalidArgumentError, match=r"CosineAnnealingLR fails after step 0 of .* see scheduler_kwargs"):
+        sizes.after_epoch(0.5)
 
 
 def test_arguments_of_named_schedules_are_checked_with_the_settings():

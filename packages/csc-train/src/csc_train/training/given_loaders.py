@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, RandomSampler, SequentialSampler
 
 from csc_data.errors import InvalidArgumentError
+from csc_data.loader.sources.raw import DEFAULT_RANGE
 from csc_train.processes import is_first_process
 from csc_train.randomness import RandomStream
 
@@ -35,18 +36,27 @@ class BatchArray:
         Voxels along its spatial axes.
     channels : int or None
         None where any number will do.
+    binary : bool
+        Whether it holds nothing but 0, 1 and what is between them, and NaN.
     """
 
     sizes: tuple[int, ...]
     channels: int | None = None
+    binary: bool = False
 
     def problem(self, array: Tensor) -> str:
         """Return what is wrong with an array (B, C, [z,] y, x); nothing is an empty text."""
         found = tuple(array.shape)
-        if len(found) == 2 + len(self.sizes) and found[2:] == self.sizes and self.channels in (None, found[1]):
-            return ""
-        wanted = ["batch", "channels" if self.channels is None else str(self.channels), *map(str, self.sizes)]
-        return f"has the shape {found} where ({', '.join(wanted)}) is expected"
+        if len(found) != 2 + len(self.sizes) or found[2:] != self.sizes or self.channels not in (None, found[1]):
+            wanted = ["batch", "channels" if self.channels is None else str(self.channels), *map(str, self.sizes)]
+            return f"has the shape {found} where ({', '.join(wanted)}) is expected"
+        if array.is_complex():
+            return "holds complex numbers"
+        # Masks of 255, labels of instances and -1 for unknown would train to nonsense, and nobody would see it.
+        if self.binary and (beyond := array[(array < 0) | (array > 1)]).numel():
+            lowest, highest = map(float, beyond.aminmax())
+            return f"holds values from {lowest:g} to {highest:g} where 0, 1, and NaN for unknown are expected"
+        return ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +69,14 @@ class BatchForm:
         What the loader was given as.
     inputs, targets : mapping
         The arrays by name, in their order.
+    raw_range : pair of float
+        What prediction scales raw to.
     """
 
     setting: str
     inputs: Mapping[str, BatchArray]
     targets: Mapping[str, BatchArray]
+    raw_range: tuple[float, float] = DEFAULT_RANGE
 
     def read(self, given: Any) -> dict[str, Tensor]:
         """Return the arrays of a batch by name; what else is in it is left out.
@@ -95,8 +108,24 @@ class BatchForm:
         if problems:
             remedy = "input_array_info, target_array_info, targets and classes say what is expected"
             raise InvalidArgumentError(f"a batch of {self.setting}: {'; '.join(problems)} ({remedy})")
-        # Masks are often integers, which know no NaN and which losses do not take.
-        return {name: array if array.is_floating_point() else array.float() for name, array in found.items()}
+        # Masks are often integers, which know no NaN and which losses do not take; NumPy's own floats are of 64 bits.
+        kept = (torch.float32, torch.float16, torch.bfloat16)
+        return {name: array if array.dtype in kept else array.float() for name, array in found.items()}
+
+    def remark(self, batch: Mapping[str, Tensor]) -> str:
+        """Return what is odd about the raw of a batch; nothing is an empty text."""
+        name = next(iter(self.inputs))
+        if not batch[name].numel():
+            return ""
+        lowest, highest = map(float, batch[name].aminmax())
+        low, high = self.raw_range
+        slack = (high - low) / 2  # of noise and contrast
+        if low - slack <= lowest <= highest <= high + slack:
+            return ""
+        return (
+            f"{name!r} of {self.setting} goes from {lowest:g} to {highest:g}, but prediction scales raw to {low:g} to "
+            f"{high:g}: scale it so as well, or set raw_range"
+        )
 
     def _by_name(self, given: Any) -> Mapping[str, Any]:
         if isinstance(given, Mapping):
@@ -175,6 +204,7 @@ class GivenLoader:
         self._begins_again = self._trains and length is None
         self._count = min(n for n in (length, most) if n is not None)
         self._first_batch = 0
+        self._remarked = False
         if self._trains and length is not None and length > self._count and is_first_process():
             limit = f"iterations_per_epoch = {self._count}"
             logger.warning("%s has %d batches, of which an epoch takes the first: %s", form.setting, length, limit)
@@ -196,8 +226,19 @@ class GivenLoader:
         first, self._first_batch = self._first_batch, 0
         left_out = self._begin(epoch, first)
         batches = self._batches(RandomStream(self._seed, epoch if self._trains else 0))
+        done = first
         for given in islice(batches, left_out, left_out + self._count - first):
-            yield self._form.read(given)
+            batch = self._form.read(given)
+            self._tell("" if self._remarked else self._form.remark(batch))
+            self._remarked = True
+            done += 1
+            yield batch
+        if done < self._count:
+            self._tell(f"{self._form.setting} ended after {done} of {self._count} batches")
+
+    def _tell(self, line: str) -> None:
+        if line and is_first_process():
+            logger.warning("%s", line)
 
     def _begin(self, epoch: int, first: int) -> int:
         """Tell the loader where to begin; return how many batches are still to be left out."""

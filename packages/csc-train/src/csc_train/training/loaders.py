@@ -15,7 +15,7 @@ from csc_data.config.user_config import Config
 from csc_data.errors import InvalidArgumentError, ProblemsError
 from csc_data.loader import ArrayInfo, Dataloaders, PatchLoader, TrainingPatches, ValidationPatches
 from csc_data.loader.dataloader import open_loaders
-from csc_data.loader.targets import TargetKind
+from csc_data.loader.targets import BinaryTarget, TargetKind
 from csc_data.loader.workers.pool import Workers
 from csc_train.datasplit import experiment_rows
 from csc_train.network import patch_shape
@@ -106,9 +106,14 @@ def open_run_loaders(settings: TrainSettings, config: Config | None, fabric: Fab
             setting=name,
             inputs={each: BatchArray(sizes=_sizes(array)) for each, array in inputs.items()},
             targets={
-                each: BatchArray(sizes=_sizes(array), channels=len(kinds[each].channel_names(settings.classes)))
+                each: BatchArray(
+                    sizes=_sizes(array),
+                    channels=len(kinds[each].channel_names(settings.classes)),
+                    binary=isinstance(kinds[each], BinaryTarget),
+                )
                 for each, array in targets.items()
             },
+            raw_range=settings.raw_range,
         )
         for name in given
     }

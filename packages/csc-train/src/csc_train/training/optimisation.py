@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -54,6 +55,11 @@ def build_optimizer(settings: TrainSettings, network: nn.Module) -> Optimizer:
         raise InvalidArgumentError(f"optimizer {chosen!r} does not take {arguments}: {error}") from error
     if not isinstance(optimizer, Optimizer):
         raise InvalidArgumentError(f"optimizer {chosen!r} makes a {type(optimizer).__name__}, not a torch optimizer")
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise InvalidArgumentError(
+            f"optimizer {chosen!r} needs the loss several times a step (a closure); take another"
+        )
     return optimizer
 
 
@@ -84,6 +90,11 @@ class StepSizes:
         self._curve = _CURVES[settings.scheduler] if named else None
         self._arguments = settings.scheduler_kwargs
         self._scheduler: Any = None if named else _make_scheduler(settings, optimizer, self._interval)
+        moves = self._total if self._interval == "step" else settings.epochs
+        most = getattr(self._scheduler, "total_steps", moves)  # a OneCycleLR fails when it is asked for more
+        if most < moves:
+            what = f"has total_steps = {most} and moves {moves} times, once each {self._interval}"
+            raise InvalidArgumentError(f"scheduler {type(self._scheduler).__name__} {what}; see scheduler_kwargs")
         # What the scheduler says, unlowered by the warm-up: most schedulers go on from the step size that they find.
         self._own = self._rates()
         self._apply()
@@ -141,7 +152,14 @@ class StepSizes:
 
     def _move(self, *metric: float) -> None:
         self._set(self._own)
-        self._scheduler.step(*metric)
+        try:
+            self._scheduler.step(*metric)
+        except (TypeError, ValueError, ArithmeticError) as error:  # of its arguments, such as steps that are too few
+            name = type(self._scheduler).__name__
+            raise InvalidArgumentError(
+                f"scheduler {name} fails after step {self._steps} of {self._total}: {error}; see scheduler_kwargs, and "
+                f"scheduler_interval, which is {self._interval!r}"
+            ) from error
         self._own = self._rates()
 
     def _apply(self) -> None:

@@ -122,6 +122,8 @@ def test_a_number_is_asked_for_each_sample_and_class(criterion):
         (dict, {}, "must be a name, a class or a loss"),
         (nn.MSELoss, {"alpha": 1}, "MSELoss does not take its arguments: .*alpha"),
         (nn.MSELoss(), {"alpha": 1}, "MSELoss is made already; give it alpha when it is made"),
+        (nn.TripletMarginLoss, {}, "TripletMarginLoss cannot be called with output and target: .*'negative'"),
+        (lambda output: output.mean(), {}, "cannot be called with output and target"),
     ],
 )
 def test_what_is_not_a_loss_is_an_error(criterion, arguments, said):
@@ -138,6 +140,24 @@ def test_what_a_loss_must_not_give_is_an_error(criterion, said):
     loss = make_given(criterion, {}, None, 3)
     with pytest.raises(InvalidArgumentError, match=said):
         loss(logits, target)
+
+
+@pytest.mark.parametrize("given", [lambda o, t: (o.detach() - t) ** 2, lambda o, t: (o.detach() - t).abs().mean()])
+def test_a_loss_without_a_gradient_is_an_error(given):
+    logits, target = sample()
+    loss = make_given(given, {}, None, 3)
+    loss(logits, target)  # as in validation
+    with pytest.raises(InvalidArgumentError, match="no gradient, so nothing would be learnt"):
+        loss(logits.requires_grad_(), target)
+
+
+def test_weights_of_a_loss_that_stay_as_they_are_are_told(caplog):
+    criterion = SampleDice()
+    make_given(criterion, {}, None, 3)
+    assert not caplog.messages
+    criterion.own = nn.Parameter(torch.ones(1))
+    make_given(criterion, {}, None, 3)
+    assert caplog.messages == ["criterion SampleDice has weights of its own; they stay as they are"]
 
 
 def test_the_wrapper_takes_several_targets_by_name_and_in_order():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 
 from csc_data.errors import InvalidArgumentError
 from csc_train.objectives.losses.loss import Loss, exact_dtype, known_pairs
+
+logger = logging.getLogger(__name__)
 
 Compare = Callable[[Tensor, Tensor], Tensor]
 Grain = Literal["voxel", "position", "pair"]
@@ -57,8 +60,17 @@ class GivenLoss(Loss):
             return self._sum_pairs(output, target, known)
         if grain == "position":
             known = known.all(1, keepdim=True)
-        values = self.compare(torch.where(known, output, 0.0), torch.where(known, target, 0.0))
+        values = self._compare(torch.where(known, output, 0.0), torch.where(known, target, 0.0))
         return torch.where(known.view_as(values), values, 0.0).sum()
+
+    def _compare(self, output: Tensor, target: Tensor) -> Tensor:
+        values = self.compare(output, target)
+        if output.requires_grad and isinstance(values, Tensor) and not values.requires_grad:
+            raise InvalidArgumentError(
+                "what the criterion gives has no gradient, so nothing would be learnt; it must not detach, round or "
+                "threshold the output"
+            )
+        return values
 
     def _sum_pairs(self, output: Tensor, target: Tensor, known: Tensor) -> Tensor:
         total = torch.where(known, output, 0.0).sum() * 0.0  # has a gradient where nothing is known
@@ -68,7 +80,7 @@ class GivenLoss(Loss):
             one, other = output[place], target[place]
             if not mask.all():
                 one, other = one[mask].view(1, 1, -1), other[mask].view(1, 1, -1)
-            value = self.compare(one, other)
+            value = self._compare(one, other)
             if value.numel() != 1:
                 raise InvalidArgumentError(f"the criterion gives {tuple(value.shape)} for a single sample and class")
             total = total + value.sum()
@@ -130,9 +142,23 @@ def make_given(criterion: Any, arguments: Mapping[str, Any], positive_weight: Te
         made = made.loss_fn
     if not callable(made):
         raise InvalidArgumentError(f"criterion must be a name, a class or a loss, got {made!r}")
+    _check_takes_pair(made)
+    if isinstance(made, nn.Module) and any(weight.requires_grad for weight in made.parameters()):
+        logger.warning("criterion %s has weights of its own; they stay as they are", criterion_name(made))
     if isinstance(getattr(made, "reduction", None), str):
         made.reduction = "none"
     return GivenLoss(made)
+
+
+def _check_takes_pair(criterion: Any) -> None:
+    call = criterion.forward if isinstance(criterion, nn.Module) else criterion
+    try:
+        inspect.signature(call).bind(None, None)
+    except TypeError as error:
+        name = criterion_name(criterion)
+        raise InvalidArgumentError(f"criterion {name} cannot be called with output and target: {error}") from error
+    except ValueError:  # functions of compiled libraries may tell nobody what they take
+        return
 
 
 def takes_positive_weight(criterion: Any) -> bool:
