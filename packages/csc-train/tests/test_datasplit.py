@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from csc_data.config.user_config import Config
-from csc_data.errors import MissingDataError
+from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_data.splits.split_file import read_datasplit, write_datasplit
 from csc_train import TrainSettings
 from csc_train.datasplit import experiment_rows
@@ -30,6 +30,14 @@ def test_without_data_it_is_said_what_to_do(tmp_path):
     with pytest.raises(MissingDataError, match=r"make-datasplit.*there is no data folder"):
         experiment_rows(settings, Config(data=str(tmp_path / "nowhere")))
     assert not (tmp_path / "new.csv").exists()
+
+
+def test_a_place_that_cannot_be_written_is_told(data_folder, tmp_path):
+    (tmp_path / "folder").mkdir()
+    settings = TrainSettings(classes=["mito"], datasplit_path=tmp_path / "folder")
+    with pytest.raises(InvalidArgumentError, match="folder cannot be written: Is a directory; name another file"):
+        experiment_rows(settings, data_folder.config)
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_data_sets_and_voxel_sizes_are_chosen_from_a_split_that_is_there(data_folder, tmp_path, caplog):

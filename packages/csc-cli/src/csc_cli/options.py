@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +50,7 @@ def parse_scale(ctx: click.Context, param: click.Parameter, value: str | None) -
 
 
 def parse_settings(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, Any]:
-    """Read settings, NAME=VALUE: a value is TOML, or else plain text, so that names need no quotes."""
+    """Read settings, NAME=VALUE: a value is TOML, or as a Python file has it, or plain text: names need no quotes."""
     found: dict[str, Any] = {}
     for text in values:
         name, equals, value = (part.strip() for part in text.partition("="))
@@ -58,8 +59,21 @@ def parse_settings(ctx: click.Context, param: click.Parameter, values: Sequence[
         try:
             found[name] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
-            found[name] = value
+            found[name] = _read_python(value)
     return found
+
+
+def _read_python(text: str) -> Any:
+    """Return a mapping, a list or a truth value that is written as in a Python experiment; else the text.
+
+    >>> _read_python("{'shape': (8, 8, 8)}"), _read_python("bce")
+    ({'shape': (8, 8, 8)}, 'bce')
+    """
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+    return value if isinstance(value, dict | list | tuple | bool) else text
 
 
 set_option: Decorator = click.option(

@@ -27,6 +27,9 @@ def test_settings_that_are_given_go_before_the_files(run, asked):
         "scheduler=cosine": "cosine",
         "model_kwargs={width = 4}": {"width": 4},
         'classes=["mito", "er"]': ["mito", "er"],
+        "input_array_info={'shape': (8, 8, 8), 'scale': (8, 8, 8)}": {"shape": (8, 8, 8), "scale": (8, 8, 8)},
+        "ema=None": "None",  # which the setting refuses; None would leave the file's
+        "compile=True": True,
         "use_s3 = true": True,
         "datasplit_path=/data/my split.csv": "/data/my split.csv",
         "model_name=2d_unet": "2d_unet",

@@ -195,6 +195,8 @@ def test_files_that_are_no_experiment_are_refused(tmp_path):
         read_experiment(write(tmp_path, "", "train.yaml"))
     with pytest.raises(ProblemsError, match="line 2"):
         read_experiment(write(tmp_path, "a = 1\nb = (\n"))
+    with pytest.raises(ProblemsError, match="ends the program while it is read"):
+        read_experiment(write(tmp_path, "import sys\nsys.exit()\n"))
     with pytest.raises(ProblemsError, match="not valid TOML"):
         read_experiment(write(tmp_path, "a = \n", "train.toml"))
     for name in ("train.py", "train.toml"):

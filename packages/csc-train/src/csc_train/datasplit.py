@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from csc_data.config.user_config import Config, load_config
-from csc_data.errors import MissingDataError
+from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_data.geometry import Triple
 from csc_data.splits.row_selection import select_rows
 from csc_data.splits.search import CropTemplates
@@ -40,6 +40,8 @@ def experiment_rows(settings: TrainSettings, config: Config | None = None, *, sp
     ------
     MissingDataError
         If there is no datasplit and none can be made, or no row is left.
+    InvalidArgumentError
+        If the one that is made cannot be written.
     ProblemsError
         If the datasplit has mistakes.
     """
@@ -51,7 +53,12 @@ def experiment_rows(settings: TrainSettings, config: Config | None = None, *, sp
         told += [f"{name} is left out: {path} is there already, and its rows count" for name in _unused(settings, rows)]
     else:
         rows = _make(settings, config, path)
-        write_datasplit(path, rows)
+        try:
+            write_datasplit(path, rows)
+        except OSError as error:
+            raise InvalidArgumentError(
+                f"{path} cannot be written: {error.strerror}; name another file by datasplit_path"
+            ) from error
         trains = sum(row.usage == "train" for row in rows)
         told.append(f"made {path}: {trains} crops to train, {len(rows) - trains} to validate")
     wanted = SplitOptions(

@@ -55,6 +55,7 @@ def test_all_mistakes_are_reported_together_with_the_right_names(tmp_path):
         classes = ["mito", "miito", "mito"]
         learning_rat = 1.0
         batch_size = 0
+        model_name = ""
         max_grad_norm = nan
         optimizer = "adamv"
         raw_range = [1, 0]
@@ -70,6 +71,7 @@ def test_all_mistakes_are_reported_together_with_the_right_names(tmp_path):
     for words in (
         "did you mean learning_rate?",
         "batch_size: must be at least 1, got 0",
+        "model_name: is empty",
         "max_grad_norm: must be finite",
         "names a class twice",
         "did you mean mito?",

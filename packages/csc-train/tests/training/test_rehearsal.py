@@ -122,6 +122,11 @@ def test_the_disk_that_is_asked_for_is_enough(settings, tmp_path):
             DeviceMemoryError,
             "2 patches of .*16, 16, 16.*smaller batch_size",
         ),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"),
+            DeviceMemoryError,
+            "smaller batch_size",
+        ),
         (RuntimeError("expected 5D input\nmore"), CscError, "does not go through .*expected 5D input"),
     ],
 )

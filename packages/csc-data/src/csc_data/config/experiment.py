@@ -60,7 +60,7 @@ def read_experiment(path: str | Path) -> Experiment:
     MissingDataError
         If there is no such file.
     ProblemsError
-        If it is not valid Python or TOML.
+        If it is not valid Python or TOML, or ends the program.
     InvalidArgumentError
         If its name ends in neither ``.py`` nor ``.toml``.
     """
@@ -92,6 +92,11 @@ def _run(file: Path) -> dict[str, Any]:
     token = _being_read.set(file.resolve())
     try:
         exec(code, module.__dict__)  # noqa: S102  # running the user's own file is what this is for
+    except SystemExit as error:
+        problem = Problem(
+            where="file", what="ends the program while it is read", remedy='put that below if __name__ == "__main__":'
+        )
+        raise ProblemsError(str(file), [problem]) from error
     finally:
         _being_read.reset(token)
         if folder in sys.path:

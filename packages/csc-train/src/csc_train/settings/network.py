@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from csc_data.config.settings import Earlier, Given, Names, ReadBy, setting, settings
+from csc_data.config.settings import Earlier, Given, Names, ReadBy, not_empty, setting, settings
 from csc_data.errors import Problem
 from csc_train.overrides import Place
 
@@ -49,7 +49,9 @@ def _for_mednext(size: str | None, earlier: Earlier) -> Iterator[Problem]:
 class NetworkSettings:
     """Which network learns, and from which weights on."""
 
-    model_name: str = setting("names the checkpoints and logs, and the network if nothing else does", default="2d_unet")
+    model_name: str = setting(
+        "names the checkpoints and logs, and the network if nothing else does", not_empty, default="2d_unet"
+    )
     architecture: str | None = setting("name of the network in `csc models`; model_name by default", default=None)
     model_kwargs: Mapping[str, Any] = setting("further arguments of the network", factory=dict)
     model: Any = setting("a torch module to train instead of one from the catalogue", default=None)

@@ -178,15 +178,15 @@ def explained(run: Run) -> Iterator[None]:
     settings = run.settings
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "allocate memory" not in str(error):
+            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise InvalidArgumentError(
+                f"the first batch of patches of {settings.input_array_info.shape} does not go through "
+                f"{settings.architecture or settings.model_name}: {first}"
+            ) from error
         raise DeviceMemoryError(
             f"a batch of {settings.batch_size} patches of {settings.input_array_info.shape} does not fit into the "
             f"memory of {run.fabric.device}; try a smaller batch_size with gradient_accumulation_steps, a smaller "
             "input_array_info, or precision 'bf16-mixed'"
-        ) from error
-    except RuntimeError as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InvalidArgumentError(
-            f"the first batch of patches of {settings.input_array_info.shape} does not go through "
-            f"{settings.architecture or settings.model_name}: {first}"
         ) from error

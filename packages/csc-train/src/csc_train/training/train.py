@@ -159,7 +159,7 @@ def rehearse_training(
     config: Config | None = None,
     **overrides: Unpack[TrainOverrides],
 ) -> Rehearsal:
-    """Prove what can be proven of a training run without training: nothing stays but empty folders.
+    """Prove what can be proven of a training run without training: nothing stays but empty folders, and the datasplit.
 
     Data, network, loss, strategy and checkpoints are opened as `train` does it, and a few batches go forward and back.
 
