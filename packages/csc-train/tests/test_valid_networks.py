@@ -212,7 +212,8 @@ class TestDistances:
 
     def stored(self, data_folder, source, **more):
         place = data_folder.config
-        predict(source, config=place, crops=["902"], existing="overwrite", device="cpu", **more)
+        more = {"crops": ["902"], "all_classes": True, "existing": "overwrite", "device": "cpu", **more}
+        predict(source, config=place, **more)
         return open_volume(place.path("predictions", dataset="jrc_test-1", crop="crop902", class_name="er_mem"))
 
     def test_are_stored_as_such_or_as_probabilities(self, data_folder, distances):

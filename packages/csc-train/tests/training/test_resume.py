@@ -118,6 +118,8 @@ def test_workers_that_the_signal_ended_too_leave_no_half_step(in_folder, assert_
 
 
 def test_an_interrupt_is_saved_and_raised(settings, caplog):
+    before = signal.getsignal(signal.SIGINT)
+
     def interrupt(event):
         if (event.stage, event.epoch, event.iteration) == ("train", 2, 2):
             signal.raise_signal(signal.SIGINT)
@@ -129,7 +131,7 @@ def test_an_interrupt_is_saved_and_raised(settings, caplog):
     events = []
     train(settings, epochs=2, progress=events.append)
     assert next((e.stage, e.epoch, e.iteration) for e in events) == ("train", 2, 3)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_run_that_is_done_does_nothing(settings):

@@ -283,3 +283,9 @@ def test_two_processes_train_one_network(data_folder, tmp_path):
         "3d_unet_s_2.pth",
         "3d_unet_s_resume.pth",
     ]
+
+
+def test_targets_that_are_all_unknown_end_the_first_epoch(settings):
+    batch = {"raw": torch.rand(1, 1, 16, 16, 16), "output": torch.full((1, 2, 16, 16, 16), math.nan)}
+    with pytest.raises(InvalidArgumentError, match="nothing is known of any target"):
+        train(settings, train_loader=[batch] * 10, iterations_per_epoch=10)

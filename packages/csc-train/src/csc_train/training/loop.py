@@ -11,6 +11,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from csc_data.errors import InvalidArgumentError
 from csc_train.parts import rest
 from csc_train.training.loaders import Batch
 from csc_train.training.rehearsal import explained
@@ -18,6 +19,8 @@ from csc_train.training.results import EpochRecord, TrainProgress, TrainStage, V
 from csc_train.training.run import End, Run
 from csc_train.training.run_state import score_of
 from csc_train.training.steps import grouped, take_step, timed
+
+_ENOUGH = 10  # batches in which something must be known: in fewer it may be chance
 
 
 def run_epochs(run: Run) -> list[EpochRecord]:
@@ -27,6 +30,8 @@ def run_epochs(run: Run) -> list[EpochRecord]:
     ------
     DivergedError
         If the loss becomes infinite or NaN.
+    InvalidArgumentError
+        If nothing is known of any target in an epoch.
     """
     records: list[EpochRecord] = []
     end: End = "error"
@@ -69,6 +74,11 @@ def _run_epoch(run: Run) -> EpochRecord | None:
     if run.stopping is not None and state.iteration < count:
         run.ending = True
         return None
+    if not state.history and count >= _ENOUGH and not state.knows_anything:
+        raise InvalidArgumentError(
+            "nothing is known of any target in all patches of an epoch: there is nothing to learn; are classes, voxel "
+            "sizes and the unknown value of the annotations right?"
+        )
     validation = _validate(run)
     if run.loaders.validation is None and group:
         _show(run, group[-1])

@@ -96,9 +96,14 @@ class RunState:
         self.sums = sums if self.sums is None else self.sums + sums
         self.weights = weights if self.weights is None else self.weights + weights
 
+    @property
+    def knows_anything(self) -> bool:
+        """Whether any voxel of the epoch so far was known."""
+        return self.weights is not None and bool((self.weights > 0).any())
+
     def epoch_loss(self, objective: Objective) -> float:
         """Return the mean loss over all known voxels of the epoch so far; NaN where there are none."""
-        if self.sums is None or self.weights is None or not bool((self.weights > 0).any()):
+        if self.sums is None or self.weights is None or not self.knows_anything:
             return math.nan
         return float(objective.total(self.sums, self.weights))
 
