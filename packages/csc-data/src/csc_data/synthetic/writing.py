@@ -16,11 +16,11 @@ from csc_data.challenge import TestCrop, get_class
 from csc_data.challenge.test_crops import FILE_NAME, write_test_crops
 from csc_data.errors import ExistingOutputError
 from csc_data.formats.writing import create_array, ensure_groups, join, read_json, write_json
-from csc_data.synthetic.annotation import array_attributes, class_attributes, crop_attributes
 from csc_data.synthetic.plan import ChallengePlan, SyntheticCrop, SyntheticDataset, default_plan
 from csc_data.synthetic.scales import FACTOR, halve_image, halve_tissue
 from csc_data.synthetic.tissue.growing import Tissue, generate_tissue
 from csc_data.volumes import downsampled_grid, grid_attributes, write_multiscale
+from csc_data.volumes.annotation_attributes import array_attributes, class_attributes, crop_attributes
 
 RAW_LEVELS = 3
 LABEL_LEVELS = 2
@@ -144,7 +144,8 @@ def _write_annotations(folder: Path, dataset: SyntheticDataset, crop: SyntheticC
         for number, values in enumerate(labels):
             file = group / name / f"s{number}" / ".zattrs"
             write_json(file, {**read_json(file), **array_attributes(name, values)})
-    ensure_groups(group, crop_attributes(crop.name, classes))
+    described = crop_attributes(crop.name, classes, "Synthetic tissue; every voxel is known", "csc_data.synthetic")
+    ensure_groups(group, described)
     return classes
 
 

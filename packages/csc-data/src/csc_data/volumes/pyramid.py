@@ -14,8 +14,8 @@ from csc_data.geometry import Grid, Shape, as_shape
 from csc_data.volumes.output import open_output_array
 from csc_data.volumes.volume import downsampled_grid, open_volume
 
-Merging = Literal["mean", "majority"]
-"""Numbers are averaged; of masks (0 and 1) the more frequent value is taken, 1 on a tie."""
+Merging = Literal["mean", "majority", "most frequent"]
+"""Numbers are averaged; of masks (0 and 1) the more frequent value is taken, 1 on a tie; of ids the most frequent."""
 
 
 def level_grids(grid: Grid, count: int) -> list[Grid]:
@@ -52,7 +52,7 @@ class LevelBlock:
         The volumes; their arrays are there.
     number : int
         From 1.
-    merging : {"mean", "majority"}
+    merging : {"mean", "majority", "most frequent"}
     """
 
     folders: tuple[Path, ...]
@@ -80,11 +80,15 @@ def merge(values: npt.NDArray[Any], factors: Shape, merging: Merging) -> npt.NDA
     [[[1, 255]]]
     >>> merge(np.array([[[0, 1, 0]]], dtype="u1"), (1, 1, 2), "majority").tolist()
     [[[1, 0]]]
+    >>> merge(np.array([[[0, 7, 255, 255]]], dtype="u1"), (1, 1, 2), "most frequent").tolist()
+    [[[7, 255]]]
     """
     padding = [(0, -n % f) for n, f in zip(values.shape, factors, strict=True)]
     even = np.pad(values, padding, mode="edge") if any(after for _, after in padding) else values
     whole = np.issubdtype(values.dtype, np.integer)
     corners = [even[z :: factors[0], y :: factors[1], x :: factors[2]] for z, y, x in np.ndindex(*factors)]
+    if merging == "most frequent":
+        return _most_frequent(corners)
     total: npt.NDArray[Any] = np.zeros(corners[0].shape, dtype=np.uint16 if whole else np.float32)
     for corner in corners:
         total += corner
@@ -92,3 +96,17 @@ def merge(values: npt.NDArray[Any], factors: Shape, merging: Merging) -> npt.NDA
     if merging == "majority":
         return (2 * total >= count).astype(values.dtype)
     return ((total + count // 2) // count if whole else total / count).astype(values.dtype)
+
+
+def _most_frequent(corners: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Return the most frequent value of each block; the largest on a tie, so that thin objects do not vanish."""
+    best = corners[0].copy()
+    most = np.zeros(best.shape, dtype=np.uint8)
+    for corner in corners:
+        votes = np.zeros(best.shape, dtype=np.uint8)
+        for other in corners:
+            votes += other == corner
+        better = (votes > most) | ((votes == most) & (corner > best))
+        np.copyto(best, corner, where=better)
+        np.copyto(most, votes, where=better)
+    return best

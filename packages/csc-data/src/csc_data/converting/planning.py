@@ -1,0 +1,234 @@
+"""What a conversion would write where; whatever is wrong with the source is found here, before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from csc_data.challenge import class_problems
+from csc_data.config.user_config import Config
+from csc_data.converting.sources.opening import open_source
+from csc_data.converting.sources.source import Source
+from csc_data.converting.values import (
+    ClassMasks,
+    Encoder,
+    Progress,
+    choose_grey_values,
+    choose_ids,
+    describe_classes,
+    look_at_labels,
+)
+from csc_data.converting.writing import VolumePlan
+from csc_data.errors import InvalidArgumentError, Problem, ProblemsError
+from csc_data.formats.writing import read_attributes
+from csc_data.geometry import Grid, Triple
+from csc_data.volumes.annotation_attributes import annotation_type, class_attributes, crop_attributes
+from csc_data.volumes.annotation_values import UNKNOWN, read_annotation
+
+Kind = Literal["raw", "labels"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversion:
+    """What is to become a volume.
+
+    Attributes
+    ----------
+    source : str
+        A file, a folder of slices, or a volume.
+    out : str, optional
+        Folder of the volume; of labels with ``class_values`` that of a crop, which holds a volume for each class.
+    dataset : str, optional
+        Instead of ``out``: name of a data set of the data folder.
+    crop : int
+        Of its labels.
+    kind : {"raw", "labels"}
+    labels : str, optional
+        Labels on the grid of the source, which is raw.
+    array : str, optional
+        Name of the array in the source.
+    voxel_size : tuple of float, optional
+        nm, z, y, x; goes before what the file says.
+    translation : tuple of float, optional
+        nm of the centre of voxel 0; by default what the file says, else 0.
+    value_range : (float, float), optional
+        Raw: what becomes 0 and 255.
+    class_name : str, optional
+        Labels: the one class; ids are kept.
+    class_values : mapping of str to tuple of int
+        Labels: the values that each class has.
+    unknown : int, optional
+        Labels: the value of voxels that nobody annotated.
+    close_gaps : bool
+        Whether slices close up where numbers are missing.
+    """
+
+    source: str
+    out: str | None = None
+    dataset: str | None = None
+    crop: int = 1
+    kind: Kind = "raw"
+    labels: str | None = None
+    array: str | None = None
+    voxel_size: Triple | None = None
+    translation: Triple | None = None
+    value_range: tuple[float, float] | None = None
+    class_name: str | None = None
+    class_values: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    unknown: int | None = None
+    close_gaps: bool = False
+
+    def __post_init__(self) -> None:
+        problems = [Problem(where="", what=what, remedy=remedy) for wrong, what, remedy in self._rules() if wrong]
+        problems += class_problems([*self.class_values, *([self.class_name] if self.class_name else [])])
+        if problems:
+            raise ProblemsError("convert", problems)
+
+    def _rules(self) -> tuple[tuple[bool, str, str], ...]:
+        has_labels = self.kind == "labels" or self.labels is not None
+        named = self.class_name is not None or bool(self.class_values)
+        values = [value for values in self.class_values.values() for value in values]
+        return (
+            ((self.out is None) == (self.dataset is None), "where to?", "give OUT, or --dataset with --data"),
+            (has_labels and self.dataset is not None and not named, "labels of which classes?",
+             "give --class, or --class-values mito=1,er=2"),
+            (self.class_name is not None and bool(self.class_values), "--class and --class-values do not go together",
+             "--class is for a file of one class, --class-values for several in one file"),
+            (named and not has_labels, "classes are said, but not of which labels", "give --kind labels, or --labels"),
+            (self.labels is not None and (self.kind == "labels" or self.dataset is None),
+             "--labels go with raw into a data set", "give --dataset, without --kind labels"),
+            (self.unknown is not None and not has_labels, "--unknown is for labels", "give --kind labels"),
+            (self.value_range is not None and self.kind == "labels", "--range is for raw", "leave it out"),
+            (0 in values, "0 stands for a class, but it is where none is", "choose other values"),
+            (len(values) != len(set(values)), "a value stands for two classes", "convert groups by a second call"),
+            (self.unknown in values, f"{self.unknown} is unknown and a class", "choose one"),
+        )  # fmt: skip
+
+
+def plan_conversion(wanted: Conversion, config: Config, progress: Progress | None = None) -> list[VolumePlan]:
+    """Return what would be written: raw or labels, or both.
+
+    Parameters
+    ----------
+    wanted : Conversion
+    config : Config
+        Where data sets lie.
+    progress : callable, optional
+        Called with (blocks looked at, all), where all values are looked at.
+
+    Raises
+    ------
+    MissingDataError
+        If there is no such file.
+    InvalidArgumentError
+        If the voxel size is not known, slices are missing, or raw and labels differ in shape.
+    UnreadableDataError
+        If a file is damaged, has not three axes, or holds values that are not grey values or labels.
+    """
+    source = _open(wanted, wanted.source)
+    grid, said = choose_grid(source, wanted.voxel_size, wanted.translation)
+    if wanted.kind == "labels":
+        return [_plan_labels(wanted, config, replace(source, said=(*source.said, *said)), grid, progress)]
+    labels = None
+    if wanted.labels is not None:
+        labels = _open(replace(wanted, array=None), wanted.labels)
+        if labels.shape != source.shape:
+            raise InvalidArgumentError(
+                f"{labels.name} has the shape {labels.shape}, {source.name} {source.shape}; labels of a part of it are "
+                "converted by themselves: --kind labels --translation Z,Y,X"
+            )
+    encode, words = choose_grey_values(source, wanted.value_range, progress)
+    folder = Path(wanted.out) if wanted.out else config.path("raw", dataset=str(wanted.dataset))
+    _check_place(wanted.source, folder)
+    raw = VolumePlan(
+        source=source,
+        grid=grid,
+        encode=encode,
+        folders=(folder,),
+        attributes=({},),
+        merging="mean",
+        groups={},
+        said=(*said, words),
+    )
+    return [raw] if labels is None else [raw, _plan_labels(wanted, config, replace(labels, said=()), grid, progress)]
+
+
+def _open(wanted: Conversion, path: str) -> Source:
+    return open_source(path, wanted.array, gaps=wanted.close_gaps, known=wanted.voxel_size is not None)
+
+
+def choose_grid(
+    source: Source, voxel_size: Triple | None = None, translation: Triple | None = None
+) -> tuple[Grid, tuple[str, ...]]:
+    """Return the grid of a source, and what is to be said of it; what is given goes before what the file says.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there is no voxel size.
+    """
+    size = voxel_size or source.voxel_size
+    if size is None:
+        raise InvalidArgumentError(f"{source.name} does not say its voxel size; give --voxel-size Z,Y,X in nm")
+    said = source.said
+    if voxel_size is not None and source.voxel_size is not None:
+        stated = ",".join(f"{value:g}" for value in source.voxel_size)
+        said = tuple(line for line in said if "voxel size" not in line)
+        if voxel_size != source.voxel_size:
+            said = (*said, f"the file says that voxels have {stated} nm; --voxel-size goes first")
+    place = translation or source.translation or (0.0, 0.0, 0.0)
+    return Grid(voxel_size=size, translation=place, shape=source.shape), said
+
+
+def _plan_labels(
+    wanted: Conversion, config: Config, source: Source, grid: Grid, progress: Progress | None
+) -> VolumePlan:
+    facts = look_at_labels(source, wanted.unknown, progress)
+    said = list(source.said)
+    encode: Encoder
+    if wanted.class_values:
+        names: tuple[str, ...] = tuple(wanted.class_values)
+        encode = ClassMasks(values=tuple(wanted.class_values.values()), unknown=wanted.unknown)
+        kind = annotation_type(instances=False, unknown=None if wanted.unknown is None else UNKNOWN)
+        said += describe_classes(facts, wanted.class_values)
+    else:
+        names = (wanted.class_name,) if wanted.class_name else ()
+        ids = choose_ids(source, facts, wanted.unknown)
+        encode, kind = ids, annotation_type(instances=facts.most > 1, unknown=ids.stored_unknown)
+        said.append(f"ids up to {facts.most} are kept, as {ids.dtype}")
+    folders = _label_folders(wanted, config, names)
+    for folder in folders:
+        _check_place(wanted.labels or wanted.source, folder)
+    return VolumePlan(
+        source=source,
+        grid=grid,
+        encode=encode,
+        folders=folders,
+        attributes=tuple(class_attributes(name, kind) for name in names or (folders[0].name,)),
+        merging="most frequent",
+        groups=_groups(folders[0].parent, names) if names and (wanted.dataset or wanted.class_values) else {},
+        said=tuple(said),
+    )
+
+
+def _label_folders(wanted: Conversion, config: Config, names: tuple[str, ...]) -> tuple[Path, ...]:
+    if wanted.dataset is not None:
+        place = {"dataset": wanted.dataset, "crop": f"crop{wanted.crop}"}
+        return tuple(config.path("labels", class_name=name, **place) for name in names)
+    out = Path(str(wanted.out))
+    return tuple(out / name for name in names) if wanted.class_values else (out,)
+
+
+def _groups(crop: Path, names: tuple[str, ...]) -> Mapping[Path, Mapping[str, Any]]:
+    """Return the attributes of a crop's group, which names the classes that were there before as well."""
+    before = read_annotation(read_attributes(crop)).get("class_names") if crop.exists() else None
+    known = list(dict.fromkeys([*(before if isinstance(before, list) else []), *names]))
+    return {crop: crop_attributes(crop.name, known, "Converted from another file", "csc convert")}
+
+
+def _check_place(source: str, folder: Path) -> None:
+    """Refuse to write over what is read."""
+    if folder.exists() and Path(source).exists() and folder.resolve() == Path(source).resolve():
+        raise InvalidArgumentError(f"{folder} is what is to be converted; write it to another place")
