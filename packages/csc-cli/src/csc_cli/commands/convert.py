@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 HEADINGS = {
     "What": ("kind", "array", "voxel_size", "translation", "value_range", "close_gaps"),
-    "Labels": ("labels", "class_name", "class_values", "unknown"),
+    "Labels": ("labels", "labels_translation", "class_name", "class_values", "unknown"),
     "Where": ("data", "dataset", "crop", "existing", "overwrite"),
 }
+
+_NOT_OF_FILES = (*HEADINGS["Labels"], "dataset", "value_range")
 
 
 def _parse_numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, ...] | None:
@@ -58,7 +60,10 @@ def _parse_classes(ctx: click.Context, param: click.Parameter, value: str | None
     help="What becomes 0 and 255 of raw that is not uint8 [default: percentiles 0.1 and 99.9].",
 )  # fmt: skip
 @click.option("--close-gaps", is_flag=True, help="Let slices close up where numbers are missing.")
-@click.option("--labels", metavar="FILE", help="Labels on the grid of IN, which is raw.")
+@click.option("--labels", metavar="FILE", help="Labels of IN, which is raw, or of a part of it.")
+@click.option(
+    "--labels-translation", metavar="NM", callback=_parse_numbers, help="Centre of their voxel 0 [default: as IN]."
+)
 @click.option("--class", "class_name", metavar="NAME", help="The class of the labels; ids of objects are kept.")
 @click.option("--class-values", metavar="NAME=VALUE,...", callback=_parse_classes, help="Which values are which class.")
 @click.option("--unknown", type=int, metavar="VALUE", help="The value of voxels that nobody annotated.")
@@ -85,7 +90,8 @@ def convert(source: str, out: str | None, config: Config, existing: Any, **optio
     for plan in plans:
         _describe(plan)
     with progress_bar("blocks") as bar:
-        write_volumes(plans, existing, progress=bar)
+        written = write_volumes(plans, existing, progress=bar)
+    say(f"wrote {plural(written, 'volume')}" if written else "all of it was written before")
     _say_next(wanted.dataset, plans, config)
 
 
@@ -100,8 +106,7 @@ def _export(source: str, out: Path, existing: Any, options: dict[str, Any]) -> N
     from csc_data.converting.planning import choose_grid
 
     size = options["voxel_size"]
-    stray = [name for name in ("labels", "class_name", "class_values", "unknown", "dataset", "value_range")
-             if options[name]]  # fmt: skip
+    stray = [name for name in _NOT_OF_FILES if options[name]]
     if stray:
         raise click.UsageError(f"{', '.join(stray)}: not for {out}, which gets the values as they are")
     opened = open_source(source, options["array"], gaps=options["close_gaps"], known=size is not None)
@@ -130,8 +135,6 @@ def _voxels(grid: Grid) -> str:
 
 
 def _say_next(dataset: str | None, plans: list[VolumePlan], config: Config) -> None:
-    count = sum(len(plan.folders) for plan in plans)
-    say(f"wrote {plural(count, 'volume')}")
     if dataset is None:
         return
     if any(plan.merging != "mean" for plan in plans):

@@ -46,7 +46,9 @@ class Conversion:
         Of its labels.
     kind : {"raw", "labels"}
     labels : str, optional
-        Labels on the grid of the source, which is raw.
+        Labels of the source, which is raw, or of a part of it.
+    labels_translation : tuple of float, optional
+        nm of the centre of their voxel 0; without it they are on the grid of the source.
     array : str, optional
         Name of the array in the source.
     voxel_size : tuple of float, optional
@@ -71,6 +73,7 @@ class Conversion:
     crop: int = 1
     kind: Kind = "raw"
     labels: str | None = None
+    labels_translation: Triple | None = None
     array: str | None = None
     voxel_size: Triple | None = None
     translation: Triple | None = None
@@ -99,6 +102,8 @@ class Conversion:
             (named and not has_labels, "classes are said, but not of which labels", "give --kind labels, or --labels"),
             (self.labels is not None and (self.kind == "labels" or self.dataset is None),
              "--labels go with raw into a data set", "give --dataset, without --kind labels"),
+            (self.labels_translation is not None and self.labels is None, "--labels-translation is for --labels",
+             "give these, or --translation"),
             (self.unknown is not None and not has_labels, "--unknown is for labels", "give --kind labels"),
             (self.value_range is not None and self.kind == "labels", "--range is for raw", "leave it out"),
             (0 in values, "0 stands for a class, but it is where none is", "choose other values"),
@@ -130,15 +135,8 @@ def plan_conversion(wanted: Conversion, config: Config, progress: Progress | Non
     source = _open(wanted, wanted.source)
     grid, said = choose_grid(source, wanted.voxel_size, wanted.translation)
     if wanted.kind == "labels":
-        return [_plan_labels(wanted, config, replace(source, said=(*source.said, *said)), grid, progress)]
-    labels = None
-    if wanted.labels is not None:
-        labels = _open(replace(wanted, array=None), wanted.labels)
-        if labels.shape != source.shape:
-            raise InvalidArgumentError(
-                f"{labels.name} has the shape {labels.shape}, {source.name} {source.shape}; labels of a part of it are "
-                "converted by themselves: --kind labels --translation Z,Y,X"
-            )
+        return [_plan_labels(wanted, config, replace(source, said=said), grid, progress)]
+    labels = None if wanted.labels is None else _open_labels(wanted, grid)
     encode, words = choose_grey_values(source, wanted.value_range, progress)
     folder = Path(wanted.out) if wanted.out else config.path("raw", dataset=str(wanted.dataset))
     _check_place(wanted.source, folder)
@@ -152,11 +150,31 @@ def plan_conversion(wanted: Conversion, config: Config, progress: Progress | Non
         groups={},
         said=(*said, words),
     )
-    return [raw] if labels is None else [raw, _plan_labels(wanted, config, replace(labels, said=()), grid, progress)]
+    return [raw] if labels is None else [raw, _plan_labels(wanted, config, *labels, progress)]
 
 
 def _open(wanted: Conversion, path: str) -> Source:
     return open_source(path, wanted.array, gaps=wanted.close_gaps, known=wanted.voxel_size is not None)
+
+
+def _open_labels(wanted: Conversion, raw: Grid) -> tuple[Source, Grid]:
+    """Open labels of raw, or of a part of it, and return where they lie."""
+    labels = _open(replace(wanted, array=None), str(wanted.labels))
+    if wanted.labels_translation is None and labels.shape != raw.shape:
+        raise InvalidArgumentError(
+            f"{labels.name} has the shape {labels.shape}, raw {raw.shape}; say where in it the labels lie: "
+            "--labels-translation Z,Y,X"
+        )
+    size = wanted.voxel_size or (None if labels.voxel_size else raw.voxel_size)
+    grid, said = choose_grid(labels, size, wanted.labels_translation or raw.translation)
+    if grid.voxel_size != raw.voxel_size:
+        raise InvalidArgumentError(
+            f"{labels.name} says that its voxels have {grid.voxel_size} nm, those of raw have {raw.voxel_size}; "
+            "say which are right by --voxel-size"
+        )
+    if not raw.bounds.contains(grid.bounds, max(raw.voxel_size)):
+        raise InvalidArgumentError(f"{labels.name} at {grid.bounds} reaches beyond raw, which is at {raw.bounds}")
+    return replace(labels, said=said), grid
 
 
 def choose_grid(

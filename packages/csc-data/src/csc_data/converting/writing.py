@@ -113,7 +113,7 @@ class _SourceBlock:
             open_output_array(folder / "s0")[block.write] = stored
 
 
-def write_volumes(plans: Sequence[VolumePlan], existing: Existing = "resume", progress: Progress | None = None) -> None:
+def write_volumes(plans: Sequence[VolumePlan], existing: Existing = "resume", progress: Progress | None = None) -> int:
     """Write what was planned: the finest levels from the sources, the others from these.
 
     Parameters
@@ -124,20 +124,31 @@ def write_volumes(plans: Sequence[VolumePlan], existing: Existing = "resume", pr
     progress : callable, optional
         Called with (blocks finished, all) of each plan's finest level.
 
+    Returns
+    -------
+    int
+        How many volumes were not finished before.
+
     Raises
     ------
     DiskFullError
         If there is no room, before anything is written.
     ExistingOutputError
-        If there are volumes that must not be changed; those of later plans may still be written to.
+        If there are volumes that must not be changed.
     MissingBlocksError
         If a block could not be read or written.
     """
-    place = plans[0].folders[0].parent
+    place, written = plans[0].folders[0].parent, 0
+    for plan in plans if existing == "resume" else ():
+        for ledger in plan.ledgers():
+            ledger.read()  # so that nothing is written where one of them is of another source
     unbegun = [plan for plan in plans if existing == "overwrite" or not plan.ledgers()[0].path.exists()]
     check_room("the volumes take about", sum(plan.bytes for plan in unbegun), place, "or choose another place")
     for plan in plans:
         ledgers = plan.ledgers()
+        if existing == "resume" and all(ledger.read() and ledger.is_complete for ledger in ledgers):
+            continue
+        written += len(plan.folders)
         prepare_output(ledgers[0], existing, lambda plan=plan: plan.create(0))  # type: ignore[misc]
         for number, ledger in enumerate(ledgers[1:], start=1):
             if existing == "overwrite":
@@ -149,3 +160,4 @@ def write_volumes(plans: Sequence[VolumePlan], existing: Existing = "resume", pr
             run_blocks(LevelBlock(folders=plan.folders, number=number, merging=plan.merging), blocks, ledger=ledger)
         for folder, attributes in plan.groups.items():
             ensure_groups(folder, attributes)
+    return written
