@@ -32,7 +32,7 @@ FLOORS_OF_CSC_DATA = (
     {"blocks", "config"},
     {"challenge", "formats"},
     {"volumes"},
-    {"splits", "fetching", "synthetic"},
+    {"splits", "fetching", "synthetic", "converting"},
     {"loader", "fingerprint"},
 )
 MOST_FLOORS = 7

@@ -7,7 +7,9 @@ import subprocess
 import venv
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 FRESH_CLONE = "run: fresh clone"
 DEMO_FOLDER = "run: in the folder of the demo"
@@ -44,6 +46,10 @@ def test_the_commands_for_the_folder_of_the_demo_work(readme_blocks, quick_demo,
         )
         assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
         assert result.stdout.strip(), f"{command} says nothing"
+    with tifffile.TiffFile(folder / "stack.tif") as raw, tifffile.TiffFile(folder / "mito-predicted.tif") as predicted:
+        assert raw.series[0].shape == predicted.series[0].shape
+        assert (predicted.imagej_metadata["spacing"], predicted.imagej_metadata["unit"]) == (8, "nm")
+        assert len(np.unique(predicted.asarray())) > 10
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from csc_data.config.user_config import Config
-from csc_data.converting import Conversion, plan_conversion, write_volumes
-from csc_data.errors import ExistingOutputError
+from csc_data.converting import Conversion, open_source, plan_conversion, write_volumes
+from csc_data.errors import ExistingOutputError, UnreadableDataError
 from csc_data.storage.room import DiskFullError
 from csc_data.volumes import open_volume
 
@@ -58,6 +58,8 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same_bytes(source, tmp_path
 
     with pytest.raises(KeyboardInterrupt):
         write_volumes([replace(begun, source=replace(begun.source, read=read))])
+    with pytest.raises(UnreadableDataError, match="is not finished; run again"):
+        open_source(begun.folders[0])
     told = []
     assert write_volumes([begun], progress=lambda done, total: told.append((done, total))) == 1
     assert told[0] == (stop, 4)

@@ -106,7 +106,7 @@ def test_what_is_no_volume_is_said(tmp_path, write, words):
 
 def test_unknown_names_and_missing_files_are_said(tmp_path):
     (tmp_path / "a.png").touch()
-    with pytest.raises(InvalidArgumentError, match="a.png is not known by its name"):
+    with pytest.raises(InvalidArgumentError, match=r"a\.png is not known by its name"):
         open_source(tmp_path / "a.png")
     with pytest.raises(MissingDataError, match="there is no"):
         open_source(tmp_path / "b.tif")

@@ -131,10 +131,10 @@ def test_what_is_no_volume_is_said_in_a_line(tmp_path, write, words):
 def test_names_without_or_with_the_same_number_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a1.tif", VOXELS[0])
     tifffile.imwrite(tmp_path / "b1.tif", VOXELS[0])
-    with pytest.raises(InvalidArgumentError, match="a1.tif and b1.tif have the same number"):
+    with pytest.raises(InvalidArgumentError, match=r"a1\.tif and b1\.tif have the same number"):
         open_source(tmp_path)
     (tmp_path / "b1.tif").rename(tmp_path / "b.tif")
-    with pytest.raises(InvalidArgumentError, match="b.tif has no number"):
+    with pytest.raises(InvalidArgumentError, match=r"b\.tif has no number"):
         open_source(tmp_path)
 
 
