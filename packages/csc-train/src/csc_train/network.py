@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from csc_data.errors import InvalidArgumentError
 from csc_data.loader import ArrayInfo, PatchShape
 from csc_models import create_model, describe_model, model_card
-from csc_models.checkpoint import CheckpointDescription
 from csc_models.pretrained import pretrained_card
 from csc_train.parts import freeze
 from csc_train.settings import TrainSettings
@@ -115,34 +114,6 @@ def joined_inputs(given: Mapping[str, Tensor]) -> Tensor:
             "the same shape, or a model of your own that takes a mapping"
         )
     return torch.cat(list(given.values()), 1)
-
-
-def describe_network(settings: TrainSettings) -> CheckpointDescription:
-    """Return what a checkpoint says of the network beside its name and arguments."""
-    return CheckpointDescription(
-        classes=settings.classes,
-        input_arrays={
-            "raw": settings.input_array_info.to_plain(),
-            **{name: info.to_plain() for name, info in settings.further_inputs.items()},
-        },
-        target_arrays={"labels": target_array_info(settings).to_plain()},
-        raw_range=settings.raw_range,
-        values="exclusive" if trains_exclusive_classes(settings.criterion) else "logit",
-    )
-
-
-def trains_exclusive_classes(criterion: Any) -> bool:
-    """Tell whether a criterion, as experiments give it, compares the main output by the cross-entropy of all classes.
-
-    >>> trains_exclusive_classes([{"criterion": "cross_entropy"}, {"criterion": "dice", "factor": 0.5}])
-    True
-    """
-    if isinstance(criterion, Mapping):
-        main = criterion.get("criterion", criterion.get("output", next(iter(criterion.values()), None)))
-        return trains_exclusive_classes(main)
-    if isinstance(criterion, list | tuple):
-        return any(map(trains_exclusive_classes, criterion))
-    return isinstance(criterion, str) and criterion == "cross_entropy"
 
 
 def fit_output(logits: Tensor, target: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from csc_data.errors import InvalidArgumentError
 from csc_data.loader import ArrayInfo
 from csc_models.checkpoint import CheckpointDescription
 from csc_train import TrainSettings, predict_array
-from csc_train.network import describe_network
+from csc_train.description import describe_network
 from csc_train.objectives.losses.exclusive import exclusive_probability
 from csc_train.prediction.predictor import load_predictor
 

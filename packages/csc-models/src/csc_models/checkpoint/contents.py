@@ -50,6 +50,11 @@ class CheckpointDescription:
     values : {"logit", "distance", "exclusive"}
         What the output is: logits of each class; signed distances scaled to -1 (outside) to 1 (inside); or logits of
         classes that exclude each other, whose probabilities are the softmax of them and of 0, which is none of them.
+    channels : int or None
+        Channels of the network's output, if it is one array; None where nobody said.
+    first_channel : int or None
+        That of the first class: there may be channels of other targets, too, before and behind those of the classes.
+        None where classes have no channel each, or nobody said.
     """
 
     model_name: str | None = None
@@ -59,6 +64,8 @@ class CheckpointDescription:
     target_arrays: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     raw_range: tuple[float, float] | None = None
     values: Values = "logit"
+    channels: int | None = None
+    first_channel: int | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """As a dict of plain data, for a file."""

@@ -119,8 +119,6 @@ class CriterionReader:
             self._wrong("criterion", "is empty", f"such as 'bce'; known are {', '.join(NAMES)}")
         if self.problems:
             raise ProblemsError("experiment", dict.fromkeys(self.problems))
-        for name in self.kinds.keys() - {term.target for term in terms.values()}:
-            _log.warning("the criterion does not use the target %s", name)
         return list(terms.values())
 
     def _placed(self, criterion: Any, arguments: Mapping[str, Any]) -> Iterator[tuple[str, str, _Entry]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -18,6 +19,8 @@ from csc_train.objectives.metrics import Measured, Metrics, Named
 from csc_train.objectives.positive_weights import positive_weights
 from csc_train.objectives.supervision import level_shares, nearest_voxels
 from csc_train.settings import TrainSettings
+
+_log = logging.getLogger(__name__)
 
 
 class Objective(nn.Module):
@@ -173,7 +176,21 @@ def build_objective(
         weight = positive_weights(counts, settings.classes, settings.max_positive_weight)
     reader = CriterionReader(kinds=kinds, positive_weight=weight, ndim=2 if settings.input_array_info.flat else 3)
     terms = reader.read(settings.criterion, settings.criterion_kwargs)
+    for name in kinds.keys() - {term.target for term in terms}:
+        _log.warning("the criterion does not use the target %s", name)
     return Objective(terms, _measure(terms, kinds, settings.classes))
+
+
+def measured_outputs(settings: TrainSettings) -> list[Measured]:
+    """Return what validation of an experiment compares, in the order of the network's channels.
+
+    Raises
+    ------
+    ProblemsError
+        With everything that is wrong with the criterion.
+    """
+    reader = CriterionReader(kinds=settings.kinds, ndim=2 if settings.input_array_info.flat else 3)
+    return _measure(reader.read(settings.criterion, settings.criterion_kwargs), settings.kinds, settings.classes)
 
 
 def _measure(terms: Sequence[Term], kinds: Mapping[str, TargetKind], classes: Sequence[str]) -> list[Measured]:

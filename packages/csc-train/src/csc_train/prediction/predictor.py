@@ -21,7 +21,8 @@ from csc_models.checkpoint import CheckpointDescription, load_checkpoint
 from csc_models.checkpoint.contents import Values
 from csc_models.pretrained import fetch_pretrained, pretrained_description
 from csc_train.checkpoints import find_checkpoint
-from csc_train.network import build_network, describe_network, patch_shape
+from csc_train.description import describe_network
+from csc_train.network import build_network, patch_shape
 from csc_train.randomness import seed_generators
 from csc_train.settings import PredictSettings, TrainSettings, read_train_settings
 
@@ -49,6 +50,8 @@ class Predictor:
         What the network gives, see `csc_models.checkpoint.CheckpointDescription`.
     datasplit : Path or None
         The one that the experiment names.
+    channels, first_channel : int or None
+        Channels that the network's output has as one array, and the one of the first class, as far as that is known.
     """
 
     networks: tuple[nn.Module, ...]
@@ -60,6 +63,8 @@ class Predictor:
     settings: PredictSettings
     values: Values = "logit"
     datasplit: Path | None = None
+    channels: int | None = None
+    first_channel: int | None = None
 
 
 def load_predictor(source: str | PathLike[str] | TrainSettings, **overrides: Any) -> Predictor:
@@ -109,6 +114,8 @@ def load_predictor(source: str | PathLike[str] | TrainSettings, **overrides: Any
         settings=settings,
         values=description.values,
         datasplit=training.datasplit_path if training is not None else None,
+        channels=description.channels or description.model_arguments.get("n_classes"),
+        first_channel=description.first_channel,
     )
 
 
@@ -152,7 +159,7 @@ def _load(
 
 
 def _check_same_task(first: tuple[Path, CheckpointDescription], other: tuple[Path, CheckpointDescription]) -> None:
-    for name in ("classes", "input_arrays", "target_arrays", "raw_range", "values"):
+    for name in ("classes", "input_arrays", "target_arrays", "raw_range", "values", "first_channel"):
         one, two = first[1].to_plain().get(name), other[1].to_plain().get(name)
         if one != two:
             raise InvalidArgumentError(
@@ -178,6 +185,22 @@ def check_output(settings: PredictSettings, values: Values) -> None:
     raise InvalidArgumentError(
         f"output is {settings.output!r}, but the network gives {values}s; ask for 'probability' or {values!r}"
     )
+
+
+def check_channels(predictor: Predictor) -> None:
+    """Check that each class has a channel, and that it is known which.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the network gives more channels, of other targets, or several for each class.
+    """
+    count = len(predictor.classes)
+    if predictor.channels not in (None, count) and predictor.first_channel is None:
+        raise InvalidArgumentError(
+            f"the network gives {predictor.channels} channels for {count} classes, and it is not known which belongs "
+            "to which: predict with the experiment file that trained it, or all channels by predict_array"
+        )
 
 
 def _published(name: str, settings: PredictSettings) -> Predictor:
@@ -211,8 +234,8 @@ def _predict_settings(experiment: Experiment | None, overrides: Mapping[str, Any
 def _untrained(training: TrainSettings, settings: PredictSettings) -> Predictor:
     seed_generators(training.random_seed)
     network = build_network(training).eval()
-    values = describe_network(training).values
-    check_output(settings, values)
+    description = describe_network(training)
+    check_output(settings, description.values)
     return Predictor(
         networks=(network,),
         checkpoint=None,
@@ -221,7 +244,9 @@ def _untrained(training: TrainSettings, settings: PredictSettings) -> Predictor:
         patch=patch_shape(training),
         raw_range=training.raw_range,
         settings=settings,
-        values=values,
+        values=description.values,
+        channels=description.channels,
+        first_channel=description.first_channel,
     )
 
 
@@ -242,11 +267,15 @@ def _completed(stored: CheckpointDescription, training: TrainSettings | None, pa
         raise InvalidArgumentError(
             f"{path} was trained for {', '.join(stored.classes)}; the experiment names {', '.join(own.classes)}"
         )
+    said = stored if stored.classes else own  # weights alone mean what the experiment trains them for
     return dataclasses.replace(
         stored,
-        classes=stored.classes or own.classes,
+        classes=said.classes,
         input_arrays=stored.input_arrays or own.input_arrays,
         target_arrays=stored.target_arrays or own.target_arrays,
+        values=said.values,
+        channels=stored.channels or own.channels,
+        first_channel=stored.first_channel if stored.channels else own.first_channel,
     )
 
 

@@ -107,6 +107,8 @@ class ReadyNetwork:
             turns=plan_turns(windows, settings.tta),
             activation=Activation(given=predictor.values, wanted=wanted, channels=channels),
             classes=known if classes is not None else None,
+            all_channels=predictor.channels,
+            first_channel=predictor.first_channel or 0,
             device=self.fabric.device,
         )
 

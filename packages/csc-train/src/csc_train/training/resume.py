@@ -12,7 +12,7 @@ from csc_data.errors import ExistingOutputError, InvalidArgumentError
 from csc_models.checkpoint import CheckpointDescription, load_checkpoint, load_weights, read_checkpoint
 from csc_models.pretrained import load_pretrained, pretrained_card
 from csc_train.checkpoints import TRAINING, find_checkpoint, list_checkpoints, resume_path
-from csc_train.network import describe_network
+from csc_train.description import describe_network
 from csc_train.processes import is_first_process
 from csc_train.settings import TrainSettings
 from csc_train.settings.data import LOADERS

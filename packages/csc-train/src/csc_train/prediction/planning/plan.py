@@ -26,7 +26,7 @@ from csc_train.prediction.planning.call import PredictCall
 from csc_train.prediction.planning.estimate import PredictEstimate, RegionEstimate
 from csc_train.prediction.planning.record import PredictRecord, make_record
 from csc_train.prediction.planning.regions import ClassChoice, Places, PredictRegion, choose_boxes, choose_crops
-from csc_train.prediction.predictor import Predictor
+from csc_train.prediction.predictor import Predictor, check_channels
 from csc_train.prediction.source import NetworkSource
 from csc_train.prediction.window.passes import plan_turns
 from csc_train.prediction.window.tiling import Windows, windows_of
@@ -114,6 +114,7 @@ def make_plan(call: PredictCall, predictor: Predictor) -> PredictPlan:
     CscError
         If settings, classes or the crops that are asked for cannot be used at all.
     """
+    check_channels(predictor)
     settings = predictor.settings
     windows = windows_of(predictor.patch, settings)
     choice = ClassChoice(network=predictor.classes, named=settings.classes_to_write, everything=settings.all_classes)

@@ -130,6 +130,10 @@ class Passes:
     classes : tuple of str, or None
         What the channels stand for; None for as many as the network gives.
     device : torch.device
+    all_channels : int, optional
+        Of an output that holds channels of other targets, too.
+    first_channel : int
+        Of these the one of the first class.
     """
 
     networks: tuple[Callable[[Any], Any], ...]
@@ -138,6 +142,8 @@ class Passes:
     activation: Activation
     classes: tuple[str, ...] | None
     device: torch.device
+    all_channels: int | None = None
+    first_channel: int = 0
 
     @property
     def several(self) -> bool:
@@ -189,7 +195,10 @@ class Passes:
         target = self.windows.patch.target
         flat = self.windows.patch.input.flat
         inputs = {name: (values.squeeze(2) if flat else values).contiguous() for name, values in given.items()}
-        output = _one_output(network(inputs if len(inputs) > 1 else inputs[INPUT]))
+        outputs = network(inputs if len(inputs) > 1 else inputs[INPUT])
+        output = _one_output(outputs)
+        if self.classes is not None and not isinstance(outputs, Mapping) and output.shape[1:2] == (self.all_channels,):
+            output = output.narrow(1, self.first_channel, len(self.classes))
         found = tuple(output.shape)
         count = found[1] if self.classes is None and len(found) > 1 else len(self.classes or ())
         ndim = 4 if flat else 5

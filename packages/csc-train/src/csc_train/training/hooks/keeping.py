@@ -10,7 +10,7 @@ from pathlib import Path
 
 from csc_models.checkpoint import save_checkpoint
 from csc_train.checkpoints import TRAINING, checkpoint_path, list_checkpoints, resume_path
-from csc_train.network import describe_network
+from csc_train.description import describe_network
 from csc_train.training.results import EpochRecord, StepRecord
 from csc_train.training.resume import SETTINGS, settings_as_text
 from csc_train.training.run import End, Hook, Run
