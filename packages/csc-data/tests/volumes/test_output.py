@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from csc_data.blocks import BlockGrid, Execution, Ledger, run_blocks
+from csc_data.blocks import BlockGrid, BlockRun, Ledger, run_chains
 from csc_data.errors import InvalidArgumentError, MissingDataError, MissingPackageError, UnreadableDataError
 from csc_data.geometry import Grid
 from csc_data.volumes import open_volume
@@ -139,8 +139,9 @@ def test_blocks_divide_shards_and_a_run_takes_a_shard_at_a_time(tmp_path):
     ledger = Ledger(tmp_path / "ledger", {})
     ledger.start()
     order = []
-    execution = Execution(together=storage.together(GRID.shape))
-    run_blocks(lambda block: order.append(block.begin), blocks, ledger=ledger, execution=execution)
+    together = storage.together(GRID.shape)
+    run = BlockRun(work=lambda block: order.append(block.begin), grid=blocks, ledger=ledger, together=together)
+    run_chains([iter([run])])
     shards = [tuple(b // s for b, s in zip(begin, (32, 16, 32), strict=True)) for begin in order]
     assert len(order) == len(blocks)
     assert len(shards) - sum(a == b for a, b in itertools.pairwise(shards)) == len(set(shards))

@@ -120,18 +120,19 @@ def predict(experiment: str, config: Config, dry_run: bool, check: bool, **optio
         plan.estimate.check_room()
         if plan.problems:
             raise click.ClickException(f"{len(plan.problems)} of the crops cannot be predicted, see above")
-        say(f"next: csc predict {experiment}")
+        say("next: the same without --dry-run")
         return
-    # Who waits for another process that has the last blocks says so.
     if check:
         del call["existing"]
         _say_stability(csc_train.check_prediction(experiment, config=config, **call))
         return
+    # Who waits for another process that has the last blocks says so.
     with block_reporter() as report, say_logged("csc_data.blocks.sharing"):
         result = csc_train.predict(
             experiment, config=config, progress=report, on_plan=lambda plan: _say_lines(plan.lines), **call
         )
     _say_result(result, describe_prediction(result))
+    say(f"next: csc process {experiment if experiment.endswith(('.py', '.toml')) else 'CONFIG'}")
 
 
 def _say_lines(lines: Sequence[str]) -> None:
@@ -155,7 +156,6 @@ def _say_result(result: PredictResult, what: str) -> None:
     source = f"with {result.checkpoint}" if result.checkpoint else "with random weights"
     places = dict.fromkeys(str(crop.folder.parent.parent) for crop in result.crops)
     say(f"predicted {what} {source}: in {', '.join(places)}")
-    say("next: csc process CONFIG")
 
 
 def _call(options: dict[str, Any]) -> dict[str, Any]:

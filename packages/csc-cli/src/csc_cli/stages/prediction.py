@@ -23,15 +23,16 @@ def describe_prediction(result: PredictResult) -> str:
 
 @contextmanager
 def block_reporter() -> Iterator[PredictCallback]:
-    """Yield a callback that shows a bar over the blocks of each crop on a terminal, and says once how long it takes."""
+    """Yield a callback that shows a bar over the blocks of all crops on a terminal, and says once how long it takes."""
     with progress_bar("blocks") as bar:
         said = False
 
         def report(state: PredictProgress) -> None:
             nonlocal said
-            bar(state.done, state.blocks)
+            bar(state.done_in_all, state.blocks_in_all)
             if not said and state.seconds_left:
                 said = True
-                say(f"about {format_seconds(state.seconds_left)} left, after {state.done} blocks of {state.crop}")
+                done = f"{state.done_in_all} of {plural(state.blocks_in_all, 'block')}"
+                say(f"about {format_seconds(state.seconds_left)} left, after {done}")
 
         yield report

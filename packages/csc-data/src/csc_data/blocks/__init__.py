@@ -10,11 +10,14 @@ time, on any machine that has the folder, claim blocks beside the ledger, and ta
 from csc_data.blocks.grid import Block, BlockGrid, align_block_shape
 from csc_data.blocks.ledger import Ledger, unfinished_work
 from csc_data.blocks.output import Existing, discard_record, prepare_output
-from csc_data.blocks.running import Execution, MissingBlocksError, Progress, run_blocks
+from csc_data.blocks.running import run_blocks, run_chains
+from csc_data.blocks.runs import BlockRun, Chain, Execution, MissingBlocksError, Progress
 
 __all__ = [
     "Block",
     "BlockGrid",
+    "BlockRun",
+    "Chain",
     "Execution",
     "Existing",
     "Ledger",
@@ -24,5 +27,6 @@ __all__ = [
     "discard_record",
     "prepare_output",
     "run_blocks",
+    "run_chains",
     "unfinished_work",
 ]

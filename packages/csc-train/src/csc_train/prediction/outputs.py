@@ -9,18 +9,26 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from csc_data.blocks import BlockGrid, Existing, Ledger, align_block_shape, discard_record, prepare_output, run_blocks
-from csc_data.blocks.running import Execution, Progress
+from csc_data.blocks import (
+    BlockGrid,
+    BlockRun,
+    Existing,
+    Ledger,
+    Progress,
+    align_block_shape,
+    discard_record,
+    prepare_output,
+)
 from csc_data.config.user_config import Config
 from csc_data.errors import ExistingOutputError, InvalidArgumentError, UnreadableDataError
-from csc_data.geometry import Grid, Shape
+from csc_data.geometry import Grid, Shape, as_shape
 from csc_data.storage.atomic import replace_text
 from csc_data.volumes.output import OutputStorage, create_output
 from csc_data.volumes.pyramid import LevelBlock, Merging, level_grids
@@ -119,22 +127,16 @@ class ClassGroup:
                 discard_record(ledger)
             prepare_output(ledger, "resume", lambda number=number: self._create(number))  # type: ignore[misc]
 
-    def run(self, work: BlockJob, execution: Execution, progress: Progress | None = None) -> None:
-        """Do the blocks, then make the coarser levels from them, block by block.
-
-        Raises
-        ------
-        MissingBlocksError
-            If a block could not be done.
-        """
-        execution = replace(execution, together=self.output.storage.together(self.output.grid.shape))
-        run_blocks(work, self.blocks, ledger=self.ledger, execution=execution, progress=progress)
+    def runs(self, work: BlockJob, progress: Progress | None = None) -> Iterator[BlockRun]:
+        """Yield what is to be done: the blocks, then the coarser levels, each made from the one before."""
+        together = self.output.storage.together(self.output.grid.shape)
+        yield BlockRun(work=work, grid=self.blocks, ledger=self.ledger, together=together, progress=progress)
         merging: Merging = "majority" if self.output.is_mask else "mean"
         for number, ledger in enumerate(self._level_ledgers(), start=1):
             blocks = self._level_blocks(number)
-            execution = replace(execution, together=self.output.storage.together(blocks.shape))
+            together = self.output.storage.together(blocks.shape)
             level = LevelBlock(folders=self.folders, number=number, merging=merging)
-            run_blocks(level, blocks, ledger=ledger, execution=execution)
+            yield BlockRun(work=level, grid=blocks, ledger=ledger, together=together)
 
     def _create(self, number: int) -> None:
         for folder in self.folders:
@@ -193,7 +195,7 @@ class OutputFolders:
         return path
 
     def records(self) -> list[tuple[Path, tuple[str, ...]]]:
-        """Return the records that are there, and the classes of each.
+        """Return the records that are there, that of an earlier version too, and the classes of each.
 
         Raises
         ------
@@ -201,7 +203,25 @@ class OutputFolders:
             If one is damaged.
         """
         paths = sorted(self.of("x").parent.glob(f"{self._stem}-*.ledger"))
-        return [(path, _recorded_classes(path)) for path in paths if not _LEVEL.search(path.stem)]
+        earlier = [self.earlier_record] if self.earlier_record.exists() else []
+        wanted = [*earlier, *(path for path in paths if not _LEVEL.search(path.stem))]
+        return [(path, tuple(_recorded(path, "classes"))) for path in wanted]
+
+    @property
+    def earlier_record(self) -> Path:
+        """Where earlier versions kept the one record of all classes."""
+        return self.of("x").with_name(f"{self._stem}.ledger")
+
+    def begun_blocks(self, classes: Sequence[str]) -> Shape | None:
+        """Return the shape of the blocks with which some classes were begun; None where they were not.
+
+        Raises
+        ------
+        UnreadableDataError
+            If their record is damaged.
+        """
+        path = self.path_of_record(classes)
+        return as_shape(_recorded(path, "blocks")) if path.exists() else None
 
     def path_of_record(self, classes: Sequence[str]) -> Path:
         """Return where the record of some classes lies, or would lie."""
@@ -222,7 +242,7 @@ class OutputFolders:
         """
         for path, recorded in self.records():
             kept = tuple(name for name in recorded if name not in classes)
-            if kept == recorded or recorded == tuple(classes):
+            if kept == recorded or path == self.path_of_record(classes):
                 continue
             for file in [*path.parent.glob(f"{path.stem}.s*.ledger"), path]:
                 if kept:
@@ -244,11 +264,12 @@ class OutputFolders:
         replace_text(other.with_name(name), "\n".join([json.dumps({**json.loads(first), "classes": kept}), *lines]))
 
 
-def _recorded_classes(path: Path) -> tuple[str, ...]:
+def _recorded(path: Path, name: str) -> list[Any]:
+    """Return a list that stands in the first line of a record."""
     with path.open(encoding="utf-8", errors="replace") as file:
         line = file.readline()
     try:
-        return tuple(json.loads(line)["classes"])
+        return list(json.loads(line)[name])
     except (ValueError, KeyError, TypeError) as error:
         raise UnreadableDataError(f"{path} is damaged: {error}; overwrite the output to start anew") from error
 
@@ -288,7 +309,13 @@ class Grouping:
                     f"{self.folders.of(there)} holds output; resume or overwrite it, or choose another place"
                 )
         elif self.existing == "resume":
-            began = [recorded for _, recorded in self.folders.records() if set(recorded) & set(classes)]
+            records = [(path, recorded) for path, recorded in self.folders.records() if set(recorded) & set(classes)]
+            if any(path == self.folders.earlier_record for path, _ in records):
+                raise ExistingOutputError(
+                    f"{self.folders.earlier_record.parent} holds output of an earlier version, which this one cannot "
+                    "go on with; overwrite it, or choose another place"
+                )
+            began = [recorded for _, recorded in records]
         known = {name for recorded in began for name in recorded}
         new = tuple(name for name in classes if name not in known)
         groups = [self._group(each) for each in (*began, *((new,) if new else ()))]
@@ -298,7 +325,9 @@ class Grouping:
         return groups
 
     def _group(self, classes: tuple[str, ...]) -> ClassGroup:
-        block_shape = self.block_shape(len(classes))
+        # A run goes on with its blocks, also with other workers and less memory.
+        began = self.folders.begun_blocks(classes) if self.existing == "resume" else None
+        block_shape = began or self.block_shape(len(classes))
         folders = tuple(self.folders.of(name) for name in classes)
         fingerprint = {**self.output.fingerprint, "classes": list(classes), "blocks": list(block_shape)}
         return ClassGroup(

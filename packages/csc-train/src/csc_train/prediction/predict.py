@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Unpack
 
-from csc_data.blocks import Existing
-from csc_data.blocks.running import Execution, Progress
+from csc_data.blocks import BlockRun, Chain, Existing, Progress, run_chains
 from csc_data.config.experiment import is_being_read
 from csc_data.config.user_config import Config
-from csc_data.errors import CscError, Problem, ProblemsError
+from csc_data.errors import CscError, InvalidArgumentError, Problem, ProblemsError
 from csc_train.prediction.outputs import OutputFolders
 from csc_train.prediction.planning.call import PredictCall, PredictOptions, Source, read_call
 from csc_train.prediction.planning.estimate import TimeLeft
@@ -25,10 +25,9 @@ from csc_train.prediction.results import (
     PredictProgress,
     PredictResult,
 )
-from csc_train.prediction.running.workers import ExecutionOptions, open_execution
+from csc_train.prediction.running.workers import open_execution
 from csc_train.prediction.source import NetworkSource
 from csc_train.prediction.stability import Stability, measure_stability
-from csc_train.settings import PredictSettings
 
 
 def predict(
@@ -92,17 +91,14 @@ def predict(
     if on_plan is not None:
         on_plan(plan)
     plan.estimate.check_room()
-    # A crop that fails must not cost the others: its error is reported with those of all, at the end.
     done: list[CropPrediction] = []
     problems = list(plan.problems)
     if plan.works:
-        with open_execution(call.execution or _execution_options(plan.predictor.settings)) as execution:
-            run = _Run(call, plan, execution, progress)
-            for number, work in enumerate(plan.works):
-                try:
-                    done.append(run.predict(number, work))
-                except CscError as error:
-                    problems.append(Problem(where=work.region.label, what=str(error)))
+        run = _Run(call, plan, progress)
+        with open_execution(plan.execution) as execution:
+            run_chains(run.chains(), execution)
+        done += [run.done[number] for number in sorted(run.done)]
+        problems += [run.problems[number] for number in sorted(run.problems)]
     result = PredictResult(
         checkpoint=plan.predictor.checkpoint,
         classes=plan.predictor.classes,
@@ -156,16 +152,10 @@ def check_prediction(
     return measure_stability(work.job(work.groups[0], NetworkSource(given=plan.predictor), plan.windows))
 
 
-def _execution_options(settings: PredictSettings) -> ExecutionOptions:
-    if settings.workers > 1:
-        return ExecutionOptions(workers=settings.workers)
-    return ExecutionOptions(devices=settings.devices if settings.devices > 1 else None)
-
-
-def _source(call: PredictCall, plan: PredictPlan, execution: Execution) -> NetworkSource:
+def _source(call: PredictCall, plan: PredictPlan) -> NetworkSource:
     """Return where the processes that predict get the network from: this one has it, others load it themselves."""
     predictor = plan.predictor
-    if execution.executor is None:
+    if plan.execution.is_here:
         return NetworkSource(given=predictor)
     overrides = dict(call.overrides)
     if predictor.checkpoint is not None and not predictor.settings.checkpoints:
@@ -173,29 +163,40 @@ def _source(call: PredictCall, plan: PredictPlan, execution: Execution) -> Netwo
     given = call.source
     if isinstance(given, str | PathLike) and Path(given).exists():
         given = Path(given).absolute()
-    return NetworkSource(given=given, overrides=overrides)
+    source = NetworkSource(given=given, overrides=overrides)
+    try:
+        pickle.dumps(source)
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        raise InvalidArgumentError(
+            f"what predicts cannot be sent to other processes: {error}; give an experiment file or a checkpoint, or "
+            "predict in this process alone"
+        ) from error
+    return source
 
 
 class _Run:
-    """Predicts the regions of a plan, one after the other."""
+    """Predicts the regions of a plan: one after the other, and the next where one leaves workers idle."""
 
-    def __init__(
-        self, call: PredictCall, plan: PredictPlan, execution: Execution, progress: PredictCallback | None
-    ) -> None:
-        self.call, self.plan, self.execution, self.progress = call, plan, execution, progress
-        self.source = _source(call, plan, execution)
+    def __init__(self, call: PredictCall, plan: PredictPlan, progress: PredictCallback | None) -> None:
+        self.call, self.plan, self.progress = call, plan, progress
+        self.source = _source(call, plan)
         self.left = TimeLeft(estimate=plan.estimate)
+        self.done: dict[int, CropPrediction] = {}
+        self.problems: dict[int, Problem] = {}
 
-    def predict(self, number: int, work: RegionWork) -> CropPrediction:
-        """Predict a region.
+    def chains(self) -> Iterator[Chain]:
+        """Yield the work on each region; what becomes of it is kept here."""
+        for number, work in enumerate(self.plan.works):
+            yield self._chain(number, work)
 
-        Raises
-        ------
-        ExistingOutputError
-            If there is output, and it must not be changed, or is that of another prediction.
-        MissingBlocksError
-            If a block could not be done.
-        """
+    def _chain(self, number: int, work: RegionWork) -> Chain:
+        # A crop that fails must not cost the others: its error is reported with those of all, at the end.
+        try:
+            self.done[number] = yield from self._predict(number, work)
+        except CscError as error:
+            self.problems[number] = Problem(where=work.region.label, what=str(error))
+
+    def _predict(self, number: int, work: RegionWork) -> Generator[BlockRun, None, CropPrediction]:
         started = time.perf_counter()
         classes = work.estimate.classes
         if self.call.existing == "overwrite":
@@ -206,8 +207,7 @@ class _Run:
         before = 0
         for group in work.groups:
             job = work.job(group, self.source, self.plan.windows)
-            report = self._reporter(number, work, before)
-            group.run(job, self.execution, report)
+            yield from group.runs(job, self._reporter(number, work, before))
             before += len(group.blocks)
         return CropPrediction(
             crop=work.region.name,
@@ -226,6 +226,7 @@ class _Run:
         progress, count = self.progress, len(self.plan.works)
 
         def report(done: int, _: int) -> None:
+            self.left.take(number, before + done)
             progress(
                 PredictProgress(
                     crop=work.region.name,
@@ -233,7 +234,9 @@ class _Run:
                     crops=count,
                     done=before + done,
                     blocks=work.estimate.blocks,
-                    seconds_left=self.left.after(number, before + done),
+                    done_in_all=self.left.done,
+                    blocks_in_all=self.left.blocks,
+                    seconds_left=self.left.seconds(),
                 )
             )
 

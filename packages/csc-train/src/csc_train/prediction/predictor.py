@@ -23,6 +23,8 @@ from csc_models.pretrained import fetch_pretrained, pretrained_description
 from csc_train.checkpoints import find_checkpoint
 from csc_train.description import describe_network
 from csc_train.network import build_network, patch_shape
+from csc_train.prediction.window.batches import choose_batch_size
+from csc_train.prediction.window.tiling import Windows
 from csc_train.randomness import seed_generators
 from csc_train.settings import PredictSettings, TrainSettings, read_train_settings
 
@@ -65,6 +67,10 @@ class Predictor:
     datasplit: Path | None = None
     channels: int | None = None
     first_channel: int | None = None
+
+    def batch_size(self, windows: Windows) -> int:
+        """Return how many patches go through it together."""
+        return choose_batch_size(self.settings.batch_size, windows, self.channels or len(self.classes) or 1)
 
 
 def load_predictor(source: str | PathLike[str] | TrainSettings, **overrides: Any) -> Predictor:

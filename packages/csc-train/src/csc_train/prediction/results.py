@@ -21,6 +21,8 @@ class PredictProgress:
         Its number, from 1, of how many.
     done, blocks : int
         Finished blocks of it, of how many.
+    done_in_all, blocks_in_all : int
+        Those of all crops together; workers may be at several of them.
     seconds_left : float or None
         What all crops still take; None until some blocks are measured.
     """
@@ -30,6 +32,8 @@ class PredictProgress:
     crops: int
     done: int
     blocks: int
+    done_in_all: int
+    blocks_in_all: int
     seconds_left: float | None = None
 
 

@@ -55,7 +55,11 @@ class PredictSettings:
     value_transforms: ValueTransform | None = setting(
         "what is applied to each patch of raw, scaled to raw_range before, ahead of the network", default=None
     )
-    batch_size: int = setting("patches that go through the network together", COUNT, default=8)
+    batch_size: int | None = setting(
+        "patches that go through the network together; by default 8, fewer of large ones and of many classes",
+        COUNT,
+        default=None,
+    )
     patch_shape: Given[Shape | None, Sequence[int] | None] = setting(
         "voxels (z, y, x) of what the network takes; as in training by default", COUNT, default=None
     )

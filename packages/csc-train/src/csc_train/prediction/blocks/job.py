@@ -160,7 +160,7 @@ class BlockJob:
             windows=self.windows,
             raw_range=predictor.raw_range,
             transform=predictor.settings.value_transforms,
-            batch_size=predictor.settings.batch_size,
+            batch_size=predictor.batch_size(self.windows),
         )
         weights = torch.tensor(
             window_weights(placement.size, self.windows.blending, self.windows.least), device=passes.device

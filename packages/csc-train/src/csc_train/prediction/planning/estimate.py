@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from csc_data.geometry import Shape
@@ -110,36 +110,45 @@ class PredictEstimate:
         check_room("what is to be predicted takes up to", self.bytes, self.place, remedy)
 
 
-@dataclass(kw_only=True)
 class TimeLeft:
-    """Tells how long a run still takes, from the blocks that it has done.
+    """Tells how far a run is, and how long it still takes, from the blocks that it has done.
 
-    Attributes
+    Parameters
     ----------
     estimate : PredictEstimate
     """
 
-    estimate: PredictEstimate
-    _now: int = field(default=-1, init=False)
-    _began: tuple[float, int] = field(default=(0.0, 0), init=False)
-    _before: tuple[float, float, int] = field(default=(0.0, 0.0, 0), init=False)
+    def __init__(self, estimate: PredictEstimate) -> None:
+        self._regions = estimate.regions
+        self._began = [region.done_blocks for region in estimate.regions]
+        self._now = list(self._began)
+        self._started: float | None = None
 
-    def after(self, number: int, done: int) -> float | None:
-        """Return the seconds that are left when so many blocks of region ``number`` are done; None if it is too early.
+    def take(self, number: int, done: int) -> None:
+        """Take up how many blocks of a region are done; asked about before the first block is done."""
+        self._started = time.monotonic() if self._started is None else self._started
+        self._now[number] = done
 
-        Regions come one after the other, and each is asked about before its first block.
-        """
-        region = self.estimate.regions[number]
-        now = time.monotonic()
-        if number != self._now:
-            self._now, self._began = number, (now, done)
-        passes_of_block = region.passes / max(region.blocks, 1)
-        here = done - self._began[1]
-        seconds, passes, blocks = self._before
-        seconds, passes, blocks = seconds + now - self._began[0], passes + here * passes_of_block, blocks + here
-        if done == region.blocks:
-            self._before = seconds, passes, blocks
+    @property
+    def done(self) -> int:
+        """Blocks of all regions that are done."""
+        return sum(self._now)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of all regions."""
+        return sum(region.blocks for region in self._regions)
+
+    def seconds(self) -> float | None:
+        """Return the seconds that are left; None if it is too early."""
+        if self._started is None:
+            return None
+        seconds = time.monotonic() - self._started
+        of_block = [region.passes / max(region.blocks, 1) for region in self._regions]
+        passes = sum(each * (now - began) for each, now, began in zip(of_block, self._now, self._began, strict=True))
+        blocks = self.done - sum(self._began)
         if blocks < _MEASURED_BLOCKS or seconds < _MEASURED_SECONDS or not passes:
             return None
-        later = sum(other.passes * other.share_left for other in self.estimate.regions[number + 1 :])
-        return ((region.blocks - done) * passes_of_block + later) * seconds / passes
+        still = sum(region.passes for region in self._regions) - passes
+        still -= sum(each * began for each, began in zip(of_block, self._began, strict=True))
+        return still * seconds / passes

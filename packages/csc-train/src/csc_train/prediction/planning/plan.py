@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from csc_data.blocks import BlockGrid, align_block_shape
 from csc_data.errors import CscError, InvalidArgumentError, MissingDataError, Problem
-from csc_data.geometry import Grid, Shape, as_shape
+from csc_data.geometry import Grid, as_shape
 from csc_data.loader import RawSource
 from csc_data.loader.patches.value_transforms import transform_digest
 from csc_data.volumes import Volume
 from csc_data.volumes.output import OutputStorage
 from csc_data.volumes.stored_values import Kind, StoredValues
-from csc_train.prediction.blocks import BlockJob, plan_block_shape, region_grid
-from csc_train.prediction.blocks.finishing import axis_shares
+from csc_train.prediction.blocks import BlockJob, region_grid
 from csc_train.prediction.outputs import ClassGroup, Grouping, Output, OutputFolders
+from csc_train.prediction.planning.block_shapes import BlockShapes, count_windows
 from csc_train.prediction.planning.call import PredictCall
 from csc_train.prediction.planning.estimate import PredictEstimate, RegionEstimate
 from csc_train.prediction.planning.record import PredictRecord, make_record
 from csc_train.prediction.planning.regions import ClassChoice, Places, PredictRegion, choose_boxes, choose_crops
 from csc_train.prediction.predictor import Predictor, check_channels
+from csc_train.prediction.running.workers import ExecutionOptions, execution_options
 from csc_train.prediction.source import NetworkSource
 from csc_train.prediction.window.passes import plan_turns
 from csc_train.prediction.window.tiling import Windows, windows_of
@@ -85,6 +82,8 @@ class PredictPlan:
     record : PredictRecord
         What it is made with.
     estimate : PredictEstimate
+    execution : ExecutionOptions
+        Where blocks will be predicted.
     notes : tuple of str
         What somebody should know.
     problems : tuple of Problem
@@ -96,6 +95,7 @@ class PredictPlan:
     works: tuple[RegionWork, ...]
     record: PredictRecord
     estimate: PredictEstimate
+    execution: ExecutionOptions
     notes: tuple[str, ...]
     problems: tuple[Problem, ...]
 
@@ -103,7 +103,9 @@ class PredictPlan:
     def lines(self) -> list[str]:
         """All of it for people."""
         problems = [f"cannot be predicted: {problem}" for problem in self.problems]
-        return [*self.record.lines(), *self.notes, *self.estimate.lines(), *problems]
+        count = self.execution.processes
+        shared = [f"divided among {count} processes"] if count > 1 else []
+        return [*self.record.lines(), *shared, *self.notes, *self.estimate.lines(), *problems]
 
 
 def make_plan(call: PredictCall, predictor: Predictor) -> PredictPlan:
@@ -127,7 +129,16 @@ def make_plan(call: PredictCall, predictor: Predictor) -> PredictPlan:
         regions = choose_boxes(call.volume, call.rois, places)
     else:
         regions = choose_crops(settings.crops if call.crops is None else call.crops, places)
-    planner = _Planner(call=call, predictor=predictor, windows=windows, record=make_record(predictor, windows))
+    execution = call.execution or execution_options(settings)
+    planner = _Planner(
+        call=call,
+        predictor=predictor,
+        windows=windows,
+        # Of a machine with a GPU the workers see the CPU alone.
+        record=make_record(predictor, windows, "cpu" if execution.workers > 1 else None),
+        processes=execution.processes,
+        regions=len(regions),
+    )
     works, problems, without = [], [], []
     for region in regions:
         classes = choice.of(region)
@@ -155,6 +166,7 @@ def make_plan(call: PredictCall, predictor: Predictor) -> PredictPlan:
         works=tuple(works),
         record=planner.record,
         estimate=PredictEstimate(regions=tuple(work.estimate for work in works), place=place),
+        execution=execution,
         notes=tuple(note for note in notes if note),
         problems=tuple(problems),
     )
@@ -180,16 +192,19 @@ class _Planner:
     predictor: Predictor
     windows: Windows
     record: PredictRecord
+    processes: int
+    regions: int
 
     def work(self, region: PredictRegion, classes: tuple[str, ...]) -> RegionWork:
         raw = region.open_raw()
         self._check_stored(region, raw)
         grid = region_grid(region.roi, self.windows.patch, raw)
         output = self._output(region, grid, raw)
+        shapes = BlockShapes(windows=self.windows, processes=self.processes, regions=self.regions)
         grouping = Grouping(
             folders=OutputFolders(region=region, config=self.call.config),
             output=output,
-            block_shape=lambda count: self._block_shape(grid, output, count),
+            block_shape=lambda count: shapes.choose(grid, output, count),
             existing=self.call.existing,
         )
         groups = tuple(grouping.groups(classes))
@@ -260,20 +275,8 @@ class _Planner:
             "chunks": list(storage.chunks),
             "output_format": storage.format,
             "shards": list(storage.shards) if storage.shards else None,
-            "batch_size": settings.batch_size,
+            "batch_size": self.record.batch_size,
         }
-
-    def _block_shape(self, grid: Grid, output: Output, classes: int) -> Shape:
-        storage = output.storage
-        itemsize = np.dtype(storage.dtype).itemsize
-        own = output.grid == grid
-        shape = plan_block_shape(
-            self.windows, classes=classes, itemsize=itemsize, chunks=storage.chunks if own else (1, 1, 1)
-        )
-        if not own:  # it is of the network's voxels, of which several may be averaged to one
-            coarser = [max(1.0, o / g) for o, g in zip(output.grid.voxel_size, grid.voxel_size, strict=True)]
-            shape = align_block_shape([max(1, int(n / c)) for n, c in zip(shape, coarser, strict=True)], storage.chunks)
-        return storage.fit_block(shape, output.grid.shape)
 
     def _estimate(self, region: PredictRegion, raw: Volume, grid: Grid, group: ClassGroup) -> RegionEstimate:
         settings = self.predictor.settings
@@ -282,7 +285,7 @@ class _Planner:
             label=region.label,
             classes=group.classes,
             shape=group.output.grid.shape,
-            passes=turns * count_windows(self.windows, grid, group.output.grid, group.blocks),
+            passes=turns * count_windows(self.windows, grid, group.output.grid, group.blocks).total,
             blocks=len(group.blocks),
             done_blocks=len(group.ledger.finished),
             bytes=group.output.bytes(len(group.classes)),
@@ -306,33 +309,3 @@ def _sum(estimates: Sequence[RegionEstimate]) -> RegionEstimate:
         bytes=sum(each.bytes for each in estimates),
         files=sum(each.files for each in estimates),
     )
-
-
-def count_windows(windows: Windows, grid: Grid, output: Grid, blocks: BlockGrid) -> int:
-    """Return how many windows all blocks of an output do, each by itself."""
-    # Windows lie on the same places along each axis, so blocks are counted axis by axis.
-    boxes = [list(_boxes(grid, output, blocks, axis)) for axis in range(3)]
-    total = 0
-    for placement in windows.place(grid.shape):
-        counts = []
-        for axis in range(3):
-            whole_begin, whole_end = [0, 0, 0], list(grid.shape)
-            count = 0
-            for begin, end in boxes[axis]:
-                whole_begin[axis], whole_end[axis] = begin, end
-                count += len(placement.touching(whole_begin, whole_end)[axis])
-            counts.append(count)
-        total += math.prod(counts)
-    return total
-
-
-def _boxes(grid: Grid, output: Grid, blocks: BlockGrid, axis: int) -> Any:
-    """Yield where the blocks along an axis begin and end in the network's output."""
-    size, edge = blocks.shape[axis], blocks.block_shape[axis]
-    for begin in range(0, size, edge):
-        end = min(begin + edge, size)
-        if output == grid:
-            yield begin, end
-        else:
-            shares = axis_shares(grid, output, axis, begin, end)
-            yield shares.begin, shares.end

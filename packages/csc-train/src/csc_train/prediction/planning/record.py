@@ -115,8 +115,15 @@ class PredictRecord:
         return {ATTRIBUTE: asdict(self)}
 
 
-def make_record(predictor: Predictor, windows: Windows) -> PredictRecord:
+def make_record(predictor: Predictor, windows: Windows, device: str | None = None) -> PredictRecord:
     """Return what a prediction will be made with.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    windows : Windows
+    device : str, optional
+        That of the settings by default, else the best one here.
 
     Raises
     ------
@@ -124,7 +131,7 @@ def make_record(predictor: Predictor, windows: Windows) -> PredictRecord:
         If there is no such device here.
     """
     settings = predictor.settings
-    device = choose_device(settings.device)
+    used = choose_device(device or settings.device)
     paths = settings.checkpoints or ((predictor.checkpoint,) if predictor.checkpoint is not None else ())
     digests = predictor.identity.split(" ")
     return PredictRecord(
@@ -133,13 +140,13 @@ def make_record(predictor: Predictor, windows: Windows) -> PredictRecord:
         ),
         network_classes=predictor.classes,
         raw_range=predictor.raw_range,
-        device=str(device),
-        precision=choose_precision(settings.precision, device),
+        device=str(used),
+        precision=choose_precision(settings.precision, used),
         patch=windows.patch.input.shape,
         voxel_size_nm=windows.patch.input.scale,
         overlap=windows.overlap,
         blending=windows.blending,
         tta=settings.tta or "none",
         turns=len(plan_turns(windows, settings.tta)),
-        batch_size=settings.batch_size,
+        batch_size=predictor.batch_size(windows),
     )

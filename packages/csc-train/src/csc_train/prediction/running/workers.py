@@ -14,6 +14,7 @@ from csc_data.blocks import Execution
 from csc_data.errors import InvalidArgumentError
 from csc_data.executors import ProcessWorkers
 from csc_data.executors.cluster import System, connect, start_jobs
+from csc_train.settings import PredictSettings
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
@@ -64,6 +65,36 @@ class ExecutionOptions:
         chosen = [name for name, is_named in named.items() if is_named]
         if len(chosen) > 1:
             raise InvalidArgumentError(f"{' and '.join(chosen)} exclude each other: give one of them")
+
+    @property
+    def processes(self) -> int:
+        """How many predict at the same time, as far as that is known."""
+        if self.devices is not None:
+            return self.devices if isinstance(self.devices, int) else len(self.devices)
+        return self.jobs if self.cluster is not None else self.workers
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this process predicts by itself."""
+        return self.workers == 1 and self.devices is None and self.scheduler is None and self.cluster is None
+
+
+def execution_options(settings: PredictSettings) -> ExecutionOptions:
+    """Return where settings let blocks be predicted.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If processes on the CPU are to use another device.
+    """
+    if settings.workers > 1:
+        if settings.device not in (None, "cpu"):
+            raise InvalidArgumentError(
+                f"workers are processes on the CPU, and the device is {settings.device!r}; give devices for "
+                "several GPUs"
+            )
+        return ExecutionOptions(workers=settings.workers)
+    return ExecutionOptions(devices=settings.devices if settings.devices > 1 else None)
 
 
 @contextmanager
