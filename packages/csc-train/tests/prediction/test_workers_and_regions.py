@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,9 +15,9 @@ from torch import nn
 from csc_data.blocks import Execution, MissingBlocksError, unfinished_work
 from csc_data.errors import ExistingOutputError, InvalidArgumentError, UnreadableDataError
 from csc_train import IncompletePredictionError, plan_prediction, predict
-from csc_train.prediction import predict as predicting
 from csc_train.prediction.blocks import BlockJob
 
+predicting = importlib.import_module("csc_train.prediction.predict")  # the package has a function of that name
 AS_IS = {"checkpoint": "untrained", "output": "logit", "output_dtype": "float32", "device": "cpu"}
 
 
@@ -68,12 +69,13 @@ def test_a_region_that_fails_leaves_the_others_alone(world, multiples, monkeypat
 
 
 def test_who_goes_on_takes_the_blocks_of_who_began(world, multiples):
-    (work,) = plan_prediction(multiples, ["1"], config=world.config, workers=1, **AS_IS).works
-    predict(multiples, ["1"], config=world.config, workers=1, **AS_IS)
-    (again,) = plan_prediction(multiples, ["1"], config=world.config, workers=9, **AS_IS).works
+    world.add(3, (0, 0, 0), (30, 30, 30), ("mito",))
+    (work,) = plan_prediction(multiples, ["3"], config=world.config, workers=1, **AS_IS).works
+    predict(multiples, ["3"], config=world.config, workers=1, **AS_IS)
+    (again,) = plan_prediction(multiples, ["3"], config=world.config, workers=9, **AS_IS).works
     assert again.groups[0].block_shape == work.groups[0].block_shape
     assert again.estimate.done_blocks == again.estimate.blocks
-    anew = plan_prediction(multiples, ["1"], config=world.config, workers=9, existing="overwrite", **AS_IS)
+    anew = plan_prediction(multiples, ["3"], config=world.config, workers=9, existing="overwrite", **AS_IS)
     assert anew.works[0].estimate.blocks > work.estimate.blocks
     assert "divided among 9 processes" in anew.lines
 
@@ -97,7 +99,7 @@ def test_a_record_of_an_earlier_version_is_told_and_goes_when_it_is_overwritten(
 def test_what_cannot_be_sent_to_workers_is_told_before_they_start(world, multiples, monkeypatch):
     monkeypatch.setattr(predicting, "open_execution", lambda options: pytest.fail("workers are started"))
     multiples.model.local = lambda: nn.Identity()
-    with pytest.raises(InvalidArgumentError, match="cannot be sent to other processes.*experiment file") as caught:
+    with pytest.raises(InvalidArgumentError, match=r"cannot be sent to other processes.*experiment file") as caught:
         predict(multiples, config=world.config, workers=2, **AS_IS)
     assert "\n" not in str(caught.value)
     with pytest.raises(InvalidArgumentError, match="workers are processes on the CPU"):
@@ -106,7 +108,7 @@ def test_what_cannot_be_sent_to_workers_is_told_before_they_start(world, multipl
 
 def test_output_there_is_an_error_of_its_region(world, multiples):
     world.config.path("predictions", dataset="a", crop="crop2", class_name="ld").mkdir(parents=True)
-    with pytest.raises(IncompletePredictionError, match="a/crop2: .*another program") as caught:
+    with pytest.raises(IncompletePredictionError, match=r"a/crop2: .*another program") as caught:
         predict(multiples, config=world.config, **AS_IS)
     assert [crop.crop for crop in caught.value.result.crops] == ["crop1"]
     assert not isinstance(caught.value, ExistingOutputError)

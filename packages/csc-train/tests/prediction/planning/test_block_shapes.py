@@ -31,9 +31,8 @@ def output(region, **storage):
 
 
 def chosen(region, processes, regions=1, **storage):
-    return BlockShapes(windows=WINDOWS, processes=processes, regions=regions).choose(
-        region, output(region, **storage), 5
-    )
+    shapes = BlockShapes(windows=WINDOWS, processes=processes, regions=regions)
+    return shapes.choose(region, output(region, **storage), 5)
 
 
 def passes(region, block_shape):

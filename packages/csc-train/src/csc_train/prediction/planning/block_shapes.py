@@ -86,10 +86,7 @@ class BlockShapes:
         region, chunks = output.grid.shape, output.storage.chunks
         if len(BlockGrid(shape=region, block_shape=shape)) >= share:
             return shape
-        edges = [
-            sorted({align_block_shape([-(-min(e, n) // parts)], [c])[0] for parts in range(1, share + 1)}, reverse=True)
-            for e, n, c in zip(shape, region, chunks, strict=True)
-        ]
+        edges = [_edges(min(e, n), c, 2 * share) for e, n, c in zip(shape, region, chunks, strict=True)]
 
         def until_the_end(edges: Sequence[int]) -> float:
             blocks = BlockGrid(shape=region, block_shape=as_shape(edges))
@@ -97,6 +94,16 @@ class BlockShapes:
             return max(count.total / share, count.largest)
 
         return as_shape(min(itertools.product(*edges), key=until_the_end))
+
+
+def _edges(length: int, chunk: int, most_parts: int) -> list[int]:
+    """Return the edges of blocks, whole chunks, that divide a length into about so many parts and fewer; largest first.
+
+    >>> _edges(400, 96, 2)
+    [480, 384, 288, 192]
+    """
+    chunks = {each(length / parts / chunk) for parts in range(1, most_parts + 1) for each in (math.floor, math.ceil)}
+    return [max(1, count) * chunk for count in sorted(chunks, reverse=True)]
 
 
 def count_windows(windows: Windows, grid: Grid, output: Grid, blocks: BlockGrid) -> WindowCount:
