@@ -19,7 +19,7 @@ def mutants(root):
 def test_every_line_stands_where_its_list_says(mutants):
     listed = mutants.read_mutants()
     assert mutants.check(listed) == []
-    subjects = ["fetching", "formats", "geometry", "loader", "matching", "submit"]
+    subjects = ["fetching", "formats", "geometry", "loader", "matching", "prediction", "submit"]
     counts = Counter(mutant.subject for mutant in listed)
     assert sorted(counts) == subjects
     assert min(counts.values()) >= 10

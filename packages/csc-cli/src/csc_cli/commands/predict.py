@@ -145,9 +145,10 @@ def _say_stability(found: Stability) -> None:
         (name, f"{mean:.4f}", f"{largest:.4f}", f"{changed:.2%}")
         for name, mean, largest, changed in zip(found.classes, found.mean, found.largest, found.changed, strict=True)
     ]
-    say(f"the same {'x'.join(map(str, found.voxels))} voxels twice, patches shifted by half a step; values differ by")
+    place = f"{'x'.join(map(str, found.voxels))} voxels of {found.region}"
+    say(f"{place} predicted twice, patches shifted by half a step the second time; values differ by")
     say(table(("class", "on average", "at most", "voxels across the threshold"), rows, indent="  "))
-    say("less overlap does where they hardly differ; where they do, more of it, or larger patches, help")
+    say("where they hardly differ, less overlap is enough; where they do, more overlap or larger patches help")
 
 
 def _say_result(result: PredictResult, what: str) -> None:

@@ -21,6 +21,8 @@ class Stability:
 
     Attributes
     ----------
+    region : str
+        Where the place is.
     classes : tuple of str
     mean, largest : tuple of float
         For each class the mean and the largest absolute difference of the values that are blended (probabilities,
@@ -31,6 +33,7 @@ class Stability:
         Of the place.
     """
 
+    region: str
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     largest: tuple[float, ...]
@@ -73,6 +76,7 @@ def measure_stability(job: BlockJob) -> Stability:
     half = 0.5 if output == "probability" else 0.0
     apart = (one - two).abs()
     return Stability(
+        region=job.name,
         classes=job.classes or tuple(map(str, range(len(one)))),
         mean=tuple(apart.mean(1).tolist()),
         largest=tuple(apart.amax(1).tolist()),

@@ -82,6 +82,8 @@ def test_valid_networks_read_whole_voxels_around_their_windows():
     windows = plan_windows(shape((20, 20, 20), target=(12, 12, 12), target_scale=4))
     assert windows.overlap == 0
     assert windows.halo == (0, 0, 0)
+    # 7 of 12 voxels would begin within a voxel of the input.
+    assert plan_windows(windows.patch, overlap=0.4).step == (6, 6, 6)
     (placement,) = windows.place((30, 24, 7))
     assert placement.starts == ((0, 12, 24), (0, 12), (-2,))
     region = Grid(voxel_size=(4, 4, 4), translation=(2, 2, 2), shape=(30, 24, 7))

@@ -91,7 +91,9 @@ class PredictEstimate:
         return sum(round(region.passes * region.share_left) for region in self.regions)
 
     def lines(self) -> list[str]:
-        """Return a table for people, and what all of it comes to."""
+        """Return a table for people, and what all of it comes to; nothing where there is no region."""
+        if not self.regions:
+            return []
         return [
             *table(HEADERS, [region.row() for region in self.regions], indent="  ").splitlines(),
             f"to do: {plural(self.passes, 'pass')} through the network; {format_bytes(self.bytes)} on the disk before "
