@@ -69,6 +69,7 @@ def test_windows_side_by_side_are_alone():
     (placement,) = plan_windows(shape((8, 8, 8)), overlap=0, halo=(0, 0, 0)).place((16, 8, 20))
     assert placement.starts == ((0, 8), (0,), (0, 8, 12))
     assert placement.alone((0, 0, 0))
+    assert placement.alone((8, 0, 0))
     assert not placement.alone((0, 0, 8))
 
 
