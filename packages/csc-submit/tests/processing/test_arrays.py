@@ -22,6 +22,11 @@ def own_ids(values):
     return (values > 0.5).astype(np.uint16) + (values > 0.6)
 
 
+def many_ids(values):
+    ids = np.arange(1, values.size + 1, dtype=np.uint16).reshape(values.shape)
+    return np.where(values > 0.5, ids[:, :, :1] + 300, 0)
+
+
 SETTINGS = {
     "a threshold": {"threshold": 0.6},
     "smoothing and opening": {"smoothing_nm": 8.0, "opening_nm": 9.0},
@@ -30,6 +35,7 @@ SETTINGS = {
     "all": {"smoothing_nm": 6.0, "opening_nm": 8.0, "fill_holes": True, "min_voxels": 9, "connectivity": 18},
     "an own step": {"process_func": brighter, "threshold": 0.55},
     "own ids": {"process_func": own_ids, "min_voxels": 3},
+    "own ids with holes": {"process_func": many_ids, "fill_holes": True},
 }
 
 
@@ -76,3 +82,22 @@ def test_labels_are_told_apart_and_what_cannot_be_is_refused():
             voxel_size=VOXEL_SIZE,
             stored=StoredValues(kind="label"),
         )
+
+
+def test_a_hole_takes_the_id_around_it_however_large_and_one_between_two_stays(config, write_prediction):
+    values = np.zeros((5, 5, 14), "f4")
+    values[:, :, :5], values[:, :, 6:13] = 0.9, 0.9
+    values[2, 2, 2] = values[2, 2, 9:11] = 0
+
+    def process_func(x):
+        ids = np.where(x > 0.5, 301, 0)
+        ids[..., 6:9], ids[..., 9:] = np.where(x[..., 6:9] > 0.5, 302, 0), np.where(x[..., 9:] > 0.5, 303, 0)
+        return ids
+
+    settings = ProcessSettings(process_func=process_func, fill_holes=True)
+    found = process_array(values, "mito", settings, voxel_size=VOXEL_SIZE)
+    assert found[2, 2].tolist() == [1] * 5 + [0] + [2] * 3 + [0, 0, 3, 3, 0]
+    write_prediction(values, kind="probability")
+    process(settings, config=config)
+    folder = config.path("processed", dataset="x", crop="crop7", class_name="mito")
+    np.testing.assert_array_equal(open_volume(folder).levels[0].array[...], found)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import as_triple
 from csc_data.volumes.stored_values import StoredValues
-from csc_submit.processing.components import label_components
+from csc_submit.processing.components import ids_around, label_components
 from csc_submit.processing.local_steps import LocalSteps
 from csc_submit.processing.planning import check_options
 from csc_submit.settings import Connectivity, ProcessSettings
@@ -84,9 +84,10 @@ def _fill(mask: Volume, connectivity: Connectivity) -> Volume:
     outer[0] = True
     for axis in range(3):
         outer[np.take(labels, [0, -1], axis)] = True
-    filled = mask.astype(np.uint8)
-    filled[~outer[labels]] = 1
-    return filled
+    lowest, highest = ids_around(labels, mask, len(outer) - 1)
+    around = np.zeros(len(outer), dtype=mask.dtype)
+    around[1:] = np.where(outer[1:] | (lowest != highest), 0, highest)
+    return np.where(labels > 0, around[labels], mask)
 
 
 def _objects(mask: Volume, connectivity: Connectivity, smallest: int, *, numbered: bool) -> Volume:

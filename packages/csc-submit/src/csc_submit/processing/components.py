@@ -70,11 +70,13 @@ class Labelling:
 
     def label(self, block: Block) -> BlockLabels:
         """Label the components of a block and the layer beyond it; the same numbers each time."""
+        return label_components(self._read(block), self.connectivity, background=self.background)
+
+    def _read(self, block: Block) -> npt.NDArray[Any]:
         box = tuple(
             slice(b, min(b + n + 1, size)) for b, n, size in zip(block.begin, block.shape, self.grid.shape, strict=True)
         )
-        values = np.asarray(open_array(self.source)[box])
-        return label_components(values, self.connectivity, background=self.background)
+        return np.asarray(open_array(self.source)[box])
 
     def table(self, index: int) -> Path:
         """Return the file of a block's table."""
@@ -82,7 +84,8 @@ class Labelling:
 
     def __call__(self, block: Block) -> None:
         """Label a block and store its table."""
-        labels = self.label(block)
+        values = self._read(block)
+        labels = label_components(values, self.connectivity, background=self.background)
         core = labels[tuple(slice(0, n) for n in block.shape)]
         count = int(labels.max(initial=0))
         table = {
@@ -91,6 +94,8 @@ class Labelling:
             "outer": _touching_border(core, count, block, self.grid.shape),
             **_planes(labels, block),
         }
+        if self.background:
+            table["lowest"], table["highest"] = ids_around(labels, values, count)
         self.tables.mkdir(parents=True, exist_ok=True)
         temporary = self.tables / f"{block.index}.part"
         with temporary.open("wb") as file:
@@ -123,6 +128,38 @@ def _touching_border(core: BlockLabels, count: int, block: Block, shape: Shape) 
     return touching[1:]
 
 
+def ids_around(
+    labels: BlockLabels, ids: npt.NDArray[Any], count: int
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
+    """Return for each component of the background the lowest and the highest id that it shares a face with.
+
+    Parameters
+    ----------
+    labels : ndarray of int, shape (z, y, x)
+        The components, numbered from 1.
+    ids : ndarray of int, shape (z, y, x)
+        What lies between them.
+    count : int
+        How many components there are.
+
+    Returns
+    -------
+    tuple of ndarray
+        Two of uint64, shape (count,); a component without neighbour has the largest number and 0.
+    """
+    lowest = np.full(count + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
+    highest = np.zeros(count + 1, dtype=np.uint64)
+    for axis in range(3):
+        before = tuple(slice(None, -1) if a == axis else slice(None) for a in range(3))
+        after = tuple(slice(1, None) if a == axis else slice(None) for a in range(3))
+        for here, there in ((before, after), (after, before)):
+            touching = (labels[here] > 0) & (ids[there] > 0)
+            hole, around = labels[here][touching], ids[there][touching].astype(np.uint64)
+            np.minimum.at(lowest, hole, around)
+            np.maximum.at(highest, hole, around)
+    return lowest[1:], highest[1:]
+
+
 def _planes(labels: BlockLabels, block: Block) -> dict[str, BlockLabels]:
     """Return the first plane of the block on each axis, and the one beyond its last where there is one."""
     planes = {}
@@ -147,12 +184,15 @@ class Components:
         Size of each component.
     outer : ndarray of bool
         Whether it touches the border of the volume.
+    around : ndarray of uint64
+        Of components of the background: the id that encloses it, 0 where there are several, or none.
     """
 
     offsets: npt.NDArray[np.int64]
     members: npt.NDArray[np.int64]
     voxels: npt.NDArray[np.int64]
     outer: npt.NDArray[np.bool_]
+    around: npt.NDArray[np.uint64] | None = None
 
     def lookup(self, values: npt.NDArray[Any], index: int) -> npt.NDArray[Any]:
         """Return what each label of a block becomes, label 0 included, given a value for each component."""
@@ -173,6 +213,8 @@ def join_blocks(labelling: Labelling) -> Components:
             return dict(file)
 
     columns: dict[str, list[npt.NDArray[Any]]] = {"voxels": [], "first": [], "outer": []}
+    if labelling.background:
+        columns |= {"lowest": [], "highest": []}
     for index in range(len(grid)):
         with np.load(labelling.table(index), allow_pickle=False) as file:
             for name, parts in columns.items():
@@ -198,7 +240,24 @@ def join_blocks(labelling: Labelling) -> Components:
     np.add.at(voxels, members, np.concatenate([*columns["voxels"], np.zeros(0, dtype=np.int64)]))
     outer = np.zeros(count, dtype=bool)
     np.logical_or.at(outer, members, np.concatenate([*columns["outer"], np.zeros(0, dtype=bool)]))
-    return Components(offsets=offsets, members=members, voxels=voxels, outer=outer)
+    return Components(
+        offsets=offsets,
+        members=members,
+        voxels=voxels,
+        outer=outer,
+        around=_joined_ids(columns, members, count) if labelling.background else None,
+    )
+
+
+def _joined_ids(
+    columns: dict[str, list[npt.NDArray[Any]]], members: npt.NDArray[np.int64], count: int
+) -> npt.NDArray[np.uint64]:
+    lowest = np.full(count, np.iinfo(np.uint64).max, dtype=np.uint64)
+    highest = np.zeros(count, dtype=np.uint64)
+    nothing = np.zeros(0, dtype=np.uint64)
+    np.minimum.at(lowest, members, np.concatenate([*columns["lowest"], nothing]))
+    np.maximum.at(highest, members, np.concatenate([*columns["highest"], nothing]))
+    return np.where(lowest == highest, lowest, 0)
 
 
 def _later_neighbours(grid: BlockGrid, block: Block) -> list[Block]:

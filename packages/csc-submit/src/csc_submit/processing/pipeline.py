@@ -86,7 +86,8 @@ class Pipeline:
             mask = plan.work / "mask"
             self._mask(mask, lambda: self._create(mask, plan.local_steps.stored_dtype(plan.source_dtype)))
             if plan.options.fill_holes:
-                mask = self._fill(mask, lambda folder: self._create(folder, np.dtype("u1")), plan.work / "filled")
+                dtype = plan.local_steps.stored_dtype(plan.source_dtype)
+                mask = self._fill(mask, lambda folder: self._create(folder, dtype), plan.work / "filled")
             summary = self._objects(mask, result)
         elif plan.options.fill_holes:
             mask = plan.work / "mask"
@@ -107,7 +108,9 @@ class Pipeline:
     def _fill(self, mask: Path, create: Callable[[Path], None], target: Path) -> Path:
         labelling = self._labelling(mask, "holes", background=True)
         components = join_blocks(labelling)
-        values = (~components.outer).astype(np.uint8)
+        assert components.around is not None
+        # A hole becomes part of the object around it; one between several objects stays.
+        values = np.where(components.outer, 0, components.around)
         work = RelabelBlock(labelling=labelling, components=components, values=values, target=target, keep=True)
         self._stage("filled", work, lambda: create(target), self._plain)
         return target
