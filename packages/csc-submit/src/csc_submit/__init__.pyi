@@ -3,6 +3,7 @@ from .checking.check import check_submission as check_submission
 from .packing.pack import PackResult as PackResult
 from .packing.pack import pack_results as pack_results
 from .processing.arrays import process_array as process_array
+from .processing.calling import load_safe_config as load_safe_config
 from .processing.process import ProcessResult as ProcessResult
 from .processing.process import process as process
 from .settings import ProcessSettings as ProcessSettings
@@ -14,6 +15,7 @@ __all__ = [
     "ProcessSettings",
     "SubmissionReport",
     "check_submission",
+    "load_safe_config",
     "pack_results",
     "process",
     "process_array",

@@ -16,6 +16,8 @@ ValueT = TypeVar("ValueT", bound=float | bool)
 Existing = Literal["resume", "refuse", "overwrite"]
 Kind = Literal["probability", "logit", "distance", "label"]
 Connectivity = Literal[6, 18, 26]
+ProcessForm = Literal["block", "official"]
+ProcessValues = Literal["logit", "probability"]
 
 PROCESS_FUNC_HALO = (16, 16, 16)
 """Voxels of context that a `process_func` gets when no `process_halo` is set."""
@@ -98,6 +100,17 @@ class ProcessSettings:
         "Returns as many voxels: bool, or probabilities, which then meet the threshold, or labels.",
         default=None,
     )
+    process_form: ProcessForm | None = setting(
+        "How process_func is called: block, as above; official, as by the official toolbox: float32 logits with the "
+        "axes of a batch, (1, 1, z, y, x), or (planes, 1, y, x) where input_array_info is flat, and tensors where the "
+        "file imports torch. When not given, official for files that call load_safe_config, or have "
+        "input_array_info and no model; else block.",
+        default=None,
+    )
+    process_values: ProcessValues | None = setting(
+        "What process_func gets of stored probabilities; logit in the official form, else probability, when not given.",
+        default=None,
+    )
     process_halo: Given[Shape | None, Sequence[int] | None] = setting(
         "Voxels of context for process_func on each side of a block; 16 when not given.", NOT_NEGATIVE, default=None
     )
@@ -150,6 +163,8 @@ class ProcessOverrides(TypedDict, total=False):
     instance_classes: Sequence[str] | None
     connectivity: Connectivity | None
     process_func: Callable[..., Any] | None
+    process_form: ProcessForm | None
+    process_values: ProcessValues | None
     process_halo: Sequence[int] | None
     block_shape: Sequence[int] | None
     stored_as: Kind | None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from csc_cli.console import progress_bar, say
-from csc_cli.options import config_option, crops_option, existing_option
+from csc_cli.options import config_option, existing_option, parse_names
 from csc_data.wording import plural, table
 
 if TYPE_CHECKING:
@@ -18,7 +19,18 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("experiment", metavar="CONFIG", type=click.Path())
-@crops_option
+@click.option(
+    "-c",
+    "--crops",
+    metavar="IDS",
+    callback=parse_names,
+    help="Crops, separated by commas (557 or crop557), or test [default: all that were predicted].",
+)
+@click.option("-i", "--input-path", metavar="PATH", help="Where predictions lie, with {dataset} and {crop}.")
+@click.option("-o", "--output-path", metavar="PATH", help="Where results go, with {dataset} and {crop}.")
+@click.option("-d", "--device", help="Where the tensors of a process_func lie that takes some.")
+@click.option("-w", "--max-workers", type=click.IntRange(min=1), help="Processes of this machine [default: 1].")
+@click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://node:8786.")
 @existing_option
 @config_option
 def process(experiment: str, config: Config, **options: Any) -> None:
@@ -34,11 +46,11 @@ def process(experiment: str, config: Config, **options: Any) -> None:
             say(f"  {row.status}: {row.dataset}/{row.crop}/{row.class_name}: {row.reason}")
     there = sum(row.status == "there" for row in done)
     before = f", {there} were there already (--overwrite does them anew)" if there else ""
-    say(f"processed {plural(len(done) - there, 'volume')}{before}: in {config.root / 'processed'}")
+    places = dict.fromkeys(str(Path(row.path).parents[2]) for row in done)
+    where = f": in {', '.join(places)}" if places else ""
+    say(f"processed {plural(len(done) - there, 'volume')}{before}{where}")
     if result.failed:
-        raise click.ClickException(
-            f"{plural(len(result.failed), 'volume')} failed, see above; run again to do the rest"
-        )
+        raise click.ClickException(f"{plural(len(result.failed), 'volume')} failed, see above")
 
 
 def _row(row: ProcessedArray) -> Sequence[object]:

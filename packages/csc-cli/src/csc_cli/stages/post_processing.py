@@ -23,7 +23,7 @@ def post_processing(experiment: Experiment) -> PostProcess | None:
     from csc_data.errors import ProblemsError
     from csc_data.volumes.stored_values import StoredValues
     from csc_submit import process_array
-    from csc_submit.processing.process import as_process_settings
+    from csc_submit.processing.calling import as_process_settings
 
     try:
         settings = as_process_settings(experiment)

@@ -9,6 +9,7 @@ everything that is wrong at once, misspelt names included. Packages announce the
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 import tomllib
 import types
@@ -86,6 +87,7 @@ def _run(file: Path) -> dict[str, Any]:
     module = types.ModuleType(MODULE_NAME)
     module.__file__ = str(file)
     # Dataclasses look up the module that they are defined in, and so does pickle in forked workers.
+    outer = sys.modules.get(MODULE_NAME) if _being_read.get() is not None else None
     sys.modules[MODULE_NAME] = module
     folder = str(file.resolve().parent)
     sys.path.insert(0, folder)  # as for a script, whose neighbours can be imported
@@ -99,6 +101,8 @@ def _run(file: Path) -> dict[str, Any]:
         raise ProblemsError(str(file), [problem]) from error
     finally:
         _being_read.reset(token)
+        if outer is not None:  # a file that reads another one is itself again
+            sys.modules[MODULE_NAME] = outer
         if folder in sys.path:
             sys.path.remove(folder)
     return {
@@ -106,6 +110,40 @@ def _run(file: Path) -> dict[str, Any]:
         for name, value in vars(module).items()
         if not name.startswith("_") and not isinstance(value, types.ModuleType)
     }
+
+
+class LoadedConfig(types.SimpleNamespace):
+    """The names of an experiment file as attributes, as the official toolbox hands them out."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a name's value, or the default where there is no such name."""
+        return getattr(self, key, default)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all names and values."""
+        return dict(vars(self))
+
+
+def load_safe_config(config_path: str | os.PathLike[str], force_safe: bool = False) -> LoadedConfig:
+    """Read an experiment file, as the official toolbox's function of this name does.
+
+    Parameters
+    ----------
+    config_path : path-like
+        A ``.py`` file, which is run, or a ``.toml`` file.
+    force_safe : bool
+        There is no way to run Python safely: True takes TOML alone.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is a Python file and must not be.
+    MissingDataError, ProblemsError
+        As `read_experiment`.
+    """
+    if force_safe and Path(config_path).suffix == ".py":
+        raise InvalidArgumentError(f"{config_path} is a program, which cannot be run safely; write it as TOML")
+    return LoadedConfig(**read_experiment(Path(config_path)).names)
 
 
 def is_being_read(path: str | Path) -> bool:

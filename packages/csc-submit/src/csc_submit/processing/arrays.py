@@ -13,6 +13,7 @@ from csc_data.geometry import as_triple
 from csc_data.volumes.stored_values import StoredValues
 from csc_submit.processing.components import ids_around, label_components
 from csc_submit.processing.local_steps import LocalSteps
+from csc_submit.processing.own_step import own_step
 from csc_submit.processing.planning import check_options
 from csc_submit.settings import Connectivity, ProcessSettings
 from csc_submit.values import Meaning, unsigned_dtype
@@ -68,7 +69,7 @@ def process_array(
     meaning = Meaning(values=stored or StoredValues(kind="probability"), assumed=False)
     options, nm = settings.for_class(class_name), as_triple(voxel_size, "voxel_size")
     check_options(options, meaning)
-    steps = LocalSteps(meaning=meaning, voxel_size=nm, options=options, process_func=settings.process_func, alone=True)
+    steps = LocalSteps(meaning=meaning, voxel_size=nm, options=options, own=own_step(settings), alone=True)
     mask = steps.apply(values).astype(steps.stored_dtype(values.dtype))
     if options.fill_holes:
         mask = _fill(mask, options.connectivity)

@@ -1,9 +1,7 @@
-"""What is done to the values of a block, or of a whole volume: smoothing, the user's own step, threshold, opening."""
+"""What is done to the values of a block, or of a whole volume: smoothing, own step, threshold, opening."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from csc_data.errors import InvalidArgumentError
-from csc_data.geometry import Triple
+from csc_data.geometry import Shape, Triple, as_shape
 from csc_submit.processing.filters import open_mask, smooth
+from csc_submit.processing.own_step import OwnStep, Place
 from csc_submit.settings import ClassOptions
 from csc_submit.values import Meaning, above_threshold, check_block, decode, decoded_threshold
+
+_UNKNOWN_LOGIT = -100.0  # of what is not known: surely not of the class
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,16 +29,16 @@ class LocalSteps:
     voxel_size : tuple of float
         nm, z, y, x.
     options : ClassOptions
-    process_func : callable or None
-        The user's own step.
+    own : OwnStep or None
+        The participant's own step.
     alone : bool
-        Whether it gets the whole volume at once, so that ids from the user's step are ids of the volume.
+        Whether it gets the whole volume at once, so that ids from the own step are ids of the volume.
     """
 
     meaning: Meaning
     voxel_size: Triple
     options: ClassOptions
-    process_func: Callable[..., Any] | None
+    own: OwnStep | None
     alone: bool
 
     def stored_dtype(self, source: np.dtype[Any]) -> np.dtype[Any]:
@@ -47,30 +48,42 @@ class LocalSteps:
         if self.meaning.is_label:
             # Labels in floats are checked to be whole numbers when they are read.
             return np.dtype(f"u{source.itemsize}") if source.kind in "iu" else np.dtype("u8")
-        return np.dtype("u4") if self.process_func is not None else np.dtype("u1")
+        return np.dtype("u4") if self.own is not None else np.dtype("u1")
 
-    def apply(self, stored: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Return the mask (bool) or the labels (unsigned) of stored values, shape (z, y, x).
+    @property
+    def _keeps_logits(self) -> bool:
+        """Whether the own step wants stored logits, which lose their digits near 1 as probabilities."""
+        return (
+            self.own is not None
+            and self.own.values == self.meaning.values.kind == "logit"
+            and not self.options.smoothing_nm
+        )
+
+    def apply(self, stored: npt.NDArray[Any], begin: Shape = (0, 0, 0)) -> npt.NDArray[Any]:
+        """Return the mask (bool) or the labels (unsigned) of stored values, shape (z, y, x), that lie at ``begin``.
 
         Raises
         ------
         MeaningUnknownError
             If the values cannot be what they are taken for.
         InvalidArgumentError
-            If the user's step returns something else than a mask, probabilities or labels of that shape.
+            If the participant's step returns something else than a mask, probabilities or labels of that shape.
+        ProcessFuncError
+            If it raises anything.
         """
         check_block(stored, self.meaning, instances=self.options.instances)
         options, values = self.options, self.meaning.values
         result: npt.NDArray[Any]
-        if self.process_func is None and (self.meaning.is_label or not options.smoothing_nm):
+        if self.own is None and (self.meaning.is_label or not options.smoothing_nm):
             result = stored if self.meaning.is_label else above_threshold(stored, values, options.threshold)
         else:
-            given = (
-                stored
-                if self.meaning.is_label
-                else smooth(decode(stored, values), options.smoothing_nm, self.voxel_size)
-            )
-            result = given if self.process_func is None else self._call(given)
+            if self.meaning.is_label:
+                given = stored
+            elif self._keeps_logits:
+                given = np.nan_to_num(stored.astype(np.float32) / np.float32(values.one), nan=_UNKNOWN_LOGIT)
+            else:
+                given = smooth(decode(stored, values), options.smoothing_nm, self.voxel_size)
+            result = given if self.own is None else self._own(given, begin)
             if np.issubdtype(result.dtype, np.floating):
                 result = result > decoded_threshold(values, options.threshold)
         if result.dtype != bool and not options.instances:
@@ -79,30 +92,14 @@ class LocalSteps:
             result = result * open_mask(result > 0, options.opening_nm, self.voxel_size)
         return result
 
-    def _call(self, given: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        function = self.process_func
-        assert function is not None
-        extra = {"class_name": self.options.class_name, "voxel_size": self.voxel_size}
-        named = inspect.signature(function).parameters
-        result = np.asarray(function(given, **{name: value for name, value in extra.items() if name in named}))
-        if result.shape != given.shape:
-            raise InvalidArgumentError(
-                f"process_func returned shape {result.shape} for a block of {given.shape}; it must keep the shape"
-            )
-        if np.issubdtype(result.dtype, np.floating):
-            low = -1.0 if self.meaning.values.kind == "distance" else 0.0
-            if self.meaning.is_label or not np.all((result >= low) & (result <= 1)):
-                raise InvalidArgumentError(
-                    f"process_func returned numbers beyond [{low:g}, 1]; it must return a mask, probabilities or labels"
-                )
-            return result
-        if result.dtype == bool:
-            return result
-        if not np.issubdtype(result.dtype, np.integer) or result.min(initial=0) < 0:
-            raise InvalidArgumentError(
-                f"process_func returned {result.dtype}; it must return a mask, probabilities, or labels"
-            )
-        if self.options.instances and not self.alone and not self.meaning.is_label and result.max(initial=0) > 1:
+    def _own(self, given: npt.NDArray[Any], begin: Shape) -> npt.NDArray[Any]:
+        assert self.own is not None
+        place = Place(
+            class_name=self.options.class_name, voxel_size=self.voxel_size, begin=begin, shape=as_shape(given.shape)
+        )
+        result = self.own(given, self.meaning, place, are_logits=self._keeps_logits)
+        numbered = np.issubdtype(result.dtype, np.integer) and result.max(initial=0) > 1
+        if numbered and self.options.instances and not self.alone and not self.meaning.is_label:
             raise InvalidArgumentError(
                 "process_func returned ids, but numbers of one block mean nothing in the next; return a mask, or set "
                 "block_shape to the shape of the whole crop"

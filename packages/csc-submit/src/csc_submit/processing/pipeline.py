@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,15 +63,15 @@ class Pipeline:
     Parameters
     ----------
     plan : ArrayPlan
-    executor : Executor or None
+    execution : Execution
         Where blocks are worked on.
     progress : callable or None
         Called with the finished blocks of all stages, and their number.
     """
 
-    def __init__(self, plan: ArrayPlan, executor: Executor | None, progress: Progress | None) -> None:
+    def __init__(self, plan: ArrayPlan, execution: Execution, progress: Progress | None) -> None:
         self.plan = plan
-        self._executor = executor
+        self._execution = execution
         self._progress = progress
         self._done = 0
         self._fingerprint = plan.fingerprint()
@@ -153,7 +152,7 @@ class Pipeline:
             if self._progress:
                 self._progress(base + done, self.plan.steps)
 
-        run_blocks(work, grid, ledger=ledger, execution=Execution(executor=self._executor), progress=report)
+        run_blocks(work, grid, ledger=ledger, execution=self._execution, progress=report)
         self._done += len(grid)
 
     def _create(self, folder: Path, dtype: np.dtype[Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,11 @@ from csc_data.config.user_config import Config
 from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Grid, Shape, as_shape
 from csc_data.volumes import open_volume
-from csc_submit.digests import digest_of_files, digest_of_function
+from csc_submit.digests import digest_of_files
 from csc_submit.predictions import StoredPrediction, check_finished
 from csc_submit.processing.filters import needed_halo
 from csc_submit.processing.local_steps import LocalSteps
+from csc_submit.processing.own_step import OwnStep, own_step
 from csc_submit.settings import PROCESS_FUNC_HALO, ClassOptions, ProcessSettings
 from csc_submit.values import Meaning, find_meaning
 
@@ -48,7 +48,7 @@ class ArrayPlan:
         What the source holds.
     source_dtype : numpy.dtype
     options : ClassOptions
-    process_func : callable or None
+    own : OwnStep or None
     made_with : dict
         All that the result depends on, but for the contents of the source.
     """
@@ -63,7 +63,7 @@ class ArrayPlan:
     meaning: Meaning
     source_dtype: np.dtype[Any]
     options: ClassOptions
-    process_func: Callable[..., Any] | None
+    own: OwnStep | None
     made_with: dict[str, Any]
 
     def fingerprint(self) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class ArrayPlan:
             meaning=self.meaning,
             voxel_size=self.grid.voxel_size,
             options=self.options,
-            process_func=self.process_func,
+            own=self.own,
             alone=len(self.blocks) == 1,
         )
 
@@ -125,7 +125,8 @@ def plan_array(prediction: StoredPrediction, settings: ProcessSettings, config: 
     limits = zip(_CHUNKS, settings.block_shape, level.grid.shape, strict=True)
     chunks = as_shape([max(1, min(limit)) for limit in limits])
     halo = needed_halo(mine, level.grid.voxel_size)
-    if settings.process_func is not None:
+    own = own_step(settings)
+    if own is not None:
         halo = as_shape([a + b for a, b in zip(halo, settings.process_halo or PROCESS_FUNC_HALO, strict=True)])
     blocks = BlockGrid(shape=level.grid.shape, block_shape=align_block_shape(settings.block_shape, chunks), halo=halo)
     source = prediction.path / level.name
@@ -143,14 +144,14 @@ def plan_array(prediction: StoredPrediction, settings: ProcessSettings, config: 
         meaning=meaning,
         source_dtype=level.dtype,
         options=mine,
-        process_func=settings.process_func,
+        own=own,
         made_with={
             "version": _VERSION,
             "meaning": dataclasses.asdict(meaning),
             "voxel_size": list(level.grid.voxel_size),
             "translation": list(level.grid.translation),
             "options": dataclasses.asdict(mine),
-            "process_func": digest_of_function(settings.process_func),
+            "process_func": own.record if own is not None else None,
             # Block borders may change what the user's own step does, but no step of ours.
             "blocks": [list(blocks.block_shape), list(blocks.halo)],
         },

@@ -12,20 +12,19 @@ import logging
 import shutil
 import time
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Unpack
 
-from csc_data.blocks import Existing, Progress
-from csc_data.config.experiment import Experiment, adjust_settings, build_settings, read_experiment
+from csc_data.blocks import Execution, Existing, MissingBlocksError, Progress
 from csc_data.config.user_config import Config
-from csc_data.errors import CscError, ExistingOutputError, MissingDataError
-from csc_submit.predictions import StoredPrediction, find_predictions
+from csc_data.errors import CscError, ExistingOutputError, InvalidArgumentError, MissingDataError, UnreadableDataError
+from csc_submit.predictions import StoredPrediction
+from csc_submit.processing.calling import ProcessOptions, Source, read_call
+from csc_submit.processing.own_step import ProcessFuncError
 from csc_submit.processing.pipeline import Pipeline, check_unfinished, read_summary
 from csc_submit.processing.planning import ArrayPlan, plan_array
 from csc_submit.progress import shift_progress
-from csc_submit.settings import ProcessOverrides, ProcessSettings
+from csc_submit.settings import ProcessSettings
 
 logger = logging.getLogger(__name__)
 
@@ -76,14 +75,13 @@ class ProcessResult:
 
 
 def process(
-    experiment_or_settings: str | Path | Experiment | ProcessSettings,
+    experiment_or_settings: Source | None = None,
+    crops: Sequence[str] | str | None = None,
     *,
-    config: Config,
-    crops: Sequence[str] | None = None,
+    config: Config | None = None,
     existing: Existing | None = None,
-    executor: Executor | None = None,
     progress: Progress | None = None,
-    **overrides: Unpack[ProcessOverrides],
+    **options: Unpack[ProcessOptions],
 ) -> ProcessResult:
     """Post-process predictions.
 
@@ -91,18 +89,18 @@ def process(
     ----------
     experiment_or_settings : path, Experiment or ProcessSettings
         The experiment file, or the settings themselves.
-    config : csc_data.config.user_config.Config
-        Where predictions lie (``predictions``) and results go (``processed``).
-    crops : sequence of str, optional
-        Names, ids or patterns of the crops; all that were predicted by default.
+    crops : sequence of str, or str with commas, optional
+        Names, ids or patterns of the crops, or "test" for the test crops among those predicted; all that were
+        predicted by default.
+    config : csc_data.config.user_config.Config, optional
+        Where predictions lie (``predictions``) and results go (``processed``); the user's by default.
     existing : {"resume", "refuse", "overwrite"}, optional
         What to do with results that are there; the experiment's own setting by default, which is to resume.
-    executor : concurrent.futures.Executor, optional
-        Where blocks are worked on. Processes need a ``process_func`` that can be pickled; threads do not.
     progress : callable, optional
         Called with the finished and all units of work (a block in a stage).
-    **overrides : object
-        Settings that go before those of the experiment; None leaves them.
+    **options : object
+        Settings that go before those of the experiment; where to work; the arguments of the official toolbox
+        (`ProcessOptions`). None leaves what holds.
 
     Returns
     -------
@@ -115,12 +113,14 @@ def process(
         If there are no predictions, or a crop or all classes that were asked for were not predicted.
     ProblemsError
         If settings are wrong.
+    InvalidArgumentError
+        If two arguments contradict each other.
     ExistingOutputError
         If results are there and must not be touched, or were made from or with something else.
     """
-    settings = as_process_settings(experiment_or_settings, **overrides)
-    how: Existing = existing or settings.existing
-    found = find_predictions(config, crops)
+    call = read_call(experiment_or_settings, crops, config, existing, options)
+    settings, config, how = call.settings, call.config, call.existing
+    found = call.find_predictions()
     chosen = [p for p in found if not settings.classes or p.class_name in settings.classes]
     if not chosen:
         known = ", ".join(sorted({p.class_name for p in found}))
@@ -135,28 +135,13 @@ def process(
     _check_existing(plans, how)
     total = sum(plan.steps for plan in plans)
     base = 0
-    for plan in plans:
-        rows.append(_process_one(plan, how, executor, shift_progress(progress, base, total)))
-        base += plan.steps
+    with call.open_execution() as execution:
+        for plan in plans:
+            rows.append(_process_one(plan, how, execution, shift_progress(progress, base, total)))
+            base += plan.steps
     order = {(p.dataset, p.crop): n for n, p in enumerate(found)}
     rows.sort(key=lambda row: (order[row.dataset, row.crop], row.class_name))
     return ProcessResult(rows=tuple(rows))
-
-
-def as_process_settings(
-    given: str | Path | Experiment | ProcessSettings, **overrides: Unpack[ProcessOverrides]
-) -> ProcessSettings:
-    """Return checked settings from an experiment file or from settings made in code.
-
-    Raises
-    ------
-    ProblemsError
-        With everything that is wrong.
-    """
-    if isinstance(given, ProcessSettings):
-        return adjust_settings(given, **overrides)
-    experiment = given if isinstance(given, Experiment) else read_experiment(given)
-    return build_settings(experiment, ProcessSettings, **overrides)
 
 
 def _missing(found: Sequence[StoredPrediction], settings: ProcessSettings) -> list[ProcessedArray]:
@@ -206,9 +191,7 @@ def _check_existing(plans: Sequence[ArrayPlan], how: Existing) -> None:
                 )
 
 
-def _process_one(
-    plan: ArrayPlan, how: Existing, executor: Executor | None, progress: Progress | None
-) -> ProcessedArray:
+def _process_one(plan: ArrayPlan, how: Existing, execution: Execution, progress: Progress | None) -> ProcessedArray:
     begin = time.perf_counter()
     if how == "overwrite":
         shutil.rmtree(plan.work, ignore_errors=True)
@@ -223,12 +206,15 @@ def _process_one(
             instances=known[1].instances,
         )
     try:
-        summary = Pipeline(plan, executor, progress).run()
+        summary = Pipeline(plan, execution, progress).run()
     except ExistingOutputError:
         raise
     except CscError as error:
-        logger.warning("%s failed: %s", plan.target, error)
-        return _row(plan.prediction, "failed", reason=str(error), seconds=time.perf_counter() - begin)
+        found = _own_error(error)
+        if found is not error:
+            shutil.rmtree(plan.work, ignore_errors=True)  # so that a mended function does not meet its old work
+        logger.warning("%s failed: %s", plan.target, found)
+        return _row(plan.prediction, "failed", reason=str(found), seconds=time.perf_counter() - begin)
     return _row(
         plan.prediction,
         "done",
@@ -237,3 +223,10 @@ def _process_one(
         instances=summary.instances,
         seconds=time.perf_counter() - begin,
     )
+
+
+def _own_error(error: CscError) -> BaseException:
+    """Return what stopped the blocks if it is the participant's own, where running again would not help."""
+    cause = error.__cause__
+    mine = isinstance(cause, ProcessFuncError | InvalidArgumentError) and not isinstance(cause, UnreadableDataError)
+    return cause if isinstance(error, MissingBlocksError) and cause is not None and mine else error

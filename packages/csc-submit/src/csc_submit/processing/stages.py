@@ -12,6 +12,7 @@ import numpy.typing as npt
 from csc_data.blocks import Block
 from csc_data.formats.reading import open_array
 from csc_data.formats.writing import open_array_for_writing
+from csc_data.geometry import as_shape
 from csc_submit.processing.components import Components, Labelling
 from csc_submit.processing.local_steps import LocalSteps
 
@@ -40,7 +41,7 @@ class MaskBlock:
         end = [min(size, b + n) for b, n, size in zip(block.read_begin, block.read_shape, source.shape, strict=True)]
         box = tuple(slice(b, e) for b, e in zip(begin, end, strict=True))
         stored = source[box]
-        result = self.steps.apply(stored)
+        result = self.steps.apply(stored, as_shape(begin))
         inner = tuple(slice(w.start - b, w.stop - b) for w, b in zip(block.write, begin, strict=True))
         target[block.write] = result[inner].astype(target.dtype)
 
