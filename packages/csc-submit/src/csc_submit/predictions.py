@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from csc_data.blocks import unfinished_work
+from csc_data.config.templates import anchor
 from csc_data.config.user_config import Config
 from csc_data.errors import MissingDataError
 
@@ -47,7 +49,8 @@ def find_predictions(config: Config, crops: Sequence[str] | None = None) -> tupl
     """
     pattern = config.predictions.format(dataset="*", crop="*", class_name="*")
     found = []
-    for path in config.root.glob(pattern):
+    # The template may be absolute, which Path.glob does not take.
+    for path in map(Path, glob.glob(anchor(config.root.as_posix(), pattern))):  # noqa: PTH207
         match = config.placeholders("predictions", path)
         if match and not path.name.startswith(".") and any((path / name).exists() for name in _ZARR_METADATA):
             found.append(

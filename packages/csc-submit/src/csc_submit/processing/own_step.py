@@ -171,6 +171,7 @@ def with_experiment(settings: ProcessSettings, experiment: Experiment, device: s
     if function is None or names.get("process_func") is not function:
         return settings
     form: ProcessForm = settings.process_form or ("official" if is_official(names) else "block")
+    assert function is not None
     chosen = device if device is not None else names.get("device")
     step = OwnStep(
         function=function,
