@@ -3,6 +3,7 @@ from .checking.check import check_submission as check_submission
 from .packing.pack import PackResult as PackResult
 from .packing.pack import pack_results as pack_results
 from .processing.arrays import process_array as process_array
+from .processing.arrays import process_arrays as process_arrays
 from .processing.calling import load_safe_config as load_safe_config
 from .processing.process import ProcessResult as ProcessResult
 from .processing.process import process as process
@@ -19,4 +20,5 @@ __all__ = [
     "pack_results",
     "process",
     "process_array",
+    "process_arrays",
 ]

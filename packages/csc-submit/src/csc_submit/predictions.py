@@ -50,7 +50,7 @@ def find_predictions(config: Config, crops: Sequence[str] | None = None) -> tupl
     pattern = config.predictions.format(dataset="*", crop="*", class_name="*")
     found = []
     # The template may be absolute, which Path.glob does not take.
-    for path in map(Path, glob.glob(anchor(config.root.as_posix(), pattern))):  # noqa: PTH207
+    for path in map(Path, glob.glob(anchor(glob.escape(config.root.as_posix()), pattern))):  # noqa: PTH207
         match = config.placeholders("predictions", path)
         if match and not path.name.startswith(".") and any((path / name).exists() for name in _ZARR_METADATA):
             found.append(

@@ -10,6 +10,8 @@ from typing import Any, Literal, TypedDict, TypeVar
 from csc_data.challenge import class_problems, get_instance_classes
 from csc_data.config.settings import COUNT, NOT_NEGATIVE, Given, Limits, Names, OfNames, setting, settings
 from csc_data.geometry import Shape, Triple
+from csc_submit.steps.declared import Step
+from csc_submit.steps.reading import read_step, step_problems
 
 ValueT = TypeVar("ValueT", bound=float | bool)
 
@@ -94,6 +96,12 @@ class ProcessSettings:
     connectivity: Connectivity = setting(
         "Neighbours that make voxels one object: 6 share a face, 18 an edge, 26 a corner; scores use 26.", default=26
     )
+    steps: Any = setting(
+        "Instead of the steps above: a list of names and of mappings with a name and parameters, for all classes, or a "
+        "mapping from classes to such lists. Classes without one have the steps above.",
+        step_problems,
+        default=None,
+    )
     process_func: Callable[..., Any] | None = setting(
         "Own step: gets one class of one block with its halo (float32 z, y, x; probabilities also where the file "
         "holds logits; labels as they are), and, where its signature names them, class_name and voxel_size. "
@@ -140,6 +148,11 @@ class ProcessSettings:
             connectivity=self.connectivity,
         )
 
+    def step_list(self, class_name: str) -> tuple[Step, ...] | None:
+        """Return the steps that are listed for a class; None where there is no list."""
+        listed = self.steps.get(class_name) if isinstance(self.steps, Mapping) else self.steps
+        return None if listed is None else tuple(read_step(entry) for entry in listed)
+
     def _instance_names(self) -> frozenset[str]:
         if self.instance_classes is not None:
             return frozenset(self.instance_classes)
@@ -162,6 +175,7 @@ class ProcessOverrides(TypedDict, total=False):
     min_size_nm3: float | Mapping[str, float] | None
     instance_classes: Sequence[str] | None
     connectivity: Connectivity | None
+    steps: Any
     process_func: Callable[..., Any] | None
     process_form: ProcessForm | None
     process_values: ProcessValues | None

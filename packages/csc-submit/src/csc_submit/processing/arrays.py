@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import graphlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from csc_data.challenge import label_classes
 from csc_data.errors import InvalidArgumentError
-from csc_data.geometry import as_triple
+from csc_data.geometry import Triple, as_triple
 from csc_data.volumes.stored_values import StoredValues
 from csc_submit.processing.components import ids_around, label_components
-from csc_submit.processing.local_steps import LocalSteps
+from csc_submit.processing.local.local_steps import LocalSteps, Surroundings
 from csc_submit.processing.own_step import own_step
+from csc_submit.processing.passes import Pass, is_numbered, kept_objects, passes_of, steps_for
 from csc_submit.processing.planning import check_options
 from csc_submit.settings import Connectivity, ProcessSettings
 from csc_submit.values import Meaning, unsigned_dtype
@@ -64,18 +68,105 @@ def process_array(
     >>> process_array(values, "mito", ProcessSettings(), voxel_size=(8, 8, 8)).tolist()
     [[[1, 0, 2]]]
     """
-    if values.ndim != 3:
-        raise InvalidArgumentError(f"values must have the axes z, y, x, got an array of shape {values.shape}")
+    return process_arrays({class_name: values}, settings, voxel_size=voxel_size, stored=stored)[class_name]
+
+
+def process_arrays(
+    values: Mapping[str, Volume],
+    settings: ProcessSettings,
+    *,
+    voxel_size: Sequence[float],
+    stored: StoredValues | None = None,
+) -> dict[str, Volume]:
+    """Post-process several classes of one volume, of which some may read the results of others.
+
+    Parameters
+    ----------
+    values : mapping of str to ndarray
+        Arrays of one shape (z, y, x) by the names of their classes.
+    settings : ProcessSettings
+    voxel_size : sequence of float
+        nm, z, y, x.
+    stored : StoredValues, optional
+        What the values are; probabilities from 0 to 1 by default.
+
+    Returns
+    -------
+    dict of str to ndarray
+        The results, as `process_array` has them.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there are not three axes, what is asked makes no sense for such values, or classes that are read are
+        missing or wait for each other.
+    MeaningUnknownError
+        If the values cannot be what they are taken for.
+    """
     meaning = Meaning(values=stored or StoredValues(kind="probability"), assumed=False)
-    options, nm = settings.for_class(class_name), as_triple(voxel_size, "voxel_size")
-    check_options(options, meaning)
-    steps = LocalSteps(meaning=meaning, voxel_size=nm, options=options, own=own_step(settings), alone=True)
-    mask = steps.apply(values).astype(steps.stored_dtype(values.dtype))
-    if options.fill_holes:
-        mask = _fill(mask, options.connectivity)
-    if options.finds_objects(nm):
-        mask = _objects(mask, options.connectivity, options.smallest_object(nm), numbered=options.instances)
-    return mask
+    nm, own = as_triple(voxel_size, "voxel_size"), own_step(settings)
+    known = [name for name in settings.classes or label_classes() if name in values]
+    steps, reads = {}, {}
+    for name, volume in values.items():
+        if volume.ndim != 3:
+            raise InvalidArgumentError(f"values must have the axes z, y, x, got an array of shape {volume.shape}")
+        check_options(settings.for_class(name), meaning)
+        steps[name] = steps_for(settings, name, nm, own, known)
+        reads[name] = {other for step in steps[name] for other in step.reads}
+        if missing := sorted(reads[name] - values.keys()):
+            raise InvalidArgumentError(f"the steps of {name} need results of {', '.join(missing)}")
+    results: dict[str, Volume] = {}
+    try:
+        for name in graphlib.TopologicalSorter(reads).static_order():
+            work = _Work(
+                class_name=name, values=values[name], settings=settings, meaning=meaning, voxel_size=nm, results=results
+            )
+            results[name] = work.run(passes_of(steps[name]))
+    except graphlib.CycleError as error:
+        raise InvalidArgumentError(f"{' and '.join(error.args[1][1:])} wait for each other's results") from error
+    return {name: results[name] for name in values}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Work:
+    """The passes over one class of a volume in memory."""
+
+    class_name: str
+    values: Volume
+    settings: ProcessSettings
+    meaning: Meaning
+    voxel_size: Triple
+    results: Mapping[str, Volume]
+
+    def run(self, passes: Sequence[Pass]) -> Volume:
+        connectivity = self.settings.connectivity
+        arrays: list[Volume] = []
+        for one in passes:
+            source = self.values if one.source < 0 else arrays[one.source]
+            if one.scope == "local":
+                arrays.append(self._local(one, source, None if one.side is None else arrays[one.side]))
+            elif one.scope == "holes":
+                arrays.append(_fill(source, connectivity))
+            else:
+                arrays.append(_objects(source, one, connectivity, self.voxel_size))
+        return arrays[-1]
+
+    def _local(self, one: Pass, source: Volume, side: Volume | None) -> Volume:
+        local = LocalSteps(
+            steps=one.steps,
+            meaning=self.meaning,
+            class_name=self.class_name,
+            instances=self.settings.for_class(self.class_name).instances,
+            voxel_size=self.voxel_size,
+            connectivity=self.settings.connectivity,
+            own=own_step(self.settings),
+            alone=True,
+            first=one.source < 0,
+        )
+        around = Surroundings(
+            begin=(0, 0, 0), result_of=lambda name: self.results[name], prediction=lambda: self.values, side=side
+        )
+        return local.apply(source, around).astype(local.stored_dtype(source.dtype))
 
 
 def _fill(mask: Volume, connectivity: Connectivity) -> Volume:
@@ -91,19 +182,19 @@ def _fill(mask: Volume, connectivity: Connectivity) -> Volume:
     return np.where(labels > 0, around[labels], mask)
 
 
-def _objects(mask: Volume, connectivity: Connectivity, smallest: int, *, numbered: bool) -> Volume:
-    """Remove small objects, and number the others by their first voxels in the order z, y, x."""
+def _objects(mask: Volume, one: Pass, connectivity: Connectivity, voxel_size: Triple) -> Volume:
+    """Remove objects, and number the others by their first voxels in the order z, y, x."""
     labels = label_components(mask, connectivity)
     count = int(labels.max(initial=0))
-    stays = np.bincount(labels.ravel(), minlength=count + 1) >= smallest
-    stays[0] = False
-    if not numbered:
-        return stays[labels].astype(np.uint8)
     first = np.full(count + 1, labels.size, dtype=np.int64)
     places = np.flatnonzero(labels)[::-1]
     first[labels.ravel()[places]] = places  # the last one written, the first voxel, stays
     order = np.argsort(first[1:]) + 1
-    kept = order[stays[order]]
-    ids = np.zeros(count + 1, dtype=unsigned_dtype(len(kept)))
-    ids[kept] = np.arange(1, len(kept) + 1)
+    stays = kept_objects(one.steps, np.bincount(labels.ravel(), minlength=count + 1)[order], voxel_size)
+    if not is_numbered(one.steps):
+        kept = np.zeros(count + 1, dtype=bool)
+        kept[order] = stays
+        return np.where(kept[labels], mask, 0)
+    ids = np.zeros(count + 1, dtype=unsigned_dtype(int(stays.sum())))
+    ids[order[stays]] = np.arange(1, stays.sum() + 1)
     return ids[labels]

@@ -1,7 +1,7 @@
-"""The stages that one prediction goes through; a killed run continues in the stage where it stopped.
+"""The passes that one prediction goes through; a killed run continues in the pass where it stopped.
 
-Stages write into the hidden folder of the plan: a mask (or labels), the same with holes filled, tables of components,
-and the result with its final ids, which is renamed to its place when it is complete.
+Each pass writes an array into the hidden folder of the plan, global ones also tables of components. The last array is
+the result, which is renamed to its place when it is complete.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import dataclasses
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from csc_data.formats.writing import create_array, ensure_groups, read_attribute
 from csc_data.volumes import create_multiscale
 from csc_data.volumes.stored_values import StoredValues
 from csc_submit.processing.components import Labelling, join_blocks
+from csc_submit.processing.passes import Pass, is_numbered, kept_objects
 from csc_submit.processing.planning import ArrayPlan
-from csc_submit.processing.stages import MaskBlock, RelabelBlock
+from csc_submit.processing.stages import LocalBlock, RelabelBlock
 from csc_submit.values import unsigned_dtype
 
 ATTRIBUTE = "csc_process"
@@ -57,6 +59,15 @@ def check_unfinished(plan: ArrayPlan) -> None:
     Ledger(plan.work / "mask.ledger", plan.fingerprint()).read()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Target:
+    """Where a pass writes: the name of its record, its array, and what creates that with a type."""
+
+    name: str
+    array: Path
+    create: Callable[[np.dtype[Any]], None]
+
+
 class Pipeline:
     """Runs the stages of one plan.
 
@@ -78,67 +89,76 @@ class Pipeline:
         self._plain = dataclasses.replace(plan.blocks, halo=(0, 0, 0))
 
     def run(self) -> Summary:
-        """Go through all stages and put the result in its place."""
+        """Go through all passes and put the result in its place."""
         plan = self.plan
         result = plan.work / plan.target.name
-        if plan.finds_objects:
-            mask = plan.work / "mask"
-            self._mask(mask, lambda: self._create(mask, plan.local_steps.stored_dtype(plan.source_dtype)))
-            if plan.options.fill_holes:
-                dtype = plan.local_steps.stored_dtype(plan.source_dtype)
-                mask = self._fill(mask, lambda folder: self._create(folder, dtype), plan.work / "filled")
-            summary = self._objects(mask, result)
-        elif plan.options.fill_holes:
-            mask = plan.work / "mask"
-            self._mask(mask, lambda: self._create(mask, plan.local_steps.stored_dtype(plan.source_dtype)))
-            self._fill(mask, lambda _: self._create_result(result, np.dtype("u1")), result / "s0")
-            summary = Summary(voxels=_count_voxels(result / "s0"), instances=None)
-        else:
-            self._mask(result / "s0", lambda: self._create_result(result, np.dtype("u1")))
+        last = len(plan.passes) - 1
+        # The first has the name by which unfinished work is known.
+        names = ["mask", *(f"{number}-{one.scope}" for number, one in enumerate(plan.passes[1:], 1))]
+        places = [plan.work / f"{name}.array" for name in names[:-1]] + [result / "s0"]
+        summary = None
+        for number, (name, one) in enumerate(zip(names, plan.passes, strict=True)):
+            source = plan.source if one.source < 0 else places[one.source]
+            make = self._create_result if number == last else self._create
+            place = result if number == last else places[number]
+            to = _Target(name=name, array=places[number], create=partial(make, place))
+            if one.scope == "local":
+                self._local(one, source, to, None if one.side is None else places[one.side])
+            elif one.scope == "holes":
+                self._holes(source, to)
+            else:
+                summary = self._objects(one, source, to)
+        if plan.passes[last].scope != "objects" or summary is None:
             summary = Summary(voxels=_count_voxels(result / "s0"), instances=None)
         self._finish(result, summary)
         return summary
 
-    def _mask(self, target: Path, create: Callable[[], None]) -> None:
+    def _local(self, one: Pass, source: Path, to: _Target, side: Path | None) -> None:
         plan = self.plan
-        work = MaskBlock(source=plan.source, target=target, steps=plan.local_steps)
-        self._stage("mask", work, create, plan.blocks)
+        steps = plan.local_steps(one)
+        work = LocalBlock(
+            source=source, target=to.array, steps=steps, prediction=plan.source, results=plan.results, side=side
+        )
+        dtype = steps.stored_dtype(plan.source_dtype if one.source < 0 else open_array(source).dtype)
+        grid = dataclasses.replace(plan.blocks, halo=one.halo(plan.grid.voxel_size))
+        self._stage(to.name, work, lambda: to.create(dtype), grid)
 
-    def _fill(self, mask: Path, create: Callable[[Path], None], target: Path) -> Path:
-        labelling = self._labelling(mask, "holes", background=True)
+    def _holes(self, source: Path, to: _Target) -> None:
+        labelling = self._labelling(source, to.name, background=True)
         components = join_blocks(labelling)
         assert components.around is not None
         # A hole becomes part of the object around it; one between several objects stays.
         values = np.where(components.outer, 0, components.around)
-        work = RelabelBlock(labelling=labelling, components=components, values=values, target=target, keep=True)
-        self._stage("filled", work, lambda: create(target), self._plain)
-        return target
+        work = RelabelBlock(labelling=labelling, components=components, values=values, target=to.array, others="kept")
+        self._stage(to.name, work, lambda: to.create(open_array(source).dtype), self._plain)
 
-    def _objects(self, mask: Path, result: Path) -> Summary:
-        plan = self.plan
-        labelling = self._labelling(mask, "objects", background=False)
+    def _objects(self, one: Pass, source: Path, to: _Target) -> Summary:
+        labelling = self._labelling(source, to.name, background=False)
         components = join_blocks(labelling)
-        stays = components.voxels >= plan.options.smallest_object(plan.grid.voxel_size)
-        count = int(stays.sum())
-        values: npt.NDArray[Any]
-        if plan.options.instances:
+        stays = kept_objects(one.steps, components.voxels, self.plan.grid.voxel_size)
+        count, numbered = int(stays.sum()), is_numbered(one.steps)
+        values: npt.NDArray[Any] = stays.astype(np.uint8)
+        dtype = open_array(source).dtype
+        if numbered:
             dtype = unsigned_dtype(count)
             values = np.where(stays, np.cumsum(stays), 0).astype(dtype)
-        else:
-            values = stays.astype(np.uint8)
-        work = RelabelBlock(labelling=labelling, components=components, values=values, target=result / "s0")
-        self._stage("result", work, lambda: self._create_result(result, values.dtype), self._plain)
-        return Summary(voxels=int(components.voxels[stays].sum()), instances=count if plan.options.instances else None)
+        work = RelabelBlock(
+            labelling=labelling, components=components, values=values, target=to.array, as_mask=not numbered
+        )
+        self._stage(to.name, work, lambda: to.create(dtype), self._plain)
+        instances = count if numbered and self.plan.options.instances else None
+        return Summary(voxels=int(components.voxels[stays].sum()), instances=instances)
 
-    def _labelling(self, mask: Path, name: str, *, background: bool) -> Labelling:
+    def _labelling(self, source: Path, name: str, *, background: bool) -> Labelling:
         labelling = Labelling(
-            source=mask,
+            source=source,
             background=background,
             connectivity=self.plan.options.connectivity,
             grid=self._plain,
-            tables=self.plan.work / name,
+            tables=self.plan.work / f"{name}.tables",
         )
-        self._stage(name, labelling, lambda: shutil.rmtree(labelling.tables, ignore_errors=True), self._plain)
+        clear = partial(shutil.rmtree, labelling.tables, ignore_errors=True)
+        self._stage(labelling.tables.name, labelling, clear, self._plain)
         return labelling
 
     def _stage(self, name: str, work: Callable[[Block], None], create: Callable[[], Any], grid: BlockGrid) -> None:

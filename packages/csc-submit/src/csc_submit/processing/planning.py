@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,17 @@ from typing import Any
 import numpy as np
 
 from csc_data.blocks import BlockGrid, align_block_shape
+from csc_data.challenge import label_classes
 from csc_data.config.user_config import Config
-from csc_data.errors import InvalidArgumentError
+from csc_data.errors import CscError, InvalidArgumentError
 from csc_data.geometry import Grid, Shape, as_shape
 from csc_data.volumes import open_volume
 from csc_submit.digests import digest_of_files
 from csc_submit.predictions import StoredPrediction, check_finished
-from csc_submit.processing.filters import needed_halo
-from csc_submit.processing.local_steps import LocalSteps
+from csc_submit.processing.local.local_steps import LocalSteps
 from csc_submit.processing.own_step import OwnStep, own_step
-from csc_submit.settings import PROCESS_FUNC_HALO, ClassOptions, ProcessSettings
+from csc_submit.processing.passes import Pass, passes_of, steps_for
+from csc_submit.settings import ClassOptions, ProcessSettings
 from csc_submit.values import Meaning, find_meaning
 
 _CHUNKS = (64, 64, 64)
@@ -49,8 +51,11 @@ class ArrayPlan:
     source_dtype : numpy.dtype
     options : ClassOptions
     own : OwnStep or None
+    passes : tuple of Pass
+    others : tuple of ArrayPlan
+        The work on the classes of the crop whose results are read.
     made_with : dict
-        All that the result depends on, but for the contents of the source.
+        All that the result depends on, but for the contents of the source and of the others.
     """
 
     prediction: StoredPrediction
@@ -64,33 +69,43 @@ class ArrayPlan:
     source_dtype: np.dtype[Any]
     options: ClassOptions
     own: OwnStep | None
+    passes: tuple[Pass, ...]
+    others: tuple[ArrayPlan, ...]
     made_with: dict[str, Any]
 
     def fingerprint(self) -> dict[str, Any]:
         """Return all that the result depends on. This reads the whole source: call it once, and only where needed."""
-        return {"prediction": digest_of_files(self.source), **self.made_with}
+        others = {f"result of {plan.prediction.class_name}": plan.fingerprint() for plan in self.others}
+        return {"prediction": digest_of_files(self.source), **self.made_with, **others}
 
     @property
-    def local_steps(self) -> LocalSteps:
-        """What is done to each block by itself."""
+    def reads(self) -> frozenset[str]:
+        """The other classes whose results are read."""
+        return frozenset(name for one in self.passes for step in one.steps for name in step.reads)
+
+    def local_steps(self, one: Pass) -> LocalSteps:
+        """Return what a local pass does to each block by itself."""
         return LocalSteps(
+            steps=one.steps,
             meaning=self.meaning,
+            class_name=self.options.class_name,
+            instances=self.options.instances,
             voxel_size=self.grid.voxel_size,
-            options=self.options,
+            connectivity=self.options.connectivity,
             own=self.own,
             alone=len(self.blocks) == 1,
+            first=one.source < 0,
         )
 
     @property
-    def finds_objects(self) -> bool:
-        """Whether objects must be told apart: to number them, or to remove the small ones."""
-        return self.options.finds_objects(self.grid.voxel_size)
+    def results(self) -> dict[str, Path]:
+        """The arrays of the other classes that are read."""
+        return {plan.prediction.class_name: plan.target / "s0" for plan in self.others}
 
     @property
     def steps(self) -> int:
-        """Blocks over all stages."""
-        stages = 1 + 2 * self.options.fill_holes + 2 * self.finds_objects
-        return stages * len(self.blocks)
+        """Blocks over all passes."""
+        return sum(one.rounds for one in self.passes) * len(self.blocks)
 
 
 def check_options(options: ClassOptions, meaning: Meaning) -> None:
@@ -107,8 +122,64 @@ def check_options(options: ClassOptions, meaning: Meaning) -> None:
         )
 
 
-def plan_array(prediction: StoredPrediction, settings: ProcessSettings, config: Config) -> ArrayPlan:
-    """Look at a prediction and decide what to do.
+def plan_crop(
+    predictions: Sequence[StoredPrediction], settings: ProcessSettings, config: Config
+) -> Iterator[ArrayPlan | FailedPlan]:
+    """Yield the plan of each class of a crop, those whose results others read before these.
+
+    Parameters
+    ----------
+    predictions : sequence of StoredPrediction
+        Of the classes of one crop.
+    settings : ProcessSettings
+    config : Config
+
+    Yields
+    ------
+    ArrayPlan or FailedPlan
+        The latter where a prediction cannot be read, or what is asked makes no sense for it.
+    """
+    by_name = {prediction.class_name: prediction for prediction in predictions}
+    order = settings.classes or tuple(label_classes())
+    known = [name for name in order if name in by_name]
+    drafts: dict[str, ArrayPlan] = {}
+    for prediction in predictions:
+        try:
+            drafts[prediction.class_name] = plan_array(prediction, settings, config, known)
+        except CscError as error:
+            yield FailedPlan(prediction=prediction, reason=str(error))
+    reads = {name: draft.reads for name, draft in drafts.items()}
+    plans: dict[str, ArrayPlan] = {}
+    while reads:
+        ready = [name for name, others in reads.items() if not others & reads.keys()]
+        if not ready:
+            for name in reads:
+                reason = f"{' and '.join(sorted(reads))} wait for each other's results; let one of them do without"
+                yield FailedPlan(prediction=by_name[name], reason=reason)
+            return
+        for name in ready:
+            missing = sorted(reads.pop(name) - plans.keys())
+            if missing:
+                reason = f"its steps need {', '.join(missing)}, not processed here; predict and process that, too"
+                yield FailedPlan(prediction=by_name[name], reason=reason)
+            else:
+                others = tuple(plans[other] for other in sorted(drafts[name].reads))
+                plans[name] = dataclasses.replace(drafts[name], others=others)
+                yield plans[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedPlan:
+    """A prediction with which nothing can be done, and why."""
+
+    prediction: StoredPrediction
+    reason: str
+
+
+def plan_array(
+    prediction: StoredPrediction, settings: ProcessSettings, config: Config, known: Sequence[str]
+) -> ArrayPlan:
+    """Look at a prediction and decide what to do; ``known`` are the classes of the crop.
 
     Raises
     ------
@@ -124,10 +195,10 @@ def plan_array(prediction: StoredPrediction, settings: ProcessSettings, config: 
     # Blocks never share a chunk, so chunks are not larger than blocks.
     limits = zip(_CHUNKS, settings.block_shape, level.grid.shape, strict=True)
     chunks = as_shape([max(1, min(limit)) for limit in limits])
-    halo = needed_halo(mine, level.grid.voxel_size)
     own = own_step(settings)
-    if own is not None:
-        halo = as_shape([a + b for a, b in zip(halo, settings.process_halo or PROCESS_FUNC_HALO, strict=True)])
+    steps = steps_for(settings, prediction.class_name, level.grid.voxel_size, own, known)
+    passes = passes_of(steps)
+    halo = passes[0].halo(level.grid.voxel_size)
     blocks = BlockGrid(shape=level.grid.shape, block_shape=align_block_shape(settings.block_shape, chunks), halo=halo)
     source = prediction.path / level.name
     target = config.path(
@@ -145,6 +216,8 @@ def plan_array(prediction: StoredPrediction, settings: ProcessSettings, config: 
         source_dtype=level.dtype,
         options=mine,
         own=own,
+        passes=passes,
+        others=(),
         made_with={
             "version": _VERSION,
             "meaning": dataclasses.asdict(meaning),
@@ -154,5 +227,6 @@ def plan_array(prediction: StoredPrediction, settings: ProcessSettings, config: 
             "process_func": own.record if own is not None else None,
             # Block borders may change what the user's own step does, but no step of ours.
             "blocks": [list(blocks.block_shape), list(blocks.halo)],
+            **({} if settings.step_list(prediction.class_name) is None else {"steps": [repr(step) for step in steps]}),
         },
     )

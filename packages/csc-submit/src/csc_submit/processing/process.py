@@ -8,6 +8,7 @@ with its halo, and about 60 bytes per object of each block; the volume itself is
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import shutil
 import time
@@ -22,7 +23,7 @@ from csc_submit.predictions import StoredPrediction
 from csc_submit.processing.calling import ProcessOptions, Source, read_call
 from csc_submit.processing.own_step import ProcessFuncError
 from csc_submit.processing.pipeline import Pipeline, check_unfinished, read_summary
-from csc_submit.processing.planning import ArrayPlan, plan_array
+from csc_submit.processing.planning import ArrayPlan, FailedPlan, plan_crop
 from csc_submit.progress import shift_progress
 from csc_submit.settings import ProcessSettings
 
@@ -127,11 +128,12 @@ def process(
         raise MissingDataError(f"none of the classes {', '.join(settings.classes)} was predicted; there are {known}")
     rows = _missing(found, settings)
     plans = []
-    for prediction in chosen:
-        try:
-            plans.append(plan_array(prediction, settings, config))
-        except CscError as error:
-            rows.append(_row(prediction, "failed", reason=str(error)))
+    for _, of_crop in itertools.groupby(chosen, key=lambda p: (p.dataset, p.crop)):
+        for plan in plan_crop(tuple(of_crop), settings, config):
+            if isinstance(plan, FailedPlan):
+                rows.append(_row(plan.prediction, "failed", reason=plan.reason))
+            else:
+                plans.append(plan)
     _check_existing(plans, how)
     total = sum(plan.steps for plan in plans)
     base = 0

@@ -7,9 +7,16 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from csc_submit import ProcessSettings
-from csc_submit.processing.filters import distance_nm, needed_halo, open_mask, smooth
+from csc_submit.processing.local.filters import distance_nm, open_mask, smooth
+from csc_submit.processing.passes import passes_of, steps_for
 
 VOXEL_SIZE = (8.0, 4.0, 4.0)
+
+
+def needed_halo(**settings):
+    """Return the halo of the first pass, in which smoothing and opening are."""
+    steps = steps_for(ProcessSettings(**settings), "mito", VOXEL_SIZE, None, ["mito"])
+    return passes_of(steps)[0].halo(VOXEL_SIZE)
 
 
 @given(
@@ -21,8 +28,7 @@ VOXEL_SIZE = (8.0, 4.0, 4.0)
 @hypothesis_settings(max_examples=40, deadline=None)
 def test_beyond_the_halo_nothing_changes_a_result(seed, sigma, radius, cut):
     values = np.random.default_rng(seed).random((24, 20, 20)).astype("f4")
-    options = ProcessSettings(smoothing_nm=sigma, opening_nm=radius).for_class("mito")
-    halo = needed_halo(options, VOXEL_SIZE)
+    halo = needed_halo(smoothing_nm=sigma, opening_nm=radius)
 
     def steps(part):
         return open_mask(smooth(part, sigma, VOXEL_SIZE) > 0.4, radius, VOXEL_SIZE)
@@ -36,7 +42,7 @@ def test_beyond_the_halo_nothing_changes_a_result(seed, sigma, radius, cut):
 def test_objects_at_the_end_of_a_block_are_opened_as_in_the_whole(radius):
     """Objects of every length around the border, whose end the halo has to show."""
     end = 20
-    halo = needed_halo(ProcessSettings(opening_nm=radius).for_class("mito"), VOXEL_SIZE)
+    halo = needed_halo(opening_nm=radius)
     for length in range(1, 14):
         for begin in range(end - length, end):
             whole = np.zeros((1, 40, 1), dtype=bool)
@@ -47,7 +53,7 @@ def test_objects_at_the_end_of_a_block_are_opened_as_in_the_whole(radius):
 
 
 def test_no_step_needs_no_halo():
-    assert needed_halo(ProcessSettings().for_class("mito"), VOXEL_SIZE) == (0, 0, 0)
+    assert needed_halo() == (0, 0, 0)
 
 
 def test_opening_removes_what_is_thinner_than_the_ball_in_nm_not_in_voxels():

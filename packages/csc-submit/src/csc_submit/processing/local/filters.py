@@ -1,4 +1,4 @@
-"""Local steps of post-processing, and how much context each needs so that blocks do not show.
+"""The filters of local steps.
 
 At the border of the volume there is no context: smoothing repeats the outermost values, and nothing beyond counts
 as background, so that an object that is cut by the border is not eroded there.
@@ -6,25 +6,14 @@ as background, so that an object that is cut by the border is not eroded there.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from csc_data.geometry import Shape, Triple, as_shape
-from csc_submit.settings import ClassOptions
-
-_TRUNCATE = 3.0  # sigmas; 0.3 % of a Gaussian lies beyond
-
-
-def needed_halo(options: ClassOptions, voxel_size: Triple) -> Shape:
-    """Return the voxels per axis on each side beyond which nothing changes a block's result."""
-    smoothing = [int(_TRUNCATE * options.smoothing_nm / v + 0.5) for v in voxel_size]
-    # An erosion looks as far as the radius, and the dilation after it once more.
-    opening = [2 * (math.floor(options.opening_nm / v) + 1) if options.opening_nm else 0 for v in voxel_size]
-    return as_shape([s + o for s, o in zip(smoothing, opening, strict=True)])
+from csc_data.geometry import Triple
+from csc_submit.steps.declared import TRUNCATE
 
 
 def smooth(values: npt.NDArray[np.float32], sigma_nm: float, voxel_size: Triple) -> npt.NDArray[np.float32]:
@@ -32,7 +21,7 @@ def smooth(values: npt.NDArray[np.float32], sigma_nm: float, voxel_size: Triple)
     if not sigma_nm:
         return values
     sigma = [sigma_nm / v for v in voxel_size]
-    smoothed: npt.NDArray[np.float32] = ndimage.gaussian_filter(values, sigma, mode="nearest", truncate=_TRUNCATE)
+    smoothed: npt.NDArray[np.float32] = ndimage.gaussian_filter(values, sigma, mode="nearest", truncate=TRUNCATE)
     return smoothed
 
 
@@ -51,6 +40,22 @@ def open_mask(mask: npt.NDArray[np.bool_], radius_nm: float, voxel_size: Triple)
         return mask
     core = distance_nm(mask, voxel_size) > radius_nm
     return distance_nm(~core, voxel_size) <= radius_nm
+
+
+def close_mask(mask: npt.NDArray[np.bool_], radius_nm: float, voxel_size: Triple) -> npt.NDArray[np.bool_]:
+    """Return the mask, shape (z, y, x), with all outside that a ball of a radius in nm outside does not reach.
+
+    Beyond the volume there is neither mask nor outside.
+
+    Examples
+    --------
+    >>> close_mask(np.array([[[True, False, True, False, False, False]]]), 8.0, (8.0, 8.0, 8.0)).astype(int).tolist()
+    [[[1, 1, 1, 0, 0, 0]]]
+    """
+    if not radius_nm or not mask.any():
+        return mask
+    grown = distance_nm(~mask, voxel_size) <= radius_nm
+    return distance_nm(grown, voxel_size) > radius_nm
 
 
 def distance_nm(mask: npt.NDArray[np.bool_], voxel_size: Triple) -> npt.NDArray[Any]:
