@@ -1,0 +1,55 @@
+"""``csc process``: what its options do, and what it says when something fails."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from csc_data.config.user_config import Config
+from csc_data.geometry import Grid
+from csc_data.volumes import open_volume, write_multiscale
+from csc_data.volumes.stored_values import StoredValues
+
+
+@pytest.fixture
+def prediction(tmp_path):
+    """Write probabilities of er in a folder of the user's choice, in the official layout."""
+    values = np.zeros((8, 8, 8), "u1")
+    values[:4] = 200
+    folder = tmp_path / "mine" / "x.zarr" / "crop7" / "er"
+    grid = Grid(voxel_size=(8.0, 8.0, 8.0), translation=(0.0, 0.0, 0.0), shape=values.shape)
+    attributes = StoredValues(kind="probability", one=255.0).to_attributes()
+    write_multiscale(folder, [values], [grid], chunks=(8, 8, 8), attributes=attributes)
+    return values
+
+
+PLACES = ("-i", "mine/{dataset}.zarr/{crop}", "-o", "out/{dataset}.zarr/{crop}")
+
+
+def test_official_options_are_taken(run, tmp_path, prediction):
+    (tmp_path / "settings.toml").write_text('classes = ["er"]')
+    result = run("process", "settings.toml", "-c", "7", *PLACES, "-w", "1")
+    assert result.exit_code == 0, result.output
+    assert "processed 1 volume: in out" in result.output.replace(f"{tmp_path}/", "")
+    folder = Config(data=str(tmp_path / "out")).root / "x.zarr" / "crop7" / "er"
+    np.testing.assert_array_equal(open_volume(folder).levels[0].array[...], prediction > 127)
+    assert "were there already" in run("process", "settings.toml", *PLACES).output
+    assert "were there already" not in run("process", "settings.toml", *PLACES, "-O").output
+
+
+def test_an_error_in_a_process_func_shows_its_line_and_block_and_no_advice_to_run_again(run, tmp_path, prediction):
+    file = tmp_path / "own.py"
+    file.write_text("def process_func(x):\n    return x.wrong_name\n")
+    result = run("process", str(file), *PLACES)
+    assert result.exit_code == 1
+    assert f'File "{file}", line 2, in process_func' in result.output
+    assert "return x.wrong_name" in result.output
+    assert "voxels 0:8,0:8,0:8" in result.output
+    assert "run again" not in result.output
+
+
+def test_a_scheduler_that_does_not_answer_and_workers_besides_are_refused(run, tmp_path, prediction):
+    (tmp_path / "settings.toml").write_text('classes = ["er"]')
+    result = run("process", "settings.toml", *PLACES, "-w", "2", "--scheduler", "tcp://127.0.0.1:1")
+    assert result.exit_code == 1
+    assert "exclude each other" in result.output
