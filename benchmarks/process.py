@@ -1,9 +1,10 @@
 """Post-processing by blocks: that it is what the whole volume gives, and what it costs beside that.
 
-python benchmarks/process.py [--size 600] [--block 128]
+python benchmarks/process.py [--size 600] [--block 128] [--volumes 200]
 
 Components of a made-up volume, by blocks through `csc_submit.process`, are compared with cc3d's of the whole, up to
-names; their CPU time with that of reading the prediction, cc3d and writing ids at once.
+names; their CPU time with that of reading the prediction, cc3d and writing ids at once. Then rows of steps on small
+random volumes in odd blocks are compared with the same in memory.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from csc_data.formats.writing import create_array
 from csc_data.geometry import Grid
 from csc_data.volumes import write_multiscale
 from csc_data.volumes.stored_values import StoredValues
-from csc_submit import ProcessSettings, process
+from csc_submit import ProcessSettings, process, process_array
 
 BAR = 3.0
 
@@ -49,11 +50,50 @@ def at_once(source: Path, target: Path) -> np.ndarray:
     return ids
 
 
+STEPS: dict[str, dict[str, object]] = {
+    "opening": {"radius_nm": 9.0},
+    "closing": {"radius_nm": 9.0},
+    "fill_holes": {},
+    "remove_small": {"voxels": 15},
+    "remove_large": {"voxels": 40},
+    "largest_component": {"count": 2},
+    "components": {},
+}
+
+
+def compare_steps(volumes: int) -> int:
+    """Return in how many random volumes, of odd blocks, a random row of steps differs from that on the whole.
+
+    That steps on the whole are what their libraries do is what the tests of csc-submit compare.
+    """
+    differing = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(volumes):
+            random = np.random.default_rng(seed)
+            values = ndimage.gaussian_filter(random.random(random.integers(3, 26, 3)), 1.0).astype("f4")
+            values = (values - values.min()) / np.ptp(values)
+            config, names = Config(data=f"{folder}/{seed}"), random.permutation(list(STEPS))[: random.integers(1, 5)]
+            steps = [{"name": "smoothing", "sigma_nm": 6.0}, "threshold", *({"name": n, **STEPS[n]} for n in names)]
+            # Closing is for masks.
+            steps.sort(key=lambda step: isinstance(step, dict) and step["name"] == "components")
+            grid = Grid(voxel_size=(8.0, 8.0, 8.0), translation=(0.0, 0.0, 0.0), shape=values.shape)
+            place = {"dataset": "x", "crop": "crop1", "class_name": "mito"}
+            attributes = StoredValues(kind="probability").to_attributes()
+            folder_of_it = config.path("predictions", **place)
+            write_multiscale(folder_of_it, [values], [grid], chunks=(8, 8, 8), attributes=attributes)
+            settings = ProcessSettings(steps=steps, block_shape=random.integers(1, 14, 3) + 2)
+            process(settings, config=config)
+            found = np.asarray(open_array(config.path("processed", **place) / "s0")[...])
+            differing += not np.array_equal(found, process_array(values, "mito", settings, voxel_size=(8.0, 8.0, 8.0)))
+    return differing
+
+
 def main() -> None:
     """Make, process both ways, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=600)
     parser.add_argument("--block", type=int, default=128)
+    parser.add_argument("--volumes", type=int, default=200)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         config = Config(data=folder)
@@ -71,6 +111,7 @@ def main() -> None:
     equal = row.instances == count and pairs == count + 1
     print(f"{count} objects, by blocks of {options.block} {'equal' if equal else 'NOT EQUAL'} to those of the whole")
     print(f"CPU: at once {reference:.1f} s, by blocks {ours:.1f} s: {ours / reference:.2f} times (bar {BAR:g})")
+    print(f"rows of steps by odd blocks: {compare_steps(options.volumes)} of {options.volumes} differ from the whole")
 
 
 if __name__ == "__main__":
