@@ -1,5 +1,12 @@
 from .checking.check import SubmissionReport as SubmissionReport
 from .checking.check import check_submission as check_submission
+from .packing.arrays import pack_array as pack_array
+from .packing.official_calls import package_submission as package_submission
+from .packing.official_calls import save_numpy_binary_to_zarr as save_numpy_binary_to_zarr
+from .packing.official_calls import save_numpy_class_arrays_to_zarr as save_numpy_class_arrays_to_zarr
+from .packing.official_calls import save_numpy_class_labels_to_zarr as save_numpy_class_labels_to_zarr
+from .packing.official_calls import save_numpy_labels_to_zarr as save_numpy_labels_to_zarr
+from .packing.official_calls import zip_submission as zip_submission
 from .packing.pack import PackResult as PackResult
 from .packing.pack import pack_results as pack_results
 from .processing.arrays import process_array as process_array
@@ -17,8 +24,15 @@ __all__ = [
     "SubmissionReport",
     "check_submission",
     "load_safe_config",
+    "pack_array",
     "pack_results",
+    "package_submission",
     "process",
     "process_array",
     "process_arrays",
+    "save_numpy_binary_to_zarr",
+    "save_numpy_class_arrays_to_zarr",
+    "save_numpy_class_labels_to_zarr",
+    "save_numpy_labels_to_zarr",
+    "zip_submission",
 ]

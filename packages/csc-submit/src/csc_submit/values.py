@@ -128,6 +128,16 @@ def decode(stored: npt.NDArray[Any], values: StoredValues) -> npt.NDArray[np.flo
     return decoded
 
 
+def as_probabilities(stored: npt.NDArray[Any], values: StoredValues) -> npt.NDArray[np.float32]:
+    """Return probabilities, also for distances, for which 0.5 is the outline and 0 far outside.
+
+    >>> as_probabilities(np.array([-2.0, 0.0], dtype="f4"), StoredValues(kind="distance", one=2.0)).tolist()
+    [0.0, 0.5]
+    """
+    decoded = decode(stored, values)
+    return (decoded + np.float32(1)) / np.float32(2) if values.kind == "distance" else decoded
+
+
 def decoded_threshold(values: StoredValues, probability: float) -> float:
     """Return where a probability lies in what `decode` returns."""
     return 2 * probability - 1 if values.kind == "distance" else probability

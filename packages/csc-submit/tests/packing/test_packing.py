@@ -9,12 +9,13 @@ import zarr
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from skimage.transform import rescale
 
 from csc_data.errors import ExistingOutputError, InvalidArgumentError, MissingDataError
 from csc_data.formats.reading import open_array
 from csc_data.geometry import Grid
 from csc_data.volumes import write_multiscale
-from csc_data.volumes.resampling import resample
+from csc_eval import match_crop_space
 from csc_submit import pack_results
 
 
@@ -30,10 +31,9 @@ def test_ids_survive(config, write_prediction, write_test_crop):
     result = pack_results(config=config)
     stored = packed(config)[...]
     np.testing.assert_array_equal(stored, labels)
-    assert stored.dtype == np.uint64
+    assert stored.dtype == np.uint16
     (row,) = result.rows
     assert (row.status, row.instances, row.voxels, row.covered) == ("packed", 1024, 1024, 1.0)
-    assert result.report.ok
 
 
 def test_large_ids_survive(config, write_prediction, write_test_crop):
@@ -45,23 +45,66 @@ def test_large_ids_survive(config, write_prediction, write_test_crop):
     np.testing.assert_array_equal(packed(config)[...], labels)
 
 
+@pytest.mark.parametrize(("largest", "dtype"), [(98, "u1"), (255, "u1"), (256, "u2"), (70_000, "u4")])
+def test_ids_take_the_smallest_type_that_holds_them(config, write_prediction, write_test_crop, largest, dtype):
+    labels = np.zeros((70, 5, 4), "u8")
+    labels[0, 0, 0], labels[-1, 0, :] = 1, largest
+    write_prediction(labels, kind="label", template="processed")
+    write_test_crop(labels.shape)
+    (row,) = pack_results(config=config).rows
+    assert (row.instances, row.voxels) == (2, 5)
+    stored = packed(config)[...]
+    assert stored.dtype == dtype
+    np.testing.assert_array_equal(stored, labels)
+
+
 @given(
-    voxel_size=st.tuples(*[st.sampled_from([2.0, 3.24, 4.0, 5.24, 8.0])] * 3),
+    voxel_size=st.tuples(*[st.sampled_from([2.0, 3.24, 4.0, 5.24, 8.0, 16.0])] * 3),
     offset=st.tuples(*[st.integers(-30, 30).map(lambda n: n / 4)] * 3),
-    shape=st.tuples(*[st.integers(100, 150)] * 3),
+    shape=st.tuples(*[st.integers(20, 70)] * 3),
+    class_name=st.sampled_from(["mito", "er"]),
 )
-@hypothesis_settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_large_crops_are_resampled_as_one(config, write_prediction, write_test_crop, voxel_size, offset, shape):
-    rng = np.random.default_rng(0)
-    source = rng.integers(0, 500, (50, 40, 60)).astype("u2")
-    grid = Grid(voxel_size=(8.0, 8.0, 8.0), translation=(104.0, 204.0, 304.0), shape=source.shape)
-    folder = config.path("processed", dataset="x", crop="crop7", class_name="mito")
-    write_multiscale(folder, [source], [grid], overwrite=True, attributes={"csc_values": {"kind": "label", "one": 1}})
-    translation = tuple(t + o for t, o in zip(grid.translation, offset, strict=True))
-    crop = write_test_crop(shape, voxel_size=voxel_size, translation=translation)
+@hypothesis_settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_labels_are_packed_as_the_score_reads_them(config, write_prediction, write_test_crop, **drawn):
+    values = np.random.default_rng(0).integers(0, 500 if drawn["class_name"] == "mito" else 2, (50, 40, 60))
+    grid = Grid(voxel_size=(8.0, 8.0, 8.0), translation=(104.0, 204.0, 304.0), shape=values.shape)
+    folder = config.path("processed", dataset="x", crop="crop7", class_name=drawn["class_name"])
+    label = {"csc_values": {"kind": "label", "one": 1}}
+    write_multiscale(folder, [values.astype("u2")], [grid], overwrite=True, attributes=label)
+    translation = tuple(t + o for t, o in zip(grid.translation, drawn["offset"], strict=True))
+    crop = write_test_crop(
+        drawn["shape"], (drawn["class_name"],), voxel_size=drawn["voxel_size"], translation=translation
+    )
     pack_results(config=config, existing="overwrite", zip=False)
-    expected = resample(lambda box: source[box], grid, crop.grid, order=0)
-    np.testing.assert_array_equal(packed(config)[...], expected)
+    place = {"voxel_size": crop.voxel_size, "shape": crop.shape, "translation": crop.translation}
+    expected = match_crop_space(folder, drawn["class_name"], **place, rules="definition-2026-06")
+    np.testing.assert_array_equal(packed(config, drawn["class_name"])[...], expected)
+    there = match_crop_space(config.path("submission") / "crop7" / drawn["class_name"], drawn["class_name"], **place)
+    np.testing.assert_array_equal(there, expected)  # the leaderboard's own shifts find nothing to do
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("plain", [True, False])
+def test_masks_of_a_threshold_are_resampled_as_probabilities_where_these_were_kept(
+    config, write_prediction, write_test_crop, make_blobs, kept, plain
+):
+    values = (make_blobs((20, 20, 20)) * 255).astype("u1")
+    mask = values > 100
+    if not plain:
+        mask[3] = False
+    if kept:
+        write_prediction(values, "er", kind="probability", one=255)
+    folder = write_prediction(mask.astype("u1"), "er", kind="label", template="processed")
+    crop = write_test_crop((40, 40, 40), ("er",), voxel_size=(4, 4, 4), translation=(102, 202, 302))
+    (row,) = pack_results(config=config).rows
+    place = {"voxel_size": crop.voxel_size, "shape": crop.shape, "translation": crop.translation}
+    if kept and plain:
+        probabilities = rescale(values / np.float32(255), 2, order=1, mode="constant", preserve_range=True)
+        expected = probabilities > 100.5 / 255
+        assert row.source == str(config.path("predictions", dataset="x", crop="crop7", class_name="er"))
+    else:
+        expected = match_crop_space(folder, "er", **place, rules="definition-2026-06")
+    np.testing.assert_array_equal(packed(config, "er")[...], expected)
 
 
 def test_what_lies_beyond_the_source_is_zero_and_the_share_is_told(config, write_prediction, write_test_crop):
@@ -145,6 +188,19 @@ def test_other_folders_are_packed_with_and_without_data_sets(config, write_predi
     assert (tmp_path / "other.zarr" / "crop7" / "er" / ".zarray").exists()
 
 
+@pytest.mark.slow
+def test_processes_pack_the_same(config, write_prediction, write_test_crop, tmp_path, monkeypatch):
+    labels = np.random.default_rng(0).integers(0, 5, (70, 20, 20)).astype("u1")
+    for name in ("mito", "nuc"):
+        write_prediction(labels, name, kind="label", template="processed")
+    write_test_crop(labels.shape, ("mito", "nuc"))
+    monkeypatch.setattr("csc_submit.packing.pack.BLOCKS_PER_PROCESS", 1)
+    here = pack_results(config=config, destination=tmp_path / "here.zarr")
+    there = pack_results(config=config, destination=tmp_path / "there.zarr", max_workers=2)
+    assert here.rows == there.rows
+    assert here.archive.read_bytes() == there.archive.read_bytes()
+
+
 def test_arrays_are_zarr_format_2_with_their_place_in_nm(config, write_prediction, write_test_crop):
     write_prediction(np.ones((6, 5, 4), "u1"), "er", kind="label", template="processed")
     crop = write_test_crop((6, 5, 4), ("er",))
@@ -193,7 +249,7 @@ def test_existing_submissions_are_kept_refused_or_replaced_as_asked(config, writ
     with pytest.raises(ExistingOutputError, match="overwrite"):
         pack_results(config=config)
     (row,) = pack_results(config=config, existing="overwrite").rows
-    assert (row.status, row.voxels) == ("packed", 0)
+    assert (row.status, row.voxels) == ("empty", 0)
 
 
 def test_unfinished_processing_is_not_packed(config, write_prediction, write_test_crop):

@@ -16,9 +16,24 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("source", default="processed")
-@click.argument("destination", required=False)
+@click.option(
+    "-i",
+    "--input-search-path",
+    "source",
+    metavar="PATH",
+    default="processed",
+    help="What to pack: processed, predictions, a folder, or a path with {dataset}, {crop} and {label}"
+    " [default: processed].",
+)
+@click.option(
+    "-o",
+    "--output-path",
+    "destination",
+    metavar="PATH",
+    help="The zarr folder to write; the zip lies beside it [default: submission.zarr in the data folder].",
+)
 @crops_option
+@click.option("-w", "--max-workers", type=click.IntRange(1), help="Most processes [default: as many as CPUs].")
 @click.option(
     "--as-probabilities",
     type=click.Choice(["refuse", "threshold"]),
@@ -29,27 +44,29 @@ if TYPE_CHECKING:
 @click.option("--zip/--no-zip", default=True, show_default=True, help="Also write the zip to upload.")
 @existing_option
 @config_option
-def pack_results(config: Config, **options: Any) -> None:
-    """Pack SOURCE (processed, predictions, or a path) into DESTINATION on the grids of the test crops, and zip it.
+def pack_results(config: Config, max_workers: int | None, **options: Any) -> None:
+    """Pack results on the grids of the test crops, as the score reads them, and zip them."""
+    import os
 
-    DESTINATION is submission.zarr in the data folder unless given.
-    """
     import csc_submit
 
     with progress_bar("blocks") as bar:
-        result = csc_submit.pack_results(config=config, progress=bar, **options)
+        result = csc_submit.pack_results(
+            config=config, progress=bar, max_workers=max_workers or os.cpu_count() or 1, **options
+        )
     _tell(result)
     if not result.packed:
         raise click.ClickException(
             f"nothing could be packed, see above; {result.destination} and its zip are as they were"
         )
-    if result.failed or result.report.errors:
+    if result.failed:
         raise click.ClickException("the submission is not whole, see above")
-    say("next: csc evaluate, where there is a truth to score against; else upload the zip")
+    upload = result.archive or result.destination
+    say(f"next: csc validate {upload}; csc evaluate, where there is a truth to score against; else upload the zip")
 
 
 def _tell(result: PackResult) -> None:
-    """Say what was found, is missing and failed."""
+    """Say what was found, is missing, empty and failed."""
     rows = [
         (row.crop, row.class_name, "-" if row.instances is None else row.instances, f"{row.voxels:,}", row.status)
         for row in result.packed
@@ -62,9 +79,10 @@ def _tell(result: PackResult) -> None:
         say(f"  missing: {crop}: {listed(names)}")
     for row in result.failed:
         say(f"  failed: {row.crop}/{row.class_name}: {row.reason}")
-    for problem in result.report.errors:
-        say(f"  wrong in the submission: {problem}")
-    found = f"{len(result.packed)} found, {len(result.missing)} missing, {len(result.failed)} failed"
+    found = (
+        f"{len(result.packed)} of {len(result.rows)}, {len(result.empty)} of them empty, "
+        f"{len(result.missing)} missing, {len(result.failed)} failed"
+    )
     places = f"{result.destination}"
     if result.archive:
         places = f"{result.archive} ({format_bytes(result.archive.stat().st_size)}) and {places}"

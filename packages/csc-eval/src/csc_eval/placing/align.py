@@ -108,8 +108,43 @@ def align(prediction: Prediction, crop: CropGrid, *, instance: bool, rules: str 
             source = Thresholded(source, SEMANTIC_THRESHOLD - tolerance, inclusive=semantic_half)
     elif semantic_half and source.dtype.kind == "f":
         source = Thresholded(source, SEMANTIC_THRESHOLD, inclusive=True)
-    if centred and source.shape != crop.shape:
+    if centred:
         source = _centred(source, crop.shape)
+    return _placed(source, prediction, crop, rules)
+
+
+def align_probabilities(
+    prediction: Prediction, crop: CropGrid, *, above: float, rules: str | Rules = LEADERBOARD
+) -> VoxelSource:
+    """Return a view of where a prediction's values, resampled to a crop's grid first, exceed one; nothing is read yet.
+
+    Parameters
+    ----------
+    prediction : Prediction
+        Of floats that are 0 where nothing is, and know their voxel size.
+    crop : CropGrid
+        The grid to be on.
+    above : float
+        The value to exceed.
+    rules : str or Rules
+        Whose offsets hold.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is so much larger than the crop that it is refused.
+    """
+    rules = get_rules(rules)
+    source = prediction.voxels
+    _check_ratio(source.shape, crop.shape, rules)
+    scale, _ = _scale_of(prediction, crop)
+    if scale is not None:
+        source = Resampled(source, scale, 1)
+    return _placed(Thresholded(source, above), prediction, crop, rules)
+
+
+def _placed(source: VoxelSource, prediction: Prediction, crop: CropGrid, rules: Rules) -> VoxelSource:
+    """Shift a view that has the crop's voxel size to where it lies in the crop."""
     offset = (0, 0, 0)
     if prediction.translation is not None:
         offset_of = floor_offset if rules.offset == "floor" else nearest_offset
@@ -169,6 +204,8 @@ def _range_of_one(source: VoxelSource) -> VoxelSource:
 
 
 def _centred(source: VoxelSource, shape: Shape) -> VoxelSource:
+    if source.shape == shape:
+        return source
     offset = [(s - n) // 2 if n < s else -((n - s) // 2) for n, s in zip(source.shape, shape, strict=True)]
     # numpy.pad keeps Fortran order, and so does cropping the last axis.
     keeps = source.order == "F" and source.shape[0] <= shape[0] and source.shape[1] <= shape[1]

@@ -1,9 +1,9 @@
-"""Putting one array on the grid of a test crop, block by block."""
+"""What is packed of one class of one test crop, and how it comes onto the crop's grid."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,17 +11,20 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.blocks import Block, BlockGrid, align_block_shape
-from csc_data.challenge import TestCrop, get_instance_classes
-from csc_data.config.user_config import Config
-from csc_data.errors import InvalidArgumentError, MissingDataError
-from csc_data.formats.writing import open_array_for_writing
-from csc_data.geometry import Grid
-from csc_data.volumes import open_volume
-from csc_data.volumes.stored_values import Kind
+from csc_data.blocks import BlockGrid, align_block_shape
+from csc_data.challenge import TestCrop
+from csc_data.errors import InvalidArgumentError
+from csc_data.geometry import Grid, as_shape
+from csc_data.volumes import Level, Volume, open_volume
+from csc_data.volumes.stored_values import Kind, StoredValues
+from csc_eval.placing.align import align, align_probabilities, is_instance_class, is_resampled
+from csc_eval.placing.predictions import CropGrid, Prediction
+from csc_eval.rules import DEFINITION
+from csc_eval.voxels.arrays import Shape, VoxelSource
 from csc_submit.digests import digest_of_files
+from csc_submit.packing.cutting import find_cut
 from csc_submit.predictions import check_finished
-from csc_submit.values import Meaning, above_threshold, check_block, find_meaning
+from csc_submit.values import Meaning, above_threshold, as_probabilities, check_block, find_meaning
 
 CHUNKS = (64, 64, 64)
 """Chunk shape of a submission."""
@@ -30,56 +33,7 @@ BLOCK_SHAPE = (128, 128, 128)
 
 AsProbabilities = Literal["refuse", "threshold"]
 
-_VERSION = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
-    """Where the arrays to pack lie.
-
-    Attributes
-    ----------
-    config : Config
-    source : str or Path
-        ``"processed"``, ``"predictions"``, or a folder.
-    """
-
-    config: Config
-    source: str | Path
-
-    def __str__(self) -> str:
-        return str(self.config.root) if self.source in ("processed", "predictions") else os.fspath(self.source)
-
-    def check(self) -> None:
-        """Check that a folder that was named is there.
-
-        Raises
-        ------
-        MissingDataError
-            If it is not.
-        """
-        if self.source not in ("processed", "predictions") and not Path(self.source).is_dir():
-            raise MissingDataError(f"there is no folder {self.source} to pack from")
-
-    def find(self, dataset: str, crop: str, class_name: str) -> Path | None:
-        """Return the folder of an array or group, or None if it does not exist.
-
-        Raises
-        ------
-        MissingDataError
-            If the work on this one is unfinished.
-        """
-        if self.source in ("processed", "predictions"):
-            places = [self.config.path(str(self.source), dataset=dataset, crop=crop, class_name=class_name)]
-        else:
-            root = Path(self.source)
-            places = [root / f"{dataset}.zarr" / crop / class_name, root / crop / class_name]
-        for place in places:
-            if place.is_dir():
-                return place
-            if place.with_name(f".{place.name}.part").is_dir():
-                raise MissingDataError(f"{place} is not finished; `csc process` goes on with it")
-        return None
+_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +48,6 @@ class FitPlan:
         The volume that is read.
     target : Path
         The array that is written.
-    grid : Grid
-        Its grid.
-    dtype : numpy.dtype
-        Its type: that of the ids, unsigned; uint8 for masks.
     meaning : Meaning
         What the source holds.
     threshold : float or None
@@ -116,8 +66,6 @@ class FitPlan:
     class_name: str
     source: Path
     target: Path
-    grid: Grid
-    dtype: np.dtype[Any]
     meaning: Meaning
     threshold: float | None
     instances: bool
@@ -133,6 +81,11 @@ class FitPlan:
     def work(self) -> Path:
         """The hidden folder in which the array grows."""
         return self.target.with_name(f".{self.target.name}.part")
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of the array."""
+        return self.crop.grid
 
     @property
     def blocks(self) -> BlockGrid:
@@ -168,44 +121,63 @@ class PackOptions:
             raise InvalidArgumentError(f"threshold must be a probability between 0 and 1, got {self.threshold}")
 
 
-def plan_fit(crop: TestCrop, class_name: str, source: Path, folder: Path, options: PackOptions) -> FitPlan:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Where one class of one test crop lies.
+
+    Attributes
+    ----------
+    crop : TestCrop
+    class_name : str
+    source : Path
+        What is to be packed.
+    prediction : Path or None
+        What a mask may have been cut from.
+    """
+
+    crop: TestCrop
+    class_name: str
+    source: Path
+    prediction: Path | None
+
+
+def plan_fit(found: Found, folder: Path, options: PackOptions) -> FitPlan:
     """Look at a source and decide how it gets onto the grid of a test crop.
+
+    A mask that another voxel size would resample, and that is no more than a threshold of a prediction that was kept,
+    is packed from the prediction: probabilities resampled and then cut show an outline that a mask has lost.
 
     Raises
     ------
     CscError
         If it cannot be read, does not overlap the crop, or holds probabilities and these are refused.
     """
-    check_finished(source, class_name)
+    crop, source = found.crop, found.source
+    check_finished(source, found.class_name)
     volume = open_volume(source)
-    grid = crop.grid
-    level = volume.level_for(grid.voxel_size)
     meaning = find_meaning(volume, options.stored_as)
-    instances = class_name in get_instance_classes()
-    if not meaning.is_label and options.as_probabilities == "refuse":
-        raise InvalidArgumentError(
-            f"{source} holds {level.dtype} that stand for a {meaning.values.kind}, not labels; "
-            "`csc process` makes labels of them, or ask for a threshold"
-        )
-    if meaning.is_label and level.dtype.kind not in "biu":
-        raise InvalidArgumentError(f"{source} holds {level.dtype}; labels must be whole numbers, convert them")
-    overlap = level.grid.bounds.intersect(grid.bounds)
+    instances = is_instance_class(found.class_name)
+    _check_values(volume, meaning, options)
+    threshold = None if meaning.is_label else options.threshold
+    level = volume.level_for(crop.voxel_size)
+    resampled = not np.allclose(level.grid.voxel_size, crop.voxel_size)
+    if meaning.is_label and not instances and resampled and found.prediction is not None:
+        cut = find_cut(volume, found.prediction)
+        if cut is not None:
+            source, volume = found.prediction, open_volume(found.prediction)
+            meaning, level = find_meaning(volume), volume.level_for(crop.voxel_size)
+            threshold = cut
+    overlap = level.grid.bounds.intersect(crop.grid.bounds)
     if overlap.empty:
         raise InvalidArgumentError(
-            f"{source} fills {level.grid.bounds} nm and does not overlap the test crop, {grid.bounds} nm"
+            f"{source} fills {level.grid.bounds} nm and does not overlap the test crop, {crop.grid.bounds} nm"
         )
-    covered = float(np.prod(overlap.extent) / np.prod(grid.bounds.extent))
-    # Ids keep the width of their type, so that none is cut off; everything else becomes a mask.
-    ids = instances and meaning.is_label and level.dtype.kind in "iu"
-    dtype = np.dtype(f"u{level.dtype.itemsize}") if ids else np.dtype("u1")
-    threshold = None if meaning.is_label else options.threshold
+    covered = float(np.prod(overlap.extent) / np.prod(crop.grid.bounds.extent))
     return FitPlan(
         crop=crop,
-        class_name=class_name,
+        class_name=found.class_name,
         source=source,
-        target=folder / f"crop{crop.id}" / class_name,
-        grid=grid,
-        dtype=dtype,
+        target=folder / f"crop{crop.id}" / found.class_name,
         meaning=meaning,
         threshold=threshold,
         instances=instances,
@@ -214,29 +186,89 @@ def plan_fit(crop: TestCrop, class_name: str, source: Path, folder: Path, option
         made_with={
             "version": _VERSION,
             "grid of the source": repr(level.grid),
-            "grid of the crop": repr(grid),
+            "grid of the crop": repr(crop.grid),
             "meaning": dataclasses.asdict(meaning),
             "threshold": threshold,
         },
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitBlock:
-    """Writes one block of a packed array."""
+def _check_values(volume: Volume, meaning: Meaning, options: PackOptions) -> None:
+    dtype = volume.levels[0].dtype
+    if not meaning.is_label and options.as_probabilities == "refuse":
+        raise InvalidArgumentError(
+            f"{volume.path} holds {dtype} that stand for a {meaning.values.kind}, not labels; "
+            "`csc process` makes labels of them, or ask for a threshold"
+        )
+    if meaning.is_label and dtype.kind not in "biu":
+        raise InvalidArgumentError(f"{volume.path} holds {dtype}; labels must be whole numbers, convert them")
 
-    plan: FitPlan
 
-    def __call__(self, block: Block) -> None:
-        """Work on a block."""
+def open_fitted(plan: FitPlan) -> VoxelSource:
+    """Return a view of the source on the crop's grid: bool, or ids.
+
+    Labels and what is resampled go through csc-eval's alignment, by the definition's rules: what is packed is what the
+    score reads, and it lies on the crop's own grid, so that the leaderboard's shifts find nothing left to do.
+    """
+    crop = CropGrid(voxel_size=plan.crop.voxel_size, translation=plan.crop.translation, shape=plan.crop.shape)
+    volume = open_volume(plan.source)
+    level = volume.level_for(crop.voxel_size)
+    stored = _Stored(level, plan.meaning, instances=plan.instances)
+    labels = Prediction(voxels=stored, voxel_size=level.grid.voxel_size, translation=level.grid.translation)
+    if plan.threshold is None:
+        return align(labels, crop, instance=plan.instances, rules=DEFINITION)
+    probabilities = dataclasses.replace(labels, voxels=_Decoded(stored, plan.meaning.values))
+    if not is_resampled(probabilities, crop):
+        return _Interpolated(volume, plan)
+    return align_probabilities(probabilities, crop, above=plan.threshold, rules=DEFINITION)
+
+
+class _Stored:
+    """The voxels of a level, which are checked to be what they are taken for."""
+
+    order: Literal["C", "F"] = "C"
+
+    def __init__(self, level: Level, meaning: Meaning, *, instances: bool) -> None:
+        self.array, self.meaning, self.instances = level.array, meaning, instances
+        self.shape: Shape = as_shape(level.array.shape)
+        self.chunks: Shape = as_shape(level.array.chunks)
+        self.dtype: np.dtype[Any] = level.dtype
+
+    def read(self, begin: Sequence[int], end: Sequence[int]) -> npt.NDArray[Any]:
+        """Return the voxels of a box."""
+        values: npt.NDArray[Any] = self.array[tuple(map(slice, begin, end))]
+        check_block(values, self.meaning, instances=self.instances)
+        return values
+
+
+class _Decoded:
+    """A view of stored values as probabilities."""
+
+    def __init__(self, source: VoxelSource, values: StoredValues) -> None:
+        self.source, self.values = source, values
+        self.shape, self.chunks, self.order = source.shape, source.chunks, source.order
+        self.dtype: np.dtype[Any] = np.dtype(np.float32)
+
+    def read(self, begin: Sequence[int], end: Sequence[int]) -> npt.NDArray[Any]:
+        """Return the voxels of a box."""
+        return as_probabilities(self.source.read(begin, end), self.values)
+
+
+class _Interpolated:
+    """A volume of the crop's voxel size that need not lie on its grid, interpolated between voxels and cut."""
+
+    order: Literal["C", "F"] = "C"
+
+    def __init__(self, volume: Volume, plan: FitPlan) -> None:
+        self.volume, self.plan = volume, plan
+        self.shape, self.chunks = plan.grid.shape, CHUNKS
+        self.dtype: np.dtype[Any] = np.dtype(np.bool_)
+
+    def read(self, begin: Sequence[int], end: Sequence[int]) -> npt.NDArray[Any]:
+        """Return the voxels of a box."""
         plan = self.plan
-        volume = open_volume(plan.source)
-        window = plan.grid.window(block.begin, block.shape)
-        stored: npt.NDArray[Any] = volume.read(window, 0 if plan.threshold is None else 1)
-        check_block(stored, plan.meaning, instances=plan.instances)
-        if plan.threshold is not None:
-            stored = above_threshold(stored, plan.meaning.values, plan.threshold)
-        elif not plan.instances:
-            stored = stored > 0
-        target = open_array_for_writing(plan.work / plan.target.name)
-        target[block.write] = stored.astype(plan.dtype)
+        assert plan.threshold is not None
+        shape = as_shape([e - b for b, e in zip(begin, end, strict=True)])
+        values = self.volume.read(plan.grid.window(as_shape(begin), shape), 1)
+        check_block(values, plan.meaning, instances=plan.instances)
+        return above_threshold(values, plan.meaning.values, plan.threshold)

@@ -5,35 +5,33 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from csc_data.blocks import Existing, Ledger, Progress, run_blocks
+from csc_data.blocks import Existing, Progress
 from csc_data.challenge import TestCrop
 from csc_data.challenge.current_lists import load_test_crops
 from csc_data.challenge.test_crops import select_crops
 from csc_data.config.user_config import Config
-from csc_data.errors import (
-    CscError,
-    ExistingOutputError,
-    MissingDataError,
-)
-from csc_data.formats.writing import create_array, ensure_groups, read_attributes
-from csc_data.volumes import grid_attributes
+from csc_data.errors import CscError, ExistingOutputError, InvalidArgumentError, MissingDataError
+from csc_data.executors import ProcessWorkers, WorkerDiedError
+from csc_data.formats.writing import ensure_groups, read_attributes
 from csc_data.volumes.stored_values import Kind
-from csc_submit.checking.check import SubmissionReport, check_submission
 from csc_submit.packing.archive import write_zip
-from csc_submit.packing.fitting import CHUNKS, AsProbabilities, FitBlock, FitPlan, PackOptions, Sources, plan_fit
+from csc_submit.packing.fitting import AsProbabilities, FitPlan, Found, PackOptions, plan_fit
+from csc_submit.packing.sources import Sources
+from csc_submit.packing.writing import ATTRIBUTE, write_packed
 from csc_submit.progress import shift_progress
 
-ATTRIBUTE = "csc_packed"
-"""Attribute of a packed array: a digest of what it was made from and with."""
+BLOCKS_PER_PROCESS = 64
+"""Another process is worth its start when it has so many blocks to do."""
 
 logger = logging.getLogger(__name__)
 
-PackStatus = Literal["packed", "there", "missing", "failed"]
+PackStatus = Literal["packed", "there", "empty", "missing", "failed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +42,9 @@ class PackedArray:
     ----------
     crop : str
         For example ``crop557``.
-    status : {"packed", "there", "missing", "failed"}
-        ``there``: an earlier run had packed it. ``missing``: the test crop wants it, and it does not exist.
+    status : {"packed", "there", "empty", "missing", "failed"}
+        ``there``: an earlier run had packed it. ``empty``: it is in the submission, and all of it is 0. ``missing``:
+        the test crop wants it, and it does not exist.
     source : str
         Where it came from.
     voxels : int
@@ -81,29 +80,34 @@ class PackResult:
         The zarr folder.
     archive : Path or None
         The zip.
-    report : SubmissionReport
-        What a check of the folder found.
     """
 
     rows: tuple[PackedArray, ...]
     destination: Path
     archive: Path | None
-    report: SubmissionReport
+
+    def _of(self, *statuses: PackStatus) -> tuple[PackedArray, ...]:
+        return tuple(row for row in self.rows if row.status in statuses)
 
     @property
     def failed(self) -> tuple[PackedArray, ...]:
         """The rows that ended with an error."""
-        return tuple(row for row in self.rows if row.status == "failed")
+        return self._of("failed")
 
     @property
     def missing(self) -> tuple[PackedArray, ...]:
         """The rows for which there was nothing to pack."""
-        return tuple(row for row in self.rows if row.status == "missing")
+        return self._of("missing")
+
+    @property
+    def empty(self) -> tuple[PackedArray, ...]:
+        """The rows that are in the submission without a single voxel."""
+        return self._of("empty")
 
     @property
     def packed(self) -> tuple[PackedArray, ...]:
         """The rows that are in the submission."""
-        return tuple(row for row in self.rows if row.status in ("packed", "there"))
+        return self._of("packed", "there", "empty")
 
 
 def pack_results(
@@ -117,19 +121,24 @@ def pack_results(
     threshold: float = 0.5,
     stored_as: Kind | None = None,
     zip: bool = True,  # noqa: A002  # what people call it
+    max_workers: int = 1,
     progress: Progress | None = None,
 ) -> PackResult:
     """Pack results into what the challenge takes: one array a class and test crop, and a zip of them.
 
-    Labels come to the grid of the test crop by nearest neighbour, ids as they are; where the source does not reach,
-    0 is written.
+    Labels come to the grid of the test crop as the score would read them there, by the rules ``definition-2026-06``:
+    ids by nearest neighbour, masks linearly and then cut. A mask of another voxel size that is a plain threshold of the
+    prediction which it was made from is packed from that prediction, resampled before it is cut. Where the source does
+    not reach, 0 is written. Ids keep their numbers, in the smallest type that holds them.
 
     Parameters
     ----------
     config : csc_data.config.user_config.Config
         Where things lie; the data folder may bring its own list of test crops.
     source : str or Path
-        ``"processed"``, ``"predictions"``, or a folder with ``{dataset}.zarr/{crop}/{class}`` or ``{crop}/{class}``.
+        ``"processed"``, ``"predictions"``, a folder with ``{dataset}.zarr/{crop}/{class}``,
+        ``{dataset}/{crop}/{class}`` or ``{crop}/{class}``, or a path with the placeholders ``{dataset}``, ``{crop}``
+        and ``{label}``.
     destination : path, optional
         The zarr folder to write, ``submission`` of the configuration by default; the zip lies beside it.
     crops : sequence of str, optional
@@ -145,6 +154,8 @@ def pack_results(
         What arrays hold that do not say so themselves.
     zip : bool
         Whether to write the zip, the same bytes for the same content.
+    max_workers : int
+        Most processes to work in; there are fewer where there is little to do.
     progress : callable, optional
         Called with the finished and all blocks.
 
@@ -159,6 +170,8 @@ def pack_results(
     ExistingOutputError
         If there is a submission that must not be changed, or that was packed from other data or with other settings.
     """
+    if max_workers < 1:
+        raise InvalidArgumentError(f"max_workers must be 1 or more, got {max_workers}")
     options = PackOptions(as_probabilities=as_probabilities, threshold=threshold, stored_as=stored_as)
     chosen = select_crops(load_test_crops(config), crops)
     folder = Path(destination) if destination is not None else config.path("submission")
@@ -178,14 +191,15 @@ def pack_results(
     if zip and plans:
         # The folder changes from here on: a run that ends early must not leave the old zip beside it.
         archive_path.unlink(missing_ok=True)
-    rows += _pack_all(plans, existing, progress)
+    rows += _pack_all(plans, existing, max_workers, progress)
     if plans:  # where nothing at all can be packed, an earlier submission may be all that somebody has
         _remove_stale(rows, folder)
-    packed = any(row.status in ("packed", "there") for row in rows)
     ensure_groups(folder)
-    report = check_submission(folder, config=config, crops=crops)
-    archive = write_zip(folder, archive_path) if zip and packed else None
-    return PackResult(rows=_with_counts(rows, report), destination=folder, archive=archive, report=report)
+    rows.sort(key=lambda row: (int(row.crop.removeprefix("crop")), row.class_name))
+    result = PackResult(rows=tuple(rows), destination=folder, archive=None)
+    if not (zip and result.packed):
+        return result
+    return dataclasses.replace(result, archive=write_zip(folder, archive_path))
 
 
 def _plan(
@@ -201,7 +215,13 @@ def _plan(
                 if source is None:
                     rows.append(dataclasses.replace(row, status="missing", reason="there is no such array"))
                 else:
-                    plans.append(plan_fit(crop, name, source, folder, options))
+                    found = Found(
+                        crop=crop,
+                        class_name=name,
+                        source=source,
+                        prediction=sources.find_prediction(crop.dataset, row.crop, name),
+                    )
+                    plans.append(plan_fit(found, folder, options))
             except CscError as error:
                 rows.append(dataclasses.replace(row, reason=str(error)))
     return rows, plans
@@ -216,81 +236,80 @@ def _remove_stale(rows: Sequence[PackedArray], folder: Path) -> None:
             shutil.rmtree(target)
 
 
-def _made_with(plan: FitPlan) -> object:
-    return read_attributes(plan.target).get(ATTRIBUTE)
+def _entry(plan: FitPlan) -> dict[str, Any]:
+    """Return what an array that was packed before says of itself; nothing if it is none of ours."""
+    entry = read_attributes(plan.target).get(ATTRIBUTE)
+    return entry if isinstance(entry, dict) else {}
 
 
 def _check_existing(plans: Sequence[FitPlan]) -> None:
     """Refuse before any work is done, not in the middle of it."""
     for plan in plans:
-        if plan.target.exists() and _made_with(plan) != plan.fingerprint():
+        if plan.target.exists() and _entry(plan).get("made_with") != plan.fingerprint():
             raise ExistingOutputError(
                 f"{plan.target} was packed from something else, or in another way; overwrite the submission"
             )
 
 
-def _pack_all(plans: Sequence[FitPlan], existing: Existing, progress: Progress | None) -> list[PackedArray]:
-    rows, done = [], 0
+def _pack_all(
+    plans: Sequence[FitPlan], existing: Existing, max_workers: int, progress: Progress | None
+) -> list[PackedArray]:
+    there = [plan for plan in plans if existing != "overwrite" and plan.target.exists()]
+    rows = [_row_of(plan, "there", _entry(plan)) for plan in there]
+    # The largest first: the last to finish is then a small one.
+    plans = sorted((plan for plan in plans if plan not in there), key=lambda plan: -len(plan.blocks))
     total = sum(len(plan.blocks) for plan in plans)
+    workers = min(max_workers, len(plans), 1 + total // BLOCKS_PER_PROCESS)
+    if workers > 1:
+        return rows + list(_pack_in_processes(plans, workers, progress))
+    done = 0
     for plan in plans:
-        rows.append(_pack_one(plan, existing, shift_progress(progress, done, total)))
+        rows.append(_pack_one(plan, shift_progress(progress, done, total)))
         done += len(plan.blocks)
     return rows
 
 
-def _pack_one(plan: FitPlan, existing: Existing, progress: Progress | None) -> PackedArray:
-    row = PackedArray(
+def _pack_in_processes(plans: Sequence[FitPlan], workers: int, progress: Progress | None) -> Iterator[PackedArray]:
+    total, done = sum(len(plan.blocks) for plan in plans), 0
+    with ProcessWorkers(workers, threads=1) as pool:
+        futures: dict[Future[PackedArray], FitPlan] = {pool.submit(_pack_one, plan): plan for plan in plans}
+        try:
+            for future in as_completed(futures):
+                plan = futures[future]
+                try:
+                    row = future.result()
+                except WorkerDiedError as error:
+                    row = _failed(plan, error)
+                done += len(plan.blocks)
+                if progress:
+                    progress(done, total)
+                yield row
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _pack_one(plan: FitPlan, progress: Progress | None = None) -> PackedArray:
+    total = len(plan.blocks)
+    try:
+        contents = write_packed(plan, lambda done: progress(done, total) if progress else None)
+    except (CscError, OSError) as error:
+        return _failed(plan, error)
+    return _row_of(plan, "packed" if contents.voxels else "empty", dataclasses.asdict(contents))
+
+
+def _failed(plan: FitPlan, error: Exception) -> PackedArray:
+    logger.warning("%s failed: %s", plan.target, error)
+    return dataclasses.replace(_row_of(plan, "failed", {}), reason=str(error))
+
+
+def _row_of(plan: FitPlan, status: PackStatus, contents: Mapping[str, Any]) -> PackedArray:
+    return PackedArray(
         dataset=plan.crop.dataset,
         crop=f"crop{plan.crop.id}",
         class_name=plan.class_name,
-        status="packed",
+        status=status,
         source=str(plan.source),
+        voxels=contents.get("voxels", 0),
+        instances=contents.get("instances"),
         covered=plan.covered,
     )
-    if existing == "overwrite":
-        shutil.rmtree(plan.work, ignore_errors=True)
-    elif plan.target.exists():
-        if progress:
-            progress(len(plan.blocks), len(plan.blocks))
-        return dataclasses.replace(row, status="there")
-    try:
-        _write(plan, progress)
-    except ExistingOutputError:
-        raise
-    except CscError as error:
-        logger.warning("%s failed: %s", plan.target, error)
-        return dataclasses.replace(row, status="failed", reason=str(error))
-    return row
-
-
-def _write(plan: FitPlan, progress: Progress | None) -> None:
-    """Write an array in its hidden folder and put it in its place when it is whole."""
-    unfinished = plan.work / plan.target.name
-    ledger = Ledger(plan.work / "blocks.ledger", plan.fingerprint(), outputs=[unfinished])
-    if not ledger.read():
-        create_array(
-            unfinished,
-            shape=plan.grid.shape,
-            dtype=plan.dtype,
-            chunks=CHUNKS,
-            attributes={**grid_attributes(plan.grid), ATTRIBUTE: ledger.fingerprint},
-            overwrite=True,
-        )
-        ledger.start()
-    run_blocks(FitBlock(plan=plan), plan.blocks, ledger=ledger, progress=progress)
-    if plan.target.exists():
-        shutil.rmtree(plan.target)
-    unfinished.rename(plan.target)
-    shutil.rmtree(plan.work)
-
-
-def _with_counts(rows: Sequence[PackedArray], report: SubmissionReport) -> tuple[PackedArray, ...]:
-    """Add what the check counted, and sort by crop and class."""
-    counted = {(array.crop, array.class_name): array for array in report.arrays}
-    full = []
-    for row in rows:
-        array = counted.get((row.crop, row.class_name))
-        if array is not None and row.status in ("packed", "there"):
-            row = dataclasses.replace(row, voxels=array.voxels, instances=array.instances)
-        full.append(row)
-    return tuple(sorted(full, key=lambda row: (int(row.crop.removeprefix("crop")), row.class_name)))

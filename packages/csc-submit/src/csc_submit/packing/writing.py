@@ -1,0 +1,128 @@
+"""Writing one array of a submission, block by block, in the smallest type that holds it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from csc_data.formats.reading import open_array
+from csc_data.formats.writing import create_array, open_array_for_writing
+from csc_data.geometry import as_shape
+from csc_data.volumes import grid_attributes
+from csc_eval.voxels.arrays import VoxelSource
+from csc_submit.packing.fitting import CHUNKS, FitPlan, open_fitted
+from csc_submit.values import unsigned_dtype
+
+ATTRIBUTE = "csc_packed"
+"""Attribute of a packed array: what it was made from and with, and what it holds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What a packed array holds: its largest value, voxels that are not 0, and ids (None for masks)."""
+
+    largest: int
+    voxels: int
+    instances: int | None
+
+
+class IdCounter:
+    """Counts the ids of an array that comes block by block."""
+
+    _MOST_SEEN = 2**26  # ids up to here are counted by a table of bits, beyond by sorting
+
+    def __init__(self) -> None:
+        self._seen = np.zeros(1, dtype=bool)
+        self._large: npt.NDArray[np.uint64] = np.zeros(0, dtype=np.uint64)
+        self.largest = 0
+
+    def add(self, ids: npt.NDArray[Any]) -> None:
+        """Count ids above 0."""
+        top = int(ids.max())
+        self.largest = max(self.largest, top)
+        if top >= self._MOST_SEEN:
+            self._large = np.union1d(self._large, np.unique(ids).astype(np.uint64))
+            return
+        if top >= len(self._seen):
+            self._seen = np.concatenate([self._seen, np.zeros(max(top + 1, 2 * len(self._seen)), dtype=bool)])
+        self._seen[ids] = True
+
+    @property
+    def count(self) -> int:
+        """How many different ids there were."""
+        return len(np.union1d(np.flatnonzero(self._seen).astype(np.uint64), self._large))
+
+
+def write_packed(plan: FitPlan, done: Callable[[int], None]) -> Contents:
+    """Write an array in a hidden folder, and put it in its place when it is whole.
+
+    Parameters
+    ----------
+    plan : FitPlan
+        Which, and from what.
+    done : callable
+        Called with the number of finished blocks.
+
+    Raises
+    ------
+    CscError
+        If the source cannot be read, or holds what it should not.
+    """
+    shutil.rmtree(plan.work, ignore_errors=True)  # of a run that was killed
+    source = open_fitted(plan)
+    unfinished = plan.work / plan.target.name
+    dtype = np.dtype(f"u{source.dtype.itemsize}") if plan.instances else np.dtype("u1")
+    contents = _write(source, unfinished, plan, dtype, done)
+    smallest = unsigned_dtype(contents.largest)
+    if smallest < dtype:
+        # The largest id is known only now. What was written is packed well, so this costs little beside the source.
+        wide = unfinished.rename(plan.work / "wide")
+        _write(_Array(wide), unfinished, plan, smallest, lambda _: None)
+    entry = {"made_with": plan.fingerprint(), "voxels": contents.voxels, "instances": contents.instances}
+    open_array_for_writing(unfinished).attrs.update({**grid_attributes(plan.grid), ATTRIBUTE: entry})
+    if plan.target.exists():
+        shutil.rmtree(plan.target)
+    unfinished.rename(plan.target)
+    shutil.rmtree(plan.work)
+    return contents
+
+
+def _write(
+    source: VoxelSource, folder: Path, plan: FitPlan, dtype: np.dtype[Any], done: Callable[[int], None]
+) -> Contents:
+    target = create_array(folder, shape=plan.grid.shape, dtype=dtype, chunks=CHUNKS)
+    ids, voxels = IdCounter(), 0
+    for number, block in enumerate(plan.blocks, start=1):
+        end = [b + n for b, n in zip(block.begin, block.shape, strict=True)]
+        values = source.read(block.begin, end)
+        count = int(np.count_nonzero(values))
+        if count:  # zeros are what chunks hold that are not stored
+            target[block.write] = values.astype(dtype, copy=False)
+            voxels += count
+            if plan.instances:
+                ids.add(values[values != 0] if values.dtype != bool else np.ones(1, np.uint8))
+        done(number)
+    return Contents(
+        largest=ids.largest if plan.instances else 1, voxels=voxels, instances=ids.count if plan.instances else None
+    )
+
+
+class _Array:
+    """A stored array as a source of voxels."""
+
+    order: Literal["C", "F"] = "C"
+
+    def __init__(self, folder: Path) -> None:
+        self.array = open_array(folder)
+        self.shape, self.chunks = as_shape(self.array.shape), as_shape(self.array.chunks)
+        self.dtype = self.array.dtype
+
+    def read(self, begin: Sequence[int], end: Sequence[int]) -> npt.NDArray[Any]:
+        """Return the voxels of a box."""
+        return self.array.read_box(begin, end)
