@@ -92,7 +92,7 @@ def test_importing_the_package_and_its_settings_loads_neither_zarr_nor_scipy_nor
 
 def test_packing_and_checking_read_no_settings_and_import_no_pydantic():
     code = (
-        "import sys, csc_submit; csc_submit.pack_results, csc_submit.check_submission; print('pydantic' in sys.modules)"
+        "import sys, csc_submit; csc_submit.pack_results, csc_submit.fix_submission; print('pydantic' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"

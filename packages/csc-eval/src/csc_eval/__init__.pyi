@@ -21,6 +21,9 @@ from .scoring.results import CombinedScores as CombinedScores
 from .scoring.results import Difference as Difference
 from .scoring.results import LabelScore as LabelScore
 from .scoring.results import SubmissionScore as SubmissionScore
+from .validating.findings import Finding as Finding
+from .validating.findings import Validation as Validation
+from .validating.submission import validate_submission as validate_submission
 
 __all__ = [
     "DEFINITION",
@@ -31,10 +34,12 @@ __all__ = [
     "ClassScore",
     "CombinedScores",
     "Difference",
+    "Finding",
     "LabelScore",
     "Matching",
     "Rules",
     "SubmissionScore",
+    "Validation",
     "combine_scores",
     "connected_components",
     "get_rules",
@@ -45,5 +50,6 @@ __all__ = [
     "score_instances",
     "score_semantic",
     "score_submission",
+    "validate_submission",
     "write_results",
 ]

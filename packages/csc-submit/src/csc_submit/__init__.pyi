@@ -1,5 +1,3 @@
-from .checking.check import SubmissionReport as SubmissionReport
-from .checking.check import check_submission as check_submission
 from .packing.arrays import pack_array as pack_array
 from .packing.official_calls import package_submission as package_submission
 from .packing.official_calls import save_numpy_binary_to_zarr as save_numpy_binary_to_zarr
@@ -14,15 +12,17 @@ from .processing.arrays import process_arrays as process_arrays
 from .processing.calling import load_safe_config as load_safe_config
 from .processing.process import ProcessResult as ProcessResult
 from .processing.process import process as process
+from .repairing.fix import FixResult as FixResult
+from .repairing.fix import fix_submission as fix_submission
 from .settings import ProcessSettings as ProcessSettings
 
 __version__: str
 __all__ = [
+    "FixResult",
     "PackResult",
     "ProcessResult",
     "ProcessSettings",
-    "SubmissionReport",
-    "check_submission",
+    "fix_submission",
     "load_safe_config",
     "pack_array",
     "pack_results",

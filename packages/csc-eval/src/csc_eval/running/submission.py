@@ -17,6 +17,7 @@ from csc_data.storage.stores.places import Store
 from csc_data.storage.stores.submissions import open_store
 from csc_data.storage.stores.zips import MAX_UNCOMPRESSED_SIZE, ZipStore
 from csc_eval._version import VERSION
+from csc_eval.causes import CAUSES
 from csc_eval.placing.align import is_instance_class
 from csc_eval.rules import LEADERBOARD, Rules, parse_rules
 from csc_eval.running.execution import run_tasks
@@ -217,7 +218,7 @@ def _portal_notes(submission: Store, contents: Contents) -> tuple[str, ...]:
         if folder.exists():
             notes.append(f"the portal's tool would score the folder {folder.name} beside the zip")
     if any(entry.endswith(MASK_SUFFIX) and entry.split("/")[0] in contents.masks for entry in contents.ignored):
-        notes.append("the portal's run ends at a submitted *_mask array, without a result")
+        notes.append(CAUSES["submitted_mask"].what)
     return tuple(notes)
 
 

@@ -15,6 +15,7 @@ from csc_data.errors import CscError, InvalidArgumentError, UnreadableDataError
 from csc_data.formats.ngff import stated_place
 from csc_data.storage.nodes import Node, is_array
 from csc_data.storage.stores.places import Store
+from csc_eval.causes import CAUSES, ENDED
 from csc_eval.instances.components import Instances, label_components, label_ids
 from csc_eval.instances.pair import InstancePair
 from csc_eval.placing.align import align, is_large, is_resampled
@@ -163,9 +164,8 @@ def score_prediction(task: LabelTask, prediction: Prediction) -> tuple[LabelScor
 def failed_scores(task: LabelTask, problem: str) -> tuple[LabelScore, ...]:
     """Return the scores of a label that cannot be scored: those of a missing one, with the problem."""
     truth, grid = open_truth(task)
-    differs = "the portal's run would have ended here, without a result"
     return tuple(
-        replace(score, status=FAILED, problem=problem, portal_differs=differs if rules.masks_are_labels else "")
+        replace(score, status=FAILED, problem=problem, portal_differs=ENDED if rules.masks_are_labels else "")
         for score, rules in zip(_missing(task, truth, grid), task.rules, strict=True)
     )
 
@@ -251,11 +251,11 @@ def _portal_differs(
     resampled = is_resampled(prediction, grid)
     reasons = []
     if prediction.is_group:
-        reasons.append("the portal counts a label that is a group of arrays as missing")
+        reasons.append(CAUSES["group"].what)
     if resampled and is_large(prediction.voxels.shape):
-        reasons.append("the portal resamples sources above 500 MB chunk by chunk, with seams")
+        reasons.append(CAUSES["seams"].what)
     if resampled and isinstance(pair, InstancePair) and prediction.voxels.dtype.kind in "iu":
         keys = pair.prediction.runs.key
         if len(keys) and int(keys.max()) > 2**53:
-            reasons.append("the portal merges ids above 2**53 when it resamples")
+            reasons.append(CAUSES["large_ids"].what)
     return "; ".join(reasons)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
@@ -96,6 +97,12 @@ class StoredArray:
     def read(self, begin: Sequence[int], end: Sequence[int]) -> Array:
         """Return the voxels of a box, not to be written to; chunks that are not there hold the fill value."""
         return self._array.read_box(begin, end)
+
+    def count_chunks(self) -> tuple[int, int]:
+        """Return how many chunks are stored, and how many there would be."""
+        counts = (-(-n // c) for n, c in zip(self.shape, self.chunks, strict=True))
+        indices = list(itertools.product(*map(range, counts)))
+        return sum(stamp is not None for stamp in self._array.source.stamps(indices)), len(indices)
 
 
 def _three(values: Sequence[int]) -> Shape:

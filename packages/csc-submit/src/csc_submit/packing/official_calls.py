@@ -16,6 +16,7 @@ from csc_data.formats.writing import create_array
 from csc_submit.packing.archive import write_zip
 from csc_submit.packing.fitting import CHUNKS
 from csc_submit.packing.pack import PackResult, pack_results
+from csc_submit.packing.writing import stored_chunks
 
 
 def package_submission(
@@ -169,6 +170,7 @@ def save_numpy_class_arrays_to_zarr(
             folder / name, shape=values.shape, dtype=stored.dtype, chunks=CHUNKS, attributes=place, overwrite=True
         )
         array[...] = stored
+        array.attrs.update(stored_chunks(folder / name))
 
 
 def save_numpy_labels_to_zarr(

@@ -15,6 +15,7 @@ from csc_data.formats.reading import open_array
 from csc_data.formats.writing import create_array, open_array_for_writing
 from csc_data.geometry import as_shape
 from csc_data.volumes import grid_attributes
+from csc_eval.validating.contents import STORED_CHUNKS
 from csc_eval.voxels.arrays import VoxelSource
 from csc_submit.packing.fitting import CHUNKS, FitPlan, open_fitted
 from csc_submit.values import unsigned_dtype
@@ -85,12 +86,18 @@ def write_packed(plan: FitPlan, done: Callable[[int], None]) -> Contents:
         wide = unfinished.rename(plan.work / "wide")
         _write(_Array(wide), unfinished, plan, smallest, lambda _: None)
     entry = {"made_with": plan.fingerprint(), "voxels": contents.voxels, "instances": contents.instances}
-    open_array_for_writing(unfinished).attrs.update({**grid_attributes(plan.grid), ATTRIBUTE: entry})
+    attributes = {**grid_attributes(plan.grid), ATTRIBUTE: entry, **stored_chunks(unfinished)}
+    open_array_for_writing(unfinished).attrs.update(attributes)
     if plan.target.exists():
         shutil.rmtree(plan.target)
     unfinished.rename(plan.target)
     shutil.rmtree(plan.work)
     return contents
+
+
+def stored_chunks(folder: Path) -> dict[str, int]:
+    """Return the attribute that tells how many chunks an array has, as those that hold nothing are not stored."""
+    return {STORED_CHUNKS: sum(path.is_file() and not path.name.startswith(".") for path in folder.rglob("*"))}
 
 
 def _write(

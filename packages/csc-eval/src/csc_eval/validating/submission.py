@@ -1,0 +1,69 @@
+"""Whether the portal takes a submission."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from csc_data.challenge.current_lists import load_test_crops
+from csc_data.challenge.test_crops import select_crops
+from csc_data.config.user_config import Config
+from csc_data.errors import MissingDataError
+from csc_data.storage.stores.zips import MAX_UNCOMPRESSED_SIZE
+from csc_eval.validating.findings import Finding, LabelVerdict, Validation, found
+from csc_eval.validating.labels import check_crop
+from csc_eval.validating.layout import look_through
+
+
+def validate_submission(
+    submission: str | os.PathLike[str],
+    *,
+    config: Config | None = None,
+    crops: Sequence[str] | None = None,
+    max_uncompressed_size: int = MAX_UNCOMPRESSED_SIZE,
+) -> Validation:
+    """Tell what the portal will do with a submission; no truth is needed, and nothing is written.
+
+    Parameters
+    ----------
+    submission : path-like
+        A zip, which is read where it is, or a folder.
+    config : csc_data.config.user_config.Config, optional
+        Its data folder may bring its own list of test crops; those of the challenge by default.
+    crops : sequence of str, optional
+        Which test crops to look for; all by default.
+    max_uncompressed_size : int
+        Bytes that a zip may declare to unpack to.
+
+    Returns
+    -------
+    Validation
+        A verdict for the whole and for each class of each crop, and every cause with its remedy.
+
+    Raises
+    ------
+    MissingDataError
+        If there is no such file or folder.
+    """
+    path = Path(submission)
+    if not path.exists():
+        raise MissingDataError(f"there is no submission {path}; `csc pack-results` makes one")
+    known = load_test_crops(config)
+    wanted = select_crops(known, crops)
+    layout = look_through(path, [f"crop{number}" for number in known], max_size=max_uncompressed_size)
+    labels: list[LabelVerdict] = []
+    findings: list[Finding] = list(layout.findings)
+    if layout.store is None:
+        return Validation(path=path, labels=(), findings=tuple(findings))
+    for crop in wanted:
+        name = f"crop{crop.id}"
+        if name in layout.crops:
+            verdicts, faults = check_crop(layout.store, layout.crops[name], crop)
+        else:
+            verdicts = [LabelVerdict(crop=name, class_name=label, verdict="missing") for label in crop.classes]
+            meant = any(finding.where == str(crop.id) for finding in layout.findings)
+            faults = [] if meant else [found("missing_crop", name)]
+        labels += verdicts
+        findings += faults
+    return Validation(path=path, labels=tuple(labels), findings=tuple(findings))

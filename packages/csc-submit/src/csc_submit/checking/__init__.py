@@ -1,1 +1,0 @@
-"""Checking a submission that may come from anybody."""
