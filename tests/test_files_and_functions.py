@@ -41,6 +41,8 @@ MANY_PARAMETERS = {
     "csc_eval/command/batch.py run_batch",
     "csc_eval/command/terminal.py run_evaluate",
     # What people call to post-process, pack and predict: a keyword for each choice.
+    "csc_submit/packing/official_calls.py save_numpy_class_arrays_to_zarr",
+    "csc_submit/packing/official_calls.py save_numpy_class_labels_to_zarr",
     "csc_submit/packing/pack.py pack_results",
     "csc_submit/processing/process.py process",
     "csc_train/prediction/predict.py predict",
