@@ -22,7 +22,7 @@ def test_the_python_of_the_readme_runs(tmp_path, config, write_prediction, write
     assert run.returncode == 0, run.stderr
     lines = run.stdout.splitlines()
     assert lines[0].startswith("crop7 mito done")
-    assert lines[1:] == ["data/submission.zip 0 missing 0 failed", "True"]
+    assert lines[1:] == ["data/submission.zip 0 missing 0 failed", "accepted"]
 
     (tmp_path / "process.py").write_text(experiment, encoding="utf-8")
     code = (
