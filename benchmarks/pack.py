@@ -48,7 +48,7 @@ def objects(shape: tuple[int, int, int]) -> Any:
     import numpy as np
     from scipy.ndimage import label
 
-    box = blobs((BOX,) * 3, 2.0)
+    box = blobs((BOX,) * 3, 1.9)
     ids = label(box > np.quantile(box, 0.7))[0].astype("u2")
     return np.tile(ids, [-(-n // BOX) for n in shape])[tuple(map(slice, shape))]
 
