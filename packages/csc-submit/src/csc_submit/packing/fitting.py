@@ -14,6 +14,8 @@ import numpy.typing as npt
 from csc_data.blocks import BlockGrid, align_block_shape
 from csc_data.challenge import TestCrop
 from csc_data.errors import InvalidArgumentError
+from csc_data.formats.cache import ChunkCache
+from csc_data.formats.chunked_array import ChunkedArray
 from csc_data.geometry import Grid, as_shape
 from csc_data.volumes import Level, Volume, open_volume
 from csc_data.volumes.stored_values import Kind, StoredValues
@@ -30,6 +32,8 @@ CHUNKS = (64, 64, 64)
 """Chunk shape of a submission."""
 
 BLOCK_SHAPE = (128, 128, 128)
+
+CACHE_BYTES = 2**26
 
 AsProbabilities = Literal["refuse", "threshold"]
 
@@ -229,7 +233,10 @@ class _Stored:
     order: Literal["C", "F"] = "C"
 
     def __init__(self, level: Level, meaning: Meaning, *, instances: bool) -> None:
-        self.array, self.meaning, self.instances = level.array, meaning, instances
+        # Not the cache of the process: that takes all that a volume has, and nobody comes back for it.
+        cache = ChunkCache(CACHE_BYTES)
+        self.array = ChunkedArray(level.array.source, level.array.attrs, cache)
+        self.meaning, self.instances = meaning, instances
         self.shape: Shape = as_shape(level.array.shape)
         self.chunks: Shape = as_shape(level.array.chunks)
         self.dtype: np.dtype[Any] = level.dtype
