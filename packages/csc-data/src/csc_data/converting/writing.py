@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from csc_data.blocks import Block, BlockGrid, Existing, Ledger, discard_record, prepare_output, run_blocks
-from csc_data.blocks.running import Progress
+from csc_data.blocks.runs import Progress
 from csc_data.converting.sources.source import Source
 from csc_data.converting.values import CHUNK, Encoder, reading_blocks
 from csc_data.formats.writing import ensure_groups
