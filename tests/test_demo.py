@@ -119,7 +119,7 @@ def test_a_submission_stays_where_nothing_could_take_its_place(quick_demo, run_c
     shutil.copytree(quick_demo[0] / "csc-demo", data)
     before = (data / "submission.zip").read_bytes()
     arrays = sorted((data / "submission.zarr").glob("crop*/*/.zarray"))
-    failed = run_csc("pack-results", "predictions", "--data", "csc-demo", "--overwrite", cwd=tmp_path)
+    failed = run_csc("pack-results", "-i", "predictions", "--data", "csc-demo", "--overwrite", cwd=tmp_path)
     assert failed.returncode == 1
     assert "nothing could be packed" in failed.stderr
     assert (data / "submission.zip").read_bytes() == before
