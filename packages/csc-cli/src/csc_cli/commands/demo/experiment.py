@@ -43,6 +43,7 @@ criterion = "{criterion}"
 criterion_kwargs = {{"batch": True}}  # Dice over a whole batch: most small patches lack most classes
 weight_loss = {weight_loss}
 max_positive_weight = {max_positive_weight}
+ema = 0.99  # a running mean of the weights, which a last bad batch cannot spoil
 validation_batch_limit = {validation_batches}
 random_seed = {seed}
 device = "cpu"
@@ -69,7 +70,7 @@ def experiment_text(*, quick: bool, seed: int) -> str:
         "patch": (32, 32, 32) if quick else (40, 40, 40),
         "scale": (8.0, 8.0, 8.0),
         "model_kwargs": {"depth": 4, "norm": "batch"},
-        "epochs": 2 if quick else 9,
+        "epochs": 2 if quick else 10,
         "iterations": 20 if quick else 100,
         "batch_size": 2,
         "learning_rate": 5e-3,
