@@ -37,6 +37,7 @@ def test_outputs_of_one_block_are_done_side_by_side():
     with ThreadPoolExecutor(WORKERS) as executor:
         chains = (chain(BlockRun(work=work, grid=grid(1))) for _ in range(WORKERS))
         run_chains(chains, Execution(executor=executor, max_pending=WORKERS))
+    assert not together.broken
 
 
 def test_the_next_chain_is_begun_only_when_workers_would_be_idle():

@@ -43,10 +43,6 @@ class ClassOptions:
         """Return the voxels from which on an object stays."""
         return max(self.min_voxels, math.ceil(self.min_size_nm3 / math.prod(voxel_size) - 1e-9))
 
-    def finds_objects(self, voxel_size: Triple) -> bool:
-        """Tell whether objects must be told apart: to number them, or to remove the small ones."""
-        return self.instances or self.smallest_object(voxel_size) > 1
-
 
 CLASSES = OfNames(lambda name, _: class_problems([name]))
 

@@ -7,6 +7,7 @@ block does not depend on the order, the bytes are the same as of one run. Proces
 time, on any machine that has the folder, claim blocks beside the ledger, and take over those of one that dies.
 """
 
+from csc_data.blocks.executions import on_processes, on_scheduler
 from csc_data.blocks.grid import Block, BlockGrid, align_block_shape
 from csc_data.blocks.ledger import Ledger, unfinished_work
 from csc_data.blocks.output import Existing, discard_record, prepare_output
@@ -25,6 +26,8 @@ __all__ = [
     "Progress",
     "align_block_shape",
     "discard_record",
+    "on_processes",
+    "on_scheduler",
     "prepare_output",
     "run_blocks",
     "run_chains",

@@ -10,22 +10,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from csc_data.blocks import Execution, Existing
+from csc_data.blocks import Execution, Existing, on_processes, on_scheduler
 from csc_data.challenge.current_lists import load_test_crops
+from csc_data.config.arguments import place_template, said_once, split_names
 from csc_data.config.experiment import Experiment, adjust_settings, build_settings, read_experiment
 from csc_data.config.experiment import load_safe_config as load_safe_config  # scripts import it with `process`
-from csc_data.config.templates import anchor, placeholder_names
 from csc_data.config.user_config import Config, load_config
 from csc_data.errors import InvalidArgumentError, MissingDataError
-from csc_data.executors import ProcessWorkers
-from csc_data.executors.cluster import connect
 from csc_submit.predictions import StoredPrediction, find_predictions
 from csc_submit.processing.own_step import with_experiment
 from csc_submit.settings import ProcessOverrides, ProcessSettings
 
 Source = str | os.PathLike[str] | Experiment | ProcessSettings
-
-_ON_SCHEDULER = 128  # blocks that a cluster of unknown size is given at a time
 
 
 class ProcessOptions(ProcessOverrides, total=False):
@@ -108,12 +104,11 @@ class ProcessCall:
         if "executor" in self.places:
             yield Execution(executor=self.places["executor"])
         elif "scheduler" in self.places:
-            with connect(self.places["scheduler"]) as executor:
-                yield Execution(executor=executor, max_pending=_ON_SCHEDULER)
+            with on_scheduler(self.places["scheduler"]) as execution:
+                yield execution
         elif count > 1:
-            with ProcessWorkers(count, threads=1) as executor:
-                # One block more than processes, so that none waits while this one marks what is finished.
-                yield Execution(executor=executor, max_pending=count + 1)
+            with on_processes(count) as execution:
+                yield execution
         else:
             yield Execution()
 
@@ -135,11 +130,11 @@ def read_call(
         If settings are wrong.
     """
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    chosen = _one_of("an experiment", source, given.pop("config_path", None))
+    chosen = said_once("an experiment", source, given.pop("config_path", None))
     if chosen is None:
         raise InvalidArgumentError("name an experiment file, or give ProcessSettings")
     overwrite = given.pop("overwrite", None)
-    how: Existing | None = _one_of("existing", existing, "overwrite" if overwrite else None)
+    how: Existing | None = said_once("existing", existing, "overwrite" if overwrite else None)
     base = config or load_config()
     for name, option in (("predictions", "input_path"), ("processed", "output_path")):
         base = _with_path(base, name, option, given.pop(option, None))
@@ -151,10 +146,11 @@ def read_call(
     if places.get("max_workers", 1) < 1:
         raise InvalidArgumentError(f"max_workers must be 1 or more, got {places['max_workers']}")
     settings = as_process_settings(chosen, device=given.pop("device", None), **given)
+    names = split_names(crops)
     return ProcessCall(
         settings=settings,
         config=base,
-        crops=_crop_names(crops),
+        crops=None if names is None or list(names) == ["*"] else names,  # None: all that were predicted
         existing=how or settings.existing,
         places=places,
     )
@@ -182,29 +178,10 @@ def as_process_settings(given: Source, *, device: str | None = None, **overrides
     return with_experiment(build_settings(experiment, ProcessSettings, **overrides), experiment, device)
 
 
-def _one_of(what: str, ours: Any, theirs: Any) -> Any:
-    if ours is not None and theirs is not None and ours != theirs:
-        raise InvalidArgumentError(f"{what} is said twice: {ours} and {theirs}")
-    return theirs if ours is None else ours
-
-
-def _crop_names(crops: Sequence[str] | str | None) -> Sequence[str] | None:
-    """Return names and patterns of crops; None stands for all that were predicted."""
-    names = [name.strip() for name in crops.split(",") if name.strip()] if isinstance(crops, str) else crops
-    if names is None or list(names) == ["*"]:
-        return None
-    return names
-
-
 def _with_path(config: Config, name: str, option: str, path: str | os.PathLike[str] | None) -> Config:
     if path is None:
         return config
-    place = anchor(Path.cwd().as_posix(), str(Path(path).expanduser())).replace("{label}", "{class_name}")
-    unknown = placeholder_names(place) - {"dataset", "crop", "class_name"}
-    if unknown:
-        raise InvalidArgumentError(
-            f"{option} may hold {{dataset}}, {{crop}} and {{label}}, not {', '.join(sorted(unknown))}: {path}"
-        )
+    place = place_template(option, path, labels=True)
     if "{class_name}" not in place:
         place = f"{place.rstrip('/')}/{{class_name}}"
     changes: dict[str, Any] = {name: place}

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from csc_data.blocks import Existing
-from csc_data.config.templates import anchor, placeholder_names
+from csc_data.config.arguments import place_template, said_once, split_names
 from csc_data.config.user_config import Config, load_config
 from csc_data.errors import InvalidArgumentError
 from csc_data.splits.search import CropTemplates
@@ -96,13 +95,13 @@ def read_call(
         If two of them contradict each other, or none says what predicts.
     """
     given = {name: value for name, value in options.items() if value is not None}
-    chosen = _one_of("an experiment or checkpoint", source, given.pop("config_path", None))
+    chosen = said_once("an experiment or checkpoint", source, given.pop("config_path", None))
     if chosen is None:
         raise InvalidArgumentError("name an experiment file, or a checkpoint")
     overwrite = given.pop("overwrite", None)
-    how: Existing = _one_of("existing", existing, "overwrite" if overwrite else None) or "resume"
+    how: Existing = said_once("existing", existing, "overwrite" if overwrite else None) or "resume"
     if "do_orthoplanes" in given:
-        given["orthoplanes"] = _one_of("orthoplanes", given.get("orthoplanes"), given.pop("do_orthoplanes"))
+        given["orthoplanes"] = said_once("orthoplanes", given.get("orthoplanes"), given.pop("do_orthoplanes"))
     if given.pop("filter_classes", True) is False:
         given["all_classes"] = True
     volume, rois = given.pop("volume", None), given.pop("rois", ())
@@ -116,7 +115,7 @@ def read_call(
         source=chosen,
         config=_with_output(base, given.pop("output_path", None)),
         templates=CropTemplates.choose(base, *names),
-        crops=_names(crops),
+        crops=split_names(crops),
         volume=volume,
         rois=(rois,) if isinstance(rois, str) else tuple(rois),
         existing=how,
@@ -125,25 +124,8 @@ def read_call(
     )
 
 
-def _one_of(what: str, ours: Any, theirs: Any) -> Any:
-    if ours is not None and theirs is not None and ours != theirs:
-        raise InvalidArgumentError(f"{what} is said twice: {ours} and {theirs}")
-    return theirs if ours is None else ours
-
-
-def _names(crops: Sequence[str] | str | None) -> Sequence[str] | None:
-    if isinstance(crops, str):
-        return [name.strip() for name in crops.split(",") if name.strip()]
-    return crops
-
-
 def _with_output(config: Config, output_path: str | PathLike[str] | None) -> Config:
     if output_path is None:
         return config
-    place = anchor(Path.cwd().as_posix(), str(Path(output_path).expanduser()))
-    unknown = placeholder_names(place) - {"dataset", "crop"}
-    if unknown:
-        raise InvalidArgumentError(
-            f"output_path may hold {{dataset}} and {{crop}}, not {', '.join(sorted(unknown))}: {output_path}"
-        )
+    place = place_template("output_path", output_path)
     return replace(config, predictions=f"{place.rstrip('/')}/{{class_name}}")

@@ -10,15 +10,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from csc_data.blocks import Execution
+from csc_data.blocks import Execution, on_processes, on_scheduler
 from csc_data.errors import InvalidArgumentError
-from csc_data.executors import ProcessWorkers
-from csc_data.executors.cluster import System, connect, start_jobs
+from csc_data.executors.cluster import System, start_jobs
 from csc_train.settings import PredictSettings
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
-
-_ON_SCHEDULER = 128  # blocks that a cluster of unknown size is given at a time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,18 +110,15 @@ def open_execution(options: ExecutionOptions) -> Iterator[Execution]:
     with ExitStack() as stack:
         stack.enter_context(_ended_in_order())
         if options.scheduler is not None:
-            executor = stack.enter_context(connect(options.scheduler))
-            yield Execution(executor=executor, max_pending=_ON_SCHEDULER)
+            yield stack.enter_context(on_scheduler(options.scheduler))
         elif options.cluster is not None:
             executor = stack.enter_context(start_jobs(options.cluster, jobs=options.jobs))
             yield Execution(executor=executor, max_pending=2 * options.jobs)
         elif options.devices is not None or options.workers > 1:
             environments = _environments(options)
-            workers = ProcessWorkers(
-                len(environments), threads=max(1, _cores() // len(environments)), environments=environments
-            )
-            # One block more than processes, so that none waits while this one marks what is finished.
-            yield Execution(executor=stack.enter_context(workers), max_pending=len(environments) + 1)
+            count = len(environments)
+            threads = max(1, _cores() // count)
+            yield stack.enter_context(on_processes(count, threads=threads, environments=environments))
         else:
             yield Execution()
 

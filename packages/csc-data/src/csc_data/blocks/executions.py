@@ -1,0 +1,46 @@
+"""Starting what is to work on blocks, and ending it afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from csc_data.blocks.runs import Execution
+from csc_data.executors.cluster import connect
+from csc_data.executors.processes import ProcessWorkers
+
+_ON_SCHEDULER = 128  # blocks that a cluster of unknown size is given at a time
+
+
+@contextmanager
+def on_processes(
+    count: int, *, threads: int = 1, environments: Sequence[Mapping[str, str]] | None = None
+) -> Iterator[Execution]:
+    """Work on blocks in processes of this machine.
+
+    Parameters
+    ----------
+    count : int
+    threads : int
+        That libraries start in each.
+    environments : sequence of mapping, optional
+        Variables of each process.
+    """
+    with ProcessWorkers(count, threads=threads, environments=environments) as executor:
+        # One block more than processes, so that none waits while this one marks what is finished.
+        yield Execution(executor=executor, max_pending=count + 1)
+
+
+@contextmanager
+def on_scheduler(address: str) -> Iterator[Execution]:
+    """Work on blocks on the cluster of a running Dask scheduler.
+
+    Raises
+    ------
+    MissingPackageError
+        If Dask is not installed.
+    ClusterError
+        If the scheduler does not answer.
+    """
+    with connect(address) as executor:
+        yield Execution(executor=executor, max_pending=_ON_SCHEDULER)
