@@ -6,22 +6,45 @@ import shutil
 import numpy as np
 import pytest
 
+from csc_cli.main import main
 from csc_data.formats.writing import create_array
 
 
 @pytest.fixture
-def refused(run_csc, tmp_path):
-    """Run a command that must be refused, and return the line that it says."""
+def refused(csc_environment, tmp_path, monkeypatch, capfd):
+    """Run a command that must be refused, and return the line that it says.
+
+    In this process, as its entry point is called: each start of its own would import torch once more.
+    """
+    monkeypatch.chdir(tmp_path)
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, csc_environment[name])
+    for name in [name for name in os.environ if name.startswith("CSC_")]:
+        monkeypatch.delenv(name)
 
     def run(*arguments: str) -> str:
-        result = run_csc(*arguments, cwd=tmp_path)
-        assert result.returncode == 1, f"exit code {result.returncode}\n{result.stdout}\n{result.stderr}"
-        assert "Traceback" not in result.stderr
-        lines = result.stderr.strip().splitlines()
-        assert len(lines) == 1, result.stderr
-        return lines[0]
+        monkeypatch.setattr("sys.argv", ["csc", *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        printed, said = capfd.readouterr()
+        assert ended.value.code == 1, f"exit code {ended.value.code}\n{printed}\n{said}"
+        return only_line(said)
 
     return run
+
+
+def only_line(said: str) -> str:
+    assert "Traceback" not in said
+    lines = said.strip().splitlines()
+    assert len(lines) == 1, said
+    return lines[0]
+
+
+def test_a_process_of_its_own_ends_so_too(run_csc, tmp_path):
+    result = run_csc("make-datasplit", "--data", "nowhere", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "no data folder nowhere" in only_line(result.stderr)
 
 
 def test_a_data_folder_that_is_not_there(refused):

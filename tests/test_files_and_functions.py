@@ -174,9 +174,9 @@ def test_what_sessions_run_of_each_package_exists(root):
     chosen = [
         ast.literal_eval(node.value)
         for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in {"ALONE", "WITH_ZARR"}
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in {"ALONE", "WITH_ZARR", "WITHOUT_LOWEST"}
     ]
-    assert len(chosen) == 2
+    assert len(chosen) == 3
     places = [
         root / "packages" / package / "tests" / name
         for packages in chosen
