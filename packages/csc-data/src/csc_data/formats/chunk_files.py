@@ -73,7 +73,8 @@ class StoredChunks:
         """What tells this array from every other one."""
         return self.store.identity, self.folder, self.shape, self.chunks, self.dtype.str
 
-    def _file_keys(self, indices: Sequence[Index]) -> list[str]:
+    def file_keys(self, indices: Sequence[Index]) -> list[str]:
+        """Return the keys of the files that hold some chunks; chunks of one shard have the same."""
         meta, numbers = self.metadata, indices
         if self.left_out:
             numbers = [self._complete(index) for index in numbers]
@@ -91,7 +92,7 @@ class StoredChunks:
 
     def stamps(self, wanted: Sequence[Index]) -> list[Hashable]:
         """Return the state of the file of each chunk, as far as it is known cheaply."""
-        return self.store.stamps(self._file_keys(wanted))
+        return self.store.stamps(self.file_keys(wanted))
 
     def load(self, wanted: Sequence[Index]) -> Iterator[tuple[int, Chunk]]:
         """Give decoded chunks as they arrive.
@@ -101,7 +102,7 @@ class StoredChunks:
         UnreadableDataError
             If a chunk is damaged, or its file is there but cannot be read; with its path.
         """
-        files = self._file_keys(wanted)
+        files = self.file_keys(wanted)
         limit = most_encoded_bytes(self.metadata.chunk_bytes)
         contents = (
             self.store.read_many(files, limit)
@@ -182,7 +183,7 @@ def decode_chunk(metadata: ArrayMetadata, content: bytes) -> npt.NDArray[Any]:
     """
     chunks, held = metadata.chunks, metadata.chunks
     if metadata.header:
-        start, held = _read_n5_header(content, chunks)
+        start, held = read_n5_header(content, chunks)
         content = content[start:]
     data = decode(metadata.codecs, content, math.prod(held) * metadata.stored.itemsize)
     values = data if isinstance(data, np.ndarray) else np.frombuffer(data, dtype=np.uint8)
@@ -198,7 +199,7 @@ def decode_chunk(metadata: ArrayMetadata, content: bytes) -> npt.NDArray[Any]:
     return whole
 
 
-def _read_n5_header(content: bytes, chunks: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+def read_n5_header(content: bytes, chunks: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
     """Return where the data begin, and the shape of a chunk, in our order of axes; at the end they may be cut short."""
     mode, found = struct.unpack_from(">HH", content)
     if mode != 0 or found != len(chunks):

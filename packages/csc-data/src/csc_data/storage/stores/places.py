@@ -62,6 +62,17 @@ class Store(ABC):
         """Tell whether there is a file of that key."""
         return self.read(key, sys.maxsize) is not None
 
+    def size(self, key: str) -> int | None:
+        """Return the bytes of a file; None if there is no such file.
+
+        Raises
+        ------
+        UnreadableDataError
+            If it cannot be read.
+        """
+        content = self.read(key, sys.maxsize)
+        return None if content is None else len(content)
+
     def signature(self, key: str) -> Iterator[tuple[str, int, int]]:
         """Give name, size and checksum (or time of change) of every file below a folder, in a fixed order.
 
@@ -142,6 +153,10 @@ class FolderStore(Store):
     def has(self, key: str) -> bool:
         """Tell whether there is a file of that key."""
         return os.path.isfile(self.place(key))  # noqa: PTH113 - false, not an error, for names that no system takes
+
+    def size(self, key: str) -> int | None:
+        """Return the bytes of a file; None if there is no such file."""
+        return os.path.getsize(self.place(key)) if self.has(key) else None  # noqa: PTH202 - as `has`
 
     def stamps(self, keys: Sequence[str]) -> list[Hashable]:
         """Return time, size and inode of each file; None where there is none.
@@ -234,6 +249,11 @@ class GatheredStore(Store):
         """Return the bytes of a file, or of a part of it; None if there is no such file."""
         store, rest = self._find(key)
         return None if store is None else store.read(rest, limit, part)
+
+    def size(self, key: str) -> int | None:
+        """Return the bytes of a file; None if there is no such file."""
+        store, rest = self._find(key)
+        return None if store is None else store.size(rest)
 
     def folders(self, key: str) -> tuple[str, ...]:
         """Return the names of the folders right below a folder, sorted."""

@@ -133,6 +133,11 @@ class ZipStore(Store):
         """Tell whether there is a member of that key."""
         return key in self._members
 
+    def size(self, key: str) -> int | None:
+        """Return the bytes that a member declares; None if there is no such member."""
+        info = self._members.get(key)
+        return None if info is None else info.file_size
+
     def stamps(self, keys: Sequence[str]) -> list[Hashable]:
         """Return size and checksum of each member; None where there is none."""
         found = [self._members.get(key) for key in keys]

@@ -1,0 +1,60 @@
+"""The page that a link leads to: it opens the viewer at one of the places that are offered."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from string import Template
+
+_PAGE = Template("""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>CellMap volumes</title>
+<style>
+  html, body { height: 100%; margin: 0; background: #111; color: #ddd; font: 14px/1.4 system-ui, sans-serif; }
+  body { display: flex; }
+  nav { width: 17em; overflow-y: auto; flex: none; padding: .5em 0; }
+  nav a { display: block; padding: .3em 1em; color: inherit; text-decoration: none; white-space: pre-line; }
+  nav a:hover, nav a[aria-current] { background: #333; }
+  iframe { border: 0; flex: 1; height: 100%; }
+</style>
+</head>
+<body>
+<nav hidden>$links</nav>
+<script>
+  // The state holds this page's own address, so the viewer works behind any port that ssh forwards.
+  const open = async (name, whole) => {
+    const state = await (await fetch("state/" + name)).json();
+    const link = "v/view/#!" + encodeURIComponent(JSON.stringify(state));
+    if (whole) { location.replace(link); return; }
+    document.querySelector("iframe")?.remove();
+    const frame = document.createElement("iframe");
+    frame.src = link;
+    document.body.append(frame);
+    for (const a of document.querySelectorAll("nav a")) a.toggleAttribute("aria-current", a.dataset.name === name);
+  };
+  const places = [...document.querySelectorAll("nav a")];
+  if (places.length === 1) open(places[0].dataset.name, true);
+  else if (places.length) {
+    document.querySelector("nav").hidden = false;
+    for (const a of places) a.onclick = (event) => { event.preventDefault(); open(a.dataset.name); };
+    open(places[0].dataset.name);
+  }
+</script>
+</body>
+</html>
+""")
+
+
+def front_page(titles: Mapping[str, str]) -> str:
+    """Return the page: one place fills it, several stand in a list beside the viewer.
+
+    Parameters
+    ----------
+    titles : mapping
+        Name of a state to what the list says of it.
+    """
+    links = [f'<a href="#" data-name="{html.escape(name)}">{html.escape(title)}</a>' for name, title in titles.items()]
+    return _PAGE.substitute(links="".join(links))

@@ -1,0 +1,134 @@
+"""`show`: a server for some layers, and the link to it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from csc_data.geometry import Roi
+from csc_data.view.layers import Layer
+from csc_data.view.serving.server import ViewServer
+from csc_data.view.serving.volumes import ServedVolume
+from csc_data.view.state import state_of
+
+
+class View:
+    """Volumes that are being served to browsers on this machine, until `close`.
+
+    Parameters
+    ----------
+    bind : str
+        Address to listen on.
+    port : int
+        0 takes one that is free.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it cannot listen there.
+    """
+
+    def __init__(self, bind: str = "127.0.0.1", port: int = 0) -> None:
+        self.server = ViewServer(bind, port)
+        self.states: dict[str, Any] = {}
+        self._sources: dict[int, tuple[Layer, str]] = {}
+
+    @property
+    def url(self) -> str:
+        """The link to open; it holds a secret."""
+        return self.server.url
+
+    def add(self, layers: Sequence[Layer], *, title: str = "", roi: Roi | None = None) -> Any:
+        """Offer a place; several stand in a list beside the viewer.
+
+        Parameters
+        ----------
+        layers : sequence of Layer
+        title : str
+            What the list says of it.
+        roi : Roi, optional
+            What to look at, in nm.
+
+        Returns
+        -------
+        neuroglancer.ViewerState
+            Its sources begin with ``{origin}`` where they are served here: the address that a browser used.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If there is no layer.
+        """
+        state = state_of(layers, self._source, roi=roi)
+        name = f"{len(self.states)}"
+        self.states[name] = state
+        self.server.add_state(name, title or name, state.to_json())
+        return state
+
+    def add_state(self, state: Mapping[str, Any], *, title: str = "") -> None:
+        """Offer a place as JSON, as `add` returns it or as it was saved."""
+        name = f"{len(self.states)}"
+        self.states[name] = state
+        self.server.add_state(name, title or name, state)
+
+    def close(self) -> None:
+        """End it."""
+        self.server.close()
+
+    def __enter__(self) -> View:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook."""
+        return f'<iframe src="{html.escape(self.url)}" style="width: 100%; height: 600px; border: 0"></iframe>'
+
+    def _source(self, layer: Layer) -> str:
+        """Return where the viewer finds a layer; a volume that stands in several places is served once."""
+        key = id(layer.volume)
+        if key not in self._sources:
+            volume = ServedVolume(layer.name, layer.volume.levels)
+            self._sources[key] = layer, self.server.add_volume(volume)  # the layer is kept, so its id is not given anew
+        return self._sources[key][1]
+
+
+def show(
+    layers: Sequence[Layer], *, roi: Roi | None = None, bind: str = "127.0.0.1", port: int = 0, title: str = ""
+) -> View:
+    """Serve some layers to browsers on this machine; a notebook shows them where the call is the last of a cell.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        See `csc_data.view.open_layer` and `csc_data.view.array_layer`.
+    roi : Roi, optional
+        What to look at, in nm; the extent of the last visible layer by default.
+    bind, port
+        See `View`.
+    title : str
+        Of the place.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there is no layer, or the server cannot listen.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from csc_data.view import array_layer, show
+    >>> raw = array_layer(np.zeros((8, 8, 8), "u1"), "raw", "raw", voxel_size=(8, 8, 8))
+    >>> with show([raw]) as view:
+    ...     view.url.startswith("http://127.0.0.1:")
+    True
+    """
+    view = View(bind, port)
+    try:
+        view.add(layers, roi=roi, title=title)
+    except BaseException:
+        view.close()
+        raise
+    return view

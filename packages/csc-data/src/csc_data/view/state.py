@@ -1,0 +1,123 @@
+"""Layers as Neuroglancer's own objects, and the view that it begins with.
+
+What a state may say: https://neuroglancer-docs.web.app/json/api/index.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from csc_data.challenge.colours import as_hex
+from csc_data.errors import CscError, InvalidArgumentError
+from csc_data.geometry import Roi
+from csc_data.view.layers import Layer
+
+_WINDOW_PIXELS = 400  # width of one of the four views on a common screen
+_SAMPLE = 64  # voxels along an axis of what contrast is taken from
+_CONTRAST = (0.5, 99.5)  # percentiles
+
+_RAW = """#uicontrol invlerp contrast(range=[{low}, {high}], window=[{low}, {high}])
+void main() {{
+  emitGrayscale(contrast());
+}}
+"""
+_PROBABILITY = """#uicontrol vec3 colour color(default="{colour}")
+#uicontrol float opacity slider(min=0, max=1, default=0.6)
+#uicontrol float threshold slider(min=0, max=1, default=0)
+void main() {{
+  float p = toNormalized(getDataValue());
+  if (p < threshold || p == 0.0) {{
+    emitTransparent();
+  }} else {{
+    emitRGBA(vec4(colour, opacity * (threshold > 0.0 ? 1.0 : p)));
+  }}
+}}
+"""
+
+
+def layers_of(layers: Sequence[Layer], source: Callable[[Layer], str]) -> list[Any]:
+    """Return layers as `neuroglancer.ManagedLayer`.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+        In the order in which they are listed.
+    source : callable
+        Given a layer, returns where the viewer finds it, such as ``zarr2://http://...``.
+    """
+    import neuroglancer
+
+    return [
+        neuroglancer.ManagedLayer(name=layer.name, layer=_drawn(layer, source(layer)), archived=not layer.visible)
+        for layer in layers
+    ]
+
+
+def state_of(layers: Sequence[Layer], source: Callable[[Layer], str], *, roi: Roi | None = None) -> Any:
+    """Return a `neuroglancer.ViewerState`: the layers, in nm, seen so that a box fills the view.
+
+    Parameters
+    ----------
+    layers, source
+        As for `layers_of`.
+    roi : Roi, optional
+        What to look at, in nm; the extent of the last visible layer by default, which lies on top.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If there is no layer.
+    """
+    import neuroglancer
+
+    if not layers:
+        raise InvalidArgumentError("there is no layer to show")
+    shown = [layer for layer in layers if layer.visible] or list(layers)
+    box = roi or shown[-1].roi
+    extent = box.extent
+    state = neuroglancer.ViewerState(
+        dimensions=neuroglancer.CoordinateSpace(names=["x", "y", "z"], units="nm", scales=[1, 1, 1]),
+        position=[(b + e) / 2 for b, e in zip(box.begin, box.end, strict=True)][::-1],
+        cross_section_scale=max(extent) / _WINDOW_PIXELS,
+        projection_scale=2 * max(extent),
+        layout="4panel",
+        show_slices=False,
+    )
+    for layer in layers_of(layers, source):
+        state.layers.append(layer)
+    return state
+
+
+def _drawn(layer: Layer, source: str) -> Any:
+    import neuroglancer
+
+    if layer.kind == "raw":
+        low, high = contrast_of(layer)
+        return neuroglancer.ImageLayer(source=source, shader=_RAW.format(low=low, high=high))
+    if layer.kind == "probability":
+        return neuroglancer.ImageLayer(source=source, shader=_PROBABILITY.format(colour=as_hex(layer.colour)))
+    colour = as_hex(layer.colour) if layer.kind == "mask" else None
+    return neuroglancer.SegmentationLayer(source=source, segment_default_color=colour, selected_alpha=0.4)
+
+
+def contrast_of(layer: Layer) -> tuple[float, float]:
+    """Return the grey values that are drawn black and white: percentiles of the middle of the coarsest level.
+
+    The whole range of its type where nothing can be read, or all is one value.
+    """
+    level = layer.volume.levels[-1]
+    middle = tuple(
+        slice(max(0, n // 2 - _SAMPLE // 2), max(0, n // 2 - _SAMPLE // 2) + _SAMPLE) for n in level.grid.shape
+    )
+    try:
+        values = np.asarray(level.array[middle], dtype=np.float64)
+        low, high = np.percentile(values[np.isfinite(values)], _CONTRAST)
+    except (CscError, OSError, IndexError, ValueError):
+        low = high = 0.0
+    if low < high:
+        return float(low), float(high)
+    whole = np.iinfo(level.dtype) if level.dtype.kind in "iu" else None
+    return (float(whole.min), float(whole.max)) if whole is not None else (0.0, 1.0)
