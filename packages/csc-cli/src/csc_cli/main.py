@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "process": "csc_cli.commands.process:process",
     "pack-results": "csc_cli.commands.pack_results:pack_results",
     "validate": "csc_cli.commands.validate:validate",
+    "visualize": "csc_cli.commands.visualize.command:visualize",
     "evaluate": "csc_eval.command.options:evaluate",
     "batch-eval": "csc_eval.command.options:batch_eval",
     "settings": "csc_cli.commands.settings:settings",

@@ -12,6 +12,7 @@ import numpy as np
 from csc_data.challenge.colours import Colour, class_colour
 from csc_data.geometry import Grid, Roi
 from csc_data.volumes import Level, Volume, open_volume
+from csc_data.volumes.stored_values import StoredValues
 
 Kind = Literal["raw", "probability", "mask", "instances"]
 """Grey values; how likely a class is; where it is; which object a voxel belongs to."""
@@ -33,6 +34,8 @@ class Layer:
         Whose colour it has; "" for raw.
     group : str
         What it belongs to: raw, truth, predictions, processed, submission.
+    values : StoredValues or None
+        What the numbers of a prediction mean; None is the whole range of their type as 0 to 1.
     visible : bool
         Whether it is drawn from the start; else it waits in the viewer's list, and nothing of it is read.
     """
@@ -42,6 +45,7 @@ class Layer:
     volume: Volume
     class_name: str = ""
     group: str = ""
+    values: StoredValues | None = None
     visible: bool = True
 
     @property

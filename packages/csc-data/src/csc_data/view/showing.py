@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from csc_data.geometry import Roi
@@ -63,14 +64,38 @@ class View:
         state = state_of(layers, self._source, roi=roi)
         name = f"{len(self.states)}"
         self.states[name] = state
-        self.server.add_state(name, title or name, state.to_json())
+        self.server.add_state(name, title or name, state.to_json)
         return state
+
+    def add_later(self, title: str, opened: Callable[[], tuple[Sequence[Layer], Roi | None]]) -> None:
+        """Offer a place whose layers are opened when somebody looks at it first.
+
+        Parameters
+        ----------
+        title : str
+            What the list says of it.
+        opened : callable
+            Returns its layers, and what to look at.
+        """
+        name = f"{len(self.states)}"
+        lock = threading.Lock()
+
+        def state() -> Mapping[str, Any]:
+            with lock:
+                if self.states[name] is None:
+                    layers, roi = opened()
+                    self.states[name] = state_of(layers, self._source, roi=roi)
+            found: Mapping[str, Any] = self.states[name].to_json()
+            return found
+
+        self.states[name] = None
+        self.server.add_state(name, title, state)
 
     def add_state(self, state: Mapping[str, Any], *, title: str = "") -> None:
         """Offer a place as JSON, as `add` returns it or as it was saved."""
         name = f"{len(self.states)}"
         self.states[name] = state
-        self.server.add_state(name, title or name, state)
+        self.server.add_state(name, title or name, lambda: state)
 
     def close(self) -> None:
         """End it."""

@@ -28,7 +28,7 @@ _PROBABILITY = """#uicontrol vec3 colour color(default="{colour}")
 #uicontrol float opacity slider(min=0, max=1, default=0.6)
 #uicontrol float threshold slider(min=0, max=1, default=0)
 void main() {{
-  float p = toNormalized(getDataValue());
+  float p = {probability};
   if (p < threshold || p == 0.0) {{
     emitTransparent();
   }} else {{
@@ -36,6 +36,13 @@ void main() {{
   }}
 }}
 """
+
+_PROBABILITY_OF = {
+    "probability": "float(toRaw(getDataValue())) / {one}",
+    "logit": "1.0 / (1.0 + exp(-float(toRaw(getDataValue())) / {one}))",
+    "distance": "clamp(0.5 + 0.5 * float(toRaw(getDataValue())) / {one}, 0.0, 1.0)",
+}
+"""How a shader makes a probability of what is stored, see `csc_data.volumes.stored_values.StoredValues`."""
 
 
 def layers_of(layers: Sequence[Layer], source: Callable[[Layer], str]) -> list[Any]:
@@ -98,9 +105,17 @@ def _drawn(layer: Layer, source: str) -> Any:
         low, high = contrast_of(layer)
         return neuroglancer.ImageLayer(source=source, shader=_RAW.format(low=low, high=high))
     if layer.kind == "probability":
-        return neuroglancer.ImageLayer(source=source, shader=_PROBABILITY.format(colour=as_hex(layer.colour)))
+        return neuroglancer.ImageLayer(source=source, shader=_probability_shader(layer))
     colour = as_hex(layer.colour) if layer.kind == "mask" else None
     return neuroglancer.SegmentationLayer(source=source, segment_default_color=colour, selected_alpha=0.4)
+
+
+def _probability_shader(layer: Layer) -> str:
+    values = layer.values
+    told = "toNormalized(getDataValue())"
+    if values is not None and values.kind in _PROBABILITY_OF:
+        told = _PROBABILITY_OF[values.kind].format(one=float(values.one))
+    return _PROBABILITY.format(colour=as_hex(layer.colour), probability=told)
 
 
 def contrast_of(layer: Layer) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from csc_data.errors import UnreadableDataError
 from csc_data.formats.ngff import LevelPlace, as_lengths, as_voxel_size, multiscales, read_multiscale, stated_place
-from csc_data.geometry import Triple
+from csc_data.geometry import Grid, Triple
 from csc_data.storage.nodes import children
 from csc_data.storage.stores.places import Store, join_key
 from csc_eval.rules import Geometry
@@ -46,6 +46,11 @@ class Prediction:
     translation: Triple | None
     is_group: bool = False
     note: str = ""
+
+    def grid(self, crop: CropGrid) -> Grid:
+        """Return where its voxels lie, before they are aligned with a crop; what it does not say is as in the crop."""
+        voxel_size = self.voxel_size or crop.voxel_size
+        return Grid(voxel_size=voxel_size, translation=self.translation or crop.translation, shape=self.voxels.shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

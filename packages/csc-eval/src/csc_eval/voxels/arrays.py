@@ -12,6 +12,7 @@ import numpy.typing as npt
 from csc_data.errors import UnreadableDataError
 from csc_data.formats.array_metadata import ArrayMetadata
 from csc_data.formats.cache import ENTRY_BYTES, ChunkCache
+from csc_data.formats.chunked_array import ChunkedArray
 from csc_data.formats.codecs import COMPRESSORS
 from csc_data.formats.reading import open_chunks, parse_metadata
 from csc_data.storage.limits import Limits
@@ -93,6 +94,11 @@ class StoredArray:
         self.chunks = _three(self._array.chunks)
         self.order = metadata.order
         self.dtype = self._array.dtype
+
+    @property
+    def array(self) -> ChunkedArray:
+        """What it reads from, for those who want chunks."""
+        return self._array
 
     def read(self, begin: Sequence[int], end: Sequence[int]) -> Array:
         """Return the voxels of a box, not to be written to; chunks that are not there hold the fill value."""

@@ -5,15 +5,12 @@ The state of the viewer stands in the link, as JSON: https://neuroglancer-docs.w
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
-VIEWER = "https://neuroglancer-demo.appspot.com"
+from csc_data.view.remote import viewer_source, viewer_url
 
 _WINDOW_PIXELS = 400  # width of one of the four views on a common screen
-_SAFE = "~@#$&()*!+=:;,.?/'"  # what Neuroglancer itself leaves unquoted
 
 
 def viewer_link(
@@ -53,27 +50,4 @@ def viewer_link(
         "layers": layers,
         "layout": "4panel",
     }
-    return f"{VIEWER}/#!{quote(json.dumps(state, separators=(',', ':')), safe=_SAFE)}"
-
-
-def viewer_source(path: str, *, endpoint: str | None = None) -> str | None:
-    """Return what Neuroglancer calls a volume, or None where a browser cannot reach it.
-
-    >>> viewer_source("s3://bucket/x.zarr/recon-1/em/raw")
-    'zarr://s3://bucket/x.zarr/recon-1/em/raw'
-    >>> viewer_source("data/x.zarr/recon-1/em/raw") is None
-    True
-    """
-    protocol, found, rest = path.partition("://")
-    if not found or "::" in path:
-        return None
-    rest = rest.rstrip("/")
-    if protocol in ("s3", "s3a"):
-        place = f"{endpoint.rstrip('/')}/{rest}" if endpoint else f"s3://{rest}"
-    elif protocol in ("gs", "gcs"):
-        place = f"gs://{rest}"
-    elif protocol in ("http", "https"):
-        place = f"{protocol}://{rest}"
-    else:
-        return None
-    return f"{'n5' if '.n5' in rest and '.zarr' not in rest else 'zarr'}://{place}"
+    return viewer_url(state)

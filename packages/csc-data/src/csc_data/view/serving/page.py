@@ -12,6 +12,7 @@ _PAGE = Template("""<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>CellMap volumes</title>
+<link rel="icon" href="data:,">
 <style>
   html, body { height: 100%; margin: 0; background: #111; color: #ddd; font: 14px/1.4 system-ui, sans-serif; }
   body { display: flex; }
@@ -26,7 +27,9 @@ _PAGE = Template("""<!doctype html>
 <script>
   // The state holds this page's own address, so the viewer works behind any port that ssh forwards.
   const open = async (name, whole) => {
-    const state = await (await fetch("state/" + name)).json();
+    const answer = await fetch("state/" + name);
+    if (!answer.ok) { document.title = await answer.text(); alert(document.title); return; }
+    const state = await answer.json();
     const link = "v/view/#!" + encodeURIComponent(JSON.stringify(state));
     if (whole) { location.replace(link); return; }
     document.querySelector("iframe")?.remove();

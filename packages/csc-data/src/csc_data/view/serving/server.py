@@ -15,7 +15,7 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib import resources
 from typing import Any, TypeVar
 
@@ -61,17 +61,17 @@ class ViewServer:
     def __init__(self, bind: str = "127.0.0.1", port: int = 0) -> None:
         self.secret = secrets.token_urlsafe(24)
         self._volumes: list[ServedVolume] = []
-        self._states: dict[str, tuple[str, Callable[[str], Mapping[str, Any]]]] = {}
+        self._states: dict[str, tuple[str, Callable[[], Mapping[str, Any]]]] = {}
         self._client = resources.files("neuroglancer") / "static" / "client"
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="view")
         self._socket = _listen(bind, port)
         self.bind, self.port = bind, self._socket.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._ended: asyncio.Event | None = None
-        started = threading.Event()
+        started: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(started,), name="view-server", daemon=True)
         self._thread.start()
-        started.wait()
+        started.result()
 
     @property
     def url(self) -> str:
@@ -84,10 +84,20 @@ class ViewServer:
         self._volumes.append(volume)
         return f"{volume.scheme}://{{origin}}/{self.secret}/data/{len(self._volumes) - 1}/"
 
-    def add_state(self, name: str, title: str, state: Mapping[str, Any]) -> None:
-        """Offer a state of the viewer on the front page; sources begin with ``{origin}`` where they are served here."""
-        text = json.dumps(state)
-        self._states[name] = title, lambda origin: dict(json.loads(text.replace("{origin}", origin)))
+    def add_state(self, name: str, title: str, state: Callable[[], Mapping[str, Any]]) -> None:
+        """Offer a state of the viewer on the front page.
+
+        Parameters
+        ----------
+        name : str
+            It stands in the address.
+        title : str
+            What the page says of it.
+        state : callable
+            Returns it when a browser wants it. Sources begin with ``{origin}`` where they are served here, which
+            becomes the address that the browser used.
+        """
+        self._states[name] = title, state
 
     def close(self) -> None:
         """End it; open connections are cut."""
@@ -103,19 +113,24 @@ class ViewServer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, started: threading.Event) -> None:
+    def _run(self, started: Future[None]) -> None:
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_until_complete(self._serve(started))
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)  # raised where it was to be started
         finally:
+            self._socket.close()
             self._loop.close()
 
-    async def _serve(self, started: threading.Event) -> None:
+    async def _serve(self, started: Future[None]) -> None:
         self._ended = asyncio.Event()
-        runner = web.AppRunner(self._application(), access_log=None, handle_signals=False)
+        runner = web.AppRunner(self._application(), access_log=None, handle_signals=False, shutdown_timeout=0.5)
         await runner.setup()
-        await web.SockSite(runner, self._socket, shutdown_timeout=0.5).start()
-        started.set()
+        await web.SockSite(runner, self._socket).start()
+        started.set_result(None)
         await self._ended.wait()
         await runner.cleanup()
 
@@ -149,7 +164,12 @@ class ViewServer:
         entry = self._states.get(request.match_info["name"])
         if entry is None:
             return web.Response(status=404, headers=_HEADERS)
-        return web.json_response(entry[1](f"{request.scheme}://{request.host}"), headers=_HEADERS)
+        try:
+            text = json.dumps(await self._off_loop(entry[1]))
+        except CscError as error:
+            return web.Response(status=500, text=str(error), headers=_HEADERS)
+        origin = f"{request.scheme}://{request.host}"
+        return web.Response(text=text.replace("{origin}", origin), content_type="application/json", headers=_HEADERS)
 
     async def _client_file(self, request: web.Request) -> web.Response:
         name = request.match_info["file"] or "index.html"

@@ -1,0 +1,1 @@
+"""``csc visualize``: raw, annotations and results in a browser."""

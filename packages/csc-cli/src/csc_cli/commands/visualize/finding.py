@@ -1,0 +1,258 @@
+"""What there is to be seen: crops, and of each its annotations, predictions, results, and what was submitted."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from csc_data.challenge import label_classes
+from csc_data.challenge.current_lists import load_test_crops
+from csc_data.config.templates import anchor, fill
+from csc_data.errors import CscError, MissingDataError, did_you_mean
+from csc_data.splits.crops import METADATA_FILES
+from csc_data.splits.search import CropTemplates, is_wanted, natural_key, search_crops
+from csc_data.storage.stores.submissions import open_store
+from csc_data.storage.trees import open_tree
+from csc_data.volumes import Level, Volume, open_volume
+
+if TYPE_CHECKING:
+    from csc_data.challenge.test_crops import TestCrop
+    from csc_data.config.user_config import Config
+    from csc_data.storage.stores.places import Store
+
+KINDS = ("gt", "predictions", "processed", "submission")
+TITLES = {"gt": "truth", "predictions": "predictions", "processed": "processed", "submission": "submission"}
+
+Opener = Callable[[], Volume]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassVolume:
+    """One class of a crop, of one kind; it is opened when it is to be seen."""
+
+    kind: str
+    class_name: str
+    open: Opener
+
+
+@dataclass(slots=True, kw_only=True)
+class ShownCrop:
+    """A crop and what there is of it.
+
+    Attributes
+    ----------
+    dataset, crop : str
+        Their names; the data set is "" where nobody knows it.
+    raw : str or None
+        Path or URL of the raw volume.
+    volumes : list of ClassVolume
+    """
+
+    dataset: str
+    crop: str
+    raw: str | None = None
+    volumes: list[ClassVolume] = field(default_factory=list)
+
+    @property
+    def label(self) -> str:
+        """How it is called in messages."""
+        return f"{self.dataset}/{self.crop}" if self.dataset else self.crop
+
+    def classes(self) -> set[str]:
+        """Return the classes that there is anything of."""
+        return {volume.class_name for volume in self.volumes}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What was asked for.
+
+    Attributes
+    ----------
+    datasets, crops : sequence of str
+        Names, ids or patterns.
+    classes : sequence of str or None
+        Names or patterns; None is all.
+    kinds : sequence of str
+        Of `KINDS`.
+    parts : bool
+        Whether the parts of a group class stand for it.
+    """
+
+    datasets: Sequence[str] = ("*",)
+    crops: Sequence[str] = ("*",)
+    classes: Sequence[str] | None = None
+    kinds: Sequence[str] = KINDS
+    parts: bool = False
+
+    def crop(self, dataset: str, crop: str) -> bool:
+        """Tell whether a crop was asked for; one of an unknown data set was, where no data set was named."""
+        return is_wanted(
+            dataset if dataset or tuple(self.datasets) != ("*",) else None, crop, self.datasets, self.crops
+        )
+
+    def class_name(self, name: str) -> bool:
+        """Tell whether a class was asked for."""
+        if self.classes is None:
+            return name != "all"
+        return any(fnmatchcase(name, pattern) for pattern in self._patterns())
+
+    def _patterns(self) -> list[str]:
+        patterns = list(self.classes or ())
+        known = label_classes()
+        names = {entry.id: name for name, entry in known.items()}
+        for name in [*patterns] if self.parts else ():
+            if name in known and known[name].parts:
+                patterns = [p for p in patterns if p != name] + [names[part] for part in sorted(known[name].parts)]
+        return patterns
+
+
+def find_shown(
+    config: Config, wanted: Wanted, *, templates: CropTemplates | None = None, submission: str | None = None
+) -> list[ShownCrop]:
+    """Return the crops that there is anything of, by data set and crop.
+
+    Parameters
+    ----------
+    config : Config
+    wanted : Wanted
+    templates : CropTemplates, optional
+        Where annotated crops lie; below the data folder by default.
+    submission : str, optional
+        A zip or folder; that of the configuration by default.
+
+    Raises
+    ------
+    MissingDataError
+        If there is nothing of what was asked for.
+    UnreadableDataError
+        If a submission that was named cannot be read.
+    """
+    found: dict[tuple[str, str], ShownCrop] = {}
+    tests = {f"crop{number}": crop for number, crop in load_test_crops(config).items()}
+
+    def of(dataset: str, crop: str) -> ShownCrop:
+        return found.setdefault((dataset, crop), ShownCrop(dataset=dataset, crop=crop))
+
+    places = templates or CropTemplates.below(config)
+    if "gt" in wanted.kinds:
+        for dataset, crop, volume in _annotations(places, wanted):
+            of(dataset, crop).volumes.append(volume)
+        for dataset, crop, volume in _submitted(config.path("ground_truth"), "gt", tests, wanted):
+            of(dataset, crop).volumes.append(volume)
+    for kind in ("predictions", "processed"):
+        if kind in wanted.kinds:
+            for dataset, crop, volume in _results(config, kind, wanted):
+                of(dataset, crop).volumes.append(volume)
+    if "submission" in wanted.kinds:
+        for dataset, crop, volume in _submitted(submission_place(config, submission), "submission", tests, wanted):
+            of(dataset, crop).volumes.append(volume)
+    shown = sorted(found.values(), key=lambda one: (natural_key(one.dataset), natural_key(one.crop)))
+    _check(shown, wanted, config)
+    for one in shown:
+        one.raw = _raw(places, one.dataset)
+    return shown
+
+
+def _annotations(templates: CropTemplates, wanted: Wanted) -> Iterator[tuple[str, str, ClassVolume]]:
+    tree = open_tree(templates.labels, templates.endpoint)
+    for crop in search_crops(tree, templates, wanted.datasets, wanted.crops):
+        for name in filter(wanted.class_name, crop.names):
+            path, endpoint = f"{crop.path}/{name}", templates.endpoint or None
+
+            def opened(path: str = path, endpoint: str | None = endpoint) -> Volume:
+                return open_volume(path, endpoint=endpoint)
+
+            yield crop.dataset, crop.crop, ClassVolume(kind="gt", class_name=name, open=opened)
+
+
+def _results(config: Config, kind: str, wanted: Wanted) -> Iterator[tuple[str, str, ClassVolume]]:
+    template: str = getattr(config, kind)
+    pattern = anchor(glob.escape(config.root.as_posix()), fill(template, dict.fromkeys(_NAMES, "*")))
+    for path in sorted(map(Path, glob.glob(pattern))):  # noqa: PTH207 - the template may be absolute
+        names = config.placeholders(kind, path)
+        if names is None or path.name.startswith(".") or not any((path / file).exists() for file in METADATA_FILES):
+            continue
+        if wanted.crop(names["dataset"], names["crop"]) and wanted.class_name(names["class_name"]):
+
+            def opened(path: Path = path) -> Volume:
+                return open_volume(path)
+
+            yield names["dataset"], names["crop"], ClassVolume(kind=kind, class_name=names["class_name"], open=opened)
+
+
+_NAMES = ("dataset", "crop", "class_name")
+
+
+def submission_place(config: Config, given: str | None = None) -> Path:
+    """Return the zip or folder of a submission: the one given, else that of the configuration, its zip first."""
+    if given is not None:
+        return Path(given)
+    folder = config.path("submission")
+    archive = folder.with_suffix(".zip")
+    return archive if archive.is_file() else folder
+
+
+def _submitted(
+    place: Path, kind: str, tests: dict[str, TestCrop], wanted: Wanted
+) -> Iterator[tuple[str, str, ClassVolume]]:
+    """Give what a submission, or the truth of the test crops, holds: both have the portal's layout."""
+    if not place.exists():
+        return
+    store = open_store(place)
+    for crop in sorted(store.folders(""), key=natural_key):
+        name = crop if crop.startswith("crop") else f"crop{crop}"
+        test = tests.get(name)
+        dataset = "" if test is None else test.dataset
+        if not wanted.crop(dataset, name):
+            continue
+        for class_name in filter(wanted.class_name, store.folders(crop)):
+
+            def opened(key: str = f"{crop}/{class_name}", test: TestCrop | None = test) -> Volume:
+                return _open_submitted(store, key, test)
+
+            yield dataset, name, ClassVolume(kind=kind, class_name=class_name, open=opened)
+
+
+def _open_submitted(store: Store, key: str, test: TestCrop | None) -> Volume:
+    """Open an array of a submission where csc-eval places it."""
+    from csc_eval.placing.predictions import CropGrid, open_prediction
+
+    unknown = test is None
+    crop = CropGrid(
+        voxel_size=(1.0, 1.0, 1.0) if test is None else test.voxel_size,
+        translation=(0.0, 0.0, 0.0) if test is None else test.translation,
+        shape=(1, 1, 1) if test is None else test.shape,
+    )
+    prediction = open_prediction(store, key, crop)
+    if unknown and prediction.voxel_size is None:
+        raise CscError(f"{store.place(key)} has no voxel_size, and its crop is not in the list of test crops")
+    level = Level(name="s0", grid=prediction.grid(crop), array=getattr(prediction.voxels, "array", prediction.voxels))
+    return Volume(path=store.place(key), levels=(level,), attributes={})
+
+
+def _raw(templates: CropTemplates, dataset: str) -> str | None:
+    return fill(templates.raw, {"dataset": dataset}) if dataset else None
+
+
+def _check(shown: Sequence[ShownCrop], wanted: Wanted, config: Config) -> None:
+    if not shown:
+        what = " and ".join(TITLES[kind] for kind in wanted.kinds)
+        asked = (tuple(wanted.datasets), tuple(wanted.crops), wanted.classes) != (("*",), ("*",), None)
+        raise MissingDataError(
+            f"{config.root} holds no {what}{' of what was asked for' if asked else ''}; `csc fetch-data` brings data, "
+            "--data names another folder"
+        )
+
+
+def missing_classes(shown: Sequence[ShownCrop], wanted: Wanted) -> Iterator[str]:
+    """Say which of the classes that were asked for are nowhere."""
+    there = sorted(set().union(*(one.classes() for one in shown)))
+    for pattern in wanted.classes or ():
+        is_group = wanted.parts and pattern in label_classes()
+        if not is_group and not any(fnmatchcase(name, pattern) for name in there):
+            yield f"there is nothing of the class {pattern!r}; {did_you_mean(pattern, there)}"

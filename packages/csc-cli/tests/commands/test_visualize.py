@@ -1,0 +1,198 @@
+"""What `csc visualize` finds, how it draws it, and what it says of what it cannot show."""
+
+import json
+import os
+import signal
+import threading
+import time
+import urllib.request
+import zipfile
+
+import numpy as np
+import pytest
+
+from csc_cli.commands.visualize.finding import KINDS, Wanted, find_shown, missing_classes
+from csc_cli.commands.visualize.opening import open_crop
+from csc_data.challenge.test_crops import TestCrop, write_test_crops
+from csc_data.config.user_config import load_config
+from csc_data.errors import MissingDataError
+from csc_data.formats.writing import create_array
+from csc_data.geometry import Grid
+from csc_data.volumes import write_multiscale
+from csc_data.volumes.stored_values import StoredValues
+
+GRID = Grid(voxel_size=(8, 8, 8), translation=(80, 80, 80), shape=(4, 4, 4))
+RAW = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(24, 24, 24))
+
+
+def write(path, grid=GRID, dtype="u1", attributes=None, value=1):
+    write_multiscale(path, [np.full(grid.shape, value, dtype)], [grid], chunks=(4, 4, 4), attributes=attributes)
+
+
+def write_label(path, **attributes):
+    array = create_array(path, shape=GRID.shape, dtype="u1", chunks=(4, 4, 4), attributes=attributes)
+    array[...] = np.ones(GRID.shape, "u1")
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A data folder with an annotated crop, a test crop, and results of both."""
+    root = tmp_path / "data"
+    write(root / "jrc_a/jrc_a.zarr/recon-1/em/fibsem-uint8", RAW, value=7)
+    for name in ("mito", "mito_mem", "er"):
+        write(root / "jrc_a/jrc_a.zarr/recon-1/labels/groundtruth/crop1" / name)
+    write_label(root / "ground_truth.zarr/crop9/er", voxel_size=[8] * 3, translation=[80] * 3)
+    for crop in ("crop1", "crop9"):
+        write(
+            root / "predictions/jrc_a.zarr" / crop / "er",
+            attributes=StoredValues(kind="probability", one=255).to_attributes(),
+        )
+    write(root / "processed/jrc_a.zarr/crop9/mito", dtype="u2")
+    write_label(root / "submission.zarr/crop9/er")
+    tests = [
+        TestCrop(
+            id=9, dataset="jrc_a", voxel_size=(8, 8, 8), translation=(80, 80, 80), shape=(4, 4, 4), classes=("er",)
+        )
+    ]
+    write_test_crops(root / "test_crop_manifest.csv", tests)
+    return root
+
+
+def shown_of(data, **wanted):
+    return find_shown(load_config(data=data), Wanted(**wanted))
+
+
+def names(crop, lines=None):
+    layers = open_crop(crop, (lines if lines is not None else []).append)
+    return [layer.name for layer in layers]
+
+
+def test_everything_that_is_there_is_found(data):
+    first, second = shown_of(data)
+    assert (first.label, second.label) == ("jrc_a/crop1", "jrc_a/crop9")
+    assert names(first) == ["raw", "mito_mem (truth)", "mito (truth)", "er (truth)", "er (predictions)"]
+    assert names(second) == ["raw", "er (truth)", "er (predictions)", "mito (processed)", "er (submission)"]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"crops": ("9",)}, {"jrc_a/crop9"}),
+        ({"crops": ("crop?",), "datasets": ("jrc_*",)}, {"jrc_a/crop1", "jrc_a/crop9"}),
+        ({"kinds": ("processed",)}, {"jrc_a/crop9"}),
+        ({"classes": ("mito_*",)}, {"jrc_a/crop1"}),
+    ],
+)
+def test_names_ids_and_patterns_choose(data, wanted, expected):
+    assert {crop.label for crop in shown_of(data, **wanted)} == expected
+
+
+def test_parts_stand_for_their_group(data):
+    (crop,) = shown_of(data, classes=("mito",), parts=True, kinds=("gt",))
+    assert names(crop) == ["raw", "mito_mem (truth)"]
+
+
+def test_each_is_drawn_as_what_it_is(data):
+    first, second = (open_crop(crop, print) for crop in shown_of(data))
+    kinds = {layer.name: layer.kind for layer in [*first, *second]}
+    assert kinds["raw"] == "raw"
+    assert kinds["er (predictions)"] == "probability"
+    assert kinds["er (truth)"] == "mask"
+    assert kinds["mito (truth)"] == kinds["mito (processed)"] == "instances"
+    assert [layer.visible for layer in second] == [True, True, False, False, False]
+    colours = {layer.colour for layer in [*first, *second] if layer.class_name == "er"}
+    assert len(colours) == 1
+
+
+def test_what_a_submission_does_not_say_is_as_in_its_crop(data):
+    layers = {layer.name: layer for layer in open_crop(shown_of(data)[1], print)}
+    assert layers["er (submission)"].volume.levels[0].grid == GRID
+    assert layers["er (truth)"].volume.levels[0].grid == GRID
+
+
+def test_a_zip_is_read_where_it_lies(data, tmp_path):
+    folder = data / "submission.zarr"
+    with zipfile.ZipFile(tmp_path / "sub.zip", "w") as archive:
+        for file in folder.rglob("*"):
+            archive.write(file, file.relative_to(folder))
+    (crop,) = find_shown(load_config(data=data), Wanted(kinds=("submission",)), submission=str(tmp_path / "sub.zip"))
+    layers = open_crop(crop, print)
+    assert [layer.name for layer in layers] == ["raw", "er (submission)"]
+    assert layers[1].volume.path.startswith(str(tmp_path / "sub.zip"))
+
+
+def test_a_broken_volume_is_a_line_and_the_rest_is_shown(data):
+    (data / "predictions/jrc_a.zarr/crop9/er/s0/.zarray").write_text("{")
+    lines = []
+    assert names(shown_of(data)[1], lines) == ["raw", "er (truth)", "mito (processed)", "er (submission)"]
+    (line,) = lines
+    assert line.startswith("jrc_a/crop9, er (predictions): ")
+
+
+def test_a_crop_without_raw_says_so(data):
+    lines = []
+    (data / "jrc_a/jrc_a.zarr/recon-1/em").rename(data / "elsewhere")
+    assert names(shown_of(data)[1], lines)[0] == "er (truth)"
+    assert "raw" in lines[0]
+
+
+def test_a_class_that_is_not_there_is_a_line(data):
+    wanted = Wanted(classes=("er", "mitto"))
+    shown = find_shown(load_config(data=data), wanted)
+    (line,) = missing_classes(shown, wanted)
+    assert "'mitto'" in line
+
+
+def test_nothing_at_all_is_an_error_that_says_what_to_do(tmp_path):
+    with pytest.raises(MissingDataError, match="csc fetch-data"):
+        find_shown(load_config(data=tmp_path), Wanted())
+    assert set(KINDS) == {"gt", "predictions", "processed", "submission"}
+
+
+def test_it_prints_a_link_serves_and_ends_when_it_is_told(data, run, capsys):
+    """The handlers of signals belong to the main thread, so the browser is the other one."""
+    seen = {}
+
+    def browser():
+        for _ in range(200):
+            seen["text"] = seen.get("text", "") + capsys.readouterr().out
+            link = next((line for line in seen["text"].splitlines() if line.startswith("http://")), None)
+            if link:
+                break
+            time.sleep(0.05)
+        try:
+            with urllib.request.urlopen(link + "state/1", timeout=30) as answer:
+                seen["state"] = json.load(answer)
+            source = seen["state"]["layers"][1]["source"]
+            address = source[0]["url"].partition("://")[2]
+            with urllib.request.urlopen(address + ".zattrs", timeout=30) as answer:
+                seen["group"] = json.load(answer)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    from csc_cli.main import main
+
+    thread = threading.Thread(target=browser)
+    thread.start()
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["csc", "visualize", "--data", str(data), "--no-browser"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    thread.join()
+    assert ended.value.code in (0, None)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert [layer["name"] for layer in seen["state"]["layers"]][:2] == ["raw", "er (truth)"]
+    scale, place = seen["group"]["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+    assert (scale["scale"], place["translation"]) == ([8.0] * 3, [80.0] * 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(["-k", "truth"], "there is no kind 'truth'"), (["--bind", "300.1.1.1"], "cannot listen on 300.1.1.1"),
+     (["--data", "nowhere"], "nowhere holds no")],
+)  # fmt: skip
+def test_mistakes_are_one_line(data, run, arguments, said):
+    result = run("visualize", "--data", str(data), "--no-browser", *arguments)
+    assert result.exit_code in (1, 2)
+    assert said in result.output.splitlines()[-1]

@@ -1,0 +1,117 @@
+"""The viewer in a real browser: pixels lie where the data say. Skipped, and said so, where there is no Chromium."""
+
+import io
+import shutil
+import time
+
+import numpy as np
+import pytest
+
+from csc_data.geometry import Grid, Roi
+from csc_data.view import array_layer, open_layer, show
+from csc_data.volumes import write_multiscale
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None or shutil.which("chromedriver") is None, reason="there is no Chromium"),
+]
+SIZE = 400
+VOXEL = 8
+N = 32  # voxels along each axis; the middle is a corner between eight of them
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium; WebGL is computed by its processor."""
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in (
+        "--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+        f"--window-size={SIZE},{SIZE + 200}", "--force-device-scale-factor=1",
+    ):  # fmt: skip
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+def picture(browser, view):
+    """Open the first place in one pane at a voxel a few pixels wide, and return its pixels, (y, x, rgb)."""
+    from PIL import Image
+
+    state = next(iter(view.states.values()))
+    state.layout = "xy"
+    state.cross_section_scale = VOXEL / PIXELS
+    state.show_axis_lines = state.show_scale_bar = state.show_default_annotations = False
+    browser.get("about:blank")
+    browser.get(view.url)
+    canvas, before = None, b""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        time.sleep(0.5)
+        found = browser.find_elements("css selector", ".neuroglancer-rendered-data-panel")
+        if not found:
+            continue
+        now = found[0].screenshot_as_png
+        pixels = np.asarray(Image.open(io.BytesIO(now)).convert("RGB")).astype(int)
+        if now == before and len(np.unique(pixels.reshape(-1, 3), axis=0)) > 2:  # drawn, and nothing more comes
+            canvas = pixels
+            break
+        before = now
+    assert canvas is not None, "nothing was drawn"
+    severe = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert [entry["message"] for entry in severe if "404" not in entry["message"]] == []
+    return canvas
+
+
+PIXELS = 10
+
+
+def voxel(pixels, y, x):
+    """Return the colour in the middle of a voxel of the plane, counted from the middle of the picture."""
+    height, width = pixels.shape[:2]
+    return pixels[int(height / 2 + (y + 0.5) * PIXELS), int(width / 2 + (x + 0.5) * PIXELS)]
+
+
+def test_raw_masks_and_probabilities_lie_where_the_data_say(browser, tmp_path):
+    """Each is drawn alone, then compared within one voxel on all sides of a corner."""
+    grid = Grid(voxel_size=(VOXEL,) * 3, translation=(1000, 2000, 3000), shape=(N,) * 3)
+    half = N // 2
+    values = np.zeros(grid.shape, "u1")
+    values[half:, half:, half:] = 200  # begins right at the middle
+    write_multiscale(tmp_path / "stored", [values], [grid], chunks=(8, 8, 8))
+    middle = [t + (half - 0.5) * VOXEL for t in grid.translation]
+    roi = Roi([m - 100 + VOXEL / 2 for m in middle[:1]] + [m - 100 for m in middle[1:]],
+              [m + 100 + VOXEL / 2 for m in middle[:1]] + [m + 100 for m in middle[1:]])  # fmt: skip
+    as_probability = array_layer(
+        (values / 200).astype("f4"), "p", "probability", voxel_size=grid.voxel_size, translation=grid.translation
+    )
+    layers = [
+        open_layer(tmp_path / "stored", "raw", "raw"),
+        open_layer(tmp_path / "stored", "mask", "mask", class_name="er"),
+        as_probability,
+    ]
+    for layer in layers:
+        with show([layer], roi=roi) as view:
+            pixels = picture(browser, view)
+        inside = voxel(pixels, 0, 0)
+        assert inside.max() > 60, layer.name
+        for y, x in ((0, 1), (1, 0), (3, 3)):
+            np.testing.assert_allclose(voxel(pixels, y, x), inside, atol=3, err_msg=layer.name)
+        for y, x in ((-1, 0), (0, -1), (-1, -1), (-3, 2)):
+            assert np.abs(voxel(pixels, y, x) - inside).max() > 40, (layer.name, y, x)
+
+
+def test_the_page_with_several_places_lists_them(browser, tmp_path):
+    layer = array_layer(np.full((8, 8, 8), 9, "u1"), "raw", "raw", voxel_size=(8, 8, 8))
+    with show([layer], title="one place") as view:
+        view.add([layer], title="another <place>")
+        browser.get(view.url)
+        deadline = time.monotonic() + 60
+        while not browser.find_elements("css selector", "iframe") and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert [a.text for a in browser.find_elements("css selector", "nav a")] == ["one place", "another <place>"]
+        assert "/v/view/#!" in browser.find_element("css selector", "iframe").get_attribute("src")
