@@ -16,7 +16,7 @@ COPY packages ./packages
 # --torch-backend picks the torch build: "cpu" keeps the image small, "auto" takes the newest CUDA.
 ARG TORCH_BACKEND=auto
 RUN uv pip install --no-cache --torch-backend "${TORCH_BACKEND}" -c constraints.txt \
-        "./packages/csc-data[convert,torch]" ./packages/csc-models ./packages/csc-eval ./packages/csc-train \
+        "./packages/csc-data[convert,torch,view]" ./packages/csc-models ./packages/csc-eval ./packages/csc-train \
         ./packages/csc-submit ./packages/csc-cli
 
 # Whoever trains need not wait for the loader's loops, if the processor is as new as the one that builds.

@@ -89,7 +89,7 @@ def install_freely(session: nox.Session, packages: tuple[str, ...], *what: str) 
 
 def workspace() -> list[str]:
     """Return pip arguments that install every package from the tree, with the extras that tests need."""
-    extras = {"csc-data": "[convert,sharded,torch]", "csc-eval": "[dask,report]", "csc-models": "[tensorboard]"}
+    extras = {"csc-data": "[convert,screenshot,sharded,torch]", "csc-eval": "[dask,report]", "csc-models": "[tensorboard]"}
     return [argument for name in PACKAGES for argument in ("-e", f"./packages/{name}{extras.get(name, '')}")]
 
 

@@ -32,7 +32,7 @@ FLOORS_OF_CSC_DATA = (
     {"blocks", "config"},
     {"challenge", "formats"},
     {"volumes"},
-    {"splits", "fetching", "synthetic", "converting"},
+    {"splits", "fetching", "synthetic", "converting", "view"},
     {"loader", "fingerprint"},
 )
 MOST_FLOORS = 7

@@ -48,6 +48,7 @@ MANY_PARAMETERS = {
     "csc_train/prediction/predict.py predict",
     # To be made shorter.
     "csc_data/formats/writing.py create_array",
+    "csc_data/view/layers.py array_layer",
     "csc_data/volumes/volume.py create_multiscale",
     "csc_data/volumes/volume.py write_multiscale",
     "csc_eval/report/page.py write_report",

@@ -1,14 +1,15 @@
 """The viewer in a real browser: pixels lie where the data say. Skipped, and said so, where there is no Chromium."""
 
-import io
 import shutil
 import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from csc_data.geometry import Grid, Roi
 from csc_data.view import array_layer, open_layer, show
+from csc_data.view.screenshot import headless_browser, wait_and_draw
 from csc_data.volumes import write_multiscale
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -18,56 +19,31 @@ pytestmark = [
 ]
 SIZE = 400
 VOXEL = 8
+PIXELS = 10  # of a voxel
 N = 32  # voxels along each axis; the middle is a corner between eight of them
 
 
 @pytest.fixture(scope="module")
 def browser():
     """A headless Chromium; WebGL is computed by its processor."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in (
-        "--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
-        f"--window-size={SIZE},{SIZE + 200}", "--force-device-scale-factor=1",
-    ):  # fmt: skip
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    yield driver
-    driver.quit()
+    with headless_browser((SIZE, SIZE)) as started:
+        yield started
 
 
-def picture(browser, view):
+def picture(browser, view, tmp_path):
     """Open the first place in one pane at a voxel a few pixels wide, and return its pixels, (y, x, rgb)."""
-    from PIL import Image
-
     state = next(iter(view.states.values()))
     state.layout = "xy"
     state.cross_section_scale = VOXEL / PIXELS
     state.show_axis_lines = state.show_scale_bar = state.show_default_annotations = False
+    target = tmp_path / "picture.png"
     browser.get("about:blank")
-    browser.get(view.url)
-    canvas, before = None, b""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        time.sleep(0.5)
-        found = browser.find_elements("css selector", ".neuroglancer-rendered-data-panel")
-        if not found:
-            continue
-        now = found[0].screenshot_as_png
-        pixels = np.asarray(Image.open(io.BytesIO(now)).convert("RGB")).astype(int)
-        if now == before and len(np.unique(pixels.reshape(-1, 3), axis=0)) > 2:  # drawn, and nothing more comes
-            canvas = pixels
-            break
-        before = now
-    assert canvas is not None, "nothing was drawn"
+    wait_and_draw(browser, view.link("0"), target, (SIZE, SIZE))
+    pixels = np.asarray(Image.open(target).convert("RGB")).astype(int)
+    assert pixels.shape[:2] == (SIZE, SIZE)
     severe = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert [entry["message"] for entry in severe if "404" not in entry["message"]] == []
-    return canvas
-
-
-PIXELS = 10
+    return pixels
 
 
 def voxel(pixels, y, x):
@@ -96,7 +72,7 @@ def test_raw_masks_and_probabilities_lie_where_the_data_say(browser, tmp_path):
     ]
     for layer in layers:
         with show([layer], roi=roi) as view:
-            pixels = picture(browser, view)
+            pixels = picture(browser, view, tmp_path)
         inside = voxel(pixels, 0, 0)
         assert inside.max() > 60, layer.name
         for y, x in ((0, 1), (1, 0), (3, 3)):

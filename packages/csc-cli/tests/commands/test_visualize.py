@@ -11,13 +11,16 @@ import zipfile
 import numpy as np
 import pytest
 
-from csc_cli.commands.visualize.finding import KINDS, Wanted, find_shown, missing_classes
+from csc_cli.commands.visualize.comparing import compare_crop
+from csc_cli.commands.visualize.finding import Wanted, find_shown, missing_classes
+from csc_cli.commands.visualize.kinds import KINDS
 from csc_cli.commands.visualize.opening import open_crop
 from csc_data.challenge.test_crops import TestCrop, write_test_crops
 from csc_data.config.user_config import load_config
 from csc_data.errors import MissingDataError
 from csc_data.formats.writing import create_array
 from csc_data.geometry import Grid
+from csc_data.view.differences import MISSED
 from csc_data.volumes import write_multiscale
 from csc_data.volumes.stored_values import StoredValues
 
@@ -149,6 +152,25 @@ def test_nothing_at_all_is_an_error_that_says_what_to_do(tmp_path):
     assert set(KINDS) == {"gt", "predictions", "processed", "submission"}
 
 
+def test_two_kinds_stand_side_by_side_with_what_differs(data):
+    (crop,) = shown_of(data, crops=("9",), kinds=("gt", "predictions"))
+    scene = compare_crop(crop, ("gt", "predictions"), print)
+    difference = "er: missed, false, agreed"
+    assert scene.panes == [["raw", "er (truth)"], ["raw", "er (predictions)"], ["raw", difference]]
+    array = next(layer for layer in scene.layers if layer.name == difference).volume.levels[0].array
+    assert np.unique(array[:, :, :]).tolist() == [MISSED]  # 1 of 255 is no probability to speak of
+
+
+def test_what_one_side_lacks_is_said(data):
+    lines = []
+    (crop, _) = shown_of(data, kinds=("gt", "predictions"))
+    compare_crop(crop, ("gt", "predictions"), lines.append)
+    assert lines == ["jrc_a/crop1: there is no mito_mem, mito among its predictions"]
+    (crop,) = shown_of(data, crops=("9",), kinds=("gt", "processed"))
+    with pytest.raises(MissingDataError, match="no class of which there are truth and processed"):
+        compare_crop(crop, ("gt", "processed"), print)
+
+
 def test_it_prints_a_link_serves_and_ends_when_it_is_told(data, run, capsys):
     """The handlers of signals belong to the main thread, so the browser is the other one."""
     seen = {}
@@ -190,7 +212,9 @@ def test_it_prints_a_link_serves_and_ends_when_it_is_told(data, run, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [(["-k", "truth"], "there is no kind 'truth'"), (["--bind", "300.1.1.1"], "cannot listen on 300.1.1.1"),
-     (["--data", "nowhere"], "nowhere holds no")],
+     (["--data", "nowhere"], "nowhere holds no"), (["--compare", "gt", "truth"], "give two kinds"),
+     (["--compare", "gt", "elsewhere"], "nothing called 'elsewhere'"), (["--size", "big"], "1280x960"),
+     (["--state", "nowhere.json", "--screenshot", "x.png"], "nowhere.json")],
 )  # fmt: skip
 def test_mistakes_are_one_line(data, run, arguments, said):
     result = run("visualize", "--data", str(data), "--no-browser", *arguments)

@@ -7,8 +7,10 @@ Every error that a user can cause is a `CscError`; leaves also inherit the built
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 
 class CscError(Exception):
@@ -113,3 +115,31 @@ class MissingPackageError(CscError, ImportError):
 
 class ExistingOutputError(CscError, FileExistsError):
     """Output exists already, and it was not said what to do with it."""
+
+
+def import_extra(module: str, what: str, extra: str) -> Any:
+    """Import a module of a package that an extra brings.
+
+    Parameters
+    ----------
+    module : str
+        Its name, as in an import.
+    what : str
+        What needs it, as the message begins.
+    extra : str
+        Such as ``csc-data[convert]``.
+
+    Raises
+    ------
+    MissingPackageError
+        If it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        name = module.partition(".")[0]
+        raise MissingPackageError(
+            f'{what} needs {name}, which the extra {extra} brings: pip install "{extra}", or in a clone of the toolbox '
+            f'pip install "./packages/{extra}"',
+            name=name,
+        ) from error

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from typing import Any, Literal
 
-from csc_data.errors import CscError, InvalidArgumentError, MissingPackageError
+from csc_data.errors import CscError, InvalidArgumentError, import_extra
 
 System = Literal["lsf", "slurm"]
 
@@ -19,14 +19,7 @@ class ClusterError(CscError, RuntimeError):
 
 
 def _import(name: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingPackageError(
-            f"working on a cluster needs {name.replace('_', '-')}, which is not installed: pip install 'csc-data[dask]'"
-        ) from error
+    return import_extra(name, "working on a cluster", "csc-data[dask]")
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from csc_data.geometry import Grid, Roi
 from csc_data.volumes import Level, Volume, open_volume
 from csc_data.volumes.stored_values import StoredValues
 
-Kind = Literal["raw", "probability", "mask", "instances"]
-"""Grey values; how likely a class is; where it is; which object a voxel belongs to."""
+Kind = Literal["raw", "probability", "mask", "instances", "difference"]
+"""Grey values; how likely a class is; where it is; which object a voxel belongs to; where two volumes differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class Layer:
     ----------
     name : str
         As the viewer lists it, such as ``mito (truth)``.
-    kind : {"raw", "probability", "mask", "instances"}
+    kind : {"raw", "probability", "mask", "instances", "difference"}
         How it is drawn.
     volume : Volume
         Its levels' arrays may be anything that has shape and dtype and is read by slices.

@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 import html
+import json
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from csc_data.errors import UnreadableDataError
 from csc_data.geometry import Roi
 from csc_data.view.layers import Layer
 from csc_data.view.serving.server import ViewServer
 from csc_data.view.serving.volumes import ServedVolume
 from csc_data.view.state import state_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What is shown at a place.
+
+    Attributes
+    ----------
+    layers : sequence of Layer
+    roi : Roi or None
+        What to look at, in nm; the extent of the last visible layer for None.
+    panes : sequence of sequence of str
+        Names of the layers of views side by side; one view of four sides where there are none.
+    """
+
+    layers: Sequence[Layer]
+    roi: Roi | None = None
+    panes: Sequence[Sequence[str]] = ()
 
 
 class View:
@@ -67,7 +91,7 @@ class View:
         self.server.add_state(name, title or name, state.to_json)
         return state
 
-    def add_later(self, title: str, opened: Callable[[], tuple[Sequence[Layer], Roi | None]]) -> None:
+    def add_later(self, title: str, opened: Callable[[], Scene]) -> None:
         """Offer a place whose layers are opened when somebody looks at it first.
 
         Parameters
@@ -75,7 +99,7 @@ class View:
         title : str
             What the list says of it.
         opened : callable
-            Returns its layers, and what to look at.
+            Returns what is there.
         """
         name = f"{len(self.states)}"
         lock = threading.Lock()
@@ -83,19 +107,35 @@ class View:
         def state() -> Mapping[str, Any]:
             with lock:
                 if self.states[name] is None:
-                    layers, roi = opened()
-                    self.states[name] = state_of(layers, self._source, roi=roi)
+                    scene = opened()
+                    self.states[name] = state_of(scene.layers, self._source, roi=scene.roi, panes=scene.panes)
             found: Mapping[str, Any] = self.states[name].to_json()
             return found
 
         self.states[name] = None
         self.server.add_state(name, title, state)
 
-    def add_state(self, state: Mapping[str, Any], *, title: str = "") -> None:
-        """Offer a place as JSON, as `add` returns it or as it was saved."""
-        name = f"{len(self.states)}"
-        self.states[name] = state
-        self.server.add_state(name, title or name, lambda: state)
+    def restore(self, path: str | os.PathLike[str]) -> None:
+        """Begin as in a file: the JSON that the viewer shows behind its ``{}``, saved from this or an earlier run.
+
+        Of the layers that are in both, what the file says of colours, visibility and the like holds, and so does where
+        it looks; their sources are those of this run, whose secret is another one.
+
+        Raises
+        ------
+        UnreadableDataError
+            If it cannot be read, or holds something else.
+        """
+        try:
+            saved = json.loads(Path(path).read_bytes())
+            drawn = {str(layer["name"]): dict(layer) for layer in saved["layers"]}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UnreadableDataError(f"{os.fspath(path)} is not a state of the viewer: {error}") from error
+        self.server.change_states(lambda state: _restored(state, saved, drawn))
+
+    def link(self, name: str) -> str:
+        """Return the link to one place, without the list."""
+        return f"{self.url}v/view/#!{quote(self.server.state_text(name, self.server.origin))}"
 
     def close(self) -> None:
         """End it."""
@@ -118,6 +158,15 @@ class View:
             volume = ServedVolume(layer.name, layer.volume.levels)
             self._sources[key] = layer, self.server.add_volume(volume)  # the layer is kept, so its id is not given anew
         return self._sources[key][1]
+
+
+def _restored(state: Mapping[str, Any], saved: Mapping[str, Any], drawn: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a state as it was saved, with the sources that are served now."""
+    layers = [
+        {**drawn.get(layer["name"], layer), "source": layer["source"], "name": layer["name"]}
+        for layer in state["layers"]
+    ]
+    return {**state, **saved, "layers": layers}
 
 
 def show(

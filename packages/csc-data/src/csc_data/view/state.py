@@ -13,6 +13,7 @@ import numpy as np
 from csc_data.challenge.colours import as_hex
 from csc_data.errors import CscError, InvalidArgumentError
 from csc_data.geometry import Roi
+from csc_data.view.differences import DIFFERENCE_COLOURS
 from csc_data.view.layers import Layer
 
 _WINDOW_PIXELS = 400  # width of one of the four views on a common screen
@@ -63,7 +64,13 @@ def layers_of(layers: Sequence[Layer], source: Callable[[Layer], str]) -> list[A
     ]
 
 
-def state_of(layers: Sequence[Layer], source: Callable[[Layer], str], *, roi: Roi | None = None) -> Any:
+def state_of(
+    layers: Sequence[Layer],
+    source: Callable[[Layer], str],
+    *,
+    roi: Roi | None = None,
+    panes: Sequence[Sequence[str]] = (),
+) -> Any:
     """Return a `neuroglancer.ViewerState`: the layers, in nm, seen so that a box fills the view.
 
     Parameters
@@ -72,6 +79,8 @@ def state_of(layers: Sequence[Layer], source: Callable[[Layer], str], *, roi: Ro
         As for `layers_of`.
     roi : Roi, optional
         What to look at, in nm; the extent of the last visible layer by default, which lies on top.
+    panes : sequence of sequence of str
+        Names of the layers of views side by side, which move together; one view of four sides by default.
 
     Raises
     ------
@@ -95,6 +104,9 @@ def state_of(layers: Sequence[Layer], source: Callable[[Layer], str], *, roi: Ro
     )
     for layer in layers_of(layers, source):
         state.layers.append(layer)
+    if panes:
+        views = [neuroglancer.LayerGroupViewer(layers=list(names), layout="xy") for names in panes]
+        state.layout = neuroglancer.row_layout(views)
     return state
 
 
@@ -106,8 +118,12 @@ def _drawn(layer: Layer, source: str) -> Any:
         return neuroglancer.ImageLayer(source=source, shader=_RAW.format(low=low, high=high))
     if layer.kind == "probability":
         return neuroglancer.ImageLayer(source=source, shader=_probability_shader(layer))
-    colour = as_hex(layer.colour) if layer.kind == "mask" else None
-    return neuroglancer.SegmentationLayer(source=source, segment_default_color=colour, selected_alpha=0.4)
+    drawn = neuroglancer.SegmentationLayer(source=source, selected_alpha=0.4)
+    if layer.kind == "mask":
+        drawn.segment_default_color = as_hex(layer.colour)
+    elif layer.kind == "difference":
+        drawn.segment_colors = {value: as_hex(colour) for value, colour in DIFFERENCE_COLOURS.items()}
+    return drawn
 
 
 def _probability_shader(layer: Layer) -> str:

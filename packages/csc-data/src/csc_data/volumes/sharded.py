@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.errors import MissingPackageError, UnreadableDataError
+from csc_data.errors import UnreadableDataError, import_extra
 from csc_data.formats.array_metadata import ArrayMetadata
 from csc_data.formats.format3 import parse_format3
 from csc_data.geometry import Shape, as_shape
@@ -35,13 +35,7 @@ def import_tensorstore() -> Any:
     MissingPackageError
         If it is not installed.
     """
-    try:
-        import tensorstore
-    except ImportError as error:
-        raise MissingPackageError(
-            "zarr format 3 is written by tensorstore, which is not installed: pip install 'csc-data[sharded]'"
-        ) from error
-    return tensorstore
+    return import_extra("tensorstore", "zarr format 3", "csc-data[sharded]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

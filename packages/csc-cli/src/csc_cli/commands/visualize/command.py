@@ -5,20 +5,20 @@ from __future__ import annotations
 import signal
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cli.commands.visualize.finding import KINDS, Wanted, find_shown, missing_classes
+from csc_cli.commands.visualize.kinds import KINDS, TITLES
 from csc_cli.console import say
-from csc_cli.options import config_option, parse_names
+from csc_cli.options import GroupedCommand, config_option, parse_names
 
 if TYPE_CHECKING:
-    from csc_cli.commands.visualize.finding import ShownCrop
+    from csc_cli.commands.visualize.finding import ShownCrop, Wanted
     from csc_data.config.user_config import Config
-    from csc_data.view import View
+    from csc_data.view import Scene, View
 
 
 def _parse_kinds(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str]:
@@ -29,7 +29,21 @@ def _parse_kinds(ctx: click.Context, param: click.Parameter, value: str | None) 
     return kinds
 
 
-@click.command()
+def _parse_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int]:
+    width, times, height = value.partition("x")
+    if not (times and width.isdigit() and height.isdigit() and 0 < int(width) <= 8192 and 0 < int(height) <= 8192):
+        raise click.BadParameter(f"{value!r} is not a size in pixels, such as 1280x960", ctx, param)
+    return int(width), int(height)
+
+
+HEADINGS = {
+    "What": ("datasets", "crops", "classes", "kinds", "parts", "submission", "data"),
+    "How": ("compare", "given_state"),
+    "Where": ("browser", "bind", "port", "screenshot", "size"),
+}
+
+
+@click.command(cls=GroupedCommand, headings=HEADINGS)
 @click.option("-d", "--datasets", metavar="NAMES", callback=parse_names, help="Names or patterns [default: all].")
 @click.option("-c", "--crops", metavar="IDS", callback=parse_names, help="Ids or patterns like 23* [default: all].")
 @click.option("-C", "--classes", metavar="NAMES", callback=parse_names, help="Names or patterns [default: all].")
@@ -38,54 +52,90 @@ def _parse_kinds(ctx: click.Context, param: click.Parameter, value: str | None) 
 )
 @click.option("--parts", is_flag=True, help="Show the parts of a group class that -C names, instead of it.")
 @click.option("-S", "--submission", metavar="PATH", help="A zip or folder [default: that of the configuration].")
+@click.option(
+    "--compare",
+    nargs=2,
+    metavar="A B",
+    help="Two kinds, or a kind and a submission, side by side, and their difference: A alone is missed, B alone false.",
+)
+@click.option("--state", "given_state", metavar="FILE", help="Begin as in this file: the JSON behind the viewer's {}.")
 @click.option("--browser/--no-browser", default=True, help="Whether to open a browser, where there is one.")
 @click.option("--bind", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on [default: one that is free].")
+@click.option("--screenshot", metavar="PNG", help="Write a picture of the first crop instead, by headless Chromium.")
+@click.option("--size", metavar="WxH", default="1280x960", show_default=True, callback=_parse_size, help="Its size.")
 @config_option
-def visualize(
-    config: Config,
-    datasets: list[str] | None,
-    crops: list[str] | None,
-    classes: list[str] | None,
-    kinds: list[str],
-    parts: bool,
-    submission: str | None,
-    browser: bool,
-    **where: Any,
-) -> None:
+def visualize(config: Config, compare: tuple[str, str] | None, screenshot: str | None, **options: Any) -> None:
     """Show raw, annotations, predictions and results in a browser.
 
     Everything that is there by default: a list of crops, and beside it the viewer (Neuroglancer, which comes along, so
     no internet is needed). Raw and the annotations are drawn from the start; the other layers wait in the viewer's
     list. It serves until Ctrl-C.
     """
-    from csc_data.view import View
+    from csc_cli.commands.visualize.finding import find_shown, missing_classes
+    from csc_data.view import View, take_screenshot
 
-    wanted = Wanted(
-        datasets=datasets or ("*",), crops=crops or ("*",), classes=classes, kinds=tuple(kinds), parts=parts
-    )
-    shown = find_shown(config, wanted, submission=submission)
+    sides = None
+    if compare is not None:
+        sides, named = _sides(compare, config)
+        options.update(kinds=sides, submission=named or options["submission"])
+    wanted = _wanted(options)
+    shown = find_shown(config, wanted, submission=options["submission"])
     for line in missing_classes(shown, wanted):
         say(line)
-    with View(**where) as view:
+    with View(options["bind"], options["port"]) as view:
         for crop in shown:
-            view.add_later(crop.label, _layers_of(crop))
-        _tell_link(view, shown, browser)
+            view.add_later(crop.label, _scene_of(crop, sides))
+        if options["given_state"] is not None:
+            view.restore(options["given_state"])
+        if screenshot is not None:
+            take_screenshot(view, screenshot, size=options["size"])
+            say(f"wrote {screenshot}: {shown[0].label}")
+            return
+        _tell_link(view, options["browser"])
         _wait()
 
 
-def _layers_of(crop: ShownCrop) -> Callable[[], Any]:
-    def opened() -> Any:
-        from csc_cli.commands.visualize.opening import open_crop, view_of
+def _wanted(options: Mapping[str, Any]) -> Wanted:
+    from csc_cli.commands.visualize.finding import Wanted
 
+    return Wanted(
+        datasets=options["datasets"] or ("*",),
+        crops=options["crops"] or ("*",),
+        classes=options["classes"],
+        kinds=tuple(options["kinds"]),
+        parts=options["parts"],
+    )
+
+
+def _sides(compare: tuple[str, str], config: Config) -> tuple[tuple[str, str], str | None]:
+    """Return which kinds are compared, and the submission that was named."""
+    from csc_cli.commands.visualize.comparing import parse_side
+    from csc_data.errors import InvalidArgumentError
+
+    first, second = (parse_side(text, config) for text in compare)
+    if first == second:
+        raise InvalidArgumentError(f"{compare[0]} and {compare[1]} are both {TITLES[first]}; give two kinds")
+    paths = [text for text in compare if text not in KINDS and text not in TITLES.values()]
+    return (first, second), paths[0] if paths else None
+
+
+def _scene_of(crop: ShownCrop, sides: tuple[str, str] | None) -> Callable[[], Scene]:
+    def opened() -> Scene:
+        from csc_cli.commands.visualize.comparing import compare_crop
+        from csc_cli.commands.visualize.opening import open_crop, view_of
+        from csc_data.view import Scene
+
+        if sides is not None:
+            return compare_crop(crop, sides, say)
         layers = open_crop(crop, say)
         seen = view_of(layers)
-        return layers, None if seen is None else seen.roi
+        return Scene(layers=layers, roi=None if seen is None else seen.roi)
 
     return opened
 
 
-def _tell_link(view: View, shown: Sequence[ShownCrop], browser: bool) -> None:
+def _tell_link(view: View, browser: bool) -> None:
     say(view.url)
     if view.server.bind in ("127.0.0.1", "localhost", "::1"):
         say(

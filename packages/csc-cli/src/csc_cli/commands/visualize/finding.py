@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from csc_cli.commands.visualize.kinds import KINDS, TITLES
 from csc_data.challenge import label_classes
 from csc_data.challenge.current_lists import load_test_crops
 from csc_data.config.templates import anchor, fill
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from csc_data.challenge.test_crops import TestCrop
     from csc_data.config.user_config import Config
     from csc_data.storage.stores.places import Store
-
-KINDS = ("gt", "predictions", "processed", "submission")
-TITLES = {"gt": "truth", "predictions": "predictions", "processed": "processed", "submission": "submission"}
 
 Opener = Callable[[], Volume]
 

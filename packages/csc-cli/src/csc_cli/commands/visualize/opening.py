@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from csc_cli.commands.visualize.finding import KINDS, TITLES, ClassVolume, ShownCrop
+from csc_cli.commands.visualize.finding import ClassVolume, ShownCrop
+from csc_cli.commands.visualize.kinds import KINDS, TITLES
 from csc_data.challenge import label_classes
 from csc_data.config.user_config import choose_endpoint
 from csc_data.errors import CscError
@@ -114,5 +115,5 @@ def _kind_of(volume: ClassVolume, found: Volume, values: StoredValues | None) ->
 
 
 def view_of(layers: Sequence[Layer]) -> Layer | None:
-    """Return the layer that says where to look: the first that is no raw."""
+    """Return the layer that says where to look: the first that is not raw."""
     return next((layer for layer in layers if layer.kind != "raw"), None)

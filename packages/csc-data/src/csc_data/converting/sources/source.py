@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.errors import InvalidArgumentError, MissingPackageError, UnreadableDataError
+from csc_data.errors import InvalidArgumentError, UnreadableDataError, import_extra
 from csc_data.geometry import Shape, Triple, as_shape
 from csc_data.wording import listed
 
@@ -140,11 +139,5 @@ def import_converter(name: str, what: str) -> ModuleType:
     MissingPackageError
         If it is not installed.
     """
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingPackageError(
-            f'{what} needs {name}, which the extra csc-data[convert] brings: pip install "csc-data[convert]", or in a '
-            'clone of the toolbox pip install "./packages/csc-data[convert]"',
-            name=name,
-        ) from error
+    module: ModuleType = import_extra(name, what, "csc-data[convert]")
+    return module

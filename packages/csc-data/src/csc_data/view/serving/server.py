@@ -62,6 +62,7 @@ class ViewServer:
         self.secret = secrets.token_urlsafe(24)
         self._volumes: list[ServedVolume] = []
         self._states: dict[str, tuple[str, Callable[[], Mapping[str, Any]]]] = {}
+        self._changed: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
         self._client = resources.files("neuroglancer") / "static" / "client"
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="view")
         self._socket = _listen(bind, port)
@@ -74,10 +75,15 @@ class ViewServer:
         started.result()
 
     @property
+    def origin(self) -> str:
+        """Its address on this machine's network."""
+        host = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(self.bind, self.bind)  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
     def url(self) -> str:
         """The link that lets somebody in."""
-        host = {"0.0.0.0": socket.gethostname(), "::": socket.gethostname()}.get(self.bind, self.bind)  # noqa: S104
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/{self.secret}/"
+        return f"{self.origin}/{self.secret}/"
 
     def add_volume(self, volume: ServedVolume) -> str:
         """Serve a volume from now on; return its source for Neuroglancer, below the address that the browser uses."""
@@ -98,6 +104,14 @@ class ViewServer:
             becomes the address that the browser used.
         """
         self._states[name] = title, state
+
+    def state_text(self, name: str, origin: str) -> str:
+        """Return a state as JSON, for a browser that came by an address."""
+        return json.dumps(self._changed(self._states[name][1]())).replace("{origin}", origin)
+
+    def change_states(self, change: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+        """Change every state by a function before it is sent."""
+        self._changed = change
 
     def close(self) -> None:
         """End it; open connections are cut."""
@@ -161,15 +175,14 @@ class ViewServer:
         return web.Response(text=front_page(titles), content_type="text/html", headers=_HEADERS)
 
     async def _state(self, request: web.Request) -> web.Response:
-        entry = self._states.get(request.match_info["name"])
-        if entry is None:
+        name = request.match_info["name"]
+        if name not in self._states:
             return web.Response(status=404, headers=_HEADERS)
         try:
-            text = json.dumps(await self._off_loop(entry[1]))
+            text = await self._off_loop(self.state_text, name, f"{request.scheme}://{request.host}")
         except CscError as error:
             return web.Response(status=500, text=str(error), headers=_HEADERS)
-        origin = f"{request.scheme}://{request.host}"
-        return web.Response(text=text.replace("{origin}", origin), content_type="application/json", headers=_HEADERS)
+        return web.Response(text=text, content_type="application/json", headers=_HEADERS)
 
     async def _client_file(self, request: web.Request) -> web.Response:
         name = request.match_info["file"] or "index.html"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.errors import MissingPackageError
+from csc_data.errors import import_extra
 from csc_data.geometry import Triple
 from csc_submit.processing.local.filters import distance_nm
 from csc_submit.settings import Connectivity
@@ -49,12 +49,7 @@ def flood(
     MissingPackageError
         If scikit-image is not installed.
     """
-    try:
-        from skimage.segmentation import watershed
-    except ImportError as error:
-        raise MissingPackageError(
-            "a watershed needs scikit-image, which is not installed: pip install 'csc-submit[watershed]'"
-        ) from error
+    watershed = import_extra("skimage.segmentation", "a watershed", "csc-submit[watershed]").watershed
     dtype = np.dtype("u4") if seeds.dtype.itemsize < 4 else np.dtype("u8")
     neighbours = _STEPS_TO_A_NEIGHBOUR[connectivity]
     found: Volume = watershed(-depth, markers=seeds.astype(np.int64), mask=mask, connectivity=neighbours).astype(dtype)
