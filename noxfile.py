@@ -48,7 +48,7 @@ ALONE = {
 WITH_ZARR = {
     "csc-data": ("formats", "volumes", "blocks", "synthetic"),
     "csc-eval": ("voxels", "scoring", "command"),
-    "csc-submit": (".",),
+    "csc-submit": ("packing", "processing"),
 }
 # What starts processes and waits for them, or compiles for minutes: no version of what is declared changes it.
 WITHOUT_LOWEST = {
@@ -89,7 +89,11 @@ def install_freely(session: nox.Session, packages: tuple[str, ...], *what: str) 
 
 def workspace() -> list[str]:
     """Return pip arguments that install every package from the tree, with the extras that tests need."""
-    extras = {"csc-data": "[convert,screenshot,sharded,torch]", "csc-eval": "[dask,report]", "csc-models": "[tensorboard]"}
+    extras = {
+        "csc-data": "[convert,screenshot,sharded,torch]",
+        "csc-eval": "[dask,report]",
+        "csc-models": "[tensorboard]",
+    }
     return [argument for name in PACKAGES for argument in ("-e", f"./packages/{name}{extras.get(name, '')}")]
 
 

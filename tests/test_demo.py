@@ -41,6 +41,7 @@ def test_what_it_leaves_is_the_layout_of_a_data_folder(quick_demo):
             assert packed.translation == crop.translation
 
 
+@pytest.mark.thorough  # test_resume.py of csc-train compares weights bit by bit
 def test_the_same_seed_gives_the_same_scores_twice(quick_demo, run_csc, tmp_path):
     again = run_csc("demo", "--quick", "--out", "elsewhere", cwd=tmp_path)
     assert again.returncode == 0, again.stderr

@@ -17,7 +17,7 @@ def run(*options: str) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_all_of_it_runs_at_small_sizes_on_the_cpu():
     told = run("--device", "cpu", "--workers", "0")
     for line in ("raw, voxels that differ", "16x16x16 5 classes rotated, scaled", "gathered on the device"):
