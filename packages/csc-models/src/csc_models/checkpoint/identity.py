@@ -104,7 +104,7 @@ def identify(path: str | PathLike[str]) -> CheckpointIdentity:
 
 def _problem(description: CheckpointDescription, state: dict[str, torch.Tensor], source: str) -> str:
     if description.model_name is None:
-        return "it does not say which network its weights are for; load_checkpoint needs model="
+        return "it does not say which network its weights are for; an experiment file has to name it"
     try:
         model = build_network(description)
         load_weights(model, state, source=source)

@@ -97,7 +97,10 @@ def load_checkpoint(
     description = _with_raw_range(stored, raw_range)
     if model is None:
         if description.model_name is None:
-            raise CheckpointError(f"{stored.path} does not say which network its weights are for; give model=")
+            raise CheckpointError(
+                f"{stored.path} does not say which network its weights are for; give load_checkpoint that network, "
+                "model=..., and commands an experiment file that names it (`csc predict CONFIG --checkpoint FILE`)"
+            )
         model = build_network(description).to(map_location).eval()
     left_out = load_weights(model, stored.state, strict=strict, source=str(stored.path))
     if left_out:

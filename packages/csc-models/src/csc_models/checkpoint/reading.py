@@ -126,6 +126,6 @@ def _cosem_note(state: Mapping[str, Tensor]) -> tuple[str, ...]:
     fitting = [f"cosem_setup{name}" for name, setup in SETUPS.items() if len(setup.classes) == n_classes]
     return (
         f"its keys are those of the COSEM project's networks, with {n_classes} classes "
-        f"({' or '.join(fitting) or 'a replaced head'}): load_pretrained fetches the published ones by name, and "
-        f"load_checkpoint takes model=create_model({(fitting or ['cosem_setup04'])[0]!r}, n_classes={n_classes})",
+        f"({' or '.join(fitting) or 'a replaced head'}): `csc models fetch` and load_pretrained fetch the published "
+        f"ones by name; an experiment with architecture = {(fitting or ['cosem_setup04'])[0]!r} takes these",
     )
