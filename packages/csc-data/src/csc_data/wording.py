@@ -11,12 +11,12 @@ from collections.abc import Sequence
 def plural(count: int, noun: str) -> str:
     """Write a count with its noun.
 
-    >>> plural(1, "crop"), plural(3000, "crop"), plural(2, "class")
-    ('1 crop', '3,000 crops', '2 classes')
+    >>> plural(1, "crop"), plural(3000, "crop"), plural(2, "class"), plural(2, "batch")
+    ('1 crop', '3,000 crops', '2 classes', '2 batches')
     """
     if count == 1:
         return f"1 {noun}"
-    return f"{count:,} {noun}{'es' if noun.endswith(('s', 'x')) else 's'}"
+    return f"{count:,} {noun}{'es' if noun.endswith(('s', 'x', 'ch')) else 's'}"
 
 
 def listed(names: Sequence[object], most: int = 8) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import shutil
 
 import numpy as np
 import pytest
 
-from csc_data.errors import ProblemsError
+from csc_data.errors import InvalidArgumentError, ProblemsError
 from csc_data.geometry import Grid
 from csc_data.loader import get_dataloader
+from csc_data.volumes import write_multiscale
 
 torch = pytest.importorskip("torch")
 
@@ -215,3 +217,35 @@ def test_value_transforms_that_prediction_would_miss_are_warned_of(rows, caplog)
 def test_mistakes_are_told(rows, options, words):
     with pytest.raises(ProblemsError, match=words):
         load(rows, **options)
+
+
+@pytest.mark.parametrize("voxel", [0.008, 8e-9])
+def test_a_voxel_size_in_another_unit_is_suspected(rows, voxel):
+    with pytest.raises(InvalidArgumentError, match=r"scale of .* voxels of \(8.*\) nm.*in micrometres"):
+        load(rows, input_array_info={"shape": (8, 8, 8), "scale": (voxel,) * 3})
+
+
+def test_a_batch_that_no_memory_holds_is_told(rows):
+    loaders = load(rows, batch_size=2**20, input_array_info={"shape": (512, 512, 512), "scale": (8, 8, 8)})
+    with pytest.raises(MemoryError, match=r"1048576 patches of .* takes .* TB, .* smaller batch_size"):
+        next(iter(loaders.train))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "factor", "words"),
+    [
+        ("f4", 255, "float32, of which floats are taken to lie in 0 to 1"),
+        ("u2", 900, "uint16, and input of the first batch uses"),
+        ("f4", 1, None),
+        ("u2", 65535, None),
+        ("u1", 12, None),  # of dark crops nothing is suspected
+    ],
+)
+def test_raw_that_is_not_as_its_type_says_is_told(world, rows, caplog, dtype, factor, words):
+    values = np.clip(world.raw(GRID), 0, 1) * factor
+    shutil.rmtree(world.folder / "x.zarr" / "raw")
+    write_multiscale(world.folder / "x.zarr" / "raw", [values.astype(dtype)], [GRID])
+    with caplog.at_level(logging.WARNING):
+        next(iter(load(rows).train))
+    told = [line for line in caplog.messages if line.startswith("raw is stored")]
+    assert [words in line and "csc convert --range" in line for line in told] == ([True] if words else [])

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from csc_data.errors import Problem, ProblemsError, did_you_mean
+from csc_data.wording import listed
 
 _EXPECTED = {
     "bool_type": "true or false",
@@ -20,6 +21,7 @@ _EXPECTED = {
     "string_type": "text",
     "tuple_type": "a list",
 }
+_MANY = 20  # names that nobody wants to read all of
 _LIMITS = {
     "finite_number": "must be finite",
     "greater_than": "must be above {gt:g}",
@@ -70,7 +72,8 @@ def _translate(detail: Any, place: Sequence[int | str], names: Sequence[str]) ->
     if kind == "missing":
         return [Problem(where=where, what="is missing", remedy="it has no default")]
     if kind == "unexpected_keyword_argument":
-        remedy = did_you_mean(str(place[-1]), names)
+        many = f"known are {listed(names)}; `csc settings` lists all" if len(names) > _MANY else None
+        remedy = did_you_mean(str(place[-1]), names, many)
         return [Problem(where=where, what="there is no such setting", remedy=remedy)]
     if kind in _LIMITS:
         return [Problem(where=where, what=f"{_LIMITS[kind].format(**context)}, got {value!r}")]

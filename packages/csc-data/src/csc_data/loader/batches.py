@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csc_data.loader.packed import unpack_batch
+from csc_data.loader.patches.reader import PatchReader
 from csc_data.loader.patches.training import TrainingPatches
 from csc_data.loader.patches.validation import ValidationPatches
 from csc_data.loader.places import PLACE_NAMES
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from csc_data.loader.dataset import SampleDataset
 
 _log = logging.getLogger(__name__)
+
+_BEYOND = 0.5  # of raw_range: how far beyond it augmentation may bring raw
+_NARROW = 0.05  # of raw_range: raw that spans less is scaled for another type than it uses
 
 
 class PatchLoader:
@@ -119,7 +123,7 @@ class PatchLoader:
             dense = {name: tensor.cpu().numpy() for name, tensor in unpack_batch(batch).items()}
             for line in describe_batch(dense, self.patches):
                 _log.info(line)
-            for line in self.patches.reader.raw_gaps():
+            for line in (*raw_doubts(dense, self.patches.reader), *self.patches.reader.raw_gaps()):
                 _log.warning(line)
         if self.device is not None:
             # Places stay: they are looked up rather than computed with, and not every device knows float64.
@@ -175,5 +179,29 @@ def describe_batch(
             lines.append(
                 f"  {name} {class_name}: {known.mean():.1%} known, {present / values.size:.1%} above 0, "
                 f"{1 - known.mean():.1%} unknown"
+            )
+    return lines
+
+
+def raw_doubts(batch: Mapping[str, npt.NDArray[np.float32]], reader: PatchReader) -> list[str]:
+    """Say where raw does not lie as its stored type makes one expect; a line for each array of it.
+
+    Floats are taken to lie in 0 to 1, integers to use the range of their type.
+    """
+    types = {crop.raw.levels[0].dtype for crop in reader.crops} - {np.dtype(np.uint8)}
+    stored = " or ".join(sorted(map(str, types)))
+    low, high = reader.raw_range
+    lines = []
+    for name in reader.inputs if types else ():
+        least, most = (float((end - low) / (high - low)) for end in (batch[name].min(), batch[name].max()))
+        if least < -_BEYOND or most > 1 + _BEYOND:
+            lines.append(
+                f"raw is stored as {stored}, of which floats are taken to lie in 0 to 1, and {name} of the first batch "
+                f"goes from {least:.3g} to {most:.3g}; `csc convert --range LOW,HIGH` writes it as uint8"
+            )
+        elif 0 < most - least < _NARROW and not any(found.kind == "f" for found in types):
+            lines.append(
+                f"raw is stored as {stored}, and {name} of the first batch uses {most - least:.1%} of what that type "
+                "holds, which is hard to learn from; `csc convert --range LOW,HIGH` writes it as uint8"
             )
     return lines

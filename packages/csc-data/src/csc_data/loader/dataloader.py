@@ -268,5 +268,15 @@ def _open(rows: Sequence[SplitRow], usage: Usage, settings: SampleSettings) -> l
     for row in rows:
         if row.usage == usage:
             others = [name for name in row.classes if settings.use_mutual_exclusion and name in challenge]
-            crops.append(open_crop(row, list(dict.fromkeys([*settings.classes, *others]))))
+            crops.append(_open_row(row, list(dict.fromkeys([*settings.classes, *others]))))
     return [crop for crop in crops if crop is not None]
+
+
+def _open_row(row: SplitRow, classes: Sequence[str]) -> AnnotatedCrop | None:
+    try:
+        return open_crop(row, classes)
+    except MissingDataError as error:
+        raise MissingDataError(
+            f"{error}; the datasplit names {row.dataset}/{row.crop}: was data moved, or not fetched? `csc verify-data` "
+            "looks, `csc make-datasplit` makes a new one"
+        ) from error

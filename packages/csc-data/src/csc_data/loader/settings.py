@@ -40,8 +40,8 @@ Intensities = IntensityTransforms | Mapping[str, Any] | Sequence[IntensityTransf
 
 def different(classes: tuple[str, ...], _: Earlier) -> Iterator[Problem]:
     """Check that no class is named twice."""
-    if len(set(classes)) != len(classes):
-        yield Problem(where="", what="names a class twice")
+    for name in dict.fromkeys(name for name in classes if classes.count(name) > 1):
+        yield Problem(where="", what=f"{name} is named twice")
 
 
 def rising(limits: tuple[float, float] | None, _: Earlier) -> Iterator[Problem]:

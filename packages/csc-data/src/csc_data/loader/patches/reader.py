@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.errors import MissingDataError
+from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_data.geometry import Grid
 from csc_data.loader.intensity import DrawnIntensity
 from csc_data.loader.patches.value_transforms import ValueTransforms
@@ -35,6 +35,7 @@ INPUT = "input"
 """Name of the first array of raw in batches."""
 
 UPRIGHT = Orientation()
+_FINEST = 0.01  # of a stored voxel: nobody reads as finely as that
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,8 @@ class PatchReader:
     ------
     MissingDataError
         If there are no crops.
+    InvalidArgumentError
+        If patches are so much finer than raw that their voxel size cannot be meant in nm.
     UnknownClassError
         If mutual exclusion is asked for a class that is not one of the challenge.
     """
@@ -89,9 +92,20 @@ class PatchReader:
     def __post_init__(self) -> None:
         if not self.crops:
             raise MissingDataError(f"no crop has any of the classes {', '.join(self.classes)}")
+        self._check_voxel_sizes()
         witnesses = list(dict.fromkeys(name for crop in self.crops for name in crop.labels))
         excludes = exclusions(self.classes, witnesses) if self.use_mutual_exclusion else {}
         object.__setattr__(self, "excludes", excludes)
+
+    def _check_voxel_sizes(self) -> None:
+        for crop in self.crops:
+            stored = crop.raw.levels[0].grid.voxel_size
+            for name, array in {**self.inputs, **self.targets}.items():
+                if any(wanted < _FINEST * there for wanted, there in zip(array.scale, stored, strict=True)):
+                    raise InvalidArgumentError(
+                        f"{name} has a scale of {array.scale}, and raw of {crop.name} has voxels of {stored} nm; a "
+                        "scale is in nm: is this one in micrometres?"
+                    )
 
     def __reduce__(self) -> tuple[Callable[[], PatchReader], tuple[()]]:
         given = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.init}

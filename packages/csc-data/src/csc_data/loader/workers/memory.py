@@ -11,10 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from csc_data.errors import CscError
+from csc_data.wording import format_bytes
+
 if TYPE_CHECKING:
     from torch import Tensor
 
 _SPARE_BATCHES = 2  # one is looked at while the next one is filled
+
+
+class BatchMemoryError(CscError, MemoryError):
+    """A batch does not fit into memory."""
 
 
 class SpareMemory:
@@ -28,14 +35,20 @@ class SpareMemory:
         self._spare: dict[int, list[memoryview]] = {}
 
     def allocate(self, shape: Sequence[int]) -> Tensor:
-        """Return a tensor of float32 with any values, at whose memory nobody else looks."""
+        """Return a tensor of float32 with any values, at whose memory nobody else looks.
+
+        Raises
+        ------
+        BatchMemoryError
+            If there is not as much memory.
+        """
         import torch
 
         spare = self._spare.setdefault(math.prod(shape), [])
         try:
             buffer = spare.pop()
         except IndexError:
-            buffer = np.empty(math.prod(shape), dtype=np.float32).data
+            buffer = _fresh(shape)
         # Views of an array hold the one at their root. A buffer is not an array, so that root is this one.
         lease = np.frombuffer(buffer, dtype=np.float32)
         weakref.finalize(lease, _give_back, spare, buffer).atexit = False
@@ -45,6 +58,18 @@ class SpareMemory:
     def spare_bytes(self) -> int:
         """Bytes that are kept and that nobody looks at."""
         return sum(buffer.nbytes for spare in self._spare.values() for buffer in spare)
+
+
+def _fresh(shape: Sequence[int]) -> memoryview:
+    try:
+        return np.empty(math.prod(shape), dtype=np.float32).data
+    except MemoryError as error:
+        count, channels, *voxels = shape
+        raise BatchMemoryError(
+            f"a batch of {count} patches of {tuple(voxels)} voxels with {channels} channels takes "
+            f"{format_bytes(4 * math.prod(shape))}, which is more memory than there is; take a smaller batch_size or "
+            "input_array_info"
+        ) from error
 
 
 def _give_back(spare: list[memoryview], buffer: memoryview) -> None:
