@@ -25,16 +25,19 @@ def test_the_centre_of_a_larger_output_meets_the_target():
             fit_output(logits, torch.zeros(shape))
 
 
-def test_the_average_follows_the_weights_and_takes_the_buffers():
+def test_the_average_follows_weights_and_running_statistics():
     network = nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1))
     average = WeightAverage(network, 0.9)
     before = average.module[0].weight.clone()
     with torch.no_grad():
         network[0].weight.fill_(5.0)
         network[1].running_mean.fill_(7.0)
+        network[1].num_batches_tracked.fill_(3)
     average.update(network)
     assert min(before, 5) < average.module[0].weight < 5
-    assert average.module[1].running_mean == 7
+    assert 0 < average.module[1].running_mean < 7
+    assert average.module[1].num_batches_tracked == 3  # a count is no mean
     for _ in range(300):
         average.update(network)
     assert average.module[0].weight.item() == pytest.approx(5.0)
+    assert average.module[1].running_mean.item() == pytest.approx(7.0)

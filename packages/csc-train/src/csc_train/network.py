@@ -152,7 +152,7 @@ def crop_centre(values: Tensor, sizes: tuple[int, ...]) -> Tensor:
 
 
 class WeightAverage:
-    """A running mean of a network's weights (EMA); buffers are those of the network.
+    """A running mean of a network's weights (EMA), and of its running statistics, which vary from batch to batch.
 
     Parameters
     ----------
@@ -176,4 +176,7 @@ class WeightAverage:
         for mean, new in zip(self.module.parameters(), network.parameters(), strict=True):
             mean.lerp_(new.detach(), 1 - decay)
         for held, buffer in zip(self.module.buffers(), network.buffers(), strict=True):
-            held.copy_(buffer)
+            if held.is_floating_point():
+                held.lerp_(buffer, 1 - decay)
+            else:
+                held.copy_(buffer)
