@@ -20,7 +20,9 @@ from csc_train.settings.data import VALIDATION_SHARE, as_cube
 logger = logging.getLogger(__name__)
 
 
-def experiment_rows(settings: TrainSettings, config: Config | None = None, *, speaks: bool = True) -> list[SplitRow]:
+def experiment_rows(
+    settings: TrainSettings, config: Config | None = None, *, speaks: bool = True, keeps: bool = True
+) -> list[SplitRow]:
     """Return the rows of an experiment's datasplit that it uses.
 
     A split that is made holds all classes that are annotated, so that it serves other experiments, and the classes that
@@ -35,6 +37,8 @@ def experiment_rows(settings: TrainSettings, config: Config | None = None, *, sp
         Where data lies; the user's by default.
     speaks : bool
         Whether this process logs what it does.
+    keeps : bool
+        Whether a split that is made is written.
 
     Raises
     ------
@@ -53,14 +57,11 @@ def experiment_rows(settings: TrainSettings, config: Config | None = None, *, sp
         told += [f"{name} is left out: {path} is there already, and its rows count" for name in _unused(settings, rows)]
     else:
         rows = _make(settings, config, path)
-        try:
-            write_datasplit(path, rows)
-        except OSError as error:
-            raise InvalidArgumentError(
-                f"{path} cannot be written: {error.strerror}; name another file by datasplit_path"
-            ) from error
+        if keeps:
+            _write(path, rows)
         trains = sum(row.usage == "train" for row in rows)
-        told.append(f"made {path}: {trains} crops to train, {len(rows) - trains} to validate")
+        made = "made" if keeps else "would make"
+        told.append(f"{made} {path}: {trains} crops to train, {len(rows) - trains} to validate")
     wanted = SplitOptions(
         classes=settings.classes,
         scale=_scale(settings),
@@ -91,6 +92,15 @@ def _make(settings: TrainSettings, config: Config, path: Path) -> Sequence[Split
     except MissingDataError as error:
         raise MissingDataError(
             f"there is no datasplit {path} (`csc make-datasplit` writes one), and none can be made: {error}"
+        ) from error
+
+
+def _write(path: Path, rows: Sequence[SplitRow]) -> None:
+    try:
+        write_datasplit(path, rows)
+    except OSError as error:
+        raise InvalidArgumentError(
+            f"{path} cannot be written: {error.strerror}; name another file by datasplit_path"
         ) from error
 
 

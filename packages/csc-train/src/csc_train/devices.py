@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from csc_data.errors import CscError, InvalidArgumentError
+from csc_data.errors import CscError, InvalidArgumentError, did_you_mean
 from csc_train.sharding import FSDP, fsdp_strategy
 
 if TYPE_CHECKING:
@@ -72,7 +72,13 @@ def make_fabric(
     """
     with _hidden("torchmetrics"):
         from lightning_fabric import Fabric
+        from lightning_fabric.strategies import STRATEGY_REGISTRY
 
+    known = ["auto", FSDP, *STRATEGY_REGISTRY.available_strategies()]
+    if strategy not in known:
+        raise InvalidArgumentError(
+            f"there is no strategy {strategy!r} ({did_you_mean(strategy, dict.fromkeys(known))})"
+        )
     chosen = choose_device(device)
     _check_processes(devices, num_nodes)
     number_format: Any = choose_precision(precision, chosen)

@@ -75,15 +75,17 @@ def _head(own: Mapping[str, Tensor], state: Mapping[str, Tensor], settings: Trai
         found = {key: _differing(value.shape, state[key].shape) for key, value in own.items() if key in state}
     axes = {key: axis for key, axis in found.items() if axis is not None and key in state and key in own}
     return {
-        key: axis
-        for key, axis in axes.items()
-        if _differing(own[key].shape, state[key].shape) in (axis, None) and own[key].ndim == state[key].ndim
+        key: axis for key, axis in axes.items() if _without(own[key].shape, axis) == _without(state[key].shape, axis)
     }
 
 
 def _shapes(settings: TrainSettings, more: int) -> dict[str, torch.Size]:
     with torch.device("meta"):  # shapes are what is asked for, not the memory
         return {key: value.shape for key, value in network_with_channels(settings, more).state_dict().items()}
+
+
+def _without(shape: Sequence[int], axis: int) -> tuple[int, ...]:
+    return (*shape[:axis], *shape[axis + 1 :])
 
 
 def _differing(one: Sequence[int], other: Sequence[int]) -> int | None:

@@ -73,7 +73,7 @@ def test_all_mistakes_are_reported_together_with_the_right_names(tmp_path):
         "batch_size: must be at least 1, got 0",
         "model_name: is empty",
         "max_grad_norm: must be finite",
-        "names a class twice",
+        "is named twice",
         "did you mean mito?",
         "known are adamw",
         "raw_range",

@@ -37,7 +37,19 @@ def test_a_rehearsal_says_what_a_run_takes_and_leaves_nothing(settings, tmp_path
         assert words in text
     assert "an epoch" in text
     assert found.seconds_per_epoch > 0
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_a_rehearsal_writes_nothing(settings, data_folder, tmp_path, caplog):
+    split = tmp_path / "new" / "split.csv"
+    rehearse_training(settings, config=data_folder.config, datasplit_path=split)
+    assert "would make" in caplog.text
+    assert not list(tmp_path.rglob("*"))
+    train(settings, epochs=2)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    first = settings.model_save_path.format(model_name="small", epoch=1)
+    rehearse_training(settings, epochs=2, load_model=first)  # where training sets aside what is later
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 def test_a_run_after_a_rehearsal_is_the_same_run(settings, in_folder, weights):
@@ -58,7 +70,16 @@ def test_a_class_that_nobody_annotated_is_told(settings):
 
 MISTAKES = {
     "no such device": ({"device": "cuda:7"}, "there is no device cuda:7"),
-    "no such strategy": ({"strategy": "magic"}, "strategy 'magic'"),
+    "no such strategy": ({"strategy": "dpd"}, "no strategy 'dpd' .did you mean "),
+    "micrometres": ({"input_array_info": {"shape": (16, 16, 16), "scale": (0.008,) * 3}}, "in micrometres"),
+    "a class named twice": ({"classes": ("mito", "mito")}, "classes: mito is named twice"),
+    "no patches": ({"batch_size": 0}, "batch_size: must be at least 1"),
+    "two axes": ({"input_array_info": {"shape": (16, 16, 16), "scale": (8, 8)}}, "scale: expected 3 values"),
+    "steps uphill": ({"learning_rate": -1e-3}, "learning_rate: must be above 0"),
+    "more than any memory holds": (
+        {"batch_size": 64, "input_array_info": {"shape": (2**12,) * 3, "scale": (8, 8, 8)}},
+        "more memory than there is.*smaller batch_size",
+    ),
     "no such network": ({"architecture": "3d_unett"}, "3d_unet"),
     "no such argument of the network": ({"model_kwargs": {"widht": 3}}, "widht"),
     "no such argument of the optimizer": ({"optimizer_kwargs": {"momentum": 2}}, "momentum"),
@@ -89,6 +110,22 @@ def test_common_mistakes_are_told_before_the_first_step(settings, name, tmp_path
     with pytest.raises((CscError, ModelError), match=words):
         train(settings, **changes)
     assert not list(tmp_path.rglob("*.pth"))
+
+
+def test_a_datasplit_with_missing_files_is_told(settings, tmp_path):
+    (tmp_path / "split.csv").write_text('"train","/nowhere/x.zarr","raw","/nowhere/x.zarr","labels/crop1/[mito]"\n')
+    with pytest.raises(CscError, match=r"nowhere.*does not exist; the datasplit names x/crop1.*make-datasplit"):
+        train(settings, datasplit_path=tmp_path / "split.csv")
+
+
+def test_a_checkpoint_of_another_network_is_told(settings, tmp_path):
+    wide = train(settings, epochs=1, model_kwargs={"width": 4, "depth": 2})
+    with pytest.raises(CscError, match=r"do not fit the network: .*choose another model_name"):
+        train(settings)
+    aside = wide.latest_checkpoint.rename(tmp_path / "other.pth")
+    for changes in ({}, {"classes": ("mito",)}):
+        with pytest.raises(ModelError, match=r"other\.pth: the weights do not fit the network"):
+            train(settings, load_model=aside, model_name="other", **changes)
 
 
 def test_a_place_that_cannot_be_written_is_told(settings, tmp_path):

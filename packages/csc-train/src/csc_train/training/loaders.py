@@ -81,8 +81,12 @@ class Loaders:
     kinds: Mapping[str, TargetKind]
 
 
-def open_run_loaders(settings: TrainSettings, config: Config | None, fabric: Fabric) -> Loaders:
+def open_run_loaders(
+    settings: TrainSettings, config: Config | None, fabric: Fabric, *, keeps_split: bool = True
+) -> Loaders:
     """Return the loaders of a run, for this process: those that are given, else those of its datasplit.
+
+    A datasplit that is made is written if ``keeps_split``.
 
     Raises
     ------
@@ -98,8 +102,9 @@ def open_run_loaders(settings: TrainSettings, config: Config | None, fabric: Fab
     train: Batches | None = None
     validation: Batches | None = None
     if settings.train_loader is None:
-        found = make_loaders(settings, config, rank=fabric.global_rank, world_size=fabric.world_size)
-        train, validation = found
+        train, validation = make_loaders(
+            settings, config, rank=fabric.global_rank, world_size=fabric.world_size, keeps_split=keeps_split
+        )
     given = {TRAIN_LOADER: settings.train_loader, VALIDATION_LOADER: settings.validation_loader}
     forms = {
         name: BatchForm(
@@ -168,7 +173,12 @@ def _sizes(array: ArrayInfo) -> tuple[int, ...]:
 
 
 def make_loaders(
-    settings: TrainSettings, config: Config | None = None, *, rank: int = 0, world_size: int = 1
+    settings: TrainSettings,
+    config: Config | None = None,
+    *,
+    rank: int = 0,
+    world_size: int = 1,
+    keeps_split: bool = True,
 ) -> Dataloaders:
     """Return the loaders of an experiment, for this process.
 
@@ -179,6 +189,8 @@ def make_loaders(
         Where data lies, if the experiment names no datasplit; the user's by default.
     rank, world_size : int
         This process and the number of processes; each gets other samples.
+    keeps_split : bool
+        Whether a datasplit that is made is written.
 
     Raises
     ------
@@ -192,7 +204,7 @@ def make_loaders(
     problems = settings.unstored_changes()
     if problems:
         raise ProblemsError("experiment", problems)
-    rows = experiment_rows(settings, config, speaks=rank == 0)
+    rows = experiment_rows(settings, config, speaks=rank == 0, keeps=keeps_split)
     sampling = adjust_settings(
         settings,
         random_validation=settings.validation_time_limit is not None or None,

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import torch
 
 from csc_data.errors import InvalidArgumentError, Problem, ProblemsError
 from csc_data.loader import TrainingPatches
-from csc_data.wording import format_bytes, format_seconds
+from csc_data.wording import format_bytes, format_seconds, plural
 from csc_train.checkpoints import resume_path
 from csc_train.devices import DeviceMemoryError
 from csc_train.parts import rest
@@ -43,6 +43,8 @@ class Rehearsal:
 def check_places(run: Run) -> str:
     """Check that checkpoints and logs can be written, and that the disk has room for what will be kept.
 
+    Nothing stays of it.
+
     Raises
     ------
     ProblemsError
@@ -50,26 +52,39 @@ def check_places(run: Run) -> str:
     """
     settings = run.settings
     problems = []
+    free = 0
     folders = {
         "model_save_path": resume_path(settings.model_save_path, settings.model_name).parent,
         "logs_save_path": Path(settings.logs_save_path.format(model_name=settings.model_name)).expanduser(),
     }
     for name, folder in folders.items():
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
+            with _there_for_now(folder), tempfile.TemporaryFile(dir=folder):
+                free = shutil.disk_usage(folder).free if name == "model_save_path" else free
         except OSError as error:
             remedy = f"choose another {name}"
             problems.append(Problem(where=name, what=f"{folder} cannot be written: {error.strerror}", remedy=remedy))
     if problems:
         raise ProblemsError("experiment", problems)
-    needed, free = bytes_kept(run), shutil.disk_usage(folders["model_save_path"]).free
+    needed = bytes_kept(run)
     if needed > free:
         what = f"{format_bytes(needed)} of checkpoints will be kept, and the disk has {format_bytes(free)} left"
         remedy = "free some, choose another place, or a smaller save_top_k"
         raise ProblemsError("experiment", [Problem(where="model_save_path", what=what, remedy=remedy)])
     return f"checkpoints: {format_bytes(needed)} in {folders['model_save_path']}, {format_bytes(free)} free"
+
+
+@contextmanager
+def _there_for_now(folder: Path) -> Iterator[None]:
+    """Make a folder, and remove what was made of it in the end."""
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for each in made:
+            with suppress(OSError):  # it could not be made, or another process has begun to fill it
+                each.rmdir()
 
 
 def bytes_kept(run: Run) -> int:
@@ -102,7 +117,7 @@ def describe_data(run: Run) -> list[str]:
 
 def _describe_validation(run: Run) -> str:
     validation = run.loaders.validation
-    return "validation: none" if validation is None else f"validation: {len(validation)} batches"
+    return "validation: none" if validation is None else f"validation: {plural(len(validation), 'batch')}"
 
 
 def rehearse(run: Run) -> Rehearsal:
@@ -125,7 +140,7 @@ def rehearse(run: Run) -> Rehearsal:
     batches = len(run.loaders.train) + len(run.loaders.validation or ()) / 3  # a forward pass is a third of a step
     found.seconds_per_epoch = seconds * batches
     found.lines.append(
-        f"time: {format_seconds(seconds)} a batch, of which {waited / seconds:.0%} waiting for data; "
+        f"time: {seconds:.2g} s a batch, of which {waited / seconds:.0%} waiting for data; "
         f"{format_seconds(found.seconds_per_epoch)} an epoch, "
         f"{format_seconds(found.seconds_per_epoch * run.settings.epochs)} in all"
     )

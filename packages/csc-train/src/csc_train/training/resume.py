@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from csc_data.errors import ExistingOutputError, InvalidArgumentError
 from csc_models.checkpoint import CheckpointDescription, load_checkpoint, load_weights, read_checkpoint
+from csc_models.errors import CheckpointMismatchError
 from csc_models.pretrained import load_pretrained, pretrained_card
 from csc_train.checkpoints import TRAINING, find_checkpoint, list_checkpoints, resume_path
 from csc_train.description import describe_network
@@ -81,9 +82,9 @@ def take_up(state: RunState, settings: TrainSettings, fabric: Fabric) -> Path | 
     NoCheckpointError
         If another run's weights were asked for and there are none.
     InvalidArgumentError
-        If the checkpoint is of another experiment.
+        If the checkpoint is of another experiment, or of another network.
     csc_models.CheckpointError
-        If a file is damaged or does not fit the network.
+        If a file is damaged, or weights to begin with do not fit the network.
     """
     template, name, wanted = settings.model_save_path, settings.model_name, settings.load_model
     own, whole = list_checkpoints(template, name), resume_path(template, name)
@@ -113,8 +114,6 @@ def take_up(state: RunState, settings: TrainSettings, fabric: Fabric) -> Path | 
             begin_with_published(state, settings)
         return None
     _restore(state, path, settings, fabric)
-    later = [path for epoch, path in own.items() if epoch > state.epoch]
-    _set_aside([*later, *([whole] if there and path != whole else [])], fabric)
     where = f"epoch {state.epoch}" + (f", batch {state.iteration} of the next" if state.iteration else "")
     logger.info("going on from %s, %s", path, where)
     return path
@@ -122,7 +121,12 @@ def take_up(state: RunState, settings: TrainSettings, fabric: Fabric) -> Path | 
 
 def _restore(state: RunState, path: Path, settings: TrainSettings, fabric: Fabric) -> None:
     """Go on from a checkpoint of this run; from one of weights alone, with an optimizer that starts anew."""
-    loaded = load_checkpoint(path, model=state.evaluated)
+    try:
+        loaded = load_checkpoint(path, model=state.evaluated)
+    except CheckpointMismatchError as error:
+        raise InvalidArgumentError(
+            f"{error}; choose another model_name to start anew, or the network that this run began with"
+        ) from error
     state.scatter()
     check_same_data(path, loaded.description, describe_network(settings))
     stored = loaded.extra.get(TRAINING)
@@ -221,8 +225,13 @@ def _warn(line: str) -> None:
         logger.warning("%s", line)
 
 
-def _set_aside(later: Sequence[Path], fabric: Fabric) -> None:
+def set_aside_later(resumed_from: Path, state: RunState, settings: TrainSettings, fabric: Fabric) -> None:
     """Rename the checkpoints of epochs after that which a run resumes from, so that none counts as the latest."""
+    template, name = settings.model_save_path, settings.model_name
+    later = [path for epoch, path in list_checkpoints(template, name).items() if epoch > state.epoch]
+    whole = resume_path(template, name)
+    if whole.is_file() and whole.resolve() != resumed_from.resolve():
+        later.append(whole)
     if fabric.is_global_zero:
         for path in later:
             path.replace(path.with_name(f"{path.name}.left_behind"))

@@ -47,7 +47,7 @@ from csc_train.training.loop import run_epochs
 from csc_train.training.optimisation import StepSizes, build_optimizer
 from csc_train.training.rehearsal import Rehearsal, check_places, rehearse
 from csc_train.training.results import TrainCallback, TrainProgress, TrainResult
-from csc_train.training.resume import take_up
+from csc_train.training.resume import set_aside_later, take_up
 from csc_train.training.run import CHANNELS_LAST, Hook, Run
 from csc_train.training.run_state import RunState, as_metric
 
@@ -106,6 +106,8 @@ def train(
     settings = run.settings
     if run.speaks:
         check_places(run)
+    if run.resumed_from:
+        set_aside_later(run.resumed_from, run.state, settings, run.fabric)
     keeping = Keeping()
     run.hooks = [Signals(), ChallengeScore(post_process), *_observers(settings, file, progress), keeping]
     records = run_epochs(run)
@@ -159,7 +161,7 @@ def rehearse_training(
     config: Config | None = None,
     **overrides: Unpack[TrainOverrides],
 ) -> Rehearsal:
-    """Prove what can be proven of a training run without training: nothing stays but empty folders, and the datasplit.
+    """Prove what can be proven of a training run without training: nothing is written.
 
     Data, network, loss, strategy and checkpoints are opened as `train` does it, and a few batches go forward and back.
 
@@ -178,11 +180,11 @@ def rehearse_training(
     ProblemsError, CscError, csc_models.ModelError
         As `train` does before its first step.
     """
-    return rehearse(set_up_run(read_train_settings(experiment, **overrides), config))
+    return rehearse(set_up_run(read_train_settings(experiment, **overrides), config, keeps_split=False))
 
 
-def set_up_run(settings: TrainSettings, config: Config | None) -> Run:
-    """Return all that epochs need."""
+def set_up_run(settings: TrainSettings, config: Config | None, *, keeps_split: bool = True) -> Run:
+    """Return all that epochs need; on the disk nothing changes but a datasplit that is made, if ``keeps_split``."""
     fabric = make_fabric(
         settings.device,
         settings.precision,
@@ -192,7 +194,7 @@ def set_up_run(settings: TrainSettings, config: Config | None) -> Run:
     )
     for line in left_out(settings) if fabric.is_global_zero else ():
         logger.warning("%s", line)
-    loaders = open_run_loaders(settings, config, fabric)
+    loaders = open_run_loaders(settings, config, fabric, keeps_split=keeps_split)
     # A loader that is given may have fewer batches than an epoch was to have.
     settings = adjust_settings(settings, iterations_per_epoch=len(loaders.train))
     objective = build_objective(settings, _counts(settings, loaders), loaders.kinds)
