@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from csc_train import TrainResult
+from csc_train import EpochRecord, TrainResult
 
 
 @pytest.fixture
@@ -80,3 +80,21 @@ def test_scores_in_training_are_of_what_csc_process_makes(run, monkeypatch):
     assert asked["post_process"] is None
     assert "scores in training go by a threshold of 0.5" in result.output
     assert "min_voxels" in result.output
+
+
+def test_what_is_wrong_for_all_stages_is_told_once(run):
+    Path("x.toml").write_text('classes = ["mitoo"]\nepochs = 0\nlearning_rat = 1\nmin_voxels = -1\n')
+    result = run("train", "x.toml")
+    assert result.exit_code == 1
+    for word in ("mitoo", "epochs", "learning_rat:", "min_voxels"):
+        assert result.output.count(word) == 1, word
+
+
+def test_what_comes_next_is_of_the_network_that_was_trained(run, monkeypatch):
+    Path("x.toml").write_text('classes = ["mito"]')
+    record = EpochRecord(epoch=1, loss=1.0, learning_rate=1.0, validation=None, seconds=1.0, loading_seconds=0.0)
+    trained = TrainResult(records=(record,), latest_checkpoint=Path("made/my net_1.pth"))
+    monkeypatch.setattr("csc_train.train", lambda *_, **__: trained, raising=False)
+    assert "next: csc predict x.toml\n" in run("train", "x.toml").output
+    output = run("train", "x.toml", "--set", "model_name=my net", "--data", "there").output
+    assert "next: csc predict 'made/my net_1.pth' --data there\n" in output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +52,7 @@ def train(experiment: str, config: Config, given: dict[str, Any], dry_run: bool,
     if dry_run:
         for line in csc_train.rehearse_training(experiment, config=config, **overrides).lines:
             say(line)
-        say(f"next: csc train {experiment}")
+        say("next: the same without --dry-run")
         return
     read = read_experiment(experiment)
     try:
@@ -68,4 +69,8 @@ def train(experiment: str, config: Config, given: dict[str, Any], dry_run: bool,
         best = f", the best of epoch {result.best_epoch}" if known else ""
         count = plural(len(result.records), "epoch")
         say(f"trained {count} in {result.seconds:.0f} s; checkpoint {result.latest_checkpoint}{best}")
-        say(f"next: csc predict {experiment}")
+        # The file knows nothing of --set, a checkpoint does.
+        network = str(result.best_checkpoint or result.latest_checkpoint) if given else experiment
+        data = click.get_current_context().params["data"]
+        words = ["csc", "predict", network, *(["--data", data] if data else [])]
+        say(f"next: {shlex.join(words)}")

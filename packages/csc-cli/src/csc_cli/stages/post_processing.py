@@ -18,17 +18,24 @@ if TYPE_CHECKING:
 def post_processing(experiment: Experiment) -> PostProcess | None:
     """Return what `csc_train.train` is to do with probabilities; None, said in a line, if the settings have mistakes.
 
+    What is wrong with names that training reads as well, it says itself.
+
     Probabilities become whole steps of 1/255 again, as ``csc predict`` stores them, so that a threshold cuts the same.
     """
     from csc_data.errors import ProblemsError
     from csc_data.volumes.stored_values import StoredValues
-    from csc_submit import process_array
+    from csc_submit import ProcessSettings, process_array
     from csc_submit.processing.calling import as_process_settings
+    from csc_train import TrainSettings
 
     try:
         settings = as_process_settings(experiment)
     except ProblemsError as error:
-        say(f"scores in training go by a threshold of 0.5, as csc process will not run: {error}")
+        own_names = ProcessSettings.__dataclass_fields__.keys() - TrainSettings.__dataclass_fields__.keys()
+        own = [problem for problem in error.problems if problem.where.partition(".")[0] in own_names]
+        if own:
+            error = ProblemsError(error.subject, own)
+            say(f"scores in training go by a threshold of 0.5, as csc process will not run: {error}")
         return None
     stored = StoredValues(kind="probability", one=255)
 
