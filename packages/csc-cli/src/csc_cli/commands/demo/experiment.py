@@ -43,11 +43,14 @@ criterion = "{criterion}"
 criterion_kwargs = {{"batch": True}}  # Dice over a whole batch: most small patches lack most classes
 weight_loss = {weight_loss}
 max_positive_weight = {max_positive_weight}
-ema = 0.99  # a running mean of the weights, which a last bad batch cannot spoil
+ema = 0.99  # a running mean of weights and statistics, which a last bad batch cannot spoil
 validation_batch_limit = {validation_batches}
 random_seed = {seed}
 device = "cpu"
 precision = "auto"  # bfloat16 where the processor computes with it: a third off each step
+
+# Patches see raw around the crop: less at their borders is guessed
+halo = {halo!r}
 
 # From probabilities to masks and instances
 threshold = {threshold!r}
@@ -79,6 +82,7 @@ def experiment_text(*, quick: bool, seed: int) -> str:
         "weight_loss": True,
         "max_positive_weight": 3.0,
         "validation_batches": 4 if quick else 8,
+        "halo": (4, 4, 4) if quick else (5, 5, 5),
         "threshold": 0.5,
         "min_voxels": {"ves": 120, "mito": 600},
     }
