@@ -49,9 +49,6 @@ random_seed = {seed}
 device = "cpu"
 precision = "auto"  # bfloat16 where the processor computes with it: a third off each step
 
-# Patches see raw around the crop: less at their borders is guessed
-halo = {halo!r}
-
 # From probabilities to masks and instances
 threshold = {threshold!r}
 min_voxels = {min_voxels!r}
@@ -82,7 +79,6 @@ def experiment_text(*, quick: bool, seed: int) -> str:
         "weight_loss": True,
         "max_positive_weight": 3.0,
         "validation_batches": 4 if quick else 8,
-        "halo": (4, 4, 4) if quick else (5, 5, 5),
         "threshold": 0.5,
         "min_voxels": {"ves": 120, "mito": 600},
     }
