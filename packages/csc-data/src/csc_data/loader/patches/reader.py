@@ -104,7 +104,7 @@ class PatchReader:
                 if any(wanted < _FINEST * there for wanted, there in zip(array.scale, stored, strict=True)):
                     raise InvalidArgumentError(
                         f"{name} has a scale of {array.scale}, and raw of {crop.name} has voxels of {stored} nm; a "
-                        "scale is in nm: is this one in micrometres?"
+                        "scale is in nm: is this one in micrometres, or in metres?"
                     )
 
     def __reduce__(self) -> tuple[Callable[[], PatchReader], tuple[()]]:
