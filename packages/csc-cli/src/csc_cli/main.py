@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from csc_data.errors import CscError, nearest
+from csc_data.storage.room import full_disk_told
 
 COMMANDS: Mapping[str, str] = {
     "demo": "csc_cli.commands.demo.command:demo",
@@ -27,6 +28,7 @@ COMMANDS: Mapping[str, str] = {
     "process": "csc_cli.commands.process:process",
     "pack-results": "csc_cli.commands.pack_results:pack_results",
     "validate": "csc_cli.commands.validate:validate",
+    "submit": "csc_cli.commands.submit:submit",
     "visualize": "csc_cli.commands.visualize.command:visualize",
     "evaluate": "csc_eval.command.options:evaluate",
     "batch-eval": "csc_eval.command.options:batch_eval",
@@ -69,7 +71,8 @@ class CommandGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what users can cause becomes a message, anything else keeps its traceback."""
         try:
-            return super().invoke(ctx)
+            with full_disk_told():
+                return super().invoke(ctx)
         except toolbox_errors() as error:
             raise click.ClickException(str(error)) from error
 

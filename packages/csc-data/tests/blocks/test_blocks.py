@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import importlib
 import multiprocessing
 import pickle
@@ -88,12 +89,12 @@ def test_finished_blocks_are_not_done_again(tmp_path):
 
     def work(block):
         if block.index == 5 and len(done) < 6:
-            raise BadBlockError("the disk is full")
+            raise BadBlockError("it is bad")
         done.append(block.index)
 
     ledger = Ledger(tmp_path / "ledger", FINGERPRINT)
     ledger.start()
-    with pytest.raises(MissingBlocksError, match=r"3 of 8 blocks are not finished: the disk is full; run again"):
+    with pytest.raises(MissingBlocksError, match="3 of 8 blocks are not finished: it is bad; it would fail again, so"):
         run_blocks(work, GRID, ledger=ledger)
     assert done == [0, 1, 2, 3, 4]
     done.append("again")
@@ -261,6 +262,30 @@ def test_a_worker_that_dies_ends_a_pool_and_the_next_run_does_the_rest(square, t
     np.testing.assert_array_equal(open_array(work.target)[...], data**2)
 
 
+@pytest.mark.parametrize(
+    ("error", "attempts", "remedy"),
+    [
+        (OSError("no connection"), 3, "; run again to do the rest"),
+        (UnreadableDataError("a chunk is cut off"), 3, "; when that is mended, run again to do the rest"),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "no space is left on the disk"),
+        (InvalidArgumentError("a wrong threshold"), 1, "; it would fail again, so mend that first"),
+    ],
+)
+@pytest.mark.parametrize("threads", [0, 2])
+def test_what_to_do_depends_on_what_happened(error, attempts, remedy, threads):
+    calls = []
+
+    def work(block):
+        if block.index == 3:
+            calls.append(block.index)
+            raise error
+
+    with ThreadPoolExecutor(2) as executor, pytest.raises(MissingBlocksError) as caught:
+        run_blocks(work, GRID, execution=Execution(executor=executor) if threads else None)
+    assert len(calls) == attempts
+    assert remedy in str(caught.value)
+
+
 def test_an_error_that_is_not_of_the_toolbox_is_not_hidden():
     def work(block):
         raise ZeroDivisionError("a bug")
@@ -272,6 +297,6 @@ def test_an_error_that_is_not_of_the_toolbox_is_not_hidden():
 
 
 def test_the_error_crosses_processes():
-    error = pickle.loads(pickle.dumps(MissingBlocksError(2, 8, "why")))
+    error = pickle.loads(pickle.dumps(MissingBlocksError(2, 8, "why", "mend it")))
     assert (error.missing, error.total, error.reason) == (2, 8, "why")
-    assert str(error) == str(MissingBlocksError(2, 8, "why"))
+    assert str(error) == "2 of 8 blocks are not finished: why; mend it"

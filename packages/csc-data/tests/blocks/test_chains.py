@@ -83,7 +83,7 @@ def test_an_error_ends_its_chain_alone_if_that_handles_it(execution):
 
     good = BlockRun(work=lambda block: done.append("good"), grid=grid(9), progress=lambda *call: calls.append(call))
     run_chains([careful(), chain(good)], execution)
-    assert errors == ["1 of 2 blocks are not finished: never; run again to do the rest"]
+    assert errors == ["1 of 2 blocks are not finished: never; it would fail again, so mend that first"]
     assert (done.count("bad"), done.count("good")) == (1, 9)
     assert calls == [(number, 9) for number in range(10)]
     with pytest.raises(MissingBlocksError, match="1 of 2 blocks"):

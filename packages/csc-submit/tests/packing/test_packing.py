@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import hashlib
+import shutil
 import zipfile
 
 import numpy as np
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from csc_data.errors import ExistingOutputError, InvalidArgumentError, MissingDataError
 from csc_data.formats.reading import open_array
 from csc_data.geometry import Grid
+from csc_data.storage.room import DiskFullError
 from csc_data.volumes import write_multiscale
 from csc_eval import match_crop_space
 from csc_eval.placing.resample import Resampled
@@ -260,6 +263,47 @@ def test_unfinished_processing_is_not_packed(config, write_prediction, write_tes
     write_test_crop((4, 4, 4), ("er", "mito"))
     (row,) = pack_results(config=config).failed
     assert "not finished" in row.reason
+
+
+def test_classes_are_added_one_by_one_and_others_stay(config, write_prediction, write_test_crop, tmp_path):
+    for name in ("er", "pm"):
+        write_prediction(np.ones((4, 4, 4), "u1"), name, kind="label", template="processed")
+    write_test_crop((4, 4, 4), ("er", "pm", "nuc"))
+    whole = pack_results(config=config, destination=tmp_path / "whole.zarr").archive
+    (row,) = pack_results(config=config, classes=["er"]).rows
+    assert (row.class_name, row.status) == ("er", "packed")
+    shutil.rmtree(config.path("processed", dataset="x", crop="crop7", class_name="er"))
+    result = pack_results(config=config, classes=["pm", "nuc"])
+    assert [(row.class_name, row.status) for row in result.rows] == [("nuc", "missing"), ("pm", "packed")]
+    assert result.archive.read_bytes() == whole.read_bytes()
+    with pytest.raises(InvalidArgumentError, match="mito is not scored in these test crops"):
+        pack_results(config=config, classes=["mito"])
+
+
+def test_what_a_killed_run_left_of_the_zip_takes_no_room_for_good(config, write_prediction, write_test_crop):
+    write_prediction(np.ones((4, 4, 4), "u1"), "er", kind="label", template="processed")
+    write_test_crop((4, 4, 4), ("er",))
+    (config.root / "submission.zip.part").write_bytes(b"x" * 10_000)
+    archive = pack_results(config=config).archive
+    assert [path.name for path in config.root.glob("submission.zip*")] == [archive.name]
+
+
+def test_a_full_disk_is_no_fault_of_a_class_so_that_nothing_is_removed(
+    config, write_prediction, write_test_crop, monkeypatch
+):
+    for name in ("er", "pm"):
+        write_prediction(np.ones((4, 4, 4), "u1"), name, kind="label", template="processed")
+    write_test_crop((4, 4, 4), ("er", "pm"))
+    pack_results(config=config)
+    there = sorted(config.path("submission").rglob("*"))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("csc_submit.packing.pack.write_packed", full)
+    with pytest.raises(DiskFullError, match="it goes on where it stopped"):
+        pack_results(config=config, existing="overwrite")
+    assert sorted(config.path("submission").rglob("*")) == there
 
 
 def test_float_labels_and_a_threshold_beyond_one_are_refused(config, write_prediction, write_test_crop):

@@ -9,6 +9,7 @@ import click
 
 from csc_cli.console import say, say_logged
 from csc_cli.options import GroupedCommand, config_option, existing_option, parse_names, set_option
+from csc_cli.stages.execution import make_execution, parse_devices
 from csc_data.wording import table
 
 if TYPE_CHECKING:
@@ -25,13 +26,6 @@ HEADINGS = {
     "On": ("device", "devices", "workers", "scheduler", "cluster", "jobs", "precision", "compile", "batch_size"),
 }
 _WORDS = ("best", "latest", "untrained")
-
-
-def _parse_devices(ctx: click.Context, param: click.Parameter, value: str | None) -> int | tuple[str, ...] | None:
-    names = parse_names(ctx, param, value)
-    if not names:
-        return None
-    return int(names[0]) if len(names) == 1 and names[0].isdigit() else tuple(names)
 
 
 def _parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
@@ -87,7 +81,7 @@ def _parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) 
 @click.option("--format", "output_format", type=click.Choice(["2", "3"]), help="Format of zarr.")
 @click.option("--shards", metavar="VOXELS", callback=_parse_shape, help="Edge of a file of format 3, or z,y,x.")
 @click.option("--device", help="cuda, mps or cpu [default: the first of them that is there].")
-@click.option("--devices", metavar="N", callback=_parse_devices, help="GPUs of this machine, a process each.")
+@click.option("--devices", metavar="N", callback=parse_devices, help="GPUs of this machine, a process each.")
 @click.option("-w", "--workers", type=click.IntRange(min=1), help="Processes on the CPU of this machine.")
 @click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://node:8786.")
 @click.option("--cluster", type=click.Choice(["slurm", "lsf"]), help="Start Dask workers by this.")
@@ -161,8 +155,6 @@ def _say_result(result: PredictResult, what: str) -> None:
 
 def _call(options: dict[str, Any]) -> dict[str, Any]:
     """Return what the options are for `csc_train.predict`; those that were left out say nothing."""
-    from csc_train.prediction.running.workers import ExecutionOptions
-
     call: dict[str, Any] = {name: value for name, value in options.items() if value not in (None, ())}
     given = call.pop("given", {})
     checkpoints = call.pop("checkpoints", ())
@@ -176,15 +168,9 @@ def _call(options: dict[str, Any]) -> dict[str, Any]:
         call["orthoplanes"] = False
     if "shards" in call or "output_format" in call:
         call["output_format"] = int(call.get("output_format", 3))
-    scheduler, cluster, jobs = (call.pop(name, None) for name in ("scheduler", "cluster", "jobs"))
-    if scheduler or cluster or isinstance(call.get("devices"), tuple):
-        call["execution"] = ExecutionOptions(
-            workers=call.pop("workers", 1),
-            devices=call.pop("devices", None),
-            scheduler=scheduler,
-            cluster=cluster,
-            jobs=jobs,
-        )
+    places = {name: call.pop(name, None) for name in ("scheduler", "cluster", "jobs")}
+    if places["scheduler"] or places["cluster"] or isinstance(call.get("devices"), tuple):
+        call["execution"] = make_execution(**places, devices=call.pop("devices", None), workers=call.pop("workers", 1))
     return {**given, **call}
 
 

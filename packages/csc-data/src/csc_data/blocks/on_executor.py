@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import ExitStack
 
-from csc_data.blocks.runs import DEATHS, MAY_PASS, BlockRun, Chain, Execution, broken, throw
+from csc_data.blocks.runs import DEATHS, BlockRun, Chain, Execution, broken, may_pass, throw
 from csc_data.blocks.sharing import LOOK_SECONDS
 from csc_data.errors import CscError
 from csc_data.executors.processes import ProcessWorkers, WorkerDiedError
@@ -18,7 +18,7 @@ class _OpenRun:
 
     def __init__(self, run: BlockRun, chain: Chain, executor: Executor) -> None:
         self.run, self.chain = run, chain
-        self.work = send_once(run.work, executor)
+        self.work = send_once(run.told_work(), executor)
         self.pending = 0
         self.failures: dict[int, int] = {}
         self.deaths: dict[int, int] = {}
@@ -58,7 +58,7 @@ class _OpenRun:
             self.deaths[index] = self.deaths.get(index, 0) + 1
             return self.deaths[index] <= DEATHS
         self.failures[index] = self.failures.get(index, 0) + 1
-        return isinstance(error, MAY_PASS) and self.failures[index] <= retries
+        return may_pass(error) and self.failures[index] <= retries
 
 
 class OnExecutor:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from csc_data.blocks.grid import Block, BlockGrid
 from csc_data.blocks.ledger import Ledger
 from csc_data.blocks.on_executor import OnExecutor
-from csc_data.blocks.runs import MAY_PASS, BlockRun, Chain, Execution, Progress, throw
+from csc_data.blocks.runs import BlockRun, Chain, Execution, Progress, may_pass, throw
 from csc_data.blocks.sharing import Supply
 from csc_data.errors import CscError
 
@@ -93,9 +93,9 @@ def _run_here(run: BlockRun, execution: Execution) -> None:
 def _do(run: BlockRun, index: int, supply: Supply, retries: int) -> None:
     for attempt in range(retries + 1):
         try:
-            run.work(run.grid[index])
+            run.told_work()(run.grid[index])
         except (CscError, OSError) as error:
-            if attempt == retries or not isinstance(error, MAY_PASS):
+            if attempt == retries or not may_pass(error):
                 raise run.missing(supply.finished, error, index) from error
         else:
             return

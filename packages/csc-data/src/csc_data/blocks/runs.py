@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from concurrent.futures import BrokenExecutor, CancelledError, Executor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 from csc_data.blocks.grid import Block, BlockGrid
 from csc_data.blocks.groups import Groups
@@ -14,6 +15,7 @@ from csc_data.blocks.ledger import Ledger
 from csc_data.blocks.sharing import AllBlocks, SharedBlocks, Supply
 from csc_data.errors import CscError, InvalidArgumentError, UnreadableDataError
 from csc_data.geometry import Shape
+from csc_data.storage.room import DiskFullError, full_disk_told
 
 Progress = Callable[[int, int], None]
 """Called with the number of finished blocks and that of all, after each block and once at the start."""
@@ -21,19 +23,27 @@ Progress = Callable[[int, int], None]
 RETRIES = 2
 DEATHS = 2
 
-MAY_PASS = (UnreadableDataError, OSError)
-"""Worth another attempt: a connection that was down, a disk that was full. Other errors would only come again."""
+_RUN_AGAIN = "run again to do the rest"
 
 
 class MissingBlocksError(CscError, RuntimeError):
-    """A run ended without all of its blocks; what is finished stays, and running again does the rest."""
+    """A run ended without all of its blocks; what is finished stays.
 
-    def __init__(self, missing: int, total: int, reason: str) -> None:
-        self.missing, self.total, self.reason = missing, total, reason
-        super().__init__(f"{missing} of {total} blocks are not finished: {reason}; run again to do the rest")
+    Parameters
+    ----------
+    missing, total : int
+        Blocks that are not finished, and all.
+    reason : str
+    remedy : str
+        What to do; running again does the rest.
+    """
 
-    def __reduce__(self) -> tuple[type[MissingBlocksError], tuple[int, int, str]]:
-        return type(self), (self.missing, self.total, self.reason)
+    def __init__(self, missing: int, total: int, reason: str, remedy: str = _RUN_AGAIN) -> None:
+        self.missing, self.total, self.reason, self.remedy = missing, total, reason, remedy
+        super().__init__(f"{missing} of {total} blocks are not finished: {reason}; {remedy}")
+
+    def __reduce__(self) -> tuple[type[MissingBlocksError], tuple[int, int, str, str]]:
+        return type(self), (self.missing, self.total, self.reason, self.remedy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +120,26 @@ class BlockRun:
         if self.progress is not None:
             self.progress(finished, len(self.grid))
 
+    def told_work(self) -> Callable[[Block], None]:
+        """Return the work as executors are given it: it says itself where it ends as a disk is full."""
+        return _ToldWork(work=self.work, place=None if self.ledger is None else self.ledger.path.parent)
+
     def missing(self, finished: int, error: Exception, index: int) -> MissingBlocksError:
         """Return the error of a run that ends because of a block."""
-        return MissingBlocksError(len(self.grid) - finished, len(self.grid), _reason(error, self.grid[index]))
+        count, reason = len(self.grid), _reason(error, self.grid[index])
+        return MissingBlocksError(count - finished, count, reason, _remedy(error))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _ToldWork:
+    """Work on blocks, of which no error leaves the process without what the system said of the disk."""
+
+    work: Callable[[Block], None]
+    place: Path | None
+
+    def __call__(self, block: Block) -> None:
+        with full_disk_told(self.place):
+            self.work(block)
 
 
 Chain = Generator[BlockRun, None, None]
@@ -131,6 +158,22 @@ def broken() -> tuple[type[Exception], ...]:
     """Return what executors raise that lost their workers."""
     distributed = sys.modules.get("distributed")
     return (BrokenExecutor, CancelledError, *((distributed.KilledWorker,) if distributed else ()))
+
+
+def may_pass(error: Exception) -> bool:
+    """Return whether another attempt is worth it, as for a connection that was down.
+
+    A full disk does not empty itself meanwhile, and other errors would only come again.
+    """
+    return isinstance(error, UnreadableDataError | OSError) and not isinstance(error, DiskFullError)
+
+
+def _remedy(error: Exception) -> str:
+    if isinstance(error, DiskFullError | UnreadableDataError):
+        return f"when that is mended, {_RUN_AGAIN}"
+    if may_pass(error) or isinstance(error, broken()):
+        return _RUN_AGAIN
+    return "it would fail again, so mend that first"
 
 
 def _reason(error: Exception, block: Block) -> str:

@@ -23,7 +23,7 @@ from typing import Any
 from csc_data.errors import CscError, UnreadableDataError
 from csc_data.fetching.digests import DigestFile
 from csc_data.storage.bucket import FetchStopped
-from csc_data.storage.room import DiskFullError
+from csc_data.storage.room import DiskFullError, is_full_disk
 
 FOLDER = ".csc-fetch"
 _LOCK = "lock"
@@ -169,7 +169,7 @@ def _write(name: str, body: memoryview) -> None:
 
 def explain_os_error(error: OSError, path: str | os.PathLike[str]) -> CscError:
     """Return our error for one of the operating system about a file that was to be written."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+    if is_full_disk(error):
         return DiskFullError(f"{path} cannot be written: {error.strerror}; free some space and run the same again")
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         return UnwritableFolderError(f"{path} cannot be written: {error.strerror}; choose another folder with --dest")

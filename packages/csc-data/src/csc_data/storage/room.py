@@ -1,12 +1,21 @@
-"""Whether a disk has room for what is to be written, before the first byte is."""
+"""Whether a disk has room for what is to be written, before the first byte is, and what is said where it had not."""
 
 from __future__ import annotations
 
+import errno
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from csc_data.errors import CscError
 from csc_data.wording import format_bytes
+
+_FULL = {
+    errno.ENOSPC: "no space is left on the disk",
+    errno.EDQUOT: "the quota of the disk is used up",
+    errno.EFBIG: "a file has become larger than the system lets it (see ulimit -f)",
+}
 
 
 class DiskFullError(CscError, OSError):
@@ -47,3 +56,48 @@ def check_room(what: str, needed: int, place: Path, remedy: str) -> None:
     """
     if needed > free_bytes(place):
         raise DiskFullError.before(what, needed, place, remedy)
+
+
+def is_full_disk(error: OSError) -> bool:
+    """Return whether an error of the system says that a disk is full."""
+    return error.errno in _FULL
+
+
+@contextmanager
+def full_disk_told(place: Path | None = None) -> Iterator[None]:
+    """Say in one line what happened and what to do where writing ends as the disk is full; also a decorator.
+
+    Parameters
+    ----------
+    place : Path, optional
+        Where is written.
+
+    Raises
+    ------
+    DiskFullError
+        Instead of an error that a full disk has led to: zarr makes a KeyError of what the system said.
+    """
+    try:
+        yield
+    except DiskFullError:
+        raise
+    except Exception as error:
+        found = _full_disk_behind(error)
+        if isinstance(found, DiskFullError):
+            raise DiskFullError(*found.args) from error
+        if found is None:
+            raise
+        where = found.filename or place
+        at = f" of {where}" if where is not None else ""
+        raise DiskFullError(
+            f"{_FULL[found.errno or 0]}{at}; free some space and run the same again, it goes on where it stopped"
+        ) from error
+
+
+def _full_disk_behind(error: BaseException | None) -> OSError | None:
+    """Return the error of a full disk that led to another one, if any."""
+    while error is not None:
+        if isinstance(error, DiskFullError) or (isinstance(error, OSError) and is_full_disk(error)):
+            return error
+        error = error.__cause__ or error.__context__
+    return None

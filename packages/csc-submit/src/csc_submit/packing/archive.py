@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
 import zipfile
@@ -18,7 +17,8 @@ def write_zip(folder: Path, destination: Path) -> Path:
     Nothing is compressed, as chunks are already. Hidden folders, unfinished work among them, stay out. The zip is
     written under a temporary name, then renamed.
     """
-    temporary = destination.with_name(f"{destination.name}.{os.getpid()}.part")
+    # One name for all: what a killed process left is written over, and does not take room for good.
+    temporary = destination.with_name(f"{destination.name}.part")
     files = sorted(
         (path.relative_to(folder) for path in folder.rglob("*") if path.is_file()), key=lambda path: path.as_posix()
     )

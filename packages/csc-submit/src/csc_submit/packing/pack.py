@@ -16,9 +16,10 @@ from csc_data.challenge import TestCrop
 from csc_data.challenge.current_lists import load_test_crops
 from csc_data.challenge.test_crops import select_crops
 from csc_data.config.user_config import Config
-from csc_data.errors import CscError, ExistingOutputError, InvalidArgumentError, MissingDataError
+from csc_data.errors import CscError, ExistingOutputError, InvalidArgumentError, MissingDataError, did_you_mean
 from csc_data.executors import ProcessWorkers, WorkerDiedError
 from csc_data.formats.writing import ensure_groups, read_attributes
+from csc_data.storage.room import DiskFullError, full_disk_told
 from csc_data.volumes.stored_values import Kind
 from csc_submit.packing.archive import write_zip
 from csc_submit.packing.fitting import AsProbabilities, FitPlan, Found, PackOptions, plan_fit
@@ -110,12 +111,14 @@ class PackResult:
         return self._of("packed", "there", "empty")
 
 
+@full_disk_told()
 def pack_results(
     *,
     config: Config,
     source: str | Path = "processed",
     destination: str | Path | None = None,
     crops: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
     existing: Existing = "resume",
     as_probabilities: AsProbabilities = "refuse",
     threshold: float = 0.5,
@@ -143,6 +146,8 @@ def pack_results(
         The zarr folder to write, ``submission`` of the configuration by default; the zip lies beside it.
     crops : sequence of str, optional
         Which test crops; all by default.
+    classes : sequence of str, optional
+        Which classes of them; all that are scored there by default. What else the submission holds stays.
     existing : {"resume", "refuse", "overwrite"}
         What to do with a submission that is there.
     as_probabilities : {"refuse", "threshold"}
@@ -169,11 +174,13 @@ def pack_results(
         If there is nothing to pack at all.
     ExistingOutputError
         If there is a submission that must not be changed, or that was packed from other data or with other settings.
+    DiskFullError
+        If the disk is full before the end; what is done stays.
     """
     if max_workers < 1:
         raise InvalidArgumentError(f"max_workers must be 1 or more, got {max_workers}")
     options = PackOptions(as_probabilities=as_probabilities, threshold=threshold, stored_as=stored_as)
-    chosen = select_crops(load_test_crops(config), crops)
+    chosen = _select(select_crops(load_test_crops(config), crops), classes)
     folder = Path(destination) if destination is not None else config.path("submission")
     if existing == "refuse" and folder.exists():
         raise ExistingOutputError(f"{folder} exists; resume or overwrite it, or choose another destination")
@@ -200,6 +207,26 @@ def pack_results(
     if not (zip and result.packed):
         return result
     return dataclasses.replace(result, archive=write_zip(folder, archive_path))
+
+
+def _select(crops: Sequence[TestCrop], classes: Sequence[str] | None) -> Sequence[TestCrop]:
+    """Return crops with those of their classes that are wanted.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If none of the crops is scored in a class.
+    """
+    if classes is None:
+        return crops
+    scored = dict.fromkeys(name for crop in crops for name in crop.classes)
+    for name in classes:
+        if name not in scored:
+            raise InvalidArgumentError(f"{name} is not scored in these test crops: {did_you_mean(name, scored)}")
+    wanted = [
+        dataclasses.replace(crop, classes=tuple(name for name in crop.classes if name in classes)) for crop in crops
+    ]
+    return [crop for crop in wanted if crop.classes]
 
 
 def _plan(
@@ -291,7 +318,10 @@ def _pack_in_processes(plans: Sequence[FitPlan], workers: int, progress: Progres
 def _pack_one(plan: FitPlan, progress: Progress | None = None) -> PackedArray:
     total = len(plan.blocks)
     try:
-        contents = write_packed(plan, lambda done: progress(done, total) if progress else None)
+        with full_disk_told(plan.work):
+            contents = write_packed(plan, lambda done: progress(done, total) if progress else None)
+    except DiskFullError:  # which is no fault of the source, so that nothing may be removed for it
+        raise
     except (CscError, OSError) as error:
         return _failed(plan, error)
     return _row_of(plan, "packed" if contents.voxels else "empty", dataclasses.asdict(contents))

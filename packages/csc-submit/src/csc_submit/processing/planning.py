@@ -219,14 +219,24 @@ def plan_array(
         passes=passes,
         others=(),
         made_with={
-            "version": _VERSION,
             "meaning": dataclasses.asdict(meaning),
             "voxel_size": list(level.grid.voxel_size),
             "translation": list(level.grid.translation),
-            "options": dataclasses.asdict(mine),
-            "process_func": own.record if own is not None else None,
             # Block borders may change what the user's own step does, but no step of ours.
             "blocks": [list(blocks.block_shape), list(blocks.halo)],
+            **made_with(settings, prediction.class_name),
             **({} if settings.step_list(prediction.class_name) is None else {"steps": [repr(step) for step in steps]}),
         },
     )
+
+
+def made_with(settings: ProcessSettings, class_name: str) -> dict[str, Any]:
+    """Return what settings say of a class, whatever prediction of it is processed; JSON values."""
+    own = own_step(settings)
+    listed = settings.step_list(class_name)
+    return {
+        "version": _VERSION,
+        "options": dataclasses.asdict(settings.for_class(class_name)),
+        "process_func": own.record if own is not None else None,
+        **({} if listed is None else {"steps": [repr(step) for step in listed]}),
+    }

@@ -19,6 +19,7 @@ from typing import Literal, Unpack
 from csc_data.blocks import Execution, Existing, MissingBlocksError, Progress
 from csc_data.config.user_config import Config
 from csc_data.errors import CscError, ExistingOutputError, InvalidArgumentError, MissingDataError, UnreadableDataError
+from csc_data.storage.room import DiskFullError, full_disk_told
 from csc_submit.predictions import StoredPrediction
 from csc_submit.processing.calling import ProcessOptions, Source, read_call
 from csc_submit.processing.own_step import ProcessFuncError
@@ -75,6 +76,7 @@ class ProcessResult:
         return tuple(row for row in self.rows if row.status == "failed")
 
 
+@full_disk_told()
 def process(
     experiment_or_settings: Source | None = None,
     crops: Sequence[str] | str | None = None,
@@ -118,6 +120,8 @@ def process(
         If two arguments contradict each other.
     ExistingOutputError
         If results are there and must not be touched, or were made from or with something else.
+    DiskFullError
+        If the disk is full before the end; what is done stays.
     """
     call = read_call(experiment_or_settings, crops, config, existing, options)
     settings, config, how = call.settings, call.config, call.existing
@@ -208,8 +212,9 @@ def _process_one(plan: ArrayPlan, how: Existing, execution: Execution, progress:
             instances=known[1].instances,
         )
     try:
-        summary = Pipeline(plan, execution, progress).run()
-    except ExistingOutputError:
+        with full_disk_told(plan.work):
+            summary = Pipeline(plan, execution, progress).run()
+    except (ExistingOutputError, DiskFullError):
         raise
     except CscError as error:
         found = _own_error(error)

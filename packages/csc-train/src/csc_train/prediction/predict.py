@@ -13,6 +13,7 @@ from csc_data.blocks import BlockRun, Chain, Existing, Progress, run_chains
 from csc_data.config.experiment import is_being_read
 from csc_data.config.user_config import Config
 from csc_data.errors import CscError, InvalidArgumentError, Problem, ProblemsError
+from csc_data.storage.room import DiskFullError, full_disk_told
 from csc_train.prediction.outputs import OutputFolders
 from csc_train.prediction.planning.call import PredictCall, PredictOptions, Source, read_call
 from csc_train.prediction.planning.estimate import TimeLeft
@@ -30,6 +31,7 @@ from csc_train.prediction.source import NetworkSource
 from csc_train.prediction.stability import Stability, measure_stability
 
 
+@full_disk_told()
 def predict(
     experiment_or_checkpoint: Source | None = None,
     crops: Sequence[str] | str | None = None,
@@ -77,7 +79,7 @@ def predict(
     NoCheckpointError
         If there is no checkpoint; predicting with random weights must be asked for.
     DiskFullError
-        If what is to be written does not fit on the disk.
+        If what is to be written does not fit on the disk; or it is full before the end, and what is done stays.
     IncompletePredictionError
         If some crops could not be predicted, with the reasons; the others are done.
     CscError, csc_models.ModelError
@@ -192,7 +194,10 @@ class _Run:
     def _chain(self, number: int, work: RegionWork) -> Chain:
         # A crop that fails must not cost the others: its error is reported with those of all, at the end.
         try:
-            self.done[number] = yield from self._predict(number, work)
+            with full_disk_told(self.plan.estimate.place):
+                self.done[number] = yield from self._predict(number, work)
+        except DiskFullError:  # which costs all
+            raise
         except CscError as error:
             self.problems[number] = Problem(where=work.region.label, what=str(error))
 

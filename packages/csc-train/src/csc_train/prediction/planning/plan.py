@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,9 @@ class PredictPlan:
     works : tuple of RegionWork
     record : PredictRecord
         What it is made with.
+    fingerprint : mapping
+        All that values depend on, but for the region, as JSON values: alike for all regions and classes. Empty where
+        no region can be predicted.
     estimate : PredictEstimate
     execution : ExecutionOptions
         Where blocks will be predicted.
@@ -94,6 +97,7 @@ class PredictPlan:
     windows: Windows
     works: tuple[RegionWork, ...]
     record: PredictRecord
+    fingerprint: Mapping[str, Any]
     estimate: PredictEstimate
     execution: ExecutionOptions
     notes: tuple[str, ...]
@@ -165,6 +169,7 @@ def make_plan(call: PredictCall, predictor: Predictor) -> PredictPlan:
         windows=windows,
         works=tuple(works),
         record=planner.record,
+        fingerprint={**planner.fingerprint(), "on the grid of": settings.output_grid} if works else {},
         estimate=PredictEstimate(regions=tuple(work.estimate for work in works), place=place),
         execution=execution,
         notes=tuple(note for note in notes if note),
@@ -247,6 +252,18 @@ class _Planner:
 
     def _fingerprint(self, grid: Grid, target: Grid, raw: Volume, storage: OutputStorage) -> dict[str, Any]:
         """Return everything that the bytes of the output depend on."""
+        return {
+            **self.fingerprint(),
+            "raw": [list(level.grid.shape) for level in raw.levels],
+            "grid": _plain(grid),
+            "output_grid": _plain(target),
+            "chunks": list(storage.chunks),
+            "output_format": storage.format,
+            "shards": list(storage.shards) if storage.shards else None,
+        }
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what the values of all regions depend on."""
         predictor, windows = self.predictor, self.windows
         settings = predictor.settings
         transforms = settings.value_transforms
@@ -257,14 +274,11 @@ class _Planner:
             "threshold": settings.threshold if settings.output == "mask" else None,
             "precision": self.record.precision,
             "compile": settings.compile,
-            "raw": [list(level.grid.shape) for level in raw.levels],
             "reading": _READ_AS,
             "raw_range": list(predictor.raw_range),
             "value_transforms": None
             if transforms is None
             else transform_digest(transforms, predictor.raw_range, where="value_transforms"),
-            "grid": _plain(grid),
-            "output_grid": _plain(target),
             "input": windows.patch.input.to_plain(),
             "target": windows.patch.target.to_plain(),
             "halo": list(windows.halo),
@@ -272,9 +286,6 @@ class _Planner:
             "blending": windows.blending,
             "orthoplanes": windows.orthoplanes,
             "tta": settings.tta,
-            "chunks": list(storage.chunks),
-            "output_format": storage.format,
-            "shards": list(storage.shards) if storage.shards else None,
             "batch_size": self.record.batch_size,
         }
 
