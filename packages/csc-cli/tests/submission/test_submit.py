@@ -95,22 +95,21 @@ def test_it_goes_on_wherever_it_was_ended_with_the_same_bytes(world, unbroken):
     assert [path.name for path in world.work.iterdir()] == ["record.json"]
 
 
-PLACES = {
-    "csc_cli.submission.record.SubmitRecord.begin": 1,
-    "csc_cli.submission.record.SubmitRecord.set_stage": 2,
-    "csc_cli.submission.folders.SubmitFolders.remove_stages": 1,
-    "csc_cli.submission.crop.validate_submission": 2,
-    "csc_cli.submission.making.write_zip": 1,
-    "csc_cli.submission.making.validate_submission": 1,
-    "csc_submit.packing.pack.write_packed": 2,
-    "csc_submit.processing.pipeline.Pipeline._finish": 2,
-}
+PLACES = (
+    ("after", "csc_cli.submission.record.SubmitRecord.begin", 1),
+    ("before", "csc_cli.submission.record.SubmitRecord.set_stage", 2),
+    ("after", "csc_cli.submission.record.SubmitRecord.set_stage", 3),
+    ("before", "csc_cli.submission.folders.SubmitFolders.remove_stages", 1),
+    ("after", "csc_submit.processing.pipeline.Pipeline._finish", 2),
+    ("after", "csc_submit.packing.pack.write_packed", 1),
+    ("before", "csc_cli.submission.making.write_zip", 1),
+    ("after", "csc_cli.submission.making.write_zip", 1),
+)
 
 
-@pytest.mark.parametrize("place", PLACES, ids=lambda place: ".".join(place.split(".")[-2:]))
-@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-def test_it_goes_on_from_between_its_steps(world, unbroken, place, after, monkeypatch):
-    monkeypatch.setattr(place, _killing(place, PLACES[place], after=after))
+@pytest.mark.parametrize(("when", "place", "number"), PLACES, ids=lambda given: str(given).rsplit(".", 1)[-1])
+def test_it_goes_on_from_between_its_steps(world, unbroken, when, place, number, monkeypatch):
+    monkeypatch.setattr(place, _killing(place, number, after=when == "after"))
     with pytest.raises(KilledError):
         world.submit()
     monkeypatch.undo()

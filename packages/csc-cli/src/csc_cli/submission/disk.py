@@ -24,11 +24,11 @@ _ID_BYTES = 1.0  # ids are stored in up to four bytes, whole objects of them com
 
 
 class DiskBudgetError(CscError, OSError):
-    """What is to be made takes more room on the disk than it was given."""
+    """What is to be made takes more room on the disk than it may."""
 
 
 def most_bytes(crop: TestCrop, classes: Iterable[str], estimate: RegionEstimate, settings: ProcessSettings) -> int:
-    """Return what a crop takes at most, when it is packed: predictions before compression, labels that are no noise.
+    """Return what a crop takes at most, when it is packed: predictions before compression, labels of smooth objects.
 
     Parameters
     ----------

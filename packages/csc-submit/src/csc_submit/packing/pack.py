@@ -320,7 +320,7 @@ def _pack_one(plan: FitPlan, progress: Progress | None = None) -> PackedArray:
     try:
         with full_disk_told(plan.work):
             contents = write_packed(plan, lambda done: progress(done, total) if progress else None)
-    except DiskFullError:  # which is no fault of the source, so that nothing may be removed for it
+    except DiskFullError:  # not the fault of the source: nothing may be removed for it
         raise
     except (CscError, OSError) as error:
         return _failed(plan, error)
