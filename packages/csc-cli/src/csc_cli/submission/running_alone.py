@@ -36,7 +36,8 @@ def running_alone(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        remove_folder(folder, presence)
+        with suppress(FileNotFoundError):  # somebody has removed all of it, which the work itself tells
+            remove_folder(folder, presence)
         presence.leave()
         with suppress(OSError):
             folder.parent.rmdir()
