@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
 from csc_data.errors import InvalidArgumentError
-from csc_train.devices import choose_precision, make_fabric
+from csc_train.devices import choose_precision, make_fabric, one_thread
 from csc_train.processes import is_first_process
 
 CPU = torch.device("cpu")
@@ -71,3 +73,12 @@ def test_one_process_is_the_first(monkeypatch, variables, first):
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert is_first_process() is first
+
+
+def test_one_thread_holds_for_who_asks_for_it_and_no_other():
+    torch.set_num_threads(3)
+    with one_thread():
+        assert torch.get_num_threads() == 1
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 3
+    assert torch.get_num_threads() == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -102,6 +103,29 @@ def make_fabric(
         log.setLevel(level)
     fabric.launch()
     return fabric
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread where it is called from in this one; other threads have as many as before.
+
+    For many small steps beside a network: torch's threads wait for the next step by spinning, which takes as much of
+    the processor as the steps themselves, and takes it from the network.
+    """
+    count = torch.get_num_threads()
+    with _setting_threads:
+        torch.set_num_threads(1)
+        # Each thread has its own number, but a new one begins with what any thread has set last.
+        other = threading.Thread(target=torch.set_num_threads, args=(count,))
+        other.start()
+        other.join()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(count)
+
+
+_setting_threads = threading.Lock()
 
 
 @contextmanager

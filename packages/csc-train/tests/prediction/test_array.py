@@ -162,6 +162,20 @@ def test_a_network_is_compiled_if_asked(monkeypatch):
     assert calls == [network]
 
 
+def test_a_network_has_all_threads_and_blending_takes_none_of_them():
+    seen = {"network": set(), "beside": set()}
+
+    class Watched(nn.Module):
+        def forward(self, x):
+            seen["network"].add(torch.get_num_threads())
+            return x
+
+    torch.set_num_threads(3)
+    predict_array(Watched(), RAW, progress=lambda *_: seen["beside"].add(torch.get_num_threads()), **AS_IS)
+    assert seen == {"network": {3}, "beside": {1}}
+    assert torch.get_num_threads() == 3
+
+
 def test_networks_that_give_back_their_input_itself():
     """Its memory is that of the next patches."""
     found = predict_array(nn.Identity(), RAW, batch_size=2, **AS_IS)

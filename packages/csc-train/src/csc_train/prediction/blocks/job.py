@@ -21,6 +21,7 @@ from csc_data.loader.poses.placement import Position
 from csc_data.loader.sources.working_level import working_grid
 from csc_data.volumes import Volume
 from csc_data.volumes.output import open_output_array
+from csc_train.devices import one_thread
 from csc_train.prediction.blocks.finishing import Averaging, StoredForm
 from csc_train.prediction.blocks.reading import Ahead, PatchBatch, PatchReader
 from csc_train.prediction.blocks.writing import SlabWriter
@@ -127,7 +128,7 @@ class BlockJob:
         begin, end = block.begin, _end(block)
         if averaging is not None:
             begin, end = averaging.begin, averaging.end
-        with torch.inference_mode():
+        with torch.inference_mode(), one_thread():
             for z, planes in self._blended(ready, f"block {block.index} of {self.name}", begin, end):
                 for done in [planes] if averaging is None else averaging.take(z, planes):
                     for part in _cached_parts(done):

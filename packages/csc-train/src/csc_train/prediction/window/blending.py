@@ -119,6 +119,6 @@ def _move_up(slab: Tensor, axis: int, count: int) -> None:
     """Move the planes after the first ``count`` to the front, and make the rest 0."""
     left = slab.shape[axis] - count
     if left > 0:
-        kept = slab.narrow(axis, count, left).clone()
-        slab.narrow(axis, 0, left).copy_(kept)
+        kept = slab.narrow(axis, count, left)
+        slab.narrow(axis, 0, left).copy_(kept.clone() if count < left else kept)
     slab.narrow(axis, left, count).zero_()
