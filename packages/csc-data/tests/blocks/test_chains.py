@@ -133,6 +133,7 @@ def test_an_interrupt_gives_back_the_blocks_of_all_runs(tmp_path):
         work = (lambda block: held.wait(30)) if number else (lambda block: None)
         yield BlockRun(work=work, grid=grid(1 + number), ledger=ledgers[number], progress=None if number else stop)
 
-    with ThreadPoolExecutor(2) as executor, pytest.raises(KeyboardInterrupt):
+    with ThreadPoolExecutor(2) as executor, pytest.raises(KeyboardInterrupt) as caught:
         run_chains([made(0), made(1)], Execution(executor=executor, max_pending=3))
+    assert caught.tb is not None  # which keeps all that was open from being cleared away by itself
     assert not [path for ledger in ledgers for path in ledger.folder.glob("*.alive")]

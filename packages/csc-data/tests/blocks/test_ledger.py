@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csc_data.blocks import BlockGrid, Ledger, discard_record, prepare_output, run_blocks, unfinished_work
+from csc_data.blocks import (
+    BlockGrid,
+    Ledger,
+    check_finished,
+    discard_record,
+    prepare_output,
+    run_blocks,
+    unfinished_work,
+)
 from csc_data.blocks.ledger import append_line, finished_file
 from csc_data.errors import ExistingOutputError, MissingDataError, UnreadableDataError
 
@@ -34,6 +42,20 @@ def test_who_reads_learns_what_is_not_finished(tmp_path):
     assert again.finished == set(range(8))
     (tmp_path / "damaged.ledger").write_text("")
     assert unfinished_work(tmp_path) == ({},)
+
+
+def test_what_is_half_written_is_refused_by_who_reads(tmp_path):
+    ledger = Ledger(tmp_path / ".a.ledger", {"classes": ["er"]})
+    check_finished(tmp_path / "er", "s3://bucket/er")
+    ledger.start()
+    check_finished(tmp_path / "mito", tmp_path / "nowhere" / "er", "s3://bucket/er")
+    with pytest.raises(UnreadableDataError, match="er is not finished; run again what writes it"):
+        check_finished(tmp_path / "mito", tmp_path / "er")
+    Ledger(tmp_path / ".b.ledger", {"volumes": ["mito"]}).start()
+    with pytest.raises(UnreadableDataError, match="mito is not finished"):
+        check_finished(str(tmp_path / "mito"))
+    run_blocks(nothing, GRID, ledger=ledger)
+    check_finished(tmp_path / "er")
 
 
 @given(cut=st.integers(1, 200))
@@ -74,15 +96,17 @@ def test_what_older_versions_recorded_in_one_file_is_read(tmp_path):
 
 
 def test_a_record_of_other_work_is_refused_and_says_what_differs(tmp_path):
-    Ledger(tmp_path / "ledger", {"checkpoint": "a_1.pth", "grid": [1]}).start()
-    other = Ledger(tmp_path / "ledger", {"checkpoint": "a_2.pth", "grid": (1,), "halo": 3})
+    Ledger(tmp_path / "ledger", {"checkpoint": "1" * 64, "grid": [1], "tta": False}).start()
+    other = Ledger(tmp_path / "ledger", {"checkpoint": "2" * 64, "grid": (1,), "tta": "mirror", "halo": [3, 3, 3]})
     for ask in (
         other.read,
         lambda: prepare_output(other, "resume", list),
         lambda: run_blocks(nothing, GRID, ledger=other),
     ):
-        with pytest.raises(ExistingOutputError, match=r"another checkpoint, halo; overwrite it"):
+        words = r"\(another checkpoint; halo none then, \[3, 3, 3\] now; tta off then, mirror now\); overwrite it"
+        with pytest.raises(ExistingOutputError, match=words):
             ask()
+    assert [path.name for path in tmp_path.iterdir()] == ["ledger"]  # nor is anything left of who looked
 
 
 @pytest.mark.parametrize("text", ["", "{\n1\n", "[1, 2]\n", "3\n1\n"])

@@ -253,6 +253,35 @@ def test_who_waits_says_for_whom(tmp_path, monkeypatch, caplog):
     assert message == f"1 of 8 blocks are left, and in the hands of {this_process()}: waiting for that"
 
 
+def test_who_waits_ends_with_the_look_that_sees_the_last_block(tmp_path, monkeypatch):
+    monkeypatch.setattr(sharing, "LOOK_SECONDS", 0.5)
+    start(tmp_path / "ledger")
+    begun, waited = threading.Event(), threading.Event()
+    wait = sharing.SharedBlocks.wait
+    waits = []
+
+    def noted(supply):
+        waits.append(supply)
+        waited.set()
+        other.result()
+        wait(supply)
+
+    def work(block):
+        if threading.current_thread() is not threading.main_thread():
+            begun.set()
+            waited.wait(timeout=30)
+
+    def share():
+        run_blocks(work, GRID, ledger=Ledger(tmp_path / "ledger", {"a": 1}))
+
+    with ThreadPoolExecutor(1) as thread:
+        monkeypatch.setattr(sharing.SharedBlocks, "wait", noted)
+        other = thread.submit(share)
+        assert begun.wait(timeout=30)
+        share()
+    assert len(waits) == 1
+
+
 def pretend(presence: Presence, seconds: float, **process: object) -> None:
     """Let a process look as if it had last been there some seconds ago."""
     path = presence.folder / f"{presence.name}.alive"
@@ -299,6 +328,22 @@ def test_one_of_this_machine_counts_as_dead_as_soon_as_its_process_is_gone(tmp_p
             other.leave()
             assert not claims.presence.is_alive(other.name)
     assert not own.is_gone
+
+
+def test_who_stood_still_leaves_the_rest_of_a_group_to_who_took_it_over(tmp_path):
+    grid = BlockGrid(shape=(300, 1, 1), block_shape=(1, 1, 1))
+    ledger = start(tmp_path / "ledger", grid)
+    groups = Groups(grid=grid)
+    first, second, *_ = groups.all()
+    assert len(first) > 1
+    with sharing.SharedBlocks(ledger, groups) as supply, arrive(ledger.folder) as others:
+        supply.mark(supply.take())
+        (own,) = others.presence.others()
+        path = ledger.folder / f"{own}.alive"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "machine": "elsewhere"}))
+        os.utime(path, (time.time() - 70,) * 2)
+        assert others.take("0")
+        assert supply.take() == second[0]
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not say so")

@@ -9,7 +9,7 @@ time, on any machine that has the folder, claim blocks beside the ledger, and ta
 
 from csc_data.blocks.executions import on_processes, on_scheduler
 from csc_data.blocks.grid import Block, BlockGrid, align_block_shape
-from csc_data.blocks.ledger import Ledger, unfinished_work
+from csc_data.blocks.ledger import Ledger, check_finished, unfinished_work
 from csc_data.blocks.output import Existing, discard_record, prepare_output
 from csc_data.blocks.running import run_blocks, run_chains
 from csc_data.blocks.runs import BlockRun, Chain, Execution, MissingBlocksError, Progress
@@ -25,6 +25,7 @@ __all__ = [
     "MissingBlocksError",
     "Progress",
     "align_block_shape",
+    "check_finished",
     "discard_record",
     "on_processes",
     "on_scheduler",

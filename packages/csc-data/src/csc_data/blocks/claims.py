@@ -85,9 +85,12 @@ class Claims:
         return self._numbers[name] > 0
 
     def holder(self, name: str) -> str | None:
-        """Return who was last seen to hold a claim."""
+        """Return who was last seen to hold a claim; None, too, where all is finished and the folder is gone."""
         number = self._numbers.get(name, -1)
-        return None if number < 0 else _read(self._path(name, number))[0]
+        try:
+            return None if number < 0 else _read(self._path(name, number))[0]
+        except FileNotFoundError:
+            return None
 
     def wait_for(self, name: str) -> None:
         """Take a claim as soon as nobody else holds it."""

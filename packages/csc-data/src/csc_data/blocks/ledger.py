@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from csc_data.errors import ExistingOutputError, UnreadableDataError
 from csc_data.storage.atomic import replace_text
+from csc_data.storage.paths import is_remote
 
 _READY = "ready"
 _COMPLETE = "complete"
 _FOLDER = ".runs"
-_FINISHED = ".done"
+FINISHED = ".done"
+"""How the files end in which processes keep the numbers of what they finished, while work goes on."""
+
+_READABLE = 40  # characters of a value, such as a size or a setting, but not a checksum
 
 
 class Ledger:
@@ -73,7 +77,7 @@ class Ledger:
         self.finished = {int(line) for line in lines[1:-1] if line.isdigit()}
         self.is_complete = lines[-2:] == [_COMPLETE, ""]
         self.ready = self.is_complete or bool(self.finished) or _READY in lines
-        for path in self.folder.glob(f"*{_FINISHED}"):
+        for path in self.folder.glob(f"*{FINISHED}"):
             self.finished |= read_numbers(path)
         return True
 
@@ -85,19 +89,16 @@ class Ledger:
         if not isinstance(recorded, dict):
             raise UnreadableDataError(f"{self.path} is damaged: {first!r}; overwrite the output to start anew")
         if recorded != self.fingerprint:
-            names = sorted(
-                name for name in {*recorded, *self.fingerprint} if recorded.get(name) != self.fingerprint.get(name)
-            )
             raise ExistingOutputError(
-                f"{self.path.parent}: the output there was made with another {', '.join(names)}; "
-                "overwrite it, or choose another place"
+                f"{self.path.parent}: the output there was made otherwise "
+                f"({'; '.join(_differences(recorded, self.fingerprint))}); overwrite it, or choose another place"
             )
 
     def start(self) -> None:
         """Begin an empty record."""
         self.finished = set()
         self.ready = self.is_complete = False
-        for path in self.folder.glob(f"*{_FINISHED}"):
+        for path in self.folder.glob(f"*{FINISHED}"):
             path.unlink()
         replace_text(self.path, json.dumps(self.fingerprint) + "\n")
 
@@ -113,9 +114,24 @@ class Ledger:
         replace_text(self.path, "\n".join([json.dumps(self.fingerprint), *numbers, _COMPLETE, ""]))
 
 
+def _differences(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[str]:
+    """Say what two fingerprints differ in, with both values where they can be read."""
+    for name in sorted({*recorded, *asked}):
+        then, now = (_plain_value(each.get(name)) for each in (recorded, asked))
+        if recorded.get(name) != asked.get(name):
+            readable = max(len(then), len(now)) <= _READABLE
+            yield f"{name} {then} then, {now} now" if readable else f"another {name}"
+
+
+def _plain_value(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "none", True: "on", False: "off"}[value]
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def finished_file(folder: Path, name: str) -> Path:
     """Return where a process of a name records its finished blocks."""
-    return folder / f"{name}{_FINISHED}"
+    return folder / f"{name}{FINISHED}"
 
 
 def read_numbers(path: Path) -> set[int]:
@@ -169,3 +185,25 @@ def unfinished_work(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], ...
                 fingerprint = {}
             fingerprints.append(fingerprint if isinstance(fingerprint, dict) else {})
     return tuple(fingerprints)
+
+
+def check_finished(*volumes: str | os.PathLike[str]) -> None:
+    """Check of volumes that are to be read that no run that writes them is unfinished; those at a URL are left out.
+
+    Raises
+    ------
+    UnreadableDataError
+        If one is half written: it looks like any other, with zeros in place of what is missing.
+    """
+    names: dict[Path, list[str]] = {}
+    for path in volumes:
+        if not is_remote(path):
+            names.setdefault(Path(path).parent, []).append(Path(path).name)
+    for folder, wanted in names.items():
+        for work in unfinished_work(folder):
+            written = (*work.get("classes", ()), *work.get("volumes", ()))
+            half = next((name for name in wanted if name in written), None)
+            if half is not None:
+                raise UnreadableDataError(
+                    f"{folder / half} is not finished; run again what writes it, or wait until it has ended"
+                )

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from csc_data.blocks.claims import arrive
-from csc_data.blocks.ledger import Ledger, finished_file
+from csc_data.blocks.ledger import FINISHED, Ledger, finished_file
 from csc_data.blocks.presence import Presence, ProcessId
-from csc_data.errors import ExistingOutputError
+from csc_data.errors import CscError, ExistingOutputError
 
 Existing = Literal["resume", "refuse", "overwrite"]
 """What to do with output that exists: continue it, leave it and stop, or start anew."""
@@ -42,24 +42,38 @@ def prepare_output(ledger: Ledger, existing: Existing, create: Callable[[], None
     if existing == "refuse" and ledger.path.exists():
         raise ExistingOutputError(f"{ledger.path.parent} holds output; resume or overwrite it, or choose another place")
     with arrive(ledger.folder) as claims:
-        if existing == "overwrite":
-            _check_nobody_works(ledger, claims.presence)
-            # The record is removed first: a kill before the new arrays exist must not leave blocks marked as finished.
-            ledger.path.unlink(missing_ok=True)
-        elif not ledger.read():
-            _check_nobody_elses(ledger)
-        elif ledger.is_complete:
-            remove_folder(ledger.folder, claims.presence)  # which was made again to look
-            return False
-        elif ledger.ready:
-            if claims.presence.dead() and not _workers(ledger, claims.presence):
-                remove_partial_files(ledger.outputs)
-            return False
-        # The record comes first: after a kill, arrays without a record would look like those of another program.
-        ledger.start()
-        create()
-        ledger.set_ready()
+        try:
+            return _prepare(ledger, existing, create, claims.presence)
+        except CscError:
+            _leave_no_trace(ledger, claims.presence)
+            raise
+
+
+def _prepare(ledger: Ledger, existing: Existing, create: Callable[[], None], presence: Presence) -> bool:
+    if existing == "overwrite":
+        _check_nobody_works(ledger, presence)
+        # The record is removed first: a kill before the new arrays exist must not leave blocks marked as finished.
+        ledger.path.unlink(missing_ok=True)
+    elif not ledger.read():
+        _check_nobody_elses(ledger)
+    elif ledger.is_complete:
+        remove_folder(ledger.folder, presence)  # which was made again to look
+        return False
+    elif ledger.ready:
+        if presence.dead() and not _workers(ledger, presence):
+            remove_partial_files(ledger.outputs)
+        return False
+    # The record comes first: after a kill, arrays without a record would look like those of another program.
+    ledger.start()
+    create()
+    ledger.set_ready()
     return True
+
+
+def _leave_no_trace(ledger: Ledger, presence: Presence) -> None:
+    """Remove the folder that was made to look, unless somebody else is there, or has left what was finished."""
+    if not presence.others() and not any(ledger.folder.glob(f"*{FINISHED}")):
+        remove_folder(ledger.folder, presence)
 
 
 def discard_record(ledger: Ledger) -> None:

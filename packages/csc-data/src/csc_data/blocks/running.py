@@ -81,11 +81,11 @@ def _run_here(run: BlockRun, execution: Execution) -> None:
         run.report(said := supply.finished)
         while supply.finished < len(run.grid):
             index = supply.take()
-            if index is None:
-                supply.wait()
-            else:
+            if index is not None:
                 _do(run, index, supply, execution.retries)
                 supply.mark(index)
+            elif supply.finished < len(run.grid):  # it may have seen that others have finished the rest
+                supply.wait()
             if supply.finished != said:
                 run.report(said := supply.finished)
 

@@ -18,6 +18,9 @@ LOOK_SECONDS = 1.0
 """How often one looks what others have finished, or left."""
 
 _SHARE = 20  # looking takes at most this part of the time: there may be hundreds of thousands of blocks
+_LONGEST_PAUSE = 10.0  # but nobody waits longer, as where a machine is so busy that a look takes seconds
+
+_SHORTEST_WAIT = 0.01
 
 _log = logging.getLogger(__name__)
 
@@ -168,7 +171,7 @@ class SharedBlocks:
             )
         self._left = [group for group in self._left if self._unfinished(group)]
         self._looked = time.monotonic()
-        self._pause = max(LOOK_SECONDS, _SHARE * (self._looked - started))
+        self._pause = max(LOOK_SECONDS, min(_LONGEST_PAUSE, _SHARE * (self._looked - started)))
 
     def mark(self, index: int) -> None:
         """Record a finished block."""
@@ -192,7 +195,7 @@ class SharedBlocks:
                 self._count,
                 ", ".join(processes),
             )
-        time.sleep(self._pause)
+        time.sleep(max(_SHORTEST_WAIT, self._tried + self._pause - time.monotonic()))  # until `take` looks again
 
     def _finish(self) -> None:
         """Close the record, and remove what only those needed who worked on it."""

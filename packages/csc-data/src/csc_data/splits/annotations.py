@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from csc_data.blocks import check_finished
 from csc_data.challenge import label_classes
 from csc_data.errors import MissingDataError
 from csc_data.geometry import Roi
@@ -82,8 +83,9 @@ def open_crop(row: SplitRow, classes: Sequence[str]) -> AnnotatedCrop | None:
     MissingDataError
         If the raw volume or an array of a named class is not there, or the crop lies beside raw.
     UnreadableDataError
-        If one cannot be read.
+        If one cannot be read, or is half written.
     """
+    check_finished(row.raw, *(join(row.labels, name) for name in row.classes))
     labels: dict[str, tuple[Volume, ...]] = {}
     for name in classes:
         volumes = _open_class(row, name)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from csc_data.errors import CscError
+from csc_data.errors import CscError, InvalidArgumentError
 from csc_data.wording import format_bytes
 
 _FULL = {
@@ -42,8 +43,26 @@ class DiskFullError(CscError, OSError):
 
 def free_bytes(place: Path) -> int:
     """Return the bytes that are free on the disk of a folder, which need not exist yet."""
-    there = next(folder for folder in (place, *place.absolute().parents) if folder.exists())
-    return shutil.disk_usage(there).free
+    return shutil.disk_usage(_nearest(place)).free
+
+
+def check_writable(place: Path) -> None:
+    """Check that files can be made in a folder, which need not exist yet.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it, or what it would lie in, is a file, or must not be written to.
+    """
+    there = _nearest(place)
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        why = "must not be written to" if there.is_dir() else "is a file"
+        raise InvalidArgumentError(f"nothing can be written to {place}: {there} {why}; choose another place")
+
+
+def _nearest(place: Path) -> Path:
+    """Return a folder, or the nearest one above it that exists."""
+    return next(path for path in (place, *place.absolute().parents) if path.exists())
 
 
 def check_room(what: str, needed: int, place: Path, remedy: str) -> None:

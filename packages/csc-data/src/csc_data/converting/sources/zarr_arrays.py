@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import Any
 
-from csc_data.blocks import unfinished_work
+from csc_data.blocks import check_finished
 from csc_data.config.user_config import choose_endpoint
 from csc_data.converting.sources.source import Source, boxes_of, choose_name, shape_of, spatial_axes
-from csc_data.errors import UnreadableDataError
 from csc_data.formats.n5 import n5_levels
 from csc_data.formats.ngff import multiscales, stated_place
 from csc_data.formats.reading import open_chunks
 from csc_data.storage.nodes import Node, children, read_node
-from csc_data.storage.paths import is_remote, join
+from csc_data.storage.paths import join
 from csc_data.storage.stores.places import open_place
 from csc_data.volumes import Level, open_volume
 from csc_data.volumes.stored_values import StoredValues
@@ -45,7 +43,7 @@ def open_zarr(path: str | os.PathLike[str], array: str | None = None, *, known: 
         If it is damaged, half written, or not three-dimensional.
     """
     place = path if array is None else join(path, array)
-    _check_finished(place)
+    check_finished(place)
     node = read_node(open_place(place, endpoint=choose_endpoint(place)))
     if not node.is_array:
         names = [child.name for child in children(node.store, node.key) if child.is_array]
@@ -59,16 +57,6 @@ def open_zarr(path: str | os.PathLike[str], array: str | None = None, *, known: 
         (_, grid, _), *_ = n5_levels(node)
         return _of_level(node.path, Level(name="", grid=grid, array=open_chunks(node)), node.attributes)
     return _of_array(node)
-
-
-def _check_finished(place: str | os.PathLike[str]) -> None:
-    """Refuse a volume that is half written: it would look like any other."""
-    if is_remote(place):
-        return
-    folder = Path(place)
-    for work in unfinished_work(folder.parent):
-        if folder.name in (*work.get("classes", ()), *work.get("volumes", ())):
-            raise UnreadableDataError(f"{folder} is not finished; run again what writes it, or wait until it has ended")
 
 
 def _of_level(path: str, level: Level, attributes: Any) -> Source:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from csc_data.blocks import check_finished
 from csc_data.challenge import TestCrop, UnknownCropError
 from csc_data.challenge.current_lists import load_test_crops
 from csc_data.config.templates import fill
@@ -67,7 +68,10 @@ class PredictRegion:
         ------
         MissingDataError
             If there is none, or the region lies beside it.
+        UnreadableDataError
+            If it is half written.
         """
+        check_finished(self.raw)
         try:
             volume = open_volume(self.raw, endpoint=self.endpoint or None)
         except MissingDataError as error:
