@@ -69,9 +69,10 @@ def test_blocks_of_a_shard_go_to_one_process_so_it_is_not_divided():
 def test_memory_grows_with_the_classes_as_far_as_there_is_some(monkeypatch):
     monkeypatch.setattr(memory, "available_memory", lambda: 64 * GB)
     assert block_bytes(1, 1) == block_bytes(5, 1) == 360 << 20
-    assert 360 << 20 < block_bytes(8, 1) < block_bytes(14, 1) < block_bytes(48, 1) == GB
-    shape = plan_block_shape(WINDOWS, classes=14, itemsize=1, chunks=CHUNKS, most_bytes=block_bytes(14, 1))
-    assert shape == plan_block_shape(WINDOWS, classes=5, itemsize=1, chunks=CHUNKS) == (576, 288, 288)
+    assert 360 << 20 < block_bytes(6, 1) < block_bytes(14, 1) == block_bytes(48, 1) < 600 << 20
+    for classes, shape in ((5, (576, 288, 288)), (10, (576, 288, 288)), (14, (576, 192, 288)), (48, (576, 96, 192))):
+        most = block_bytes(classes, 1)
+        assert plan_block_shape(WINDOWS, classes=classes, itemsize=1, chunks=CHUNKS, most_bytes=most) == shape
     assert block_bytes(14, 64) == 360 << 20  # all processes of the machine take so much
     monkeypatch.setattr(memory, "available_memory", lambda: 2 * GB)
     assert block_bytes(14, 1) == GB // 2

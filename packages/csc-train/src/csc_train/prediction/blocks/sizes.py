@@ -15,7 +15,7 @@ _FLAT_EDGE = 128
 BLOCK_BYTES = 360 << 20
 """What a block of up to five classes may keep in memory; with batches and reading, 600 MB beside the network."""
 _CLASS_BYTES = BLOCK_BYTES // 5
-_MOST_BYTES = 1 << 30
+_MOST_BYTES = 550 << 20  # with batches and reading 600 MB, too
 _SHARE = 4  # of the memory that is free: at most this part
 
 
@@ -60,8 +60,8 @@ def plan_block_shape(
         align_block_shape([_STEPS_LONG * step[0], y * step[1], x * step[2]], chunks)
         for y, x in sorted(itertools.product(_STEPS_WIDE, _STEPS_WIDE), key=_computed_again)
     ]
-    # What is being blended, with its weights, and three slabs that are filled, wait or are written.
-    column = 4 * kept[0] * (classes + 1) + 3 * chunks[0] * itemsize * classes
+    # What is being blended, with its weights, and the slab that is filled and written.
+    column = 4 * kept[0] * (classes + 1) + chunks[0] * itemsize * classes
     return next((shape for shape in shapes if column * shape[1] * shape[2] <= most_bytes), shapes[-1])
 
 

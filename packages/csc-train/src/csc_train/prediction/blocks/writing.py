@@ -12,8 +12,6 @@ import numpy.typing as npt
 
 from csc_data.blocks import Block
 
-_WAITING = 1  # slabs that wait, beside the one that is written and the one that is filled
-
 
 class SlabWriter:
     """Writes a block to arrays, whole chunks at a time.
@@ -33,8 +31,10 @@ class SlabWriter:
 
     def __init__(self, arrays: Sequence[Any], block: Block, depth: int) -> None:
         self._arrays, self._block, self._depth = arrays, block, depth
-        self._queue: queue.Queue[tuple[int, npt.NDArray[Any]] | None] = queue.Queue(maxsize=_WAITING)
-        self._free: queue.Queue[npt.NDArray[Any]] = queue.Queue()
+        self._queue: queue.Queue[tuple[int, npt.NDArray[Any]] | None] = queue.Queue()
+        # One slab is filled, then written: planes are finished as many at a time, while the network does the next ones.
+        self._free: queue.Queue[npt.NDArray[Any] | None] = queue.Queue()
+        self._free.put(None)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._slab: npt.NDArray[Any] | None = None
@@ -67,21 +67,18 @@ class SlabWriter:
                 self._written, self._filled, self._slab = self._written + self._filled, 0, None
 
     def _empty(self, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        """Return room for a slab: that of a written one, as new pages of memory cost much."""
-        try:
-            return self._free.get_nowait()
-        except queue.Empty:
-            return np.empty((len(self._arrays), self._depth, *self._block.shape[1:]), dtype=dtype)
+        """Return room for a slab, always the same: new pages of memory cost much."""
+        slab = self._free.get()
+        return np.empty((len(self._arrays), self._depth, *self._block.shape[1:]), dtype=dtype) if slab is None else slab
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
-            if self._error is not None:
-                continue  # whoever puts must not wait forever
             z, slab = item
             _, y, x = self._block.write
             begin = self._block.begin[0] + z
             try:
-                for array, values in zip(self._arrays, slab, strict=True):
+                # After an error nothing is written, but whoever puts must not wait forever.
+                for array, values in zip(self._arrays, slab, strict=True) if self._error is None else ():
                     array[begin : begin + len(values), y, x] = values
             except BaseException as error:  # noqa: BLE001  # handed to the thread that computes
                 self._error = error
