@@ -44,7 +44,7 @@ def test_more_classes_later_leave_those_that_are_done(world, multiples):
     for factor, name in enumerate(("mito", "ld", "er"), start=1):
         np.testing.assert_array_equal(world.read("crop1", name).levels[0].array[...], factor * world.part(*BOX1))
     # What is there stays what it is.
-    with pytest.raises(IncompletePredictionError, match=r"another value_transforms"):
+    with pytest.raises(IncompletePredictionError, match=r"value_transforms none then"):
         predict(multiples, ["1"], config=world.config, **{**AS_IS, "value_transforms": lambda x: x + 1})
 
 
@@ -57,7 +57,7 @@ def test_overwriting_some_classes_leaves_the_others(world, multiples):
     assert stamps(world, "crop1", "er") == before
     result = predict(multiples, ["1"], config=world.config, classes_to_write=["er"], **AS_IS)
     assert result.crops[0].resumed_blocks == result.crops[0].blocks
-    with pytest.raises(IncompletePredictionError, match=r"another .*value_transforms"):
+    with pytest.raises(IncompletePredictionError, match=r"value_transforms <lambda> .*then, none now"):
         predict(multiples, ["1"], config=world.config, classes_to_write=["mito"], **AS_IS)
     predict(multiples, ["1"], config=world.config, existing="overwrite", all_classes=True, **AS_IS)
     np.testing.assert_array_equal(world.read("crop1").levels[0].array[...], world.part(*BOX1))
@@ -133,8 +133,8 @@ def test_the_plan_counts_passes_voxels_and_disk_and_writes_nothing(world, multip
     plan = plan_prediction(multiples, config=world.config, tta="mirror", scales=2, **AS_IS)
     assert not (world.config.root / "predictions").exists()
     one, two = plan.estimate.regions
-    # 12 voxels by windows of 8 every 6 begin at 0 and 4; of each of 8 poses.
-    assert (one.passes, one.shape) == (8 * 2**3, (12, 12, 12))
+    # 12 voxels, with 2 of raw on either side, by windows of 8 every 6, which begin at -2, 4 and 6; of each of 8 poses.
+    assert (one.passes, one.shape) == (8 * 3**3, (12, 12, 12))
     assert one.bytes == 4 * (12**3 + 6**3)
     assert two.bytes == 2 * 4 * (9**3 + 5**3)
     counted = []

@@ -151,7 +151,7 @@ def check_prediction(
     if not plan.works:
         raise ProblemsError("prediction", plan.problems)
     work = plan.works[0]
-    return measure_stability(work.job(work.groups[0], NetworkSource(given=plan.predictor), plan.windows))
+    return measure_stability(work.job(work.groups[0], NetworkSource(given=plan.predictor)))
 
 
 def _source(call: PredictCall, plan: PredictPlan) -> NetworkSource:
@@ -211,7 +211,7 @@ class _Run:
         resumed = sum(len(group.ledger.finished) for group in work.groups)
         before = 0
         for group in work.groups:
-            job = work.job(group, self.source, self.plan.windows)
+            job = work.job(group, self.source)
             yield from group.runs(job, self._reporter(number, work, before))
             before += len(group.blocks)
         return CropPrediction(

@@ -73,8 +73,8 @@ class PredictSettings:
         "how much a patch says towards its border: less and less, or as much as in its middle", default="gaussian"
     )
     halo: Given[Shape | None, Sequence[int] | None] = setting(
-        "voxels cut off each side of what the network gives, before blending; by default none, an eighth of the patch "
-        "where overlap is 0",
+        "voxels cut off each side of what the network gives, before blending; by default an eighth of the patch where "
+        "overlap is 0, else none, and patches reach an overlap beyond a crop where there is raw",
         NOT_NEGATIVE,
         _within_patch,
         default=None,

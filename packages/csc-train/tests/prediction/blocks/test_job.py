@@ -72,7 +72,7 @@ def make_job(network, roi, windows, *, raw=None, **settings):
         name="crop7",
         raw=raw,
         stored=roi,
-        windows=replace(windows, blending=options.get("blending", "gaussian")),
+        windows=replace(windows, blending=options.get("blending", "gaussian")).within(raw.levels[0].grid.bounds, grid),
         grid=grid,
         output=grid,
         classes=CLASSES,
@@ -110,7 +110,8 @@ def random_case(seed):
     bounds = RAW.window(begin, shape).bounds
     roi = Roi(*([p + 8 * h for p, h in zip(end, half, strict=True)] for end in (bounds.begin, bounds.end)))
     block = tuple(int(n) for n in rng.integers(5, 16, 3))
-    return finer, margin, plan_windows(patch, overlap=overlap, halo=tuple(halo)), roi, block
+    windows = plan_windows(patch, overlap=overlap, halo=tuple(halo) if seed % 2 else None)
+    return finer, margin, windows, roi, block
 
 
 def mirrored(index, count):
@@ -203,6 +204,18 @@ def test_a_broken_network_is_named_with_block_and_crop():
         job.compute(BlockGrid(shape=job.grid.shape, block_shape=(12, 12, 12))[3])
 
 
+def test_a_voxel_at_the_face_of_a_crop_is_seen_with_what_is_around_it():
+    class Before(nn.Module):
+        def forward(self, x):
+            shifted = nn.functional.pad(x, (0, 0, 0, 0, 1, 0))[:, :, :-1]  # 0 before a patch
+            return torch.cat([shifted, x], dim=1)
+
+    for begin, expected in ((3, VALUES[2, :8, :8]), (0, np.zeros((8, 8)))):
+        roi = RAW.window((begin, 0, 0), (14, 8, 8)).bounds
+        found = computed(make_job(Before(), roi, plan_windows(patch_shape(8, 8, 8))), (14, 8, 8))
+        np.testing.assert_array_equal(found[0, 0], expected)
+
+
 def test_a_region_beside_raw_is_an_error():
     windows = plan_windows(patch_shape(8, 8, 8))
     job = make_job(Valid(), RAW.window((40, 0, 0), (9, 9, 9)).bounds, windows)
@@ -268,6 +281,20 @@ def test_blocks_are_long_and_fit_into_memory():
     ends = (tuple(b + n for b, n in zip(block.begin, block.shape, strict=True)) for block in blocks)
     every = sum(len(list(placement.positions(block.begin, end))) for block, end in zip(blocks, ends, strict=True))
     assert once < every <= 2.1 * once
+
+
+@pytest.mark.parametrize(("given", "target"), [(9, 4), (8, 5), (8, 4), (9, 9)])
+def test_patches_lie_on_raws_own_voxels_whatever_a_network_cuts_off(given, target):
+    """A window of 4 voxels in the middle of 9 begins within one of them."""
+    info = ArrayInfo(shape=(given,) * 3, scale=(8, 8, 8)), ArrayInfo(shape=(target,) * 3, scale=(8, 8, 8))
+    windows = plan_windows(PatchShape(input=info[0], target=info[1]))
+    roi = RAW.window((5, 6, 7), (8, 9, 10)).bounds
+    grid = region_grid(roi, windows.patch, volume())
+    assert grid.bounds.contains(roi)
+    (placement,) = windows.place(grid.shape)
+    for position in placement.positions((0, 0, 0), grid.shape):
+        patch = windows.inputs(grid, placement.orientation, position)["input"]
+        assert [(p - r) % 8 for p, r in zip(patch.bounds.begin, RAW.bounds.begin, strict=True)] == [0, 0, 0]
 
 
 def test_raw_from_disk_is_opened_where_the_work_is_done(tmp_path):

@@ -78,6 +78,44 @@ def test_a_crop_of_one_patch_is_one_pass():
     assert list(placement.positions((0, 0, 0), (16, 16, 16))) == [(0, 0, 0)]
 
 
+SURROUNDED = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(400, 400, 2000))
+
+
+def test_windows_reach_beyond_a_region_as_far_as_there_is_raw():
+    windows = plan_windows(shape((16, 16, 16)))
+    region = SURROUNDED.window((1, 100, 1960), (40, 30, 40))
+    (placement,) = windows.within(SURROUNDED.bounds, region).place(region.shape)
+    assert placement.starts == ((-1, 11, 23, 28), (-4, 8, 18), (-4, 8, 20, 24))
+    (alone,) = windows.place(region.shape)
+    assert alone.starts == ((0, 12, 24), (0, 12, 14), (0, 12, 24))
+    one = SURROUNDED.window((9, 9, 9), (16, 15, 10))
+    ((around,), (within,)) = windows.within(SURROUNDED.bounds, one).place(one.shape), windows.place(one.shape)
+    assert around == within
+
+
+@pytest.mark.parametrize("overlap", [0.05, 0.1, 0.25, 0.5, 0.75, 0.9])
+def test_blocks_of_a_region_take_no_more_windows_for_those_that_reach_beyond_it(overlap):
+    size = 40
+    windows = plan_windows(shape((size,) * 3), overlap=overlap)
+    step = windows.step[0]
+    region = SURROUNDED.window((50, 50, 50), (99, 99, 24 * step + 77))
+    (placement,) = windows.within(SURROUNDED.bounds, region).place(region.shape)
+    (alone,) = windows.place(region.shape)
+    assert (placement.starts[2][0] + size) % step == 0  # one of a row of windows ends at the face
+    blocks = [((0, 0, begin), (1, 1, begin + 3 * step)) for begin in range(0, 21 * step, 3 * step)]
+    most = max(len(alone.touching(*block)[2]) for block in blocks)
+    assert max(len(placement.touching(*block)[2]) for block in blocks) == most
+
+
+def test_windows_do_not_reach_beyond_where_a_halo_is_given_or_nothing_overlaps():
+    assert plan_windows(shape((16, 16, 16))).reach == (4, 4, 4)
+    assert plan_windows(shape((16, 16, 16)), overlap=0.5).reach == (8, 8, 8)
+    assert plan_windows(shape((1, 16, 16))).reach == (0, 4, 4)
+    for options in ({"halo": (0, 0, 0)}, {"halo": (1, 1, 1)}, {"overlap": 0.0}):
+        assert plan_windows(shape((16, 16, 16)), **options).reach == (0, 0, 0)
+    assert plan_windows(shape((20, 20, 20), target=(12, 12, 12)), overlap=0.25).reach == (0, 0, 0)
+
+
 def test_valid_networks_read_whole_voxels_around_their_windows():
     """8 nm to 4 nm: windows keep their step to the end, as what pooling sees depends on where it begins."""
     windows = plan_windows(shape((20, 20, 20), target=(12, 12, 12), target_scale=4))

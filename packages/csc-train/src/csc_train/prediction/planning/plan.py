@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from csc_data.errors import CscError, InvalidArgumentError, MissingDataError, Pr
 from csc_data.geometry import Grid, as_shape
 from csc_data.loader import RawSource
 from csc_data.loader.patches.value_transforms import transform_digest
+from csc_data.storage.room import check_writable
 from csc_data.volumes import Volume
 from csc_data.volumes.output import OutputStorage
 from csc_data.volumes.stored_values import Kind, StoredValues
@@ -29,6 +31,7 @@ from csc_train.prediction.window.passes import plan_turns
 from csc_train.prediction.window.tiling import Windows, windows_of
 
 _CROP_CHUNK = 64
+_MANY_TIMES = 64  # an overlap of three quarters
 _READ_AS = "RawSource 1"
 """How raw is read: a run that was begun when it was read otherwise must not be gone on with."""
 
@@ -41,6 +44,8 @@ class RegionWork:
     ----------
     region : PredictRegion
     raw : Volume
+    windows : Windows
+        How patches lie in it.
     grid : Grid
         Of the network's output.
     groups : tuple of ClassGroup
@@ -50,18 +55,19 @@ class RegionWork:
 
     region: PredictRegion
     raw: Volume
+    windows: Windows
     grid: Grid
     groups: tuple[ClassGroup, ...]
     estimate: RegionEstimate
 
-    def job(self, group: ClassGroup, source: NetworkSource, windows: Windows) -> BlockJob:
+    def job(self, group: ClassGroup, source: NetworkSource) -> BlockJob:
         """Return the work on the blocks of some classes."""
         return BlockJob(
             source=source,
             name=self.region.label,
             raw=self.raw,
             stored=self.region.roi,
-            windows=windows,
+            windows=self.windows,
             grid=self.grid,
             output=group.output.grid,
             classes=group.classes,
@@ -77,7 +83,7 @@ class PredictPlan:
     ----------
     predictor : Predictor
     windows : Windows
-        How patches lie.
+        How patches lie, wherever that is.
     works : tuple of RegionWork
     record : PredictRecord
         What it is made with.
@@ -159,21 +165,36 @@ def make_plan(call: PredictCall, predictor: Predictor) -> PredictPlan:
             f"annotated in {', '.join(without)}; name classes, or ask for all"
         )
     _check_places(works)
-    notes = [choice.lacking(regions)]
+    estimate = PredictEstimate(regions=tuple(work.estimate for work in works), place=_common_place(works, call))
+    notes = [choice.lacking(regions), _many_passes(windows, estimate)]
     if without:
         notes.append(f"left out, as none of the network's classes is scored or annotated there: {', '.join(without)}")
-    folders = [folder.parent for work in works for group in work.groups for folder in group.folders]
-    place = Path(os.path.commonpath(folders)) if folders else call.config.root
     return PredictPlan(
         predictor=predictor,
         windows=windows,
         works=tuple(works),
         record=planner.record,
         fingerprint={**planner.fingerprint(), "on the grid of": settings.output_grid} if works else {},
-        estimate=PredictEstimate(regions=tuple(work.estimate for work in works), place=place),
+        estimate=estimate,
         execution=execution,
         notes=tuple(note for note in notes if note),
         problems=tuple(problems),
+    )
+
+
+def _common_place(works: Sequence[RegionWork], call: PredictCall) -> Path:
+    folders = [folder.parent for work in works for group in work.groups for folder in group.folders]
+    return Path(os.path.commonpath(folders)) if folders else call.config.root
+
+
+def _many_passes(windows: Windows, estimate: PredictEstimate) -> str:
+    """Return a line where patches overlap so much that it can hardly be meant; empty elsewhere."""
+    times = math.prod(kept / step for kept, step in zip(windows.kept, windows.step, strict=True))
+    if times <= _MANY_TIMES:
+        return ""
+    return (
+        f"with an overlap of {windows.overlap:g} each voxel goes through the network {times:,.0f} times, in "
+        f"{estimate.passes:,} passes; 0.5 (8 times) is rarely worth more than 0.25"
     )
 
 
@@ -201,20 +222,25 @@ class _Planner:
     regions: int
 
     def work(self, region: PredictRegion, classes: tuple[str, ...]) -> RegionWork:
+        folders = OutputFolders(region=region, config=self.call.config)
+        check_writable(folders.of("x").parent)
         raw = region.open_raw()
         self._check_stored(region, raw)
         grid = region_grid(region.roi, self.windows.patch, raw)
+        windows = self.windows.within(raw.levels[0].grid.bounds, grid)
         output = self._output(region, grid, raw)
-        shapes = BlockShapes(windows=self.windows, processes=self.processes, regions=self.regions)
+        shapes = BlockShapes(windows=windows, processes=self.processes, regions=self.regions)
         grouping = Grouping(
-            folders=OutputFolders(region=region, config=self.call.config),
+            folders=folders,
             output=output,
             block_shape=lambda count: shapes.choose(grid, output, count),
             existing=self.call.existing,
         )
         groups = tuple(grouping.groups(classes))
-        estimates = [self._estimate(region, raw, grid, group) for group in groups]
-        return RegionWork(region=region, raw=raw, grid=grid, groups=groups, estimate=_sum(estimates))
+        counts = [count_windows(windows, grid, output.grid, group.blocks).total for group in groups]
+        estimates = [self._estimate(region, raw, group, count) for group, count in zip(groups, counts, strict=True)]
+        estimate = _sum(estimates)
+        return RegionWork(region=region, raw=raw, windows=windows, grid=grid, groups=groups, estimate=estimate)
 
     def _check_stored(self, region: PredictRegion, raw: Volume) -> None:
         """Check that something of raw was fetched; of a whole volume that would take too long."""
@@ -257,6 +283,7 @@ class _Planner:
             "raw": [list(level.grid.shape) for level in raw.levels],
             "grid": _plain(grid),
             "output_grid": _plain(target),
+            "room": [list(room) for room in self.windows.within(raw.levels[0].grid.bounds, grid).room],
             "chunks": list(storage.chunks),
             "output_format": storage.format,
             "shards": list(storage.shards) if storage.shards else None,
@@ -282,6 +309,7 @@ class _Planner:
             "input": windows.patch.input.to_plain(),
             "target": windows.patch.target.to_plain(),
             "halo": list(windows.halo),
+            "reach": list(windows.reach),
             "overlap": windows.overlap,
             "blending": windows.blending,
             "orthoplanes": windows.orthoplanes,
@@ -289,14 +317,14 @@ class _Planner:
             "batch_size": self.record.batch_size,
         }
 
-    def _estimate(self, region: PredictRegion, raw: Volume, grid: Grid, group: ClassGroup) -> RegionEstimate:
+    def _estimate(self, region: PredictRegion, raw: Volume, group: ClassGroup, windows: int) -> RegionEstimate:
         settings = self.predictor.settings
         turns = len(plan_turns(self.windows, settings.tta)) * len(self.predictor.networks)
         return RegionEstimate(
             label=region.label,
             classes=group.classes,
             shape=group.output.grid.shape,
-            passes=turns * count_windows(self.windows, grid, group.output.grid, group.blocks).total,
+            passes=turns * windows,
             blocks=len(group.blocks),
             done_blocks=len(group.ledger.finished),
             bytes=group.output.bytes(len(group.classes)),

@@ -75,6 +75,8 @@ class PredictRecord:
     patch, voxel_size_nm : tuple
         Of what the network takes.
     overlap : float
+    reach : tuple of int
+        Voxels of raw that patches see beyond the faces of a region, as far as there are some.
     blending, tta : str
     turns : int
         Times that each patch goes through each network.
@@ -89,6 +91,7 @@ class PredictRecord:
     patch: tuple[int, int, int]
     voxel_size_nm: tuple[float, float, float]
     overlap: float
+    reach: tuple[int, int, int]
     blending: str
     tta: str
     turns: int
@@ -100,13 +103,14 @@ class PredictRecord:
         low, high = self.raw_range
         scale = " x ".join(f"{size:g}" for size in dict.fromkeys(self.voxel_size_nm))
         turned = f", each in {self.turns} poses" if self.turns > 1 else ""
+        beyond = f", {max(self.reach)} voxels beyond a crop where there is raw" if any(self.reach) else ""
         return [
             (f"mean of {plural(len(self.checkpoints), 'checkpoint')}: " if several else "checkpoint: ")
             + (", ".join(map(str, self.checkpoints)) or "none, random weights"),
             f"network: {plural(len(self.network_classes), 'class')} ({listed(self.network_classes)}); "
             f"raw from {low:g} to {high:g}",
             f"patches: {'x'.join(map(str, self.patch))} voxels of {scale} nm, overlap {self.overlap:g}, "
-            f"{self.blending} weights{turned}",
+            f"{self.blending} weights{turned}{beyond}",
             f"runs on: {self.device}, precision {self.precision}, batch size {self.batch_size}",
         ]
 
@@ -145,6 +149,7 @@ def make_record(predictor: Predictor, windows: Windows, device: str | None = Non
         patch=windows.patch.input.shape,
         voxel_size_nm=windows.patch.input.scale,
         overlap=windows.overlap,
+        reach=windows.reach,
         blending=windows.blending,
         tta=settings.tta or "none",
         turns=len(plan_turns(windows, settings.tta)),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from csc_data.errors import InvalidArgumentError
-from csc_data.geometry import Grid, Shape, as_shape
+from csc_data.geometry import TOLERANCE, Grid, Roi, Shape, as_shape
 from csc_data.loader import ArrayInfo, PatchShape
 from csc_data.loader.poses.placement import Position, centred_grid
 from csc_data.loader.poses.spatial import Orientation
@@ -120,6 +121,11 @@ class Windows:
     shift : tuple of int
         By how many voxels, along the patch's axes, windows begin before the region; to see what depends on where they
         lie.
+    reach : tuple of int
+        By how many voxels, along the patch's axes, windows reach beyond a region, so that voxels at its faces are seen
+        with what is around them.
+    room : pair of tuple of int
+        How many voxels of raw there are before and after the region, along the volume's axes: they reach no further.
     """
 
     patch: PatchShape
@@ -129,6 +135,8 @@ class Windows:
     least: float = 0.0
     orthoplanes: bool = True
     shift: Shape = (0, 0, 0)
+    reach: Shape = (0, 0, 0)
+    room: tuple[Shape, Shape] = ((0, 0, 0), (0, 0, 0))
 
     @property
     def orientations(self) -> tuple[Orientation, ...]:
@@ -152,21 +160,43 @@ class Windows:
         steps = [max(1, int(n * (1 - self.overlap))) for n in self.kept]
         return as_shape([max(g, s // g * g) for s, g in zip(steps, self.grains, strict=True)])
 
+    def within(self, raw: Roi, region: Grid) -> Windows:
+        """Return the same windows for a region of raw."""
+        most = max(self.reach)
+        before, after = (
+            as_shape(
+                [
+                    min(most, max(0, math.floor(nm / v + TOLERANCE)))
+                    for nm, v in zip(gap, region.voxel_size, strict=True)
+                ]
+            )
+            for gap in (
+                [r - b for r, b in zip(region.bounds.begin, raw.begin, strict=True)],
+                [e - r for r, e in zip(region.bounds.end, raw.end, strict=True)],
+            )
+        )
+        return replace(self, room=(before, after))
+
     def place(self, region: Shape) -> tuple[Placement, ...]:
         """Return the windows of a region of so many voxels, for each orientation."""
         return tuple(self._placement(region, orientation) for orientation in self.orientations)
 
     def _placement(self, region: Shape, orientation: Orientation) -> Placement:
-        size, step, grains, shifts = (
-            orientation.to_world(each) for each in (self.kept, self.step, self.grains, self.shift)
+        size, step, grains, shifts, reach = (
+            orientation.to_world(each) for each in (self.kept, self.step, self.grains, self.shift, self.reach)
         )
         # What a valid convolution gives depends on where pooling begins, so its windows keep their step to the end;
         # they see all their context, wherever they end.
         clamp = not brings_context(self.patch)
-        z, y, x = (
-            tuple(s - shift for s in axis_starts(n + shift, w, by, grain=g, clamp=clamp))
-            for n, shift, w, by, g in zip(region, shifts, size, step, grains, strict=True)
-        )
+        found = []
+        for axis, (n, w, by, grain) in enumerate(zip(region, size, step, grains, strict=True)):
+            before, after = (min(room[axis], reach[axis]) // grain * grain for room in self.room)
+            length = n + shifts[axis]
+            # One window has the region in its middle, and so what fits of its surroundings.
+            before, after = (0, 0) if length <= w else (before, after)
+            starts = axis_starts(length + before + after, w, by, grain=grain, clamp=clamp)
+            found.append(tuple(s - shifts[axis] - before for s in starts))
+        z, y, x = found
         return Placement(orientation=orientation, size=as_shape(size), starts=(z, y, x))
 
     def inputs(self, region: Grid, orientation: Orientation, position: Position) -> Mapping[str, Grid]:
@@ -206,7 +236,8 @@ def plan_windows(
     overlap : float, optional
         A quarter by default; 0 where inputs are larger than targets: then each voxel was seen with all its context.
     halo : tuple of int, optional
-        By default an eighth of the patch where nothing overlaps that has no context, else nothing.
+        By default an eighth of the patch where nothing overlaps that has no context, else nothing; then windows reach
+        beyond a region.
 
     Raises
     ------
@@ -217,12 +248,25 @@ def plan_windows(
     context = brings_context(patch)
     if overlap is None:
         overlap = 0.0 if context else DEFAULT_OVERLAP
+    whole = Windows(patch=patch, halo=(0, 0, 0), overlap=overlap)
+    reaches = halo is None and not context
     if halo is None:
-        halo = as_shape([0 if context or overlap or n == 1 else n // 8 for n in patch.target.shape])
+        eighth = [n // 8 // g * g for n, g in zip(whole.kept, whole.grains, strict=True)]
+        halo = as_shape([0 if context or overlap else n for n in eighth])
     for axis, size, margin in zip("zyx", patch.target.shape, halo, strict=True):
         if 2 * margin >= size:
             raise InvalidArgumentError(f"a halo of {margin} leaves nothing of {size} voxels along {axis}")
-    return Windows(patch=patch, halo=halo, overlap=overlap)
+    windows = replace(whole, halo=halo)
+    return replace(windows, reach=_reach(windows)) if reaches else windows
+
+
+def _reach(windows: Windows) -> Shape:
+    """Return how far windows that overlap go beyond a region: by the least with which one would end at its face.
+
+    Up to an overlap of a half that is the overlap, so that voxels at the faces are seen as others are. And blocks of
+    whole steps are touched by as few windows as if the first one began with the region.
+    """
+    return as_shape([0 if k == s else k % s or s for k, s in zip(windows.kept, windows.step, strict=True)])
 
 
 def windows_of(trained: PatchShape, settings: PredictSettings) -> Windows:
