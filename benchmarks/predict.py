@@ -5,17 +5,18 @@ python benchmarks/predict.py --only seams --checkpoint FILE --raw VOLUME
 python benchmarks/predict.py --device cuda --precision bf16-mixed --only speed
 
 `overhead`: CPU outside the network for each 128^3 voxels that are written, with reading, sigmoid, compressing and
-writing; the network takes no time here. `wall`: with a network that takes its time, wall time over the network's own.
-`passes`: windows of one block's region and of 1000^3, against MONAI's. `blending`: CPU of the same windows by MONAI's
-`sliding_window_inference`. `seams`: jumps at faces of windows over jumps near them, of a trained network where a
-checkpoint is given. `speed`: voxels a second with a 3d_unet, and its share of the time. All arrays are noise, smoothed;
-two turns of everything are taken, and the better is told.
+writing; the network takes no time here. `memory`: the most beside the network, by classes. `wall`: with a network
+that takes its time, wall time over the network's own. `passes`: windows of one block's region and of 1000^3, against
+MONAI's. `blending`: CPU of the same windows by MONAI's `sliding_window_inference`. `seams`: jumps at faces of windows
+over jumps near them, of a trained network where a checkpoint is given. `speed`: voxels a second with a 3d_unet, and
+its share of the time. All arrays are noise, smoothed; several turns of everything are taken, and the best is told.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import math
 import resource
 import tempfile
 import threading
@@ -29,20 +30,21 @@ import numpy as np
 import torch
 from torch import nn
 
-from csc_data.blocks import BlockGrid
+from csc_data.blocks import Block, BlockGrid
 from csc_data.formats.writing import create_array
 from csc_data.geometry import Grid
 from csc_data.loader import ArrayInfo, PatchShape
 from csc_data.volumes import open_volume, write_multiscale
 from csc_models import create_model
 from csc_train import predict_array
-from csc_train.prediction.blocks import BlockJob, plan_block_shape
+from csc_train.prediction.blocks import BlockJob, block_bytes, plan_block_shape
 from csc_train.prediction.predictor import Predictor, load_predictor
 from csc_train.prediction.source import NetworkSource
-from csc_train.prediction.window.tiling import plan_windows, windows_of
+from csc_train.prediction.window.tiling import Placement, plan_windows, windows_of
 from csc_train.settings import PredictSettings
 
 BLOCK = 128**3
+TURNS = 4
 
 
 class Spread(nn.Module):
@@ -123,14 +125,15 @@ class Bench:
             classes=predictor.classes,
             arrays=paths,
         )
-        shape = plan_block_shape(windows, classes=len(paths), itemsize=1, chunks=windows.step)
+        most = block_bytes(len(paths), 1)
+        shape = plan_block_shape(windows, classes=len(paths), itemsize=1, chunks=windows.step, most_bytes=most)
         return job, BlockGrid(shape=grid.shape, block_shape=shape)
 
 
 def clocked(work: Callable[[], Any]) -> np.ndarray[Any, Any]:
-    """Return wall and CPU seconds of some work, the better of two turns."""
+    """Return wall and CPU seconds of some work, the best of `TURNS`."""
     turns = []
-    for _ in range(2):
+    for _ in range(TURNS):
         began = np.array([time.perf_counter(), time.process_time()])
         work()
         turns.append(np.array([time.perf_counter(), time.process_time()]) - began)
@@ -179,10 +182,29 @@ def overhead(bench: Bench) -> None:
         network.spent[:] = 0
         with Memory() as memory:
             spent = clocked(lambda job=job, blocks=blocks: run_all(job, blocks))
-        cpu = (spent[1] - network.spent[1] / 2) / (bench.size**3 / BLOCK) * 1e3
+        cpu = (spent[1] - network.spent[1] / TURNS) / (bench.size**3 / BLOCK) * 1e3
         line = f"overlap {overlap:4}: {cpu:6.0f} ms CPU a 128^3 of {bench.classes} classes"
         print(line, told(cpu <= bar, f"{bar} ms") if bar else "")
         print(f"    {memory.most:.0f} MB beside the network", told(memory.most < 600, "600 MB"))
+
+
+def memory(bench: Bench) -> None:
+    """Tell the most memory beside the network, and what blocks of that memory cost in windows, by classes."""
+    for classes in (5, 10, 14, 48):
+        wide = replace(bench, classes=classes, size=max(bench.size, 384))
+        job, blocks = wide.job(wide.predictor(Spread(classes)), "memory")
+        (placement,) = job.windows.place((1000,) * 3)
+        whole = BlockGrid(shape=(1000,) * 3, block_shape=blocks.block_shape)
+        once = math.prod(map(len, placement.starts))
+        times = sum(count_windows_of(placement, block) for block in whole) / once
+        job(blocks[0])  # compiles, fills caches
+        with Memory() as held:
+            job(blocks[0])
+        shape = "x".join(map(str, blocks.block_shape))
+        verdict = told(held.most < 600, "600 MB")
+        print(
+            f"{classes} classes: {held.most:.0f} MB beside the network {verdict}; blocks of {shape}: {times:.2f} times"
+        )
 
 
 def wall(bench: Bench) -> None:
@@ -198,6 +220,13 @@ def wall(bench: Bench) -> None:
     print(f"wall over network {ratio:.3f}", told(ratio <= 1.05, "1.05"))
 
 
+def count_windows_of(placement: Placement, block: Block) -> int:
+    """Return how many windows a block does."""
+    return math.prod(
+        map(len, placement.touching(block.begin, [b + n for b, n in zip(block.begin, block.shape, strict=True)]))
+    )
+
+
 def passes(bench: Bench) -> None:
     """Compare numbers of windows with MONAI's."""
     from monai.data.utils import dense_patch_slices
@@ -208,10 +237,7 @@ def passes(bench: Bench) -> None:
         block = plan_block_shape(windows, classes=bench.classes, itemsize=1, chunks=windows.step)
         for what, shape in (("one block's region", block), ("1000^3", (1000,) * 3)):
             (placement,) = windows.place(shape)
-            ours = sum(
-                len(list(placement.positions(b.begin, [i + n for i, n in zip(b.begin, b.shape, strict=True)])))
-                for b in BlockGrid(shape=shape, block_shape=block)
-            )
+            ours = sum(count_windows_of(placement, b) for b in BlockGrid(shape=shape, block_shape=block))
             theirs = len(dense_patch_slices(shape, (bench.patch,) * 3, windows.step))
             most = 1.0 if shape == block else 2.1
             verdict = told(ours <= most * theirs, f"{most} times")
@@ -228,7 +254,7 @@ def blending(bench: Bench) -> None:
         predictor = bench.predictor(network, overlap=overlap, output_dtype="float32")
         predict_array(predictor, values[: bench.patch, : bench.patch, : bench.patch])
         network.spent[:] = 0
-        ours = clocked(lambda p=predictor: predict_array(p, values))[1] - network.spent[1] / 2
+        ours = clocked(lambda p=predictor: predict_array(p, values))[1] - network.spent[1] / TURNS
         network.spent[:] = 0
         given = torch.from_numpy(values.astype(np.float32) / 255)[None, None]
 
@@ -238,7 +264,7 @@ def blending(bench: Bench) -> None:
                     given, (bench.patch,) * 3, bench.batch, lambda x: network(x).sigmoid(), overlap, mode="gaussian"
                 )
 
-        theirs = clocked(by_monai)[1] - network.spent[1] / 2
+        theirs = clocked(by_monai)[1] - network.spent[1] / TURNS
         verdict = told(ours <= 1.2 * theirs, "1.2 times")
         print(
             f"blending, overlap {overlap}: {ours:.2f} s CPU, MONAI {theirs:.2f} s, {ours / theirs:.2f} times", verdict
@@ -300,9 +326,7 @@ def speed(bench: Bench) -> None:
     job(blocks[0])
     ours = clocked(lambda: run_all(job, blocks))[0]
     (placement,) = job.windows.place(job.grid.shape)
-    count = sum(
-        len(list(placement.positions(b.begin, [i + n for i, n in zip(b.begin, b.shape, strict=True)]))) for b in blocks
-    )
+    count = sum(count_windows_of(placement, block) for block in blocks)
     print(f"{bench.size**3 / ours / 1e6:.1f} million voxels a second; the network's share {one * count / ours:.0%}")
     values = torch.from_numpy(np.asarray(bench.raw().levels[0].array[...]))[None, None]
 
@@ -335,7 +359,14 @@ def main() -> None:
             folder=Path(temporary), size=given.size, patch=given.patch, classes=given.classes, device=given.device,
             precision=given.precision, batch=given.batch,
         )  # fmt: skip
-        reports = {"overhead": overhead, "wall": wall, "passes": passes, "blending": blending, "speed": speed}
+        reports = {
+            "overhead": overhead,
+            "memory": memory,
+            "wall": wall,
+            "passes": passes,
+            "blending": blending,
+            "speed": speed,
+        }
         for name in given.only.split(","):
             if name == "seams":
                 seams(bench, given.checkpoint, given.raw)
