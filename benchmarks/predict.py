@@ -189,7 +189,10 @@ def overhead(bench: Bench) -> None:
 
 
 def memory(bench: Bench) -> None:
-    """Tell the most memory beside the network, and what blocks of that memory cost in windows, by classes."""
+    """Tell the most memory beside the network, and what blocks of that memory cost in windows, by classes.
+
+    Run it by itself: what others have freed, and the system has not taken back, blurs it.
+    """
     for classes in (5, 10, 14, 48):
         wide = replace(bench, classes=classes, size=max(bench.size, 384))
         job, blocks = wide.job(wide.predictor(Spread(classes)), "memory")
