@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from csc_submit.digests import digest_of_files, digest_of_function
+from csc_submit.digests import digest_of_files, digest_of_function, files_below
 
 
 @pytest.fixture
@@ -35,6 +35,14 @@ def test_any_change_of_the_files_changes_it(folder, change):
         (folder / "0" / "1").write_bytes(b"ab")
         (folder / "0" / "2").write_bytes(b"c")
     assert digest_of_files(folder) != before
+
+
+def test_files_come_in_the_order_of_the_parts_of_their_names(tmp_path):
+    for name in ("b/10/1", "b/9", "b.c", "a", "b/10/.hidden"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    expected = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
+    assert [name for name, _ in files_below(tmp_path)] == [path.as_posix() for path in expected]
 
 
 def function_from(text):

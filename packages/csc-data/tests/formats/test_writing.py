@@ -66,6 +66,20 @@ def test_equal_data_gives_equal_bytes_whatever_the_codec_threads_do(tmp_path):
     assert len(written) == 1
 
 
+def test_labels_are_packed_smaller(tmp_path):
+    z, y, x = np.indices((64, 64, 64))
+    ids = ((np.sin(z / 5) + np.sin(y / 6) + np.sin(x / 7) > 0.3) * (z // 16 + 1)).astype("u2")
+    sizes = {}
+    for labels in (False, True):
+        array = create_array(
+            tmp_path / f"{labels}", shape=ids.shape, dtype=ids.dtype, chunks=ids.shape, level=3, labels=labels
+        )
+        array[...] = ids
+        np.testing.assert_array_equal(open_array(tmp_path / f"{labels}")[...], ids)
+        sizes[labels] = (tmp_path / f"{labels}" / "0" / "0" / "0").stat().st_size
+    assert sizes[True] < 0.8 * sizes[False]
+
+
 def test_arrays_that_are_there_are_replaced_only_on_request(tmp_path):
     create_array(tmp_path / "a", shape=(2, 2, 2), dtype="u1", chunks=(2, 2, 2))[...] = 5
     with pytest.raises(ExistingOutputError, match="overwrite it explicitly"):

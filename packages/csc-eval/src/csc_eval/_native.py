@@ -28,10 +28,11 @@ _SIGNATURES = {
     "take_overlaps": "b ppp",
     "assign": "b iippppppp",
     "hausdorff": "b ipppipdppppppppppp",
-    "blur_f4": "b ppiiiiipipp",
-    "blur_f8": "b ppiiiiipipp",
-    "interpolate_f4": "b pppppppppp",
-    "interpolate_f8": "b pppppppppp",
+    "blur_f4": "b ppppppppp",
+    "blur_f8": "b ppppppppp",
+    "blur_u1": "b ppppppppp",
+    "interpolate_f4": "b ppppppppppp",
+    "interpolate_f8": "b ppppppppppp",
 }
 _TYPES: dict[str, Any] = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "d": ctypes.c_double, "b": ctypes.c_int}
 

@@ -80,7 +80,7 @@ def check_block(stored: npt.NDArray[Any], meaning: Meaning, *, instances: bool) 
         return
     if np.issubdtype(stored.dtype, np.floating) and not np.all(stored == np.rint(stored)):
         raise MeaningUnknownError("labels must be whole numbers; these have fractions")
-    if stored.min() < 0:
+    if stored.dtype.kind not in "bu" and stored.min() < 0:
         raise MeaningUnknownError(f"labels must be 0 or more, got {stored.min()}")
     if meaning.assumed and not instances and stored.max() > 1 and not _is_binary(stored):
         raise MeaningUnknownError(

@@ -40,6 +40,16 @@ def test_ids_survive(config, write_prediction, write_test_crop):
     assert (row.status, row.instances, row.voxels, row.covered) == ("packed", 1024, 1024, 1.0)
 
 
+@pytest.mark.parametrize("offset", [0, 2**62])
+@pytest.mark.parametrize("share", [0.2, 0.9])
+def test_ids_are_counted_without_zero(config, write_prediction, write_test_crop, share, offset):
+    random = np.random.default_rng(0)
+    labels = np.where(random.random((9, 8, 7)) < share, random.integers(1, 40, (9, 8, 7)) + offset, 0).astype("u8")
+    write_prediction(labels, kind="label", template="processed")
+    write_test_crop(labels.shape)
+    assert pack_results(config=config).rows[0].instances == len(np.unique(labels)) - 1
+
+
 def test_large_ids_survive(config, write_prediction, write_test_crop):
     labels = np.zeros((4, 4, 4), "u8")
     labels[0, 0, :3] = 2**63 + 1, 2**63 + 2, 2**53 + 1

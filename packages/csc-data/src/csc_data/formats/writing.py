@@ -42,6 +42,7 @@ def create_array(
     attributes: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     level: int = 3,
+    labels: bool = False,
 ) -> Any:
     """Create a zarr array (format 2, Blosc/Zstandard, fill value 0, nested chunk keys) and open it for writing.
 
@@ -58,8 +59,11 @@ def create_array(
     overwrite : bool
         Whether to replace an array that is there.
     level : int
-        Of compression, 1 to 9. Annotations are packed about 50 times by 3; probabilities, which vary from voxel to
-        voxel, by 1 in a tenth of the time to half as much again.
+        Of compression, 1 to 9. Probabilities, which vary from voxel to voxel, are packed by 1 in a tenth of the time
+        to half as much again.
+    labels : bool
+        Whether it will hold masks or ids. Bits of equal weight are then put together before compression, not bytes,
+        and the level is 1: half as large as by bytes and level 3, in a tenth of the time. Other values gain nothing.
 
     Raises
     ------
@@ -75,7 +79,8 @@ def create_array(
     # Threads of Blosc store the blocks of a chunk as they finish, so that equal data gives unequal bytes; one block to
     # a chunk has one order.
     chunk_bytes = math.prod(sizes) * np.dtype(dtype).itemsize
-    codec = Blosc(cname="zstd", clevel=level, shuffle=Blosc.SHUFFLE, blocksize=min(chunk_bytes, _LARGEST_BLOSC_BLOCK))
+    how = {"clevel": 1, "shuffle": Blosc.BITSHUFFLE} if labels else {"clevel": level, "shuffle": Blosc.SHUFFLE}
+    codec = Blosc(cname="zstd", blocksize=min(chunk_bytes, _LARGEST_BLOSC_BLOCK), **how)
     if ZARR_3:
         array = zarr.create_array(
             str(folder),

@@ -201,8 +201,11 @@ def create_multiscale(
     chunks: Sequence[int],
     attributes: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    labels: bool = False,
 ) -> Any:
     """Create a multiscale group with one empty level ``s0`` and open that array for writing.
+
+    With ``labels`` it is compressed as suits masks and ids.
 
     Raises
     ------
@@ -219,6 +222,7 @@ def create_multiscale(
         chunks=chunks,
         attributes=grid_attributes(grid),
         overwrite=overwrite,
+        labels=labels,
     )
     ensure_groups(folder, {**multiscale_attributes(folder.name, [("s0", grid)]), **(attributes or {})})
     return array

@@ -8,7 +8,6 @@ sigma = max(0, (n_in / n_out - 1) / 2) where it shrinks (not bool or integers wi
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -102,18 +101,21 @@ class Resampled:
         low = [max(0, int(index.min())) for index, _ in axes]
         reach = 1 if self.interpolation == 0 else 2
         high = [min(n, int(index.max()) + reach) for (index, _), n in zip(axes, self.source.shape, strict=True)]
+        shifted = [(index - offset, weights) for (index, weights), offset in zip(axes, low, strict=True)]
+        if self.interpolation == 0 and not any(self._sigma):
+            return _pick(self.source.read(low, high), [index for index, _ in shifted])
         values = self._filtered(low, high)
         if values is None:
             return None
-        shifted = [(index - offset, weights) for (index, weights), offset in zip(axes, low, strict=True)]
         if self.interpolation == 0:
-            picked = values[np.ix_(*(index for index, _ in shifted))]
-            return np.ascontiguousarray(self._clipped(picked)).astype(self.dtype, copy=False)
+            picked = _pick(values, [index for index, _ in shifted])
+            return self._clipped(picked).astype(self.dtype, copy=False)
         out = np.empty([e - b for b, e in zip(begin, end, strict=True)], self.dtype)
         kernel = f"interpolate_f{self.dtype.itemsize}"
         shape_in, shape_out = np.array(values.shape, np.int64), np.array(out.shape, np.int64)
         indices, weights = [index for index, _ in shifted], [pair for _, pair in shifted]
-        call(kernel, np.ascontiguousarray(values), shape_in, shape_out, *indices, *weights, out)
+        lines = np.empty(4 * (values.shape[2] + 2))
+        call(kernel, np.ascontiguousarray(values), shape_in, shape_out, *indices, *weights, out, lines)
         return self._clipped(out)
 
     def _filtered(self, low: list[int], high: list[int]) -> Array | None:
@@ -123,8 +125,9 @@ class Resampled:
         stored = self.source.read(begin, end)
         if not stored.any():
             return None
-        image = stored.astype(self._image_dtype, copy=False)
-        if not any(self._sigma):
+        blurred = any(self._sigma)
+        image = stored if blurred and stored.dtype == bool else stored.astype(self._image_dtype, copy=False)
+        if not blurred:
             return image
         wanted = [(b - o, e - o) for b, e, o in zip(low, high, begin, strict=True)]
         return blur(image, self._sigma, wanted)
@@ -135,8 +138,6 @@ class Resampled:
         return np.dtype(np.float32) if half else (self.dtype if self.interpolation else self.source.dtype)
 
     def _clipped(self, values: Array) -> Array:
-        if self.interpolation == 0 and not any(self._sigma):
-            return values
         low, high = self._input_range()
         # Zero lies outside the range only where the input has no zero; it then stays where it was filled in.
         if np.isnan(low) or low <= 0 <= high:
@@ -148,11 +149,14 @@ class Resampled:
     def _input_range(self) -> tuple[float, float]:
         if self._range is None:
             low, high = np.inf, -np.inf
-            for z in range(0, self.source.shape[0], self.source.chunks[0]):
-                top = min(z + self.source.chunks[0], self.source.shape[0])
-                slab = self.source.read((z, 0, 0), (top, *self.source.shape[1:]))
-                low = min(low, float(np.fmin.reduce(slab, axis=None)))
-                high = max(high, float(np.fmax.reduce(slab, axis=None)))
+            # Whole chunks, and not whole planes of them: those of a large volume are hundreds of megabytes.
+            steps = [chunk * -(-TILE // chunk) for chunk in self.source.chunks]
+            edges = [range(0, n, step) for n, step in zip(self.source.shape, steps, strict=True)]
+            for begin in itertools.product(*edges):
+                end = [min(b + step, n) for b, step, n in zip(begin, steps, self.source.shape, strict=True)]
+                box = self.source.read(begin, end)
+                low = min(low, float(np.fmin.reduce(box, axis=None)))
+                high = max(high, float(np.fmax.reduce(box, axis=None)))
                 if low <= 0 <= high:
                     break
             self._range = (low, high)
@@ -160,35 +164,39 @@ class Resampled:
 
 
 def blur(image: Array, sigma: Sequence[float], wanted: Sequence[tuple[int, int]] | None = None) -> Array:
-    """Filter floats with a Gaussian as ``scipy.ndimage.gaussian_filter(mode="grid-constant")`` does, bit for bit.
+    """Filter values with a Gaussian as ``scipy.ndimage.gaussian_filter(mode="grid-constant")`` does, bit for bit.
 
     Parameters
     ----------
-    image : float32 or float64 array, (z, y, x)
-        Zeros lie around it.
+    image : bool, float32 or float64 array, (z, y, x)
+        Zeros lie around it. Bool is filtered as float32.
     sigma : sequence of float
         Per axis, in voxels; 0 leaves the axis alone.
     wanted : sequence of (int, int), optional
         Per axis the range of voxels to return; by default all.
     """
     values = np.ascontiguousarray(image)
-    for axis, width in enumerate(sigma):
-        n = values.shape[axis]
-        begin, end = (0, n) if wanted is None else wanted[axis]
-        if width <= 1e-15:
-            values = np.ascontiguousarray(values[(slice(None),) * axis + (slice(begin, end),)])
-            continue
-        # What lies farther away than the axis is long is outside, and adds nothing; but the weights' sum has it.
-        radius = _radius(width)
-        weights = np.exp(-0.5 / (width * width) * np.arange(-radius, radius + 1) ** 2)
-        weights = np.ascontiguousarray((weights / weights.sum())[radius:])
-        n_outer, n_inner = math.prod(values.shape[:axis]), math.prod(values.shape[axis + 1 :])
-        out = np.empty((*values.shape[:axis], end - begin, *values.shape[axis + 1 :]), values.dtype)
-        buffers = np.empty(max(n, n_inner)), np.empty(n + 2 * radius)
-        kernel = f"blur_f{values.dtype.itemsize}"
-        call(kernel, values, out, n_outer, n, n_inner, begin, end - begin, weights, radius, *buffers)
-        values = out
-    return values
+    shape, ranges = values.shape, wanted or [(0, n) for n in values.shape]
+    first, count = np.array([[begin, end - begin] for begin, end in ranges], np.int64).T.copy()
+    halves = [_half_kernel(width) for width in sigma]
+    radius = np.array([len(half) - 1 for half in halves], np.int64)
+    out = np.empty(count, np.float64 if values.dtype == np.float64 else np.float32)
+    planes = np.empty((shape[1] + 1) * shape[2], out.dtype)
+    zeros = np.zeros(3 * shape[2] + 2 * int(radius[2]))
+    kernel = "blur_u1" if values.dtype == bool else f"blur_f{values.dtype.itemsize}"
+    call(kernel, values, out, np.array(shape, np.int64), first, count, np.concatenate(halves), radius, planes, zeros)
+    return out
+
+
+def _half_kernel(sigma: float) -> Array:
+    """Return the weights of a Gaussian from its centre outwards."""
+    if sigma <= 1e-15:
+        return np.ones(1)
+    radius = _radius(sigma)
+    # What lies farther away than an axis is long is outside, and adds nothing; but the weights' sum has it.
+    weights = np.exp(-0.5 / (sigma * sigma) * np.arange(-radius, radius + 1) ** 2)
+    half: Array = (weights / weights.sum())[radius:]
+    return half
 
 
 def _radius(sigma: float) -> int:
@@ -204,6 +212,16 @@ def _nearest(begin: int, end: int, factor: float, n: int) -> tuple[npt.NDArray[n
     outputs = np.arange(begin, end, dtype=np.float64)
     index = np.floor(factor * (outputs + 0.5)).astype(np.int64)
     return np.clip(index, 0, n - 1), outputs
+
+
+def _pick(values: Array, indices: Sequence[npt.NDArray[np.int64]]) -> Array:
+    """Return the voxels at these indices along each axis; even steps are a view."""
+    steps = [int(index[1] - index[0]) if len(index) > 1 else 1 for index in indices]
+    even = [step > 0 and bool((np.diff(index) == step).all()) for index, step in zip(indices, steps, strict=True)]
+    if not all(even):
+        return np.ascontiguousarray(values[np.ix_(*indices)])
+    slices = (slice(int(index[0]), int(index[-1]) + 1, step) for index, step in zip(indices, steps, strict=True))
+    return values[tuple(slices)]
 
 
 def _linear(begin: int, end: int, factor: float) -> tuple[npt.NDArray[np.int64], Array]:

@@ -148,7 +148,7 @@ def write_label(annotation: str, path: Path, *, instance: bool) -> None:
     source = _LevelSource(level, encoding, as_mask=False)
     attributes = grid_attributes(level.grid)
     dtype = np.dtype(np.uint32) if instance else np.dtype(np.uint8)
-    array = create_array(path, shape=source.shape, dtype=dtype, chunks=CHUNKS, attributes=attributes)
+    array = create_array(path, shape=source.shape, dtype=dtype, chunks=CHUNKS, attributes=attributes, labels=True)
     components = label_components(encode_runs(source)) if instance else None
     mask = None
     for z in range(0, source.shape[0], CHUNKS[0]):

@@ -167,7 +167,13 @@ def save_numpy_class_arrays_to_zarr(
     for name, values in zip(names, volumes, strict=True):
         stored = values.astype(np.uint8) if values.dtype == bool else values
         array = create_array(
-            folder / name, shape=values.shape, dtype=stored.dtype, chunks=CHUNKS, attributes=place, overwrite=True
+            folder / name,
+            shape=values.shape,
+            dtype=stored.dtype,
+            chunks=CHUNKS,
+            attributes=place,
+            overwrite=True,
+            labels=stored.dtype.kind != "f",
         )
         array[...] = stored
         array.attrs.update(stored_chunks(folder / name))

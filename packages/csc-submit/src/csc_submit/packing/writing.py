@@ -17,6 +17,7 @@ from csc_data.geometry import as_shape
 from csc_data.volumes import grid_attributes
 from csc_eval.validating.contents import STORED_CHUNKS
 from csc_eval.voxels.arrays import VoxelSource
+from csc_submit.digests import files_below
 from csc_submit.packing.fitting import CHUNKS, FitPlan, open_fitted
 from csc_submit.values import unsigned_dtype
 
@@ -44,15 +45,16 @@ class IdCounter:
         self.largest = 0
 
     def add(self, ids: npt.NDArray[Any]) -> None:
-        """Count ids above 0."""
+        """Count ids; 0 is none."""
         top = int(ids.max())
         self.largest = max(self.largest, top)
         if top >= self._MOST_SEEN:
-            self._large = np.union1d(self._large, np.unique(ids).astype(np.uint64))
+            self._large = np.union1d(self._large, np.unique(ids[ids != 0]).astype(np.uint64))
             return
         if top >= len(self._seen):
             self._seen = np.concatenate([self._seen, np.zeros(max(top + 1, 2 * len(self._seen)), dtype=bool)])
         self._seen[ids] = True
+        self._seen[0] = False
 
     @property
     def count(self) -> int:
@@ -97,13 +99,13 @@ def write_packed(plan: FitPlan, done: Callable[[int], None]) -> Contents:
 
 def stored_chunks(folder: Path) -> dict[str, int]:
     """Return the attribute that tells how many chunks an array has, as those that hold nothing are not stored."""
-    return {STORED_CHUNKS: sum(path.is_file() and not path.name.startswith(".") for path in folder.rglob("*"))}
+    return {STORED_CHUNKS: sum(not file.name.startswith(".") for _, file in files_below(folder))}
 
 
 def _write(
     source: VoxelSource, folder: Path, plan: FitPlan, dtype: np.dtype[Any], done: Callable[[int], None]
 ) -> Contents:
-    target = create_array(folder, shape=plan.grid.shape, dtype=dtype, chunks=CHUNKS)
+    target = create_array(folder, shape=plan.grid.shape, dtype=dtype, chunks=CHUNKS, labels=True)
     ids, voxels = IdCounter(), 0
     for number, block in enumerate(plan.blocks, start=1):
         end = [b + n for b, n in zip(block.begin, block.shape, strict=True)]
@@ -113,7 +115,9 @@ def _write(
             target[block.write] = values.astype(dtype, copy=False)
             voxels += count
             if plan.instances:
-                ids.add(values[values != 0] if values.dtype != bool else np.ones(1, np.uint8))
+                # To look for those above 0 first is worth it where they are few.
+                few = 2 * count < values.size or values.dtype == bool
+                ids.add(values[values != 0].astype(dtype, copy=False) if few else values)
         done(number)
     return Contents(
         largest=ids.largest if plan.instances else 1, voxels=voxels, instances=ids.count if plan.instances else None

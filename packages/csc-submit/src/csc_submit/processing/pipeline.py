@@ -176,10 +176,12 @@ class Pipeline:
         self._done += len(grid)
 
     def _create(self, folder: Path, dtype: np.dtype[Any]) -> None:
-        create_array(folder, shape=self.plan.grid.shape, dtype=dtype, chunks=self.plan.chunks, overwrite=True)
+        shape, chunks = self.plan.grid.shape, self.plan.chunks
+        create_array(folder, shape=shape, dtype=dtype, chunks=chunks, overwrite=True, labels=True)
 
     def _create_result(self, folder: Path, dtype: np.dtype[Any]) -> None:
-        create_multiscale(folder, self.plan.grid, dtype=dtype, chunks=self.plan.chunks, overwrite=True)
+        grid, chunks = self.plan.grid, self.plan.chunks
+        create_multiscale(folder, grid, dtype=dtype, chunks=chunks, overwrite=True, labels=True)
 
     def _finish(self, result: Path, summary: Summary) -> None:
         plan = self.plan

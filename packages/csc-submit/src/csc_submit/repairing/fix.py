@@ -182,7 +182,7 @@ def _rewrite(store: Store, label: _Label, folder: Path) -> None:
         place["translation"] = place["translation"] or label.crop.translation
     attributes: dict[str, Any] = {key: list(value) for key, value in place.items() if value is not None}
     target = folder / f"crop{label.crop.id}" / label.class_name
-    array = create_array(target, shape=source.shape, dtype=dtype, chunks=CHUNKS)
+    array = create_array(target, shape=source.shape, dtype=dtype, chunks=CHUNKS, labels=True)
     for block in BlockGrid(shape=source.shape, block_shape=BLOCK_SHAPE):
         values = source.read(block.begin, [b + n for b, n in zip(block.begin, block.shape, strict=True)])
         if values.any():
