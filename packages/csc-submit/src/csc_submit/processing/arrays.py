@@ -13,14 +13,16 @@ import numpy.typing as npt
 from csc_data.challenge import label_classes
 from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Triple, as_triple
+from csc_data.volumes.affinities import class_of_affinities
 from csc_data.volumes.stored_values import StoredValues
 from csc_submit.processing.components import ids_around, label_components
+from csc_submit.processing.fragments import divide
 from csc_submit.processing.local.local_steps import LocalSteps, Surroundings
 from csc_submit.processing.own_step import own_step
 from csc_submit.processing.passes import Pass, is_numbered, kept_objects, passes_of, steps_for
 from csc_submit.processing.planning import check_options
 from csc_submit.settings import Connectivity, ProcessSettings
-from csc_submit.values import Meaning, unsigned_dtype
+from csc_submit.values import Meaning, as_probabilities, unsigned_dtype
 
 Volume = npt.NDArray[Any]
 
@@ -83,7 +85,7 @@ def process_arrays(
     Parameters
     ----------
     values : mapping of str to ndarray
-        Arrays of one shape (z, y, x) by the names of their classes.
+        Arrays of one shape (z, y, x) by the names of their classes; affinities by theirs, ``mito_affinity_-1_0_0``.
     settings : ProcessSettings
     voxel_size : sequence of float
         nm, z, y, x.
@@ -107,24 +109,29 @@ def process_arrays(
     nm, own = as_triple(voxel_size, "voxel_size"), own_step(settings)
     known = [name for name in settings.classes or label_classes() if name in values]
     steps, reads = {}, {}
-    for name, volume in values.items():
+    classes = [name for name in values if class_of_affinities(name) is None]
+    for volume in values.values():
         if volume.ndim != 3:
             raise InvalidArgumentError(f"values must have the axes z, y, x, got an array of shape {volume.shape}")
+    for name in classes:
         check_options(settings.for_class(name), meaning)
         steps[name] = steps_for(settings, name, nm, own, known)
         reads[name] = {other for step in steps[name] for other in step.reads}
         if missing := sorted(reads[name] - values.keys()):
             raise InvalidArgumentError(f"the steps of {name} need results of {', '.join(missing)}")
+        channels = {channel for step in steps[name] for channel in step.channels(name)}
+        if missing := sorted(channels - values.keys()):
+            raise InvalidArgumentError(f"the steps of {name} need the affinities {', '.join(missing)}")
     results: dict[str, Volume] = {}
     try:
         for name in graphlib.TopologicalSorter(reads).static_order():
             work = _Work(
-                class_name=name, values=values[name], settings=settings, meaning=meaning, voxel_size=nm, results=results
+                class_name=name, given=values, settings=settings, meaning=meaning, voxel_size=nm, results=results
             )
             results[name] = work.run(passes_of(steps[name]))
     except graphlib.CycleError as error:
         raise InvalidArgumentError(f"{' and '.join(error.args[1][1:])} wait for each other's results") from error
-    return {name: results[name] for name in values}
+    return {name: results[name] for name in classes}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +139,7 @@ class _Work:
     """The passes over one class of a volume in memory."""
 
     class_name: str
-    values: Volume
+    given: Mapping[str, Volume]
     settings: ProcessSettings
     meaning: Meaning
     voxel_size: Triple
@@ -142,14 +149,20 @@ class _Work:
         connectivity = self.settings.connectivity
         arrays: list[Volume] = []
         for one in passes:
-            source = self.values if one.source < 0 else arrays[one.source]
+            source = self.given[self.class_name] if one.source < 0 else arrays[one.source]
             if one.scope == "local":
                 arrays.append(self._local(one, source, None if one.side is None else arrays[one.side]))
             elif one.scope == "holes":
                 arrays.append(_fill(source, connectivity))
             else:
-                arrays.append(_objects(source, one, connectivity, self.voxel_size))
+                arrays.append(_objects(source, self._label(source, one), one, self.voxel_size))
         return arrays[-1]
+
+    def _label(self, mask: Volume, one: Pass) -> Volume:
+        if one.mutex is None:
+            return label_components(mask, self.settings.connectivity)
+        names = one.mutex.channels(self.class_name)
+        return divide(mask, one.mutex, [as_probabilities(self.given[name], self.meaning.values) for name in names])
 
     def _local(self, one: Pass, source: Volume, side: Volume | None) -> Volume:
         local = LocalSteps(
@@ -164,7 +177,10 @@ class _Work:
             first=one.source < 0,
         )
         around = Surroundings(
-            begin=(0, 0, 0), result_of=lambda name: self.results[name], prediction=lambda: self.values, side=side
+            begin=(0, 0, 0),
+            result_of=lambda name: self.results[name],
+            prediction=lambda: self.given[self.class_name],
+            side=side,
         )
         return local.apply(source, around).astype(local.stored_dtype(source.dtype))
 
@@ -182,9 +198,8 @@ def _fill(mask: Volume, connectivity: Connectivity) -> Volume:
     return np.where(labels > 0, around[labels], mask)
 
 
-def _objects(mask: Volume, one: Pass, connectivity: Connectivity, voxel_size: Triple) -> Volume:
+def _objects(mask: Volume, labels: Volume, one: Pass, voxel_size: Triple) -> Volume:
     """Remove objects, and number the others by their first voxels in the order z, y, x."""
-    labels = label_components(mask, connectivity)
     count = int(labels.max(initial=0))
     first = np.full(count + 1, labels.size, dtype=np.int64)
     places = np.flatnonzero(labels)[::-1]

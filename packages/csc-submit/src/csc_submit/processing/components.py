@@ -12,7 +12,7 @@ import functools
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cc3d
 import numpy as np
@@ -62,6 +62,9 @@ class Labelling:
         Folder of the tables, one a block.
     """
 
+    mutual: ClassVar[bool] = False
+    """Whether labels that two blocks gave to a layer of voxels are joined only where each is most of the other's."""
+
     source: Path
     background: bool
     connectivity: Connectivity
@@ -84,8 +87,7 @@ class Labelling:
 
     def __call__(self, block: Block) -> None:
         """Label a block and store its table."""
-        values = self._read(block)
-        labels = label_components(values, self.connectivity, background=self.background)
+        labels = self.label(block)
         core = labels[tuple(slice(0, n) for n in block.shape)]
         count = int(labels.max(initial=0))
         table = {
@@ -95,7 +97,7 @@ class Labelling:
             **_planes(labels, block),
         }
         if self.background:
-            table["lowest"], table["highest"] = ids_around(labels, values, count)
+            table["lowest"], table["highest"] = ids_around(labels, self._read(block), count)
         self.tables.mkdir(parents=True, exist_ok=True)
         temporary = self.tables / f"{block.index}.part"
         with temporary.open("wb") as file:
@@ -224,7 +226,7 @@ def join_blocks(labelling: Labelling) -> Components:
         np.stack([one + offsets[block.index] - 1, other + offsets[neighbour.index] - 1])
         for block in grid
         for neighbour in _later_neighbours(grid, block)
-        for one, other in [_shared(load(block.index), load(neighbour.index), block, neighbour)]
+        for one, other in [_shared(load(block.index), load(neighbour.index), block, neighbour, labelling.mutual)]
     ]
     # One graph of the labels of all blocks, with pairs as edges: its components are those of the volume.
     total = int(offsets[-1])
@@ -272,9 +274,12 @@ def _later_neighbours(grid: BlockGrid, block: Block) -> list[Block]:
 
 
 def _shared(
-    table: dict[str, BlockLabels], other: dict[str, BlockLabels], block: Block, neighbour: Block
+    table: dict[str, BlockLabels], other: dict[str, BlockLabels], block: Block, neighbour: Block, mutual: bool
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the pairs of labels that two blocks gave to the same voxels, those of the neighbour second."""
+    """Return the pairs of labels that two blocks gave to the same voxels, those of the neighbour second.
+
+    With ``mutual``, only those where each has more than half of the other's voxels.
+    """
     axis = next(a for a in range(3) if neighbour.begin[a] > block.begin[a])
     high, low = table[f"high{axis}"], other[f"low{axis}"]
     here, there = [], []
@@ -288,7 +293,11 @@ def _shared(
             here.append(slice(0, block.shape[a]))
             there.append(slice(0, block.shape[a]))
     one, two = high[tuple(here)].ravel().astype(np.int64), low[tuple(there)].ravel().astype(np.int64)
-    marked = one > 0
+    marked = (one > 0) & (two > 0)
     count = int(two.max(initial=0)) + 1
-    pairs = np.unique(one[marked] * count + two[marked])
-    return pairs // count, pairs % count
+    pairs, shared = np.unique(one[marked] * count + two[marked], return_counts=True)
+    first, second = pairs // count, pairs % count
+    if mutual:
+        most = (2 * shared > np.bincount(one)[first]) & (2 * shared > np.bincount(two)[second])
+        first, second = first[most], second[most]
+    return first, second

@@ -19,6 +19,7 @@ from csc_submit.steps.declared import (
     FillHoles,
     Hierarchy,
     Largest,
+    MutexWatershed,
     ObjectStep,
     Opening,
     Outside,
@@ -88,6 +89,12 @@ class Pass:
         """How often each block is worked on: global passes make tables before."""
         return 1 if self.scope == "local" else 2
 
+    @property
+    def mutex(self) -> MutexWatershed | None:
+        """The step that makes the objects, where these are not the components."""
+        first = self.steps[0] if self.steps else None
+        return first if isinstance(first, MutexWatershed) else None
+
     def halo(self, voxel_size: Triple) -> Shape:
         """Return the context that a block needs."""
         halos = np.array([step.halo(voxel_size) for step in self.steps] or [(0, 0, 0)])
@@ -132,7 +139,8 @@ def steps_for(
             else:
                 steps.append(step)
     last = steps[-1] if steps else None
-    if options.instances and not (isinstance(last, Components) or (last and last.scope == "watershed")):
+    numbers = isinstance(last, Components | MutexWatershed) or (last is not None and last.scope == "watershed")
+    if options.instances and not numbers:
         steps.append(Components())
     return tuple(steps)
 
@@ -155,7 +163,8 @@ def passes_of(steps: Sequence[Step]) -> tuple[Pass, ...]:
 
     def add(scope: Literal["local", "holes", "objects"], step: Step) -> None:
         last = found[-1] if found else None
-        if last is not None and last.scope == scope and scope != "holes" and last.side is None:
+        begins = isinstance(step, MutexWatershed)  # what is filtered before it is divided is another pass
+        if last is not None and last.scope == scope and scope != "holes" and last.side is None and not begins:
             found[-1] = Pass(scope=scope, steps=(*last.steps, step), source=last.source)
         else:
             found.append(Pass(scope=scope, steps=(step,), source=len(found) - 1))
@@ -185,7 +194,7 @@ def kept_objects(steps: Sequence[Step], voxels: npt.NDArray[np.int64], voxel_siz
     voxel_size : tuple of float
         nm, z, y, x.
     """
-    stays = np.ones(len(voxels), dtype=bool)
+    stays = voxels > 0  # not those that blocks saw in the layer beyond them alone
     for step in steps:
         if isinstance(step, Largest):
             chosen = np.argsort(np.where(stays, -voxels, 1), kind="stable")[: step.count]
@@ -198,4 +207,4 @@ def kept_objects(steps: Sequence[Step], voxels: npt.NDArray[np.int64], voxel_siz
 
 def is_numbered(steps: Sequence[Step]) -> bool:
     """Tell whether the objects get numbers of their own."""
-    return any(isinstance(step, Components) for step in steps)
+    return any(isinstance(step, Components | MutexWatershed) for step in steps)

@@ -23,9 +23,11 @@ from csc_data.formats.writing import create_array, ensure_groups, read_attribute
 from csc_data.volumes import create_multiscale
 from csc_data.volumes.stored_values import StoredValues
 from csc_submit.processing.components import Labelling, join_blocks
+from csc_submit.processing.fragments import Fragments
 from csc_submit.processing.passes import Pass, is_numbered, kept_objects
 from csc_submit.processing.planning import ArrayPlan
 from csc_submit.processing.stages import LocalBlock, RelabelBlock
+from csc_submit.steps.declared import MutexWatershed
 from csc_submit.values import unsigned_dtype
 
 ATTRIBUTE = "csc_process"
@@ -133,7 +135,7 @@ class Pipeline:
         self._stage(to.name, work, lambda: to.create(open_array(source).dtype), self._plain)
 
     def _objects(self, one: Pass, source: Path, to: _Target) -> Summary:
-        labelling = self._labelling(source, to.name, background=False)
+        labelling = self._labelling(source, to.name, background=False, mutex=one.mutex)
         components = join_blocks(labelling)
         stays = kept_objects(one.steps, components.voxels, self.plan.grid.voxel_size)
         count, numbered = int(stays.sum()), is_numbered(one.steps)
@@ -149,14 +151,21 @@ class Pipeline:
         instances = count if numbered and self.plan.options.instances else None
         return Summary(voxels=int(components.voxels[stays].sum()), instances=instances)
 
-    def _labelling(self, source: Path, name: str, *, background: bool) -> Labelling:
-        labelling = Labelling(
-            source=source,
-            background=background,
-            connectivity=self.plan.options.connectivity,
-            grid=self._plain,
-            tables=self.plan.work / f"{name}.tables",
-        )
+    def _labelling(
+        self, source: Path, name: str, *, background: bool, mutex: MutexWatershed | None = None
+    ) -> Labelling:
+        plan = self.plan
+        common: dict[str, Any] = {
+            "source": source,
+            "background": background,
+            "connectivity": plan.options.connectivity,
+            "grid": self._plain,
+            "tables": plan.work / f"{name}.tables",
+        }
+        labelling = Labelling(**common)
+        if mutex is not None:
+            margin, affinities = mutex.halo(plan.grid.voxel_size), plan.affinities_of(mutex)
+            labelling = Fragments(**common, step=mutex, margin=margin, affinities=affinities)
         clear = partial(shutil.rmtree, labelling.tables, ignore_errors=True)
         self._stage(labelling.tables.name, labelling, clear, self._plain)
         return labelling

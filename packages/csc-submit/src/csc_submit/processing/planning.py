@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,18 @@ import numpy as np
 from csc_data.blocks import BlockGrid, align_block_shape
 from csc_data.challenge import label_classes
 from csc_data.config.user_config import Config
-from csc_data.errors import CscError, InvalidArgumentError
+from csc_data.errors import CscError, InvalidArgumentError, MissingDataError
 from csc_data.geometry import Grid, Shape, as_shape
 from csc_data.volumes import open_volume
+from csc_data.volumes.affinities import class_of_affinities
 from csc_submit.digests import digest_of_files
 from csc_submit.predictions import StoredPrediction, check_finished
+from csc_submit.processing.fragments import StoredAffinities
 from csc_submit.processing.local.local_steps import LocalSteps
 from csc_submit.processing.own_step import OwnStep, own_step
 from csc_submit.processing.passes import Pass, passes_of, steps_for
 from csc_submit.settings import ClassOptions, ProcessSettings
+from csc_submit.steps.declared import MutexWatershed, Step
 from csc_submit.values import Meaning, find_meaning
 
 _CHUNKS = (64, 64, 64)
@@ -54,6 +57,8 @@ class ArrayPlan:
     passes : tuple of Pass
     others : tuple of ArrayPlan
         The work on the classes of the crop whose results are read.
+    affinities : mapping of str to StoredAffinities
+        Those that are read, by name.
     made_with : dict
         All that the result depends on, but for the contents of the source and of the others.
     """
@@ -71,12 +76,14 @@ class ArrayPlan:
     own: OwnStep | None
     passes: tuple[Pass, ...]
     others: tuple[ArrayPlan, ...]
+    affinities: Mapping[str, StoredAffinities]
     made_with: dict[str, Any]
 
     def fingerprint(self) -> dict[str, Any]:
         """Return all that the result depends on. This reads the whole source: call it once, and only where needed."""
         others = {f"result of {plan.prediction.class_name}": plan.fingerprint() for plan in self.others}
-        return {"prediction": digest_of_files(self.source), **self.made_with, **others}
+        read = {name: digest_of_files(one.path) for name, one in self.affinities.items()}
+        return {"prediction": digest_of_files(self.source), **self.made_with, **others, **read}
 
     @property
     def reads(self) -> frozenset[str]:
@@ -96,6 +103,10 @@ class ArrayPlan:
             alone=len(self.blocks) == 1,
             first=one.source < 0,
         )
+
+    def affinities_of(self, step: MutexWatershed) -> tuple[StoredAffinities, ...]:
+        """Return the affinities that a step reads."""
+        return tuple(self.affinities[name] for name in step.channels(self.options.class_name))
 
     @property
     def results(self) -> dict[str, Path]:
@@ -130,7 +141,7 @@ def plan_crop(
     Parameters
     ----------
     predictions : sequence of StoredPrediction
-        Of the classes of one crop.
+        Of the classes of one crop, and of affinities of these.
     settings : ProcessSettings
     config : Config
 
@@ -139,13 +150,14 @@ def plan_crop(
     ArrayPlan or FailedPlan
         The latter where a prediction cannot be read, or what is asked makes no sense for it.
     """
-    by_name = {prediction.class_name: prediction for prediction in predictions}
+    channels = {p.class_name: p for p in predictions if class_of_affinities(p.class_name)}
+    by_name = {p.class_name: p for p in predictions if p.class_name not in channels}
     order = settings.classes or tuple(label_classes())
     known = [name for name in order if name in by_name]
     drafts: dict[str, ArrayPlan] = {}
-    for prediction in predictions:
+    for name, prediction in by_name.items():
         try:
-            drafts[prediction.class_name] = plan_array(prediction, settings, config, known)
+            drafts[name] = plan_array(prediction, settings, config, known, channels)
         except CscError as error:
             yield FailedPlan(prediction=prediction, reason=str(error))
     reads = {name: draft.reads for name, draft in drafts.items()}
@@ -176,10 +188,41 @@ class FailedPlan:
     reason: str
 
 
+def _find_affinities(
+    steps: Sequence[Step], class_name: str, grid: Grid, channels: Mapping[str, StoredPrediction]
+) -> dict[str, StoredAffinities]:
+    """Return the affinities that steps read.
+
+    Raises
+    ------
+    CscError
+        If some were not predicted, or lie elsewhere.
+    """
+    found = {}
+    for name in dict.fromkeys(name for step in steps for name in step.channels(class_name)):
+        if name not in channels:
+            there = ", ".join(sorted(channels)) or "none"
+            raise MissingDataError(f"mutex_watershed reads {name}, which was not predicted; there are {there}")
+        check_finished(channels[name].path, name)
+        volume = open_volume(channels[name].path)
+        level, meaning = volume.levels[0], find_meaning(volume, "probability")
+        if level.grid != grid or meaning.is_label:
+            raise InvalidArgumentError(
+                f"{channels[name].path} holds a {meaning.values.kind} on {level.grid}; affinities must be "
+                f"probabilities or logits on the grid of {class_name}, {grid}"
+            )
+        found[name] = StoredAffinities(path=channels[name].path / level.name, values=meaning.values)
+    return found
+
+
 def plan_array(
-    prediction: StoredPrediction, settings: ProcessSettings, config: Config, known: Sequence[str]
+    prediction: StoredPrediction,
+    settings: ProcessSettings,
+    config: Config,
+    known: Sequence[str],
+    channels: Mapping[str, StoredPrediction],
 ) -> ArrayPlan:
-    """Look at a prediction and decide what to do; ``known`` are the classes of the crop.
+    """Look at a prediction and decide what to do; ``known`` and ``channels`` are the classes and affinities there.
 
     Raises
     ------
@@ -218,6 +261,7 @@ def plan_array(
         own=own,
         passes=passes,
         others=(),
+        affinities=_find_affinities(steps, prediction.class_name, level.grid, channels),
         made_with={
             "meaning": dataclasses.asdict(meaning),
             "voxel_size": list(level.grid.voxel_size),

@@ -20,6 +20,7 @@ from csc_data.blocks import Execution, Existing, MissingBlocksError, Progress
 from csc_data.config.user_config import Config
 from csc_data.errors import CscError, ExistingOutputError, InvalidArgumentError, MissingDataError, UnreadableDataError
 from csc_data.storage.room import DiskFullError, full_disk_told
+from csc_data.volumes.affinities import class_of_affinities
 from csc_submit.predictions import StoredPrediction
 from csc_submit.processing.calling import ProcessOptions, Source, read_call
 from csc_submit.processing.own_step import ProcessFuncError
@@ -126,8 +127,10 @@ def process(
     call = read_call(experiment_or_settings, crops, config, existing, options)
     settings, config, how = call.settings, call.config, call.existing
     found = call.find_predictions()
-    chosen = [p for p in found if not settings.classes or p.class_name in settings.classes]
-    if not chosen:
+    wanted = [p for p in found if not settings.classes or p.class_name in settings.classes]
+    # Affinities have no results of their own: steps of their class read them.
+    chosen = [p for p in found if p in wanted or class_of_affinities(p.class_name)]
+    if not wanted:
         known = ", ".join(sorted({p.class_name for p in found}))
         raise MissingDataError(f"none of the classes {', '.join(settings.classes)} was predicted; there are {known}")
     rows = _missing(found, settings)
@@ -153,7 +156,7 @@ def process(
 def _missing(found: Sequence[StoredPrediction], settings: ProcessSettings) -> list[ProcessedArray]:
     there = {(p.dataset, p.crop, p.class_name) for p in found}
     crops = dict.fromkeys((p.dataset, p.crop) for p in found)
-    return [
+    rows = [
         ProcessedArray(
             dataset=dataset, crop=crop, class_name=name, status="missing", reason="no prediction of this class"
         )
@@ -161,6 +164,15 @@ def _missing(found: Sequence[StoredPrediction], settings: ProcessSettings) -> li
         for name in settings.classes
         if (dataset, crop, name) not in there
     ]
+    if not settings.classes:
+        divided = dict.fromkeys((p.dataset, p.crop, class_of_affinities(p.class_name)) for p in found)
+        reason = "there are affinities of this class, but no prediction of itself that they would divide"
+        rows += [
+            ProcessedArray(dataset=dataset, crop=crop, class_name=name, status="missing", reason=reason)
+            for dataset, crop, name in divided
+            if name is not None and (dataset, crop, name) not in there
+        ]
+    return rows
 
 
 def _row(prediction: StoredPrediction, status: ProcessStatus, **values: object) -> ProcessedArray:

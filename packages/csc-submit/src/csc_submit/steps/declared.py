@@ -8,13 +8,25 @@ components of all blocks, and so do not depend on blocks at all. A *watershed* i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from csc_data.challenge import class_problems
-from csc_data.config.settings import NOT_NEGATIVE, POSITIVE, Earlier, Limits, Names, OfNames, setting, settings
+from csc_data.config.settings import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    Earlier,
+    Given,
+    Limits,
+    Names,
+    OfNames,
+    not_empty,
+    setting,
+    settings,
+)
 from csc_data.errors import Problem
 from csc_data.geometry import Shape, Triple, as_shape
+from csc_data.volumes.affinities import NEAREST_NEIGHBOURS, Offset, affinity_name, offset_problems
 
 Scope = Literal["local", "holes", "objects", "watershed"]
 
@@ -39,6 +51,10 @@ class Step:
     @property
     def reads(self) -> tuple[str, ...]:
         """The other classes whose results it reads."""
+        return ()
+
+    def channels(self, class_name: str) -> tuple[str, ...]:
+        """Return the names of the predictions, beside that of the class itself, that it reads."""
         return ()
 
 
@@ -220,6 +236,33 @@ class Watershed(Step):
         return tuple(name for name in named if name is not None)
 
 
+@settings
+class MutexWatershed(ObjectStep):
+    """Divide a mask by predicted affinities, and number what results.
+
+    The affinities of ``mito`` are the predictions ``mito_affinity_-1_0_0`` and so on, as a target of the kind
+    ``affinities`` names its channels. Above the level they hold two voxels together, below they keep them apart, the
+    surest first (Wolf et al. 2019, https://arxiv.org/abs/1904.12654). Voxels that nothing attracts are left out.
+    """
+
+    offsets: Given[tuple[Offset, ...], Sequence[Sequence[int]]] = setting(
+        "From a voxel to its partner, in voxels, z, y, x, of the affinities to read.",
+        not_empty,
+        offset_problems,
+        default=NEAREST_NEIGHBOURS,
+    )
+    level: float = setting("The affinity that neither attracts nor repels.", Limits(gt=0, lt=1), default=0.5)
+    margin_nm: float = setting("Context of each block in nm.", NOT_NEGATIVE, default=200.0)
+
+    def halo(self, voxel_size: Triple) -> Shape:
+        """Return the margin."""
+        return as_shape([math.ceil(self.margin_nm / v) for v in voxel_size])
+
+    def channels(self, class_name: str) -> tuple[str, ...]:
+        """Return the names of the affinities."""
+        return tuple(affinity_name(class_name, offset) for offset in self.offsets)
+
+
 class _WithOthers(Step):
     of: Any
 
@@ -272,6 +315,7 @@ STEPS: Mapping[str, type[Step]] = {
     "largest_component": Largest,
     "components": Components,
     "watershed": Watershed,
+    "mutex_watershed": MutexWatershed,
     "inside": Inside,
     "outside": Outside,
     "union": Union,

@@ -8,7 +8,7 @@ from typing import Any
 from csc_data.challenge import class_problems
 from csc_data.config.settings import Earlier
 from csc_data.errors import Problem, ProblemsError, did_you_mean
-from csc_submit.steps.declared import STEPS, Components, Hierarchy, Step, Union
+from csc_submit.steps.declared import STEPS, Components, Hierarchy, MutexWatershed, Step, Union
 
 StepList = Sequence[str | Mapping[str, Any] | Step]
 
@@ -73,6 +73,6 @@ def _list_problems(given: Any, prefix: str) -> Iterable[Problem]:
         if isinstance(step, Union | Hierarchy) and numbered:
             yield Problem(where=place, what=f"{name} comes after objects are numbered", remedy="put it before")
         masked |= name == "threshold"
-        numbered |= isinstance(step, Components) or step.scope == "watershed"
+        numbered |= isinstance(step, Components | MutexWatershed) or step.scope == "watershed"
     if not masked:
         yield Problem(where=where, what="there is no threshold", remedy='add "threshold"')

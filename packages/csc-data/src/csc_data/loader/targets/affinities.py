@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
-from csc_data.config.settings import Earlier, Given, not_empty, setting, settings
-from csc_data.errors import Problem
+from csc_data.config.settings import Given, not_empty, setting, settings
 from csc_data.geometry import Shape
 from csc_data.loader.targets.kind import Ids, Target, TargetKind, object_labels
+from csc_data.volumes.affinities import NEAREST_NEIGHBOURS, Offset, affinity_name, offset_problems
 from csc_data.volumes.annotation_values import Codes
-
-Offset = tuple[int, int, int]
-NEAREST_NEIGHBOURS: tuple[Offset, ...] = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
-
-
-def _usable(offsets: tuple[Offset, ...], _: Earlier) -> Iterator[Problem]:
-    if (0, 0, 0) in offsets:
-        yield Problem(where="", what="(0, 0, 0) leads to the voxel itself", remedy="remove it")
-    for offset in sorted({offset for offset in offsets if offsets.count(offset) > 1}):
-        yield Problem(where="", what=f"{offset} is given twice", remedy="give it once")
 
 
 @settings
@@ -34,7 +24,7 @@ class AffinityTarget(TargetKind):
     needs_ids: ClassVar[bool] = True
 
     offsets: Given[tuple[Offset, ...], Sequence[Sequence[int]]] = setting(
-        "from a voxel to its partner, in voxels, z, y, x", not_empty, _usable, default=NEAREST_NEIGHBOURS
+        "from a voxel to its partner, in voxels, z, y, x", not_empty, offset_problems, default=NEAREST_NEIGHBOURS
     )
 
     def margin(self, voxel_size: Sequence[float]) -> Shape:
@@ -44,7 +34,7 @@ class AffinityTarget(TargetKind):
 
     def channel_names(self, classes: Sequence[str]) -> tuple[str, ...]:
         """Name the channels, such as ``mito_affinity_-1_0_0``."""
-        return tuple(f"{name}_affinity_{z}_{y}_{x}" for name in classes for z, y, x in self.offsets)
+        return tuple(affinity_name(name, offset) for name in classes for offset in self.offsets)
 
     def _fill(self, codes: Codes, ids: Ids | None, voxel_size: Sequence[float], out: Target) -> None:
         from csc_data.loader.targets.compiled import affinities
