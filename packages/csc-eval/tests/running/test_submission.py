@@ -1,6 +1,9 @@
 """Whole submissions: what is found, what is missing, rules side by side, and the result files."""
 
 import json
+import shutil
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -160,9 +163,23 @@ def test_a_truth_without_voxel_size_takes_the_challenges(write_array, tmp_path):
         csc_eval.score_submission(tmp_path / "s.zarr", tmp_path / "t.zarr")
 
 
-def test_an_old_folder_beside_the_zip_is_told(volumes, write_array):
-    import shutil
+@pytest.mark.parametrize("twin", ["__MACOSX/s.zarr/._x", "__MACOSX/._s.zarr"])
+def test_what_the_portal_refuses_is_scored_and_told(volumes, write_array, twin):
+    folder, volume = volumes
+    put(write_array, folder / "to_zip/s.zarr", volume, "crop1/mito", "crop1/er", "crop2/mito", "crop2/er")
+    zipped = Path(shutil.make_archive(str(folder / "s"), "zip", folder / "to_zip"))
+    assert csc_eval.score_submission(zipped, folder / "t.zarr").portal_differs == ()
+    with zipfile.ZipFile(zipped, "a") as file:
+        file.writestr(twin, b"x")
+    result = csc_eval.score_submission(zipped, folder / "t.zarr")
+    assert result.overall_score == 1
+    (note,) = result.portal_differs
+    assert note.startswith("the portal refuses it")
+    assert "__MACOSX" in note
+    assert "csc validate --fix" in note
 
+
+def test_an_old_folder_beside_the_zip_is_told(volumes, write_array):
     folder, volume = volumes
     put(write_array, folder / "s.zarr", volume, "crop1/mito")
     shutil.make_archive(str(folder / "s"), "zip", folder / "s.zarr")

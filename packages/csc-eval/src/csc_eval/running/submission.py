@@ -27,6 +27,7 @@ from csc_eval.scoring.differences import explain_differences
 from csc_eval.scoring.labels import LabelTask, score_label
 from csc_eval.scoring.metrics import parse_metrics
 from csc_eval.scoring.results import LabelScore, SubmissionScore
+from csc_eval.validating.layout import look_through
 from csc_eval.voxels.arrays import LIMITS
 
 MASK_SUFFIX = "_mask"
@@ -214,6 +215,10 @@ def score_submission(
 def _portal_notes(submission: Store, contents: Contents) -> tuple[str, ...]:
     notes = []
     if isinstance(submission, ZipStore):
+        # What is read here all the same, such as a zip with __MACOSX/x.zarr in it, has no score there.
+        layout = look_through(Path(submission.path), tuple(contents.masks), max_size=submission.max_size)
+        refused = [finding for finding in layout.findings if finding.cause.verdict == "refused"]
+        notes += [f"the portal refuses it: it {one.problem.what}; {one.cause.remedy}" for one in refused]
         folder = Path(submission.path).with_suffix(".zarr")
         if folder.exists():
             notes.append(f"the portal's tool would score the folder {folder.name} beside the zip")
