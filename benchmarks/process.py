@@ -144,9 +144,8 @@ def main() -> None:
     print(f"{count} objects, by blocks of {options.block} {'equal' if equal else 'NOT EQUAL'} to those of the whole")
     print(f"CPU: at once {reference:.1f} s, by blocks {ours:.1f} s: {ours / reference:.2f} times (bar {BAR:g})")
     differing, seen = compare_steps(options.volumes)
-    print(
-        f"rows of steps by odd blocks: {differing} of {options.volumes} differ from the whole; {', '.join(sorted(seen))}"
-    )
+    print(f"rows of steps by odd blocks: {differing} of {options.volumes} differ from the whole")
+    print(f"steps in them: {', '.join(sorted(seen))}")
 
 
 if __name__ == "__main__":

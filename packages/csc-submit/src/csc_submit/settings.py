@@ -115,6 +115,12 @@ class ProcessSettings:
         "What process_func gets of stored probabilities; logit in the official form, else probability, when not given.",
         default=None,
     )
+    process_classes: Names = setting(
+        "Classes whose predictions process_func gets at once, in this order: (classes, z, y, x), or (1, classes, ...) "
+        "in the official form. It returns as many, and is not called for other classes. One by one when empty.",
+        CLASSES,
+        default=(),
+    )
     process_halo: Given[Shape | None, Sequence[int] | None] = setting(
         "Voxels of context for process_func on each side of a block; 16 when not given.", NOT_NEGATIVE, default=None
     )
@@ -175,6 +181,7 @@ class ProcessOverrides(TypedDict, total=False):
     process_func: Callable[..., Any] | None
     process_form: ProcessForm | None
     process_values: ProcessValues | None
+    process_classes: Sequence[str] | None
     process_halo: Sequence[int] | None
     block_shape: Sequence[int] | None
     stored_as: Kind | None

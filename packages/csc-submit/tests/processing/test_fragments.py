@@ -144,8 +144,8 @@ def test_what_is_missing_is_named(config, write_prediction, monkeypatch):
     write_prediction((ids > 0).astype("f4"), kind="probability")
     (row,) = process(settings, config=config).rows
     assert (row.class_name, row.status) == ("mito", "failed")
-    assert "reads mito_affinity_0_-1_0, which was not predicted" in row.reason
-    with pytest.raises(InvalidArgumentError, match="need the affinities mito_affinity_-1_0_0"):
+    assert "read mito_affinity_0_-1_0, which was not predicted" in row.reason
+    with pytest.raises(InvalidArgumentError, match="need the predictions mito_affinity_-1_0_0"):
         process_array((ids > 0).astype("f4"), "mito", settings, voxel_size=VOXEL_SIZE)
     monkeypatch.setitem(sys.modules, "mwatershed", None)
     values = {"mito": (ids > 0).astype("f4"), **given}
@@ -159,7 +159,7 @@ def test_affinities_lie_on_the_grid_of_their_class(config, write_prediction):
     for offset in MutexWatershed().offsets:
         write_prediction(np.zeros((6, 7, 9), "f4"), affinity_name("mito", offset), kind="probability")
     (row,) = process(ProcessSettings(steps=["threshold", "mutex_watershed"]), config=config).failed
-    assert "on the grid of mito" in row.reason
+    assert "on its grid" in row.reason
 
 
 def test_a_result_depends_on_the_affinities(config, write_prediction, run):

@@ -121,7 +121,7 @@ def process_arrays(
             raise InvalidArgumentError(f"the steps of {name} need results of {', '.join(missing)}")
         channels = {channel for step in steps[name] for channel in step.channels(name)}
         if missing := sorted(channels - values.keys()):
-            raise InvalidArgumentError(f"the steps of {name} need the affinities {', '.join(missing)}")
+            raise InvalidArgumentError(f"the steps of {name} need the predictions {', '.join(missing)}")
     results: dict[str, Volume] = {}
     try:
         for name in graphlib.TopologicalSorter(reads).static_order():
@@ -180,6 +180,7 @@ class _Work:
             begin=(0, 0, 0),
             result_of=lambda name: self.results[name],
             prediction=lambda: self.given[self.class_name],
+            prediction_of=lambda name: self.given[name],
             side=side,
         )
         return local.apply(source, around).astype(local.stored_dtype(source.dtype))

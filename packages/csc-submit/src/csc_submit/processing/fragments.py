@@ -29,8 +29,8 @@ Volume = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredAffinities:
-    """The predicted affinities of one offset: where their array lies, and what its numbers are."""
+class StoredChannel:
+    """A prediction that is read beside that of the class: where its array lies, and what its numbers are."""
 
     path: Path
     values: StoredValues
@@ -99,14 +99,14 @@ class Fragments(Labelling):
     step : MutexWatershed
     margin : tuple of int
         Voxels around each block that are looked at, too.
-    affinities : sequence of StoredAffinities
+    affinities : sequence of StoredChannel
         Of each offset of the step.
     """
 
     mutual: ClassVar[bool] = True
     step: MutexWatershed
     margin: Shape
-    affinities: Sequence[StoredAffinities]
+    affinities: Sequence[StoredChannel]
 
     def label(self, block: Block) -> BlockLabels:
         """Return the labels of a block and the layer beyond it, which its table was made of."""

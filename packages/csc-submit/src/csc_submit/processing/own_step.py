@@ -6,7 +6,7 @@ import functools
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,15 @@ class OwnStep:
             return code
         return [code, self.form, self.values, self.flat, self.tensor]
 
-    def __call__(self, given: Volume, meaning: Meaning, place: Place, *, are_logits: bool = False) -> Volume:
+    def __call__(
+        self,
+        given: Volume,
+        meaning: Meaning,
+        place: Place,
+        *,
+        are_logits: bool = False,
+        others: Sequence[Volume | None] = (),
+    ) -> Volume:
         """Return a mask, probabilities, or labels for a block.
 
         Parameters
@@ -111,7 +119,9 @@ class OwnStep:
             What the prediction holds.
         place : Place
         are_logits : bool
-            Whether ``given`` are logits already.
+            Whether ``given``, and others, are logits already.
+        others : sequence of ndarray or None
+            Of a step that gets several classes at once: the same of each, None in place of ``given``.
 
         Raises
         ------
@@ -121,14 +131,18 @@ class OwnStep:
             If it returns something of another shape, or what is neither of these.
         """
         as_logits = self.values == "logit" and meaning.values.kind in ("probability", "logit")
-        values = to_logits(given, meaning.values.one) if as_logits and not are_logits else given
+        everything = [given if other is None else other for other in others] or [given]
+        if as_logits and not are_logits:
+            everything = [to_logits(one, meaning.values.one) for one in everything]
+        values = np.stack(everything) if others else everything[0]
         try:
             result = self._call(values, place)
         except Exception as error:
             raise ProcessFuncError(f"process_func failed on {place}:\n{_own_traceback(error)}") from error
         if np.issubdtype(result.dtype, np.floating) and as_logits:
             result = expit(result)
-        return _checked(result, given.shape, meaning)
+        result = _checked(result, values.shape, meaning)
+        return result[next(n for n, other in enumerate(others) if other is None)] if others else result
 
     def _call(self, values: Volume, place: Place) -> Volume:
         extra = {"class_name": place.class_name, "voxel_size": place.voxel_size}
@@ -136,11 +150,15 @@ class OwnStep:
         extra = {name: value for name, value in extra.items() if name in named}
         if self.form == "block":
             return _as_array(self.function(values, **extra))
-        batch: Any = values[:, None] if self.flat else values[None, None]
+        # Planes are a batch, and so is a single volume; classes, where there are several, are its channels.
+        channels = values if values.ndim == 4 else values[None]
+        batch: Any = channels.swapaxes(0, 1) if self.flat else channels[None]
         if self.tensor:
             # Who asks for tensors has imported torch; this package does not.
             batch = sys.modules["torch"].from_numpy(np.ascontiguousarray(batch)).to(self.device or "cpu")
         result = _as_array(self.function(batch, **extra))
+        if self.flat and result.shape == channels.swapaxes(0, 1).shape:
+            result = result.swapaxes(0, 1)
         # The axes of batch and channel may be there or not.
         fits = [n for n in result.shape if n > 1] == [n for n in values.shape if n > 1]
         return result.reshape(values.shape) if fits else result

@@ -116,13 +116,16 @@ def steps_for(
     known : sequence of str
         The classes that are there, the more important ones first.
     """
-    context = settings.process_halo or PROCESS_FUNC_HALO
+    mine = own is not None and (not settings.process_classes or class_name in settings.process_classes)
+    own_steps = (
+        [Own(context=settings.process_halo or PROCESS_FUNC_HALO, together=settings.process_classes)] if mine else []
+    )
     options = settings.for_class(class_name)
     steps: list[Step] = []
     listed = settings.step_list(class_name)
     if listed is None:
         steps += [Smoothing(sigma_nm=options.smoothing_nm)] if options.smoothing_nm else []
-        steps += [Own(context=context)] if own is not None else []
+        steps += own_steps
         steps += [Threshold(level=options.threshold)]
         steps += [Opening(radius_nm=options.opening_nm)] if options.opening_nm else []
         steps += [FillHoles()] if options.fill_holes else []
@@ -131,7 +134,7 @@ def steps_for(
     else:
         for step in listed:
             if isinstance(step, Own):
-                steps += [Own(context=context)] if own is not None else []
+                steps += own_steps
             elif isinstance(step, Threshold) and step.level is None:
                 steps.append(Threshold(level=options.threshold))
             elif isinstance(step, Hierarchy):

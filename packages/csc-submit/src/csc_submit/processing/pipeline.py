@@ -119,7 +119,13 @@ class Pipeline:
         plan = self.plan
         steps = plan.local_steps(one)
         work = LocalBlock(
-            source=source, target=to.array, steps=steps, prediction=plan.source, results=plan.results, side=side
+            source=source,
+            target=to.array,
+            steps=steps,
+            prediction=plan.source,
+            results=plan.results,
+            beside={name: stored.path for name, stored in plan.beside.items()},
+            side=side,
         )
         dtype = steps.stored_dtype(plan.source_dtype if one.source < 0 else open_array(source).dtype)
         grid = dataclasses.replace(plan.blocks, halo=one.halo(plan.grid.voxel_size))

@@ -17,14 +17,15 @@ from csc_data.errors import CscError, InvalidArgumentError, MissingDataError
 from csc_data.geometry import Grid, Shape, as_shape
 from csc_data.volumes import open_volume
 from csc_data.volumes.affinities import class_of_affinities
+from csc_data.volumes.stored_values import Kind, StoredValues
 from csc_submit.digests import digest_of_files
 from csc_submit.predictions import StoredPrediction, check_finished
-from csc_submit.processing.fragments import StoredAffinities
+from csc_submit.processing.fragments import StoredChannel
 from csc_submit.processing.local.local_steps import LocalSteps
 from csc_submit.processing.own_step import OwnStep, own_step
 from csc_submit.processing.passes import Pass, passes_of, steps_for
 from csc_submit.settings import ClassOptions, ProcessSettings
-from csc_submit.steps.declared import MutexWatershed, Step
+from csc_submit.steps.declared import MutexWatershed, Own, Step
 from csc_submit.values import Meaning, find_meaning
 
 _CHUNKS = (64, 64, 64)
@@ -57,8 +58,8 @@ class ArrayPlan:
     passes : tuple of Pass
     others : tuple of ArrayPlan
         The work on the classes of the crop whose results are read.
-    affinities : mapping of str to StoredAffinities
-        Those that are read, by name.
+    beside : mapping of str to StoredChannel
+        The other predictions that are read, by name: affinities, and classes that ``process_func`` gets at once.
     made_with : dict
         All that the result depends on, but for the contents of the source and of the others.
     """
@@ -76,13 +77,13 @@ class ArrayPlan:
     own: OwnStep | None
     passes: tuple[Pass, ...]
     others: tuple[ArrayPlan, ...]
-    affinities: Mapping[str, StoredAffinities]
+    beside: Mapping[str, StoredChannel]
     made_with: dict[str, Any]
 
     def fingerprint(self) -> dict[str, Any]:
         """Return all that the result depends on. This reads the whole source: call it once, and only where needed."""
         others = {f"result of {plan.prediction.class_name}": plan.fingerprint() for plan in self.others}
-        read = {name: digest_of_files(one.path) for name, one in self.affinities.items()}
+        read = {name: digest_of_files(one.path) for name, one in self.beside.items()}
         return {"prediction": digest_of_files(self.source), **self.made_with, **others, **read}
 
     @property
@@ -104,9 +105,9 @@ class ArrayPlan:
             first=one.source < 0,
         )
 
-    def affinities_of(self, step: MutexWatershed) -> tuple[StoredAffinities, ...]:
+    def affinities_of(self, step: MutexWatershed) -> tuple[StoredChannel, ...]:
         """Return the affinities that a step reads."""
-        return tuple(self.affinities[name] for name in step.channels(self.options.class_name))
+        return tuple(self.beside[name] for name in step.channels(self.options.class_name))
 
     @property
     def results(self) -> dict[str, Path]:
@@ -141,7 +142,7 @@ def plan_crop(
     Parameters
     ----------
     predictions : sequence of StoredPrediction
-        Of the classes of one crop, and of affinities of these.
+        All of one crop: of classes, and of their affinities.
     settings : ProcessSettings
     config : Config
 
@@ -150,8 +151,10 @@ def plan_crop(
     ArrayPlan or FailedPlan
         The latter where a prediction cannot be read, or what is asked makes no sense for it.
     """
-    channels = {p.class_name: p for p in predictions if class_of_affinities(p.class_name)}
-    by_name = {p.class_name: p for p in predictions if p.class_name not in channels}
+    channels = {p.class_name: p for p in predictions}
+    # Affinities have no results of their own: steps of their class read them.
+    wanted = set(settings.classes) or {name for name in channels if class_of_affinities(name) is None}
+    by_name = {name: p for name, p in channels.items() if name in wanted}
     order = settings.classes or tuple(label_classes())
     known = [name for name in order if name in by_name]
     drafts: dict[str, ArrayPlan] = {}
@@ -188,31 +191,43 @@ class FailedPlan:
     reason: str
 
 
-def _find_affinities(
-    steps: Sequence[Step], class_name: str, grid: Grid, channels: Mapping[str, StoredPrediction]
-) -> dict[str, StoredAffinities]:
-    """Return the affinities that steps read.
+def _find_beside(
+    steps: Sequence[Step],
+    class_name: str,
+    grid: Grid,
+    channels: Mapping[str, StoredPrediction],
+    stored_as: Kind | None,
+) -> dict[str, StoredChannel]:
+    """Return the predictions that steps read beside that of the class.
 
     Raises
     ------
     CscError
-        If some were not predicted, or lie elsewhere.
+        If some were not predicted, lie elsewhere, or are labels.
     """
     found = {}
     for name in dict.fromkeys(name for step in steps for name in step.channels(class_name)):
         if name not in channels:
-            there = ", ".join(sorted(channels)) or "none"
-            raise MissingDataError(f"mutex_watershed reads {name}, which was not predicted; there are {there}")
+            there = ", ".join(sorted(channels.keys() - {class_name})) or "no other"
+            raise MissingDataError(f"the steps of {class_name} read {name}, which was not predicted; there is {there}")
         check_finished(channels[name].path, name)
         volume = open_volume(channels[name].path)
-        level, meaning = volume.levels[0], find_meaning(volume, "probability")
+        level, meaning = volume.levels[0], find_meaning(volume, stored_as)
         if level.grid != grid or meaning.is_label:
             raise InvalidArgumentError(
-                f"{channels[name].path} holds a {meaning.values.kind} on {level.grid}; affinities must be "
-                f"probabilities or logits on the grid of {class_name}, {grid}"
+                f"{channels[name].path} holds a {meaning.values.kind} on {level.grid}; what is read beside "
+                f"{class_name} must be probabilities or logits on its grid, {grid}"
             )
-        found[name] = StoredAffinities(path=channels[name].path / level.name, values=meaning.values)
+        found[name] = StoredChannel(path=channels[name].path / level.name, values=meaning.values)
     return found
+
+
+def _check_alike(own: StoredValues, others: Sequence[StoredChannel]) -> None:
+    for other in others:
+        if other.values != own:
+            raise InvalidArgumentError(
+                f"{other.path} holds {other.values}, and the class itself {own}; process_classes must be stored alike"
+            )
 
 
 def plan_array(
@@ -222,7 +237,7 @@ def plan_array(
     known: Sequence[str],
     channels: Mapping[str, StoredPrediction],
 ) -> ArrayPlan:
-    """Look at a prediction and decide what to do; ``known`` and ``channels`` are the classes and affinities there.
+    """Look at a prediction and decide what to do; ``known`` are the classes to process, ``channels`` all predictions.
 
     Raises
     ------
@@ -240,6 +255,9 @@ def plan_array(
     chunks = as_shape([max(1, min(limit)) for limit in limits])
     own = own_step(settings)
     steps = steps_for(settings, prediction.class_name, level.grid.voxel_size, own, known)
+    beside = _find_beside(steps, prediction.class_name, level.grid, channels, settings.stored_as)
+    if own is not None and any(isinstance(step, Own) and step.together for step in steps):
+        _check_alike(meaning.values, [beside[name] for name in beside if class_of_affinities(name) is None])
     passes = passes_of(steps)
     halo = passes[0].halo(level.grid.voxel_size)
     blocks = BlockGrid(shape=level.grid.shape, block_shape=align_block_shape(settings.block_shape, chunks), halo=halo)
@@ -261,7 +279,7 @@ def plan_array(
         own=own,
         passes=passes,
         others=(),
-        affinities=_find_affinities(steps, prediction.class_name, level.grid, channels),
+        beside=beside,
         made_with={
             "meaning": dataclasses.asdict(meaning),
             "voxel_size": list(level.grid.voxel_size),
@@ -282,5 +300,6 @@ def made_with(settings: ProcessSettings, class_name: str) -> dict[str, Any]:
         "version": _VERSION,
         "options": dataclasses.asdict(settings.for_class(class_name)),
         "process_func": own.record if own is not None else None,
+        **({"process_classes": list(settings.process_classes)} if settings.process_classes else {}),
         **({} if listed is None else {"steps": [repr(step) for step in listed]}),
     }

@@ -127,15 +127,12 @@ def process(
     call = read_call(experiment_or_settings, crops, config, existing, options)
     settings, config, how = call.settings, call.config, call.existing
     found = call.find_predictions()
-    wanted = [p for p in found if not settings.classes or p.class_name in settings.classes]
-    # Affinities have no results of their own: steps of their class read them.
-    chosen = [p for p in found if p in wanted or class_of_affinities(p.class_name)]
-    if not wanted:
+    if settings.classes and not any(p.class_name in settings.classes for p in found):
         known = ", ".join(sorted({p.class_name for p in found}))
         raise MissingDataError(f"none of the classes {', '.join(settings.classes)} was predicted; there are {known}")
     rows = _missing(found, settings)
     plans = []
-    for _, of_crop in itertools.groupby(chosen, key=lambda p: (p.dataset, p.crop)):
+    for _, of_crop in itertools.groupby(found, key=lambda p: (p.dataset, p.crop)):
         for plan in plan_crop(tuple(of_crop), settings, config):
             if isinstance(plan, FailedPlan):
                 rows.append(_row(plan.prediction, "failed", reason=plan.reason))

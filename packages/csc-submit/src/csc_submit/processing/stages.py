@@ -32,6 +32,8 @@ class LocalBlock:
         The stored prediction of the class.
     results : mapping of str to Path
         The arrays of results of other classes.
+    beside : mapping of str to Path
+        The stored predictions of other classes.
     side : Path or None
         Of a watershed: the mask that is divided.
     """
@@ -41,6 +43,7 @@ class LocalBlock:
     steps: LocalSteps
     prediction: Path
     results: Mapping[str, Path]
+    beside: Mapping[str, Path]
     side: Path | None = None
 
     def __call__(self, block: Block) -> None:
@@ -54,6 +57,7 @@ class LocalBlock:
             begin=as_shape(begin),
             result_of=lambda name: np.asarray(open_array(self.results[name])[box]),
             prediction=lambda: np.asarray(open_array(self.prediction)[box]),
+            prediction_of=lambda name: np.asarray(open_array(self.beside[name])[box]),
             side=None if self.side is None else np.asarray(open_array(self.side)[box]),
         )
         result = self.steps.apply(source[box], around)

@@ -76,10 +76,15 @@ class Own(Step):
 
     takes_values = True
     context: Any = setting("Voxels of context on each side.", default=_NO_VOXELS)
+    together: Names = setting("The classes whose predictions it gets at once.", _CLASSES, default=())
 
     def halo(self, voxel_size: Triple) -> Shape:
         """Return what it is given."""
         return as_shape(self.context)
+
+    def channels(self, class_name: str) -> tuple[str, ...]:
+        """Return the names of the other classes that it gets."""
+        return tuple(name for name in self.together if name != class_name) if class_name in self.together else ()
 
 
 @settings

@@ -36,6 +36,8 @@ class Surroundings:
         Returns the result of another class in the box of the block.
     prediction : callable
         Returns the stored prediction of the own class there.
+    prediction_of : callable
+        Returns that of another class there.
     side : ndarray or None
         Of a watershed: the mask that is divided.
     """
@@ -43,6 +45,7 @@ class Surroundings:
     begin: Shape
     result_of: Callable[[str], Volume]
     prediction: Callable[[], Volume]
+    prediction_of: Callable[[str], Volume]
     side: Volume | None = None
 
 
@@ -138,7 +141,7 @@ class LocalSteps:
 
     def _do(self, step: Step, values: Volume, around: Surroundings) -> Volume:
         if isinstance(step, Own):
-            return self._own(values, around.begin)
+            return self._own(step, values, around)
         if isinstance(step, Smoothing):
             return values if self.meaning.is_label else smooth(values, step.sigma_nm, self.voxel_size)
         if isinstance(step, Threshold):
@@ -168,10 +171,14 @@ class LocalSteps:
         closed = close_mask(values > 0, radius_nm, self.voxel_size)
         return closed if values.dtype == bool else closed.astype(values.dtype)
 
-    def _own(self, given: Volume, begin: Shape) -> Volume:
+    def _own(self, step: Own, given: Volume, around: Surroundings) -> Volume:
         assert self.own is not None
-        place = Place(class_name=self.class_name, voxel_size=self.voxel_size, begin=begin, shape=as_shape(given.shape))
-        result = self.own(given, self.meaning, place, are_logits=self._keeps_logits)
+        shape = as_shape(given.shape)
+        place = Place(class_name=self.class_name, voxel_size=self.voxel_size, begin=around.begin, shape=shape)
+        others = [
+            None if name == self.class_name else self._begin(around.prediction_of(name)) for name in step.together
+        ]
+        result = self.own(given, self.meaning, place, are_logits=self._keeps_logits, others=others)
         numbered = np.issubdtype(result.dtype, np.integer) and result.max(initial=0) > 1
         if numbered and self.instances and not self.alone and not self.meaning.is_label:
             raise InvalidArgumentError(
