@@ -7,7 +7,7 @@ that layer, each makes up more than half of the other: whatever the order of blo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csc_data.blocks import Block
-from csc_data.errors import MissingPackageError
+from csc_data.errors import import_extra
 from csc_data.formats.reading import open_array
 from csc_data.formats.writing import create_array
 from csc_data.geometry import Shape
@@ -56,7 +56,7 @@ def divide(mask: Volume, step: MutexWatershed, affinities: Sequence[Volume]) -> 
     MissingPackageError
         If mwatershed is not installed.
     """
-    agglomerate = _load_agglomerate()
+    agglomerate = import_extra("mwatershed", "a mutex watershed", "csc-submit[mutex]").agglom
     inside = mask > 0
     if not inside.any():
         return np.zeros(mask.shape, np.uint32)
@@ -70,17 +70,6 @@ def divide(mask: Volume, step: MutexWatershed, affinities: Sequence[Volume]) -> 
     names, numbers = np.unique(found, return_inverse=True)
     labels: BlockLabels = numbers.reshape(mask.shape).astype(np.uint32)
     return labels if names[0] == 0 else labels + np.uint32(1)
-
-
-def _load_agglomerate() -> Callable[..., Volume]:
-    try:
-        from mwatershed import agglom
-    except ImportError as error:
-        raise MissingPackageError(
-            "a mutex watershed needs mwatershed, which is not installed: pip install 'csc-submit[mutex]'"
-        ) from error
-    agglomerate: Callable[..., Volume] = agglom
-    return agglomerate
 
 
 def _partners(offset: Shape) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
