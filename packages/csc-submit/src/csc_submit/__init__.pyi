@@ -15,6 +15,8 @@ from .processing.process import process as process
 from .repairing.fix import FixResult as FixResult
 from .repairing.fix import fix_submission as fix_submission
 from .settings import ProcessSettings as ProcessSettings
+from .tuning.results import TuneResult as TuneResult
+from .tuning.tune import tune as tune
 
 __version__: str
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "PackResult",
     "ProcessResult",
     "ProcessSettings",
+    "TuneResult",
     "fix_submission",
     "load_safe_config",
     "pack_array",
@@ -34,5 +37,6 @@ __all__ = [
     "save_numpy_class_arrays_to_zarr",
     "save_numpy_class_labels_to_zarr",
     "save_numpy_labels_to_zarr",
+    "tune",
     "zip_submission",
 ]

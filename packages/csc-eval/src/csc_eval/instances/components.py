@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -94,6 +94,41 @@ def label_ids(runs: Runs) -> Instances:
     rank = np.empty(len(ids), np.int32)
     rank[order] = np.arange(1, len(ids) + 1, dtype=np.int32)
     return _measure(runs, rank[label], np.concatenate([[0], ids[order]]))
+
+
+def keep_components(components: Instances, kept: npt.NDArray[np.bool_]) -> Instances:
+    """Return some of the components of a prediction, as `label_components` finds them where the others are not.
+
+    Parameters
+    ----------
+    components : Instances
+        From `label_components`.
+    kept : bool array, (count,)
+        Which of them, from component 1 on.
+
+    Examples
+    --------
+    >>> found = label_components(encode_runs(MemoryArray(np.array([[[1, 0, 2, 2, 0, 3]]]))))
+    >>> keep_components(found, np.array([False, True, True])).size.tolist()
+    [0, 2, 1]
+    """
+    chosen = np.flatnonzero(kept) + 1
+    number = np.zeros(components.count + 1, np.int32)
+    number[chosen] = np.arange(1, len(chosen) + 1, dtype=np.int32)
+    runs = components.runs
+    stays = number[components.label] > 0
+    before = np.concatenate([[0], np.cumsum(stays)])
+    part = replace(
+        runs, line_ptr=before[runs.line_ptr], start=runs.start[stays], stop=runs.stop[stays], key=runs.key[stays]
+    )
+    places = np.concatenate([[0], chosen])
+    return Instances(
+        runs=part,
+        label=number[components.label[stays]],
+        ids=np.arange(len(places)),
+        size=components.size[places],
+        sums=components.sums[places],
+    )
 
 
 def _unique(keys: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint64], IntArray]:

@@ -34,10 +34,15 @@ def is_instance_class(class_name: str, instance_classes: Iterable[str] | None = 
 
 
 class Placed:
-    """A view in which a volume's voxel 0 lies at an offset, zeros around it."""
+    """A view in which a volume's voxel 0 lies at an offset, zeros around it, or another value."""
 
     def __init__(
-        self, source: VoxelSource, offset: Sequence[int], shape: Shape, order: Literal["C", "F"] = "C"
+        self,
+        source: VoxelSource,
+        offset: Sequence[int],
+        shape: Shape,
+        order: Literal["C", "F"] = "C",
+        around: float = 0,
     ) -> None:
         self.source = source
         self.offset = tuple(map(int, offset))
@@ -45,10 +50,11 @@ class Placed:
         self.dtype = source.dtype
         self.chunks = source.chunks
         self.order = order
+        self.around = around
 
     def read(self, begin: Sequence[int], end: Sequence[int]) -> Array:
         """Return the voxels of a box of the view."""
-        out = np.zeros([e - b for b, e in zip(begin, end, strict=True)], self.dtype)
+        out = np.full([e - b for b, e in zip(begin, end, strict=True)], self.around, self.dtype)
         low = [max(b, o, 0) for b, o in zip(begin, self.offset, strict=True)]
         high = [min(e, o + n) for e, o, n in zip(end, self.offset, self.source.shape, strict=True)]
         if all(b < e for b, e in zip(low, high, strict=True)):
@@ -134,16 +140,31 @@ def align_probabilities(
     InvalidArgumentError
         If it is so much larger than the crop that it is refused.
     """
+    return Thresholded(align_values(prediction, crop, rules=rules), above)
+
+
+def align_values(prediction: Prediction, crop: CropGrid, *, rules: str | Rules = LEADERBOARD) -> VoxelSource:
+    """Return a view of a prediction's floats on a crop's grid, minus infinity where it has none; nothing is read yet.
+
+    What exceeds a value there is what `align_probabilities` shows for it: all thresholds come from one reading.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is so much larger than the crop that it is refused.
+    """
     rules = get_rules(rules)
     source = prediction.voxels
     _check_ratio(source.shape, crop.shape, rules)
     scale, _ = _scale_of(prediction, crop)
     if scale is not None:
         source = Resampled(source, scale, 1)
-    return _placed(Thresholded(source, above), prediction, crop, rules)
+    return _placed(source, prediction, crop, rules, around=-math.inf)
 
 
-def _placed(source: VoxelSource, prediction: Prediction, crop: CropGrid, rules: Rules) -> VoxelSource:
+def _placed(
+    source: VoxelSource, prediction: Prediction, crop: CropGrid, rules: Rules, around: float = 0
+) -> VoxelSource:
     """Shift a view that has the crop's voxel size to where it lies in the crop."""
     offset = (0, 0, 0)
     if prediction.translation is not None:
@@ -151,7 +172,7 @@ def _placed(source: VoxelSource, prediction: Prediction, crop: CropGrid, rules: 
         offset = offset_of(prediction.translation, crop)
     if offset == (0, 0, 0) and source.shape == crop.shape:
         return source
-    return Placed(source, offset, crop.shape)
+    return Placed(source, offset, crop.shape, around=around)
 
 
 def is_resampled(prediction: Prediction, crop: CropGrid) -> bool:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from csc_data.blocks import BlockGrid
 from csc_data.errors import CscError
@@ -41,14 +44,24 @@ def find_cut(mask: Volume, prediction: Path) -> float | None:
     inner, outer = mask.levels[0], volume.levels[0]
     if meaning.is_label or inner.grid != outer.grid:
         return None
+    blocks = BlockGrid(shape=inner.grid.shape, block_shape=_BLOCK_SHAPE)
+    return cut_between(
+        (inner.array[block.write] > 0, as_probabilities(outer.array[block.write], meaning.values)) for block in blocks
+    )
+
+
+def cut_between(parts: Iterable[tuple[npt.NDArray[np.bool_], npt.NDArray[Any]]]) -> float | None:
+    """Return half way between the least value inside a mask and the largest outside; None where these do not part.
+
+    Parameters
+    ----------
+    parts : iterable
+        Masks, and values of the same shape, block by block.
+    """
     inside, outside = np.inf, -np.inf
-    for block in BlockGrid(shape=inner.grid.shape, block_shape=_BLOCK_SHAPE):
-        within = inner.array[block.write] > 0
-        values = as_probabilities(outer.array[block.write], meaning.values)
+    for within, values in parts:
         inside = min(inside, float(values[within].min(initial=np.inf)))
         outside = max(outside, float(values[~within].max(initial=-np.inf)))
         if inside <= outside:
             return None
-    if not (np.isfinite(inside) and np.isfinite(outside)):
-        return None
-    return (inside + outside) / 2
+    return (inside + outside) / 2 if np.isfinite(inside) and np.isfinite(outside) else None

@@ -1,0 +1,1 @@
+"""Thresholds, sizes and parameters of steps, chosen on the validation crops by the official score."""
