@@ -33,7 +33,7 @@ from csc_submit.tuning.crops import ValidationCrop
 from csc_submit.values import Meaning, check_block, find_meaning
 
 RULES = DEFINITION
-"""The leaderboard's formulas without its artefacts: there a crop full of specks costs nothing, and would be tuned for."""
+"""The leaderboard's formulas without its artefacts: a crop full of specks costs nothing there, and would be found."""
 
 Array = npt.NDArray[Any]
 Box = tuple[slice, slice, slice]

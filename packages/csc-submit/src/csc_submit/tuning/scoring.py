@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from csc_data.formats.cache import ByteCache
 from csc_eval import LabelScore, combine_scores
 from csc_eval.placing.align import is_instance_class
 from csc_submit.packing.arrays import pack_array
@@ -29,7 +29,8 @@ Steps = tuple[Step, ...]
 Scores = Mapping[str, LabelScore]
 """Scores of one class, by the names of parts of crops."""
 
-_TABLES = 8  # of each crop that are kept: those that were asked for last
+_TABLE_BYTES = 1 << 30
+"""How much of tables is kept: those that were asked for last."""
 
 
 def pooled(class_name: str, scores: Sequence[LabelScore]) -> float:
@@ -58,8 +59,7 @@ class ClassScorer:
         self._settings, self._levels = settings, tuple(levels)
         self._is_instance = is_instance_class(class_name)
         self._scores: dict[tuple[Steps, ...], Scores] = {}
-        self._thresholds = lru_cache(maxsize=_TABLES * len(self.crops))(self._threshold_table)
-        self._objects = lru_cache(maxsize=_TABLES * len(self.crops))(self._object_table)
+        self._tables: ByteCache[ThresholdTable | ObjectTable] = ByteCache(_TABLE_BYTES)
 
     def score(self, settings: ProcessSettings) -> Scores:
         """Return the score of each part, with the steps that settings have for the class."""
@@ -78,22 +78,30 @@ class ClassScorer:
         crop, last = self.crops[number], steps[-1]
         if self._is_instance and isinstance(last, Components):
             begin = next(n for n in range(len(steps), -1, -1) if not n or not isinstance(steps[n - 1], ObjectStep))
-            return self._objects(number, (*steps[:begin], Components())).score(steps[begin:])
+            return self._object_table(number, (*steps[:begin], Components())).score(steps[begin:])
         if not self._is_instance and isinstance(last, Threshold) and has_threshold_table(crop, steps):
             assert last.level is not None
-            found = self._thresholds(number, (*steps[:-1], Threshold())).score(last.level)
+            found = self._threshold_table(number, (*steps[:-1], Threshold())).score(last.level)
             if found is not None:
                 return found
         packed = self._pack(crop, self._process(crop, steps))
         return [part.score(packed) for part in crop.parts]
 
     def _threshold_table(self, number: int, steps: Steps) -> ThresholdTable:
-        return ThresholdTable(self.crops[number], steps, self._levels)
+        table = self._tables.find((number, steps))
+        if not isinstance(table, ThresholdTable):
+            table = ThresholdTable(self.crops[number], steps, self._levels)
+            self._tables.keep((number, steps), table, table.nbytes)
+        return table
 
     def _object_table(self, number: int, steps: Steps) -> ObjectTable:
-        crop = self.crops[number]
-        labels = self._process(crop, steps)
-        return ObjectTable(crop, labels, self._pack(crop, labels))
+        table = self._tables.find((number, steps))
+        if not isinstance(table, ObjectTable):
+            crop = self.crops[number]
+            labels = self._process(crop, steps)
+            table = ObjectTable(crop, labels, self._pack(crop, labels))
+            self._tables.keep((number, steps), table, table.nbytes)
+        return table
 
     def _process(self, crop: HeldCrop, steps: Steps) -> Array:
         listed: dict[str, Any] = {name: self._settings.step_list(name) for name in crop.others}

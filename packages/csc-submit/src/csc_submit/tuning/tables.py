@@ -53,6 +53,7 @@ class ThresholdTable:
         self._places = {float(edge): n for n, edge in enumerate(edges)}
         placed = _placed(crop, values)
         self._counts = [_count(part, placed, edges) for part in crop.parts]
+        self.nbytes = sum(column.nbytes for columns in self._counts for column in columns)
 
     def score(self, level: float) -> list[LabelScore] | None:
         """Return the score of each part at a threshold; None where processing and packing would not just cut."""
@@ -141,6 +142,7 @@ class ObjectTable:
             owner = np.zeros(objects.count + 1, np.int64)
             owner[objects.label] = objects.runs.key.astype(np.int64)
             self._found.append((objects, owner[1:] - 1))
+        self.nbytes = self._sizes.nbytes + sum(_bytes(objects) + owner.nbytes for objects, owner in self._found)
 
     def score(self, steps: Sequence[Step]) -> list[LabelScore]:
         """Return the score of each part after steps that remove objects."""
@@ -149,3 +151,9 @@ class ObjectTable:
             part.score_objects(keep_components(objects, kept[owner]))
             for part, (objects, owner) in zip(self._crop.parts, self._found, strict=True)
         ]
+
+
+def _bytes(objects: Instances) -> int:
+    runs = objects.runs
+    arrays = (runs.line_ptr, runs.start, runs.stop, runs.key, objects.label, objects.ids, objects.size, objects.sums)
+    return sum(array.nbytes for array in arrays)
