@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = {
     "train": "csc_cli.commands.train:train",
     "unite-tensorboards": "csc_cli.commands.unite_tensorboards:unite_tensorboards",
     "predict": "csc_cli.commands.predict:predict",
+    "tune": "csc_cli.commands.tune:tune",
     "process": "csc_cli.commands.process:process",
     "pack-results": "csc_cli.commands.pack_results:pack_results",
     "validate": "csc_cli.commands.validate:validate",

@@ -1,8 +1,8 @@
 """Which values to take, and whether to believe in their gain: pure functions of scores.
 
 What is believed is what values gain on crops that they were not chosen on. They are chosen with caution, too: of all
-that are about as good as the best, within the error of their difference, those next to the default. That error
-comes from the jackknife over folds (Efron and Stein, The Annals of Statistics 9, 1981), as scores are pooled, not averaged.
+that are about as good as the best, within the error of their difference, those next to the default. Errors come from
+the jackknife over folds (Efron and Stein, The Annals of Statistics 9, 1981), as scores are pooled, not averaged.
 """
 
 from __future__ import annotations

@@ -60,11 +60,14 @@ class TuneResult:
     classes : tuple of TunedClass
     remarks : tuple of str
         What else should be known.
+    rules : str
+        By which it was scored.
     """
 
     settings: ProcessSettings
     classes: tuple[TunedClass, ...]
     remarks: tuple[str, ...]
+    rules: str
 
     @property
     def changed(self) -> tuple[TunedClass, ...]:

@@ -80,7 +80,8 @@ def _compared(crop: HeldCrop, levels: Sequence[float], *, smoothed: bool) -> lis
     if not crop.is_resampled:
         return [meaning.stored_threshold(level) for level in levels]
     stored = np.unique(crop.stored)
-    values = as_probabilities(stored, meaning)
+    with np.errstate(invalid="ignore"):  # of a NaN alone NumPy says more than of one among many
+        values = as_probabilities(stored, meaning)
     cuts = [cut_between([(above_threshold(stored, meaning, level), values)]) for level in levels]
     return [None if cut is None else float(np.float32(cut)) for cut in cuts]
 

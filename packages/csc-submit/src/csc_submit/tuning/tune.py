@@ -21,6 +21,7 @@ from csc_data.splits.split_file import read_datasplit
 from csc_submit.processing.calling import Source, as_process_settings
 from csc_submit.settings import ProcessSettings
 from csc_submit.tuning.crops import ValidationCrop, check_predicted, choose_classes, find_validation_crops
+from csc_submit.tuning.held import RULES
 from csc_submit.tuning.one_class import classes_read, tune_class
 from csc_submit.tuning.results import TuneResult
 from csc_submit.tuning.searching import Budget, load_optuna
@@ -121,7 +122,10 @@ def tune(
         if progress is not None:
             progress(number + 1, len(order))
     return TuneResult(
-        settings=settings, classes=tuple(sorted(entries, key=lambda e: names.index(e.class_name))), remarks=remarks
+        settings=settings,
+        classes=tuple(sorted(entries, key=lambda entry: names.index(entry.class_name))),
+        remarks=remarks,
+        rules=RULES.name,
     )
 
 
