@@ -70,7 +70,7 @@ def world(config: Config) -> World:
 def noisy_truth(truth: Array, seed: int, sigma: float = 1.0, noise: float = 0.6) -> Array:
     """Return what an unsure network would say: uint8 probabilities that lean towards a mask, and are too low."""
     generator = np.random.default_rng(seed)
-    values = ndimage.gaussian_filter((truth > 0) - 0.35 + noise * generator.standard_normal(truth.shape), sigma)
+    values = ndimage.gaussian_filter((truth > 0) - 0.7 + noise * generator.standard_normal(truth.shape), sigma)
     return np.rint(255 / (1 + np.exp(-4 * values))).astype(np.uint8)
 
 

@@ -114,6 +114,8 @@ class HeldCrop:
         What packing takes the prediction for, which does not know the experiment.
     packed_level : str
         The level that packing reads where it resamples probabilities.
+    is_resampled : bool
+        Whether packing brings the result to another voxel size.
     known : tuple of str
         The classes that are predicted there, the more important ones first.
     parts : tuple of Part
@@ -127,6 +129,7 @@ class HeldCrop:
     meaning: Meaning
     packed_meaning: Meaning
     packed_level: str
+    is_resampled: bool
     known: tuple[str, ...]
     parts: tuple[Part, ...]
 
@@ -134,11 +137,6 @@ class HeldCrop:
     def grid(self) -> Grid:
         """The grid of the prediction."""
         return self.level.grid
-
-    @property
-    def is_resampled(self) -> bool:
-        """Whether packing brings the result to another voxel size."""
-        return not np.allclose(self.grid.voxel_size, self.target.voxel_size)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,6 +244,7 @@ def hold_crop(
         meaning=meaning,
         packed_meaning=find_meaning(volume),
         packed_level=volume.level_for(truth.target.voxel_size).name,
+        is_resampled=not np.allclose(level.grid.voxel_size, truth.target.voxel_size),
         known=crop.known(settings),
         parts=make_parts(crop, class_name, truth, boxes),
     )

@@ -23,9 +23,8 @@ Point = tuple[Value, ...]
 STEPS_OF = "steps."
 """Begin of the names of parameters in a list of steps: ``steps.2.radius_nm``."""
 
-_SMOOTHING = (0.0, 0.5, 1.0, 1.5, 2.0)  # sigmas in voxels, and fewer
-_SMOOTHING_OF_OBJECTS = (0.0, 1.0, 2.0)  # where each is a labelling
-_RADII = (0.0, 1.0, 1.5, 2.0, 3.0)
+_SMOOTHING = (0.0, 1.0, 2.0)  # sigmas and
+_RADII = (0.0, 1.0, 1.5, 2.0, 3.0)  # radii, in voxels
 _SEED_DEPTHS = (1.0, 2.0, 3.0, 5.0, 8.0, 12.0)
 _SMALLEST = 8  # voxels: what is smaller is hardly an object
 _SIZES = 12
@@ -79,13 +78,9 @@ class ClassFigures:
         """Return so many voxels in nm, by the mean edge of one."""
         return [rounded(n * self.voxel_nm3 ** (1 / 3)) for n in voxels]
 
-    def smoothing(self) -> list[Value]:
-        """Return sigmas in nm."""
-        return self.lengths(_SMOOTHING_OF_OBJECTS if self.instances else _SMOOTHING)
-
     def thresholds(self) -> list[Value]:
         """Return probabilities: more of them where all scores come from one table."""
-        count = 20 if self.instances else 50
+        count = 20 if self.instances else 40
         return [number / count for number in range(1, count)]
 
     def sizes(self) -> list[Value]:
@@ -120,7 +115,7 @@ def find_parameters(settings: ProcessSettings, class_name: str, figures: ClassFi
         options = settings.for_class(class_name)
         if not figures.is_label:
             found["threshold"] = (options.threshold, figures.thresholds())
-            found["smoothing_nm"] = (options.smoothing_nm, figures.smoothing())
+            found["smoothing_nm"] = (options.smoothing_nm, figures.lengths(_SMOOTHING))
         if options.opening_nm:
             found["opening_nm"] = (options.opening_nm, figures.lengths(_RADII))
         if options.fill_holes:
@@ -145,7 +140,7 @@ def _tunable_fields(step: Step, figures: ClassFigures) -> list[tuple[str, Value,
     """Return name, default and values of the numbers of a step; those that are not given stay so."""
     tried = {
         "level": figures.thresholds,
-        "sigma_nm": figures.smoothing,
+        "sigma_nm": lambda: figures.lengths(_SMOOTHING),
         "radius_nm": lambda: figures.lengths(_RADII),
         "seed_distance_nm": lambda: figures.lengths(_SEED_DEPTHS),
         "nm3": figures.sizes,

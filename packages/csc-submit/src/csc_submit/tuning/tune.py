@@ -29,7 +29,7 @@ from csc_submit.tuning.space import with_values
 from csc_submit.tuning.starting import starting_settings
 
 TRIALS = 250
-"""Combinations of values that each choice tries: the plain settings of a class without objects have 245."""
+"""Combinations of values that each choice tries: the plain settings of a class without objects have fewer."""
 
 Progress = Callable[[int, int], None]
 

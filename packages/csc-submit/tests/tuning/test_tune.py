@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import sys
+import tomllib
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from csc_data.errors import InvalidArgumentError, MissingDataError, MissingPackageError
+from csc_data.geometry import Grid
+from csc_data.volumes import write_multiscale
+from csc_eval import DEFINITION, score_submission
+from csc_eval.scoring.validation_truth import build_validation_truth
+from csc_submit import ProcessSettings, pack_results, process, tune
+from csc_submit.tuning.section import describe_settings
+
+SHAPE = (18, 20, 22)
+
+
+@pytest.fixture
+def predicted(world, write_prediction, make_blobs, network):
+    """Validation crops of er and mito whose best threshold is low, and whose specks are no objects."""
+
+    def make(count=5, *, classes=("er", "mito"), empty=(), shape=SHAPE, predict=True):
+        for number in range(count):
+            values = make_blobs(shape, seed=number, sigma=2.0)
+            mask = values > np.quantile(values, 0.85)
+            truth = {"er": mask.astype(np.uint8), "mito": ndimage.label(mask)[0].astype(np.uint8)}
+            labels = {name: 0 * truth[name] if name in empty else truth[name] for name in classes}
+            world.annotate(7 + number, labels)
+            for name in classes if predict else ():
+                write_prediction(
+                    network(labels[name], number), name, crop=f"crop{7 + number}", kind="probability", one=255.0
+                )
+        return world.config
+
+    return make
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    def write(text):
+        file = tmp_path / "experiment.toml"
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    return write
+
+
+def test_values_that_gain_are_found_and_the_section_says_so(predicted, experiment):
+    config = predicted()
+    file = experiment('classes = ["er", "mito"]\nthreshold = 0.5\nconnectivity = 18\n')
+    result = tune(file, config=config, trials=30)
+    er, mito = result.classes
+    assert (er.class_name, mito.class_name) == ("er", "mito")
+    assert er.after["threshold"] < 0.5
+    assert (er.gain.folds, er.blocks) == (5, False)
+    assert er.gain.mean > 0.05
+    assert mito.after["threshold"] < 0.5 or mito.after["min_size_nm3"] > 0
+    assert set(er.gains) == set(er.changes)
+    for entry in (er, mito):
+        for name, value in entry.after.items():
+            assert getattr(result.settings.for_class(entry.class_name), name) == value
+    assert result.settings.connectivity == 18
+    build_validation_truth(config.path("datasplit"), config.path("ground_truth"))
+    scores = []
+    for settings in (ProcessSettings(connectivity=18), result.settings):
+        process(settings, config=config, existing="overwrite")
+        packed = pack_results(config=config, existing="overwrite")
+        scores.append(score_submission(packed.archive, config.path("ground_truth"), rules=DEFINITION).combined.classes)
+    for entry in (er, mito):
+        assert scores[0][entry.class_name].score == entry.score
+        assert scores[1][entry.class_name].score > entry.score + 0.05
+
+
+def test_the_section_is_read_back_as_the_settings_that_were_found(predicted, experiment, tmp_path):
+    from csc_cli.stages.experiment_text import experiment_text
+
+    config = predicted(classes=("er",))
+    result = tune(experiment('classes = ["er", "mito"]\nthreshold = {mito = 0.7}\n'), config=config)
+    text = experiment_text(["title"], describe_settings(result))
+    again = ProcessSettings(**tomllib.loads(text))
+    for name in ("er", "mito"):
+        assert again.for_class(name) == result.settings.for_class(name)
+    assert "points, better in" in text
+    assert "was 0.5" in text
+
+
+def test_steps_of_a_list_are_tuned_and_stay_a_list(predicted, experiment):
+    config = predicted(classes=("er",))
+    steps = 'steps = [{name = "threshold", level = 0.5}, {name = "opening", radius_nm = 8.0}]\nclasses = ["er"]\n'
+    result = tune(experiment(steps), config=config, trials=25)
+    (entry,) = result.classes
+    assert set(entry.before) == {"steps.0.level", "steps.1.radius_nm"}
+    assert entry.after["steps.0.level"] < 0.5
+    (_, general), (heading, (choice,)) = describe_settings(result)
+    assert heading.startswith("er: scored")
+    assert choice.name == "steps.er"
+    assert choice.value[0] == {"name": "threshold", "level": entry.after["steps.0.level"]}
+    assert "steps.0.level was 0.5" in choice.reason
+    assert {one.name for one in general} == {"classes"}
+
+
+@pytest.mark.parametrize(("count", "blocks"), [(1, 8), (2, 8), (3, 6)])
+def test_few_crops_are_divided_into_blocks(predicted, count, blocks):
+    config = predicted(count, classes=("er",), shape=(34, 36, 40))
+    (entry,) = tune(ProcessSettings(), "er", config=config, trials=30).classes
+    assert entry.blocks
+    assert entry.gain.folds == blocks
+
+
+def test_what_is_too_little_to_tell_stays_and_says_why(predicted):
+    config = predicted(1, shape=(18, 20, 24))
+    found = tune(ProcessSettings(threshold=0.6), config=config, trials=30)
+    assert not found.changed
+    assert all("too few to tell" in entry.reason for entry in found.classes)
+
+
+def test_without_a_section_tuning_begins_with_what_is_suggested(predicted, experiment, world, make_blobs):
+    config = predicted()
+    mask = make_blobs(SHAPE, seed=30, sigma=2.0) > 0.6
+    world.annotate(30, {"mito": ndimage.label(mask)[0].astype(np.uint8)}, usage="train")
+    raw = np.zeros((30, 40, 50), np.uint8)
+    grid = Grid(voxel_size=(8.0,) * 3, translation=(64.0, 164.0, 264.0), shape=raw.shape)
+    write_multiscale(config.path("raw", dataset="x"), [raw], [grid], chunks=(16, 16, 16))
+    result = tune(experiment('classes = ["er", "mito"]\n'), config=config, trials=20)
+    assert "compared with what `csc plan` suggests" in result.remarks[0]
+    assert result.classes[1].before["min_size_nm3"] > 0
+
+
+def test_probabilities_are_read_once(predicted, monkeypatch):
+    from csc_submit.tuning import one_class
+
+    config = predicted(4, classes=("er",))
+    read = []
+    hold = one_class.hold_crop
+    monkeypatch.setattr(one_class, "hold_crop", lambda crop, *rest: read.append(crop.name) or hold(crop, *rest))
+    tune(ProcessSettings(), config=config, trials=30)
+    assert sorted(read) == ["crop10", "crop7", "crop8", "crop9"]
+
+
+@pytest.mark.parametrize(
+    ("text", "classes", "error", "words"),
+    [
+        ('classes = ["er"]', "mito", InvalidArgumentError, "mito is not predicted"),
+        ("", "nuc", InvalidArgumentError, "nuc is not predicted; "),
+        ('classes = ["er", "nuc"]', "nuc", MissingDataError, "no validation crop has a truth of nuc"),
+        ('classes = ["nuc"]', None, MissingDataError, "no validation crop has a truth of nuc"),
+    ],
+)
+def test_classes_that_cannot_be_tuned(predicted, experiment, text, classes, error, words):
+    config = predicted(1)
+    with pytest.raises(error, match=words):
+        tune(experiment(text + "\nthreshold = 0.5"), classes, config=config)
+
+
+def test_missing_predictions_come_with_the_command_that_makes_them(predicted, experiment):
+    config = predicted(2, predict=False)
+    file = experiment("threshold = 0.5")
+    with pytest.raises(
+        MissingDataError, match=r"x/crop7 \(mito, er\), x/crop8 .*`csc predict .*experiment.toml -c valid"
+    ):
+        tune(file, config=config)
+
+
+def test_a_class_without_any_truth_stays_and_says_why(predicted):
+    config = predicted(2, empty=("er",))
+    result = tune(ProcessSettings(threshold=0.6), "er", config=config)
+    assert not result.changed
+    assert "no validation crop holds any" in result.classes[0].reason
+    assert np.isnan(result.classes[0].score)
+
+
+def test_an_own_function_and_missing_crops_and_wrong_numbers_are_refused(predicted, world, tmp_path):
+    config = predicted(1)
+    own = tmp_path / "own.py"
+    own.write_text("def process_func(x):\n    return x > 0.5\n", encoding="utf-8")
+    with pytest.raises(InvalidArgumentError, match="code of your own"):
+        tune(own, config=config)
+    with pytest.raises(InvalidArgumentError, match="above 0"):
+        tune(ProcessSettings(), config=config, seconds=-1.0)
+    world.rows.clear()
+    world.annotate(40, {"er": np.ones((8, 8, 8), np.uint8)}, usage="train")
+    with pytest.raises(MissingDataError, match="names no validation crops"):
+        tune(ProcessSettings(), config=config)
+
+
+def test_without_optuna_the_extra_is_named(predicted, monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(MissingPackageError, match=r"pip install 'csc-submit\[tune\]'"):
+        tune(ProcessSettings(), config=predicted(1))
