@@ -93,6 +93,7 @@ def workspace() -> list[str]:
         "csc-data": "[convert,screenshot,sharded,torch]",
         "csc-eval": "[dask,report]",
         "csc-models": "[tensorboard]",
+        "csc-submit": "[tune]",
     }
     return [argument for name in PACKAGES for argument in ("-e", f"./packages/{name}{extras.get(name, '')}")]
 

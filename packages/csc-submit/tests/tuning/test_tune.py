@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import re
 import sys
-import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,13 +50,13 @@ def experiment(tmp_path):
 
 
 def test_values_that_gain_are_found_and_the_section_says_so(predicted, experiment):
-    config = predicted()
+    config = predicted(4)
     file = experiment('classes = ["er", "mito"]\nthreshold = 0.5\nconnectivity = 18\n')
-    result = tune(file, config=config, trials=30)
+    result = tune(file, config=config, trials=20)
     er, mito = result.classes
     assert (er.class_name, mito.class_name) == ("er", "mito")
     assert er.after["threshold"] < 0.5
-    assert (er.gain.folds, er.blocks) == (5, False)
+    assert (er.gain.folds, er.blocks) == (4, False)
     assert er.gain.mean > 0.05
     assert mito.after["threshold"] < 0.5 or mito.after["min_size_nm3"] > 0
     assert set(er.gains) == set(er.changes)
@@ -74,17 +75,34 @@ def test_values_that_gain_are_found_and_the_section_says_so(predicted, experimen
         assert scores[1][entry.class_name].score > entry.score + 0.05
 
 
-def test_the_section_is_read_back_as_the_settings_that_were_found(predicted, experiment, tmp_path):
-    from csc_cli.stages.experiment_text import experiment_text
-
-    config = predicted(classes=("er",))
+def test_the_section_says_all_that_was_found_and_nothing_that_is_as_always(predicted, experiment):
+    config = predicted(4, classes=("er",))
     result = tune(experiment('classes = ["er", "mito"]\nthreshold = {mito = 0.7}\n'), config=config)
-    text = experiment_text(["title"], describe_settings(result))
-    again = ProcessSettings(**tomllib.loads(text))
+    again: dict[str, object] = {}
+    reasons = {}
+    for _, choices in describe_settings(result):
+        for choice in choices:
+            name, _, label = choice.name.partition(".")
+            again[name] = {**again.get(name, {}), label: choice.value} if label else choice.value
+            reasons[choice.name] = choice.reason
     for name in ("er", "mito"):
-        assert again.for_class(name) == result.settings.for_class(name)
-    assert "points, better in" in text
-    assert "was 0.5" in text
+        assert ProcessSettings(**again).for_class(name) == result.settings.for_class(name)
+    assert reasons["threshold.er"].startswith("was 0.5; +")
+    assert reasons["threshold.mito"] == ""
+    assert set(again) <= {"classes", "threshold", "smoothing_nm"}
+
+
+def test_the_lines_of_the_readme_run(predicted, experiment, tmp_path, monkeypatch, capsys):
+    predicted(4, classes=("er",))
+    experiment("threshold = 0.5").rename(tmp_path / "process.toml")
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (lines,) = [
+        block for block in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL) if "tune(" in block
+    ]
+    monkeypatch.chdir(tmp_path)
+    exec(compile(lines, "README.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("er {'threshold': ")
+    assert (tmp_path / "data" / "processed" / "x.zarr" / "crop7" / "er").is_dir()
 
 
 def test_steps_of_a_list_are_tuned_and_stay_a_list(predicted, experiment):
@@ -118,13 +136,13 @@ def test_what_is_too_little_to_tell_stays_and_says_why(predicted):
 
 
 def test_without_a_section_tuning_begins_with_what_is_suggested(predicted, experiment, world, make_blobs):
-    config = predicted()
+    config = predicted(4)
     mask = make_blobs(SHAPE, seed=30, sigma=2.0) > 0.6
     world.annotate(30, {"mito": ndimage.label(mask)[0].astype(np.uint8)}, usage="train")
     raw = np.zeros((30, 40, 50), np.uint8)
     grid = Grid(voxel_size=(8.0,) * 3, translation=(64.0, 164.0, 264.0), shape=raw.shape)
     write_multiscale(config.path("raw", dataset="x"), [raw], [grid], chunks=(16, 16, 16))
-    result = tune(experiment('classes = ["er", "mito"]\n'), config=config, trials=20)
+    result = tune(experiment('classes = ["er", "mito"]\n'), config=config, trials=3)
     assert "compared with what `csc plan` suggests" in result.remarks[0]
     assert result.classes[1].before["min_size_nm3"] > 0
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from csc_eval import LabelScore
-from csc_submit.tuning.scoring import pooled
+from csc_submit.tuning.scores.scoring import pooled
 from csc_submit.tuning.space import Parameter, Point
 
 Fold = tuple[str, ...]

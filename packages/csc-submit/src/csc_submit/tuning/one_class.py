@@ -15,10 +15,10 @@ from csc_submit.processing.passes import steps_for
 from csc_submit.settings import ProcessSettings
 from csc_submit.tuning.choosing import ScoreBook, make_folds
 from csc_submit.tuning.crops import ValidationCrop
-from csc_submit.tuning.dividing import ENOUGH_CROPS, divide, whole
-from csc_submit.tuning.held import HeldCrop, Truth, hold_crop, read_truth
 from csc_submit.tuning.results import TunedClass
-from csc_submit.tuning.scoring import ClassScorer
+from csc_submit.tuning.scores.dividing import ENOUGH_CROPS, divide, whole
+from csc_submit.tuning.scores.held import HeldCrop, Truth, hold_crop, read_truth
+from csc_submit.tuning.scores.scoring import ClassScorer
 from csc_submit.tuning.searching import Budget, find_values
 from csc_submit.tuning.space import ClassFigures, Parameter, Point, Value, find_parameters, with_values
 

@@ -21,9 +21,9 @@ from csc_data.splits.split_file import read_datasplit
 from csc_submit.processing.calling import Source, as_process_settings
 from csc_submit.settings import ProcessSettings
 from csc_submit.tuning.crops import ValidationCrop, check_predicted, choose_classes, find_validation_crops
-from csc_submit.tuning.held import RULES
 from csc_submit.tuning.one_class import classes_read, tune_class
 from csc_submit.tuning.results import TuneResult
+from csc_submit.tuning.scores.held import RULES
 from csc_submit.tuning.searching import Budget, load_optuna
 from csc_submit.tuning.space import with_values
 from csc_submit.tuning.starting import starting_settings

@@ -11,12 +11,12 @@ from csc_data.volumes import open_volume
 from csc_eval import DEFINITION, score_submission
 from csc_eval.scoring.validation_truth import build_validation_truth
 from csc_submit import ProcessSettings, pack_results, process
-from csc_submit.tuning import scoring, tables
 from csc_submit.tuning.crops import find_validation_crops
-from csc_submit.tuning.dividing import whole
-from csc_submit.tuning.held import hold_crop, read_truth
 from csc_submit.tuning.one_class import classes_read
-from csc_submit.tuning.scoring import ClassScorer
+from csc_submit.tuning.scores import scoring, tables
+from csc_submit.tuning.scores.dividing import whole
+from csc_submit.tuning.scores.held import hold_crop, read_truth
+from csc_submit.tuning.scores.scoring import ClassScorer
 
 LEVELS = (0.02, 0.3, 0.5, 0.64)
 

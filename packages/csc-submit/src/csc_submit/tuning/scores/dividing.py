@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from csc_data.geometry import Shape
-from csc_submit.tuning.held import Box
+from csc_submit.tuning.scores.held import Box
 
 ENOUGH_CROPS = 4
 """Crops that hold a class from which on whole ones are left out."""

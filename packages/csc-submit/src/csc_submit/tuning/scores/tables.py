@@ -21,7 +21,7 @@ from csc_submit.packing.cutting import cut_between
 from csc_submit.processing.local.filters import smooth
 from csc_submit.processing.passes import kept_objects
 from csc_submit.steps.declared import Smoothing, Step, Threshold
-from csc_submit.tuning.held import RULES, HeldCrop, Part
+from csc_submit.tuning.scores.held import RULES, HeldCrop, Part
 from csc_submit.values import above_threshold, as_probabilities, decode, decoded_threshold
 
 Array = npt.NDArray[Any]

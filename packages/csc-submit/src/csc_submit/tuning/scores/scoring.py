@@ -20,8 +20,8 @@ from csc_submit.processing.arrays import process_arrays
 from csc_submit.processing.passes import steps_for
 from csc_submit.settings import ProcessSettings
 from csc_submit.steps.declared import Components, ObjectStep, Step, Threshold
-from csc_submit.tuning.held import RULES, HeldCrop
-from csc_submit.tuning.tables import ObjectTable, ThresholdTable, has_threshold_table
+from csc_submit.tuning.scores.held import RULES, HeldCrop
+from csc_submit.tuning.scores.tables import ObjectTable, ThresholdTable, has_threshold_table
 from csc_submit.values import as_probabilities
 
 Array = npt.NDArray[Any]
