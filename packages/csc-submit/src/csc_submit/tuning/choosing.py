@@ -89,7 +89,7 @@ def jackknife(without_one: Sequence[float]) -> float:
     """Return the standard error of a number from its values with one fold left out each; infinite for one fold.
 
     >>> jackknife([1.5, 2.0, 2.5])
-    0.816496580927726
+    0.5773502691896257
     """
     count = len(without_one)
     if count < 2:

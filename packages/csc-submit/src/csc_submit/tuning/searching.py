@@ -109,7 +109,7 @@ def _try_all(book: ScoreBook, budget: Budget) -> list[Point]:
     """Score every point; which ones do not depend on scores, so folds can share them."""
     *slow, last = (parameter.values for parameter in book.parameters)
     groups = list(itertools.product(*slow))
-    random.Random(budget.seed).shuffle(groups)  # noqa: S311  # what is left out when time is up is no secret
+    random.Random(budget.seed).shuffle(groups)  # noqa: S311  # nobody gains by guessing what is tried first
     tried = [book.default]
     for group in groups:
         for value in last:  # together, as they share what is slow
