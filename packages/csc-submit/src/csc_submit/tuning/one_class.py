@@ -28,6 +28,9 @@ _ERRORS = 1.0
 _ERRORS_OF_BLOCKS = 2.0
 """The same of blocks, which resemble each other more than other crops will."""
 
+_NO_GAIN = "nothing gains where it was not chosen"
+_AS_GOOD = "over all crops about as good as the best"
+
 
 def tune_class(
     class_name: str, crops: Sequence[ValidationCrop], settings: ProcessSettings, budget: Budget
@@ -85,7 +88,7 @@ def tune_class(
         gains=found.parameters,
         points=len(book),
         blocks=in_blocks,
-        reason="" if found.point != book.default else "nothing gains where it was not chosen",
+        reason="" if found.point != book.default else _AS_GOOD if found.holds else _NO_GAIN,
     )
 
 

@@ -50,9 +50,9 @@ class Found:
     point : tuple
         The values to take; the default where nothing holds.
     gain : Gain
-        Held out, of all that was found, whether it holds or not.
+        Held out, whether it holds or not.
     parameters : mapping of str to Gain
-        What each parameter gains held out, of those that were left to the end.
+        What each parameter that may change gains held out beside the others.
     holds : bool
         Whether it is believed.
     """
@@ -132,7 +132,9 @@ def _quiet(optuna: Any) -> Iterator[None]:
 
 
 def find_values(book: ScoreBook, budget: Budget, errors: float) -> Found:
-    """Search, and keep of what is found the parameters whose gain holds where they were not chosen.
+    """Search, and take what is found if it gains where it was not chosen, with as few parameters as do it.
+
+    Those that gain nothing by themselves go back to their defaults, one by one, as long as the gain of the rest holds.
 
     Parameters
     ----------
@@ -145,31 +147,28 @@ def find_values(book: ScoreBook, budget: Budget, errors: float) -> Found:
     training = [tuple(n for n in numbers if n != left_out) for left_out in numbers]
     tried = search(book, [*training, numbers], budget)
     free = [True] * len(book.parameters)
-    whole: Gain | None = None
-    while True:
+    found: Found | None = None
+    while any(free):
         chosen = [choose(book, points, folds) for points, folds in zip(tried, [*training, numbers], strict=True)]
-        defaults = [book.default] * len(numbers)
-        gain = held_out_gain(book, chosen[:-1], defaults)
-        whole = whole or gain
+        gain = held_out_gain(book, chosen[:-1], [book.default] * len(numbers))
+        holds = gain.holds(errors) and gain.mean >= _LEAST_GAIN
         each = {
             n: held_out_gain(book, chosen[:-1], [_reset(book, point, n) for point in chosen[:-1]])
             for n, is_free in enumerate(free)
             if is_free
         }
-        failing = [n for n, found in each.items() if not found.holds(errors)]
+        if holds or found is None:
+            gains = {book.parameters[n].name: one for n, one in each.items()} if holds else {}
+            found = Found(point=chosen[-1] if holds else book.default, gain=gain, parameters=gains, holds=holds)
+        failing = [n for n, one in each.items() if not one.holds(errors)]
         if not failing:
             break
         # One at a time: two that stand for each other would both seem needless.
         worst = min(failing, key=lambda n: each[n].mean)
         free[worst] = False
         tried = [list(dict.fromkeys(_reset(book, point, worst) for point in points)) for points in tried]
-    holds = any(free) and gain.holds(errors) and gain.mean >= _LEAST_GAIN
-    return Found(
-        point=chosen[-1] if holds else book.default,
-        gain=gain if holds else whole,
-        parameters={book.parameters[n].name: found for n, found in each.items()} if holds else {},
-        holds=holds,
-    )
+    assert found is not None
+    return found
 
 
 def _reset(book: ScoreBook, point: Point, number: int) -> Point:
