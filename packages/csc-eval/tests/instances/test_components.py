@@ -5,7 +5,7 @@ import pytest
 
 import csc_eval
 from csc_data.errors import UnreadableDataError
-from csc_eval.instances.components import find_overlaps, label_components, label_ids
+from csc_eval.instances.components import find_overlaps, keep_components, label_components, label_ids
 from csc_eval.voxels.arrays import MemoryArray
 from csc_eval.voxels.runs import encode_runs
 
@@ -74,3 +74,18 @@ def test_sizes_and_sums_of_positions_are_those_of_the_voxels():
         where = np.argwhere(volume == number)
         assert found.size[label] == len(where)
         assert found.sums[label].tolist() == where.sum(axis=0).tolist()
+
+
+def test_components_that_are_kept_are_those_of_a_volume_without_the_others():
+    generator = np.random.default_rng(3)
+    volume = (generator.random((9, 10, 11)) < 0.12).astype(np.uint8)
+    labels, count = csc_eval.connected_components(volume)
+    found = label_components(encode_runs(MemoryArray(volume)))
+    kept = generator.random(count) < 0.5
+    part = keep_components(found, kept)
+    alone = label_components(encode_runs(MemoryArray(volume * np.concatenate([[False], kept])[labels])))
+    assert 0 < alone.count < count
+    for name in ("label", "ids", "size", "sums"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(alone, name))
+    for name in ("line_ptr", "start", "stop", "key"):
+        np.testing.assert_array_equal(getattr(part.runs, name), getattr(alone.runs, name))

@@ -7,8 +7,10 @@ import pytest
 
 import csc_eval
 from csc_data.errors import InvalidArgumentError, UnreadableDataError
-from csc_eval.placing.align import floor_offset, nearest_offset
-from csc_eval.placing.predictions import CropGrid
+from csc_eval.placing.align import align_probabilities, align_values, floor_offset, nearest_offset
+from csc_eval.placing.predictions import CropGrid, Prediction
+from csc_eval.rules import DEFINITION
+from csc_eval.voxels.arrays import MemoryArray
 
 RULES = ["leaderboard-2026-06", "definition-2026-06"]
 
@@ -145,3 +147,17 @@ def test_a_prediction_much_larger_than_its_crop_is_refused():
 def test_nothing_there_is_said_so(tmp_path):
     with pytest.raises(UnreadableDataError, match="neither a zarr array nor a group"):
         csc_eval.match_crop_space(tmp_path / "mito", "mito", (8, 8, 8), (3, 3, 3), (0, 0, 0))
+
+
+@pytest.mark.parametrize("voxel_size", [8.0, 4.0])
+def test_values_on_the_crops_grid_exceed_a_value_where_their_mask_says_and_are_nowhere_else(voxel_size):
+    values = np.random.default_rng(1).random((6, 7, 8), np.float32) - np.float32(0.5)
+    crop = CropGrid(voxel_size=(voxel_size,) * 3, translation=(8.0, 8.0, 8.0), shape=(12, 9, 10))
+    prediction = Prediction(voxels=MemoryArray(values), voxel_size=(8.0,) * 3, translation=(24.0, 0.0, 8.0))
+    placed = align_values(prediction, crop, rules=DEFINITION).read((0, 0, 0), crop.shape)
+    assert np.isneginf(placed).any()
+    for above in (-0.3, 0.0, 0.2):
+        mask = align_probabilities(prediction, crop, above=above, rules=DEFINITION).read((0, 0, 0), crop.shape)
+        np.testing.assert_array_equal(placed > above, mask)
+        assert mask.any()
+        assert not mask[np.isneginf(placed)].any()
