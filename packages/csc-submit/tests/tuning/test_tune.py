@@ -206,5 +206,5 @@ def test_an_own_function_and_missing_crops_and_wrong_numbers_are_refused(predict
 
 def test_without_optuna_the_extra_is_named(predicted, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
-    with pytest.raises(MissingPackageError, match=r"pip install 'csc-submit\[tune\]'"):
+    with pytest.raises(MissingPackageError, match=r'pip install "csc-submit\[tune\]"'):
         tune(ProcessSettings(), config=predicted(1))

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from csc_data.errors import MissingPackageError
+from csc_data.errors import import_extra
 from csc_submit.tuning.choosing import Gain, ScoreBook, choose, held_out_gain
 from csc_submit.tuning.space import Point
 
@@ -71,11 +71,7 @@ def load_optuna() -> Any:
     MissingPackageError
         If it is not installed.
     """
-    try:
-        import optuna
-    except ImportError as error:
-        raise MissingPackageError("tuning needs Optuna: pip install 'csc-submit[tune]'") from error
-    return optuna
+    return import_extra("optuna", "tuning", "csc-submit[tune]")
 
 
 def search(book: ScoreBook, choices: Sequence[tuple[int, ...]], budget: Budget) -> list[list[Point]]:
