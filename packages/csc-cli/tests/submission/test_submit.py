@@ -181,7 +181,7 @@ def test_an_experiment_that_is_changed_meanwhile_ends_the_run(world):
             if outcome.crop == "a/crop1":
                 world.edit("device =", "overlap = 0.5\ndevice =")
 
-    with pytest.raises(ExistingOutputError, match="has now another overlap than when this run began"):
+    with pytest.raises(ExistingOutputError, match="has now another reach, overlap than when this run began"):
         world.submit(watch=Editing())
 
 

@@ -224,8 +224,8 @@ class InsideStore:
 def viewer_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     """Return the type in which values of another one are sent: Neuroglancer knows no bool, float16, float64 or int64.
 
-    >>> viewer_dtype("f8"), viewer_dtype(bool), viewer_dtype("i8"), viewer_dtype(">u2")
-    (dtype('float32'), dtype('uint8'), dtype('uint64'), dtype('uint16'))
+    >>> [str(viewer_dtype(dtype)) for dtype in ("f8", bool, "i8", ">u2")]
+    ['float32', 'uint8', 'uint64', 'uint16']
     """
     given = np.dtype(dtype)
     if given.kind == "f":
