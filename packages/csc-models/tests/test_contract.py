@@ -206,7 +206,7 @@ class TestReproducible:
 
 
 class TestCompilers:
-    @pytest.mark.thorough  # what follows compiles one of them
+    @pytest.mark.thorough  # prediction by csc-train compiles one of them
     def test_compile(self, build, make_input):
         torch.compiler.reset()
         model, x = build(), make_input()
@@ -222,7 +222,7 @@ class TestCompilers:
         for ours, theirs in zip(model.parameters(), reference.parameters(), strict=True):
             torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-5, rtol=1e-3)
 
-    @pytest.mark.slow
+    @pytest.mark.thorough
     @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="there is no C++ compiler")
     @pytest.mark.skipif(not Path(sysconfig.get_path("include"), "Python.h").exists(), reason="there are no headers")
     def test_compile_with_inductor(self, tmp_path, monkeypatch):

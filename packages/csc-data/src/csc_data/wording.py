@@ -11,12 +11,13 @@ from collections.abc import Sequence
 def plural(count: int, noun: str) -> str:
     """Write a count with its noun.
 
-    >>> plural(1, "crop"), plural(3000, "crop"), plural(2, "class"), plural(2, "batch")
-    ('1 crop', '3,000 crops', '2 classes', '2 batches')
+    >>> plural(1, "crop"), plural(3000, "crop"), plural(2, "class"), plural(2, "batch"), plural(2, "epoch")
+    ('1 crop', '3,000 crops', '2 classes', '2 batches', '2 epochs')
     """
     if count == 1:
         return f"1 {noun}"
-    return f"{count:,} {noun}{'es' if noun.endswith(('s', 'x', 'ch')) else 's'}"
+    hisses = noun.endswith(("s", "x", "ch")) and not noun.endswith("epoch")
+    return f"{count:,} {noun}{'es' if hisses else 's'}"
 
 
 def listed(names: Sequence[object], most: int = 8) -> str:

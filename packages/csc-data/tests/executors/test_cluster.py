@@ -76,10 +76,10 @@ def test_an_address_without_scheduler_is_one_clear_error():
 def test_what_is_not_installed_is_named_with_what_installs_it(monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
-    with pytest.raises(MissingPackageError, match=r"dask-jobqueue.*pip install 'csc-data\[dask\]'"):
+    with pytest.raises(MissingPackageError, match=r'dask_jobqueue.*pip install "csc-data\[dask\]"'):
         cluster.start_jobs("slurm", jobs=1).__enter__()
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(MissingPackageError, match=r"distributed.*pip install 'csc-data\[dask\]'"):
+    with pytest.raises(MissingPackageError, match=r'distributed.*pip install "csc-data\[dask\]"'):
         cluster.connect("tcp://127.0.0.1:9").__enter__()
 
 

@@ -163,7 +163,7 @@ def test_what_cannot_be_stored_is_refused(options, message):
 
 def test_a_missing_package_is_named_with_what_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorstore", None)
-    with pytest.raises(MissingPackageError, match=r"pip install 'csc-data\[sharded\]'"):
+    with pytest.raises(MissingPackageError, match=r'pip install "csc-data\[sharded\]"'):
         OutputStorage(dtype="u1", chunks=(8, 8, 8), format=3)
 
 

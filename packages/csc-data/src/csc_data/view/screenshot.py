@@ -118,7 +118,8 @@ def headless_browser(size: Sequence[int]) -> Iterator[Any]:
     options.binary_location = program
     for argument in (
         "--headless=new",
-        "--no-sandbox",
+        "--no-sandbox",  # what it opens is ours alone, and as root there is none
+        "--disable-dev-shm-usage",  # containers have little of it
         "--use-angle=swiftshader",
         "--enable-unsafe-swiftshader",
         "--force-device-scale-factor=1",

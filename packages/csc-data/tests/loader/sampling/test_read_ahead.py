@@ -264,9 +264,11 @@ def test_to_ask_for_places_reads_nothing_ahead(world):
 
 
 SCRIPT = """
-import sys, threading, time
+import signal, sys, threading, time
 from types import SimpleNamespace
 from csc_data.loader.sampling.read_ahead import ReadAhead
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts in the background ignore it
 
 def bring_in(crop):
     print("brings", flush=True)
