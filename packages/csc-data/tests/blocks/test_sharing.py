@@ -363,6 +363,19 @@ def test_a_killed_process_that_nobody_has_waited_for_is_gone():
         child.communicate()
 
 
+def test_a_claim_of_one_who_was_killed_before_it_said_its_name_is_free_at_once(tmp_path):
+    """Creating a file takes longer than writing a name into it, so many kills fall between them."""
+    with arrive(tmp_path / "folder") as claims:
+        (tmp_path / "folder/7.0").touch()
+        other = Presence(tmp_path / "folder")
+        other.start()
+        try:
+            assert not claims.take("7")  # it may be its
+        finally:
+            other.leave()
+        assert claims.take("7")
+
+
 def test_of_many_who_want_a_dead_ones_claim_one_gets_it(tmp_path):
     folder = tmp_path / "folder"
     dead = Presence(folder)

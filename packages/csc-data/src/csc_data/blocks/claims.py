@@ -106,8 +106,11 @@ class Claims:
         owner, over = _read(path)
         if over:
             return False
-        # Its owner may stand between creating it and writing its name into it.
-        return self.presence.is_fresh(path) if owner is None else self.presence.is_alive(owner)
+        if owner is not None:
+            return self.presence.is_alive(owner)
+        # Its owner stands between creating it and writing its name into it, or was killed there, as many are: creating
+        # a file takes long. Whoever claims something is present, so where nobody else is, it was killed.
+        return bool(self.presence.others()) and self.presence.is_fresh(path)
 
     def _path(self, name: str, number: int) -> Path:
         return self.presence.folder / f"{name}.{number}"
