@@ -9,16 +9,6 @@ from csc_data.challenge.classes import label_classes
 
 Colour = tuple[int, int, int]
 
-# Okabe and Ito's palette less black, https://jfly.uni-koeln.de/color: colour-blind people can tell them apart, too.
-PALETTE: tuple[Colour, ...] = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (240, 228, 66),
-    (0, 158, 115),
-    (213, 94, 0),
-    (204, 121, 167),
-    (0, 114, 178),
-)
 _GOLDEN = 0.61803398875  # its multiples never come close to each other, however many there are
 _SHADES = ((0.95, 0.75), (1.0, 0.5), (0.75, 0.85))
 
