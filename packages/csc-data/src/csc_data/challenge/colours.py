@@ -1,4 +1,4 @@
-"""One colour for each class, wherever classes are drawn: viewer, previews, reports, TensorBoard."""
+"""One colour for each class, whatever of it a viewer draws."""
 
 from __future__ import annotations
 
