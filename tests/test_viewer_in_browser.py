@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -26,13 +27,12 @@ N = 32  # voxels along each axis; the middle is a corner between eight of them
 @pytest.fixture(scope="module")
 def browser():
     """A headless Chromium; WebGL is computed by its processor."""
-    running = headless_browser((SIZE, SIZE))
-    try:
-        started = running.__enter__()
-    except ScreenshotError as error:
-        pytest.skip(str(error))
-    yield started
-    running.__exit__(None, None, None)
+    with ExitStack() as stack:
+        try:
+            started = stack.enter_context(headless_browser((SIZE, SIZE)))
+        except ScreenshotError as error:
+            pytest.skip(str(error))
+        yield started
 
 
 def picture(browser, view, tmp_path):

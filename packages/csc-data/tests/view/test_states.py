@@ -68,7 +68,7 @@ def test_contrast_comes_from_the_data():
 
 
 def test_layers_that_wait_are_listed_and_not_drawn():
-    state = drawn(layer(name="a"), layer(name="b").hidden())
+    state = drawn(layer(name="a"), layer(name="b", visible=False))
     assert [entry.get("archived", False) for entry in state["layers"]] == [False, True]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -57,10 +57,6 @@ class Layer:
     def roi(self) -> Roi:
         """Its extent in nm."""
         return self.volume.levels[0].grid.bounds
-
-    def hidden(self) -> Layer:
-        """Return it as one that waits."""
-        return replace(self, visible=False)
 
 
 def open_layer(path: str | os.PathLike[str], name: str, kind: Kind, **more: Any) -> Layer:

@@ -13,7 +13,7 @@ from csc_cli.commands.visualize.kinds import KINDS, TITLES
 from csc_data.challenge import label_classes
 from csc_data.challenge.current_lists import load_test_crops
 from csc_data.config.templates import anchor, fill
-from csc_data.errors import CscError, MissingDataError, did_you_mean
+from csc_data.errors import MissingDataError, UnreadableDataError, did_you_mean
 from csc_data.splits.crops import METADATA_FILES
 from csc_data.splits.search import CropTemplates, is_wanted, natural_key, search_crops
 from csc_data.storage.stores.submissions import open_store
@@ -220,15 +220,16 @@ def _open_submitted(store: Store, key: str, test: TestCrop | None) -> Volume:
     """Open an array of a submission where csc-eval places it."""
     from csc_eval.placing.predictions import CropGrid, open_prediction
 
-    unknown = test is None
     crop = CropGrid(
         voxel_size=(1.0, 1.0, 1.0) if test is None else test.voxel_size,
         translation=(0.0, 0.0, 0.0) if test is None else test.translation,
         shape=(1, 1, 1) if test is None else test.shape,
     )
     prediction = open_prediction(store, key, crop)
-    if unknown and prediction.voxel_size is None:
-        raise CscError(f"{store.place(key)} has no voxel_size, and its crop is not in the list of test crops")
+    if test is None and prediction.voxel_size is None:
+        raise UnreadableDataError(
+            f"{store.place(key)} has no voxel_size, and its crop is not in the list of test crops"
+        )
     level = Level(name="s0", grid=prediction.grid(crop), array=getattr(prediction.voxels, "array", prediction.voxels))
     return Volume(path=store.place(key), levels=(level,), attributes={})
 
