@@ -240,7 +240,7 @@ def _raw(templates: CropTemplates, dataset: str) -> str | None:
 
 def _check(shown: Sequence[ShownCrop], wanted: Wanted, config: Config) -> None:
     if not shown:
-        what = " and ".join(TITLES[kind] for kind in wanted.kinds)
+        what = " or ".join(TITLES[kind] for kind in wanted.kinds)
         asked = (tuple(wanted.datasets), tuple(wanted.crops), wanted.classes) != (("*",), ("*",), None)
         raise MissingDataError(
             f"{config.root} holds no {what}{' of what was asked for' if asked else ''}; `csc fetch-data` brings data, "
