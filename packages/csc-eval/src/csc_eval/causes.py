@@ -173,12 +173,6 @@ _ALL = (
     _cause("accepted", "missing_chunks", "lacks chunks, which count as 0", "if that is not meant, write it again"),
     # What only a score meets.
     _cause(
-        "accepted",
-        "seams",
-        "the portal resamples sources above 500 MB chunk by chunk, with seams",
-        "`csc pack-results` brings it onto the crop's grid",
-    ),
-    _cause(
         "ends", "submitted_mask", "the portal's run ends at a submitted *_mask array, without a result", "leave it out"
     ),
 )

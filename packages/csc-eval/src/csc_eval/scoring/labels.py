@@ -18,7 +18,7 @@ from csc_data.storage.stores.places import Store
 from csc_eval.causes import CAUSES, ENDED
 from csc_eval.instances.components import Instances, label_components, label_ids
 from csc_eval.instances.pair import InstancePair
-from csc_eval.placing.align import align, is_large, is_resampled
+from csc_eval.placing.align import align, is_aligned_as_instances, is_instance_class, is_large, is_resampled
 from csc_eval.placing.predictions import CropGrid, Prediction, open_prediction
 from csc_eval.rules import Geometry, Rules
 from csc_eval.scoring.metrics import parse_metrics
@@ -201,9 +201,12 @@ def _score(
     for rules in task.rules:
         # Rules that place the prediction alike share the work.
         prediction = predictions[rules.geometry]
-        way = (rules.offset, rules.threshold, rules.max_volume_ratio, prediction.voxel_size, prediction.translation)
+        as_instances = is_aligned_as_instances(task.class_name, instance=task.instance, rules=rules)
+        in_cubes = rules.seams and is_large(prediction.voxels.shape) and is_resampled(prediction, grid)
+        place = (prediction.voxel_size, prediction.translation)
+        way = (rules.offset, rules.threshold, rules.max_volume_ratio, as_instances, in_cubes, place)
         if way not in pairs:
-            view = align(prediction, grid, instance=task.instance, rules=rules)
+            view = align(prediction, grid, instance=as_instances, rules=rules)
             if mask is not None:
                 view = Multiplied(view, mask)
             if task.instance:
@@ -252,9 +255,7 @@ def _portal_differs(
     reasons = []
     if prediction.is_group:
         reasons.append(CAUSES["group"].what)
-    if resampled and is_large(prediction.voxels.shape):
-        reasons.append(CAUSES["seams"].what)
-    if resampled and isinstance(pair, InstancePair) and prediction.voxels.dtype.kind in "iu":
+    if resampled and is_instance_class(task.class_name) and isinstance(pair, InstancePair) and prediction.voxels.dtype.kind in "iu":
         keys = pair.prediction.runs.key
         if len(keys) and int(keys.max()) > 2**53:
             reasons.append(CAUSES["large_ids"].what)
