@@ -173,6 +173,12 @@ _ALL = (
     _cause("accepted", "missing_chunks", "lacks chunks, which count as 0", "if that is not meant, write it again"),
     # What only a score meets.
     _cause(
+        "accepted",
+        "ties",
+        "several matchings are equally good, and the portal's solver takes one of them",
+        "`pip install csc-eval[portal]` asks that solver",
+    ),
+    _cause(
         "ends", "submitted_mask", "the portal's run ends at a submitted *_mask array, without a result", "leave it out"
     ),
 )

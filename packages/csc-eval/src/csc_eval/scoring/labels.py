@@ -222,7 +222,8 @@ def _score(
             score = score_instance_pair(pair, rules, metrics)
         else:
             score = semantic_label_score(pair, math.prod(grid.shape), rules, metrics)
-        differs = _portal_differs(task, prediction, grid, pair) if rules.masks_are_labels else ""
+        reasons = _portal_differs(task, prediction, grid, pair) if rules.masks_are_labels else []
+        differs = "; ".join([*reasons, *filter(None, [score.portal_differs])])
         described = describe(score, grid.shape, grid.voxel_size)
         scores.append(replace(described, portal_differs=differs, place_differs=prediction.note))
     return tuple(scores)
@@ -250,13 +251,18 @@ def _open_mask(task: LabelTask, grid: CropGrid) -> StoredArray | None:
 
 def _portal_differs(
     task: LabelTask, prediction: Prediction, grid: CropGrid, pair: InstancePair | tuple[int, int, int]
-) -> str:
+) -> list[str]:
     resampled = is_resampled(prediction, grid)
     reasons = []
     if prediction.is_group:
         reasons.append(CAUSES["group"].what)
-    if resampled and is_instance_class(task.class_name) and isinstance(pair, InstancePair) and prediction.voxels.dtype.kind in "iu":
+    if (
+        resampled
+        and is_instance_class(task.class_name)
+        and isinstance(pair, InstancePair)
+        and prediction.voxels.dtype.kind in "iu"
+    ):
         keys = pair.prediction.runs.key
         if len(keys) and int(keys.max()) > 2**53:
             reasons.append(CAUSES["large_ids"].what)
-    return "; ".join(reasons)
+    return reasons
