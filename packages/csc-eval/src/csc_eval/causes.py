@@ -95,7 +95,6 @@ _ALL = (
         "has more than 16^3 times the crop's voxels",
         "store it nearer to the crop's voxel size",
     ),
-    _cause("accepted", "filters", "has filters, which the portal reads and this tool does not", "store it without"),
     # Where a label lies.
     _cause("accepted", "no_voxel_size", "has no voxel_size; it is taken to be the crop's", FIX),
     _cause("accepted", "no_translation", "has no translation; it is taken to begin where the crop does", FIX),

@@ -80,3 +80,18 @@ def test_a_large_source_without_a_voxel_size_is_shrunk_by_the_ratio_of_shapes(wr
     found = csc_eval.match_crop_space(tmp_path / "mito", "mito", (8, 8, 8), shape, (0, 0, 0))
     scale = tuple(1.0 / (np.array(values.shape) / np.array(shape)))
     np.testing.assert_array_equal(found, portal(values, scale, 0, 9))
+
+
+@pytest.mark.usefixtures("_small")
+def test_a_score_says_that_seams_count(write_array, tmp_path):
+    rng = np.random.default_rng(1)
+    values = rng.integers(0, 3, (26, 25, 24)).astype(np.uint8)
+    write_array(tmp_path / "s.zarr/crop1/er", values, attributes={"voxel_size": [4.0] * 3})
+    write_array(tmp_path / "t.zarr/crop1/er", values[::2, :24:2, ::2], attributes={"voxel_size": [8.0] * 3})
+    result = csc_eval.score_submission(tmp_path / "s.zarr", tmp_path / "t.zarr", rules=[LEADERBOARD, DEFINITION])
+    score = result.crops["crop1"]["er"]
+    expected = portal(values, (0.5, 0.5, 0.5), 1, 9) > 0.5
+    assert score.tp == np.count_nonzero(expected & (values[::2, :24:2, ::2] > 0))
+    assert score.portal_differs == ""
+    assert [reason for one in result.differences for reason in one.reasons] == [f"crop1: {score.place_differs}"]
+    assert "seams are scored" in score.place_differs

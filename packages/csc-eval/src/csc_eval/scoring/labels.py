@@ -27,6 +27,9 @@ from csc_eval.scoring.results import FAILED, MISSING, LabelScore
 from csc_eval.voxels.arrays import LIMITS, Array, Shape, StoredArray, VoxelSource, open_stored
 from csc_eval.voxels.runs import BYTES_PER_INSTANCE, BYTES_PER_RUN, TOO_FRAGMENTED, TooFragmentedError, encode_runs
 
+SEAMS = "the portal resamples so large a source in cubes, and its seams are scored"
+ALIGNED = "the portal aligns it by the challenge's list of instance classes, not by the one given"
+
 CACHE_BYTES = 64 * 1024**2
 
 
@@ -223,10 +226,19 @@ def _score(
         else:
             score = semantic_label_score(pair, math.prod(grid.shape), rules, metrics)
         reasons = _portal_differs(task, prediction, grid, pair) if rules.masks_are_labels else []
+        if rules.masks_are_labels and mask is None and _ends_at_byte_order(task, prediction, grid):
+            reasons.append(f"it {CAUSES['big_endian_ids'].what}: {ENDED}")
         differs = "; ".join([*reasons, *filter(None, [score.portal_differs])])
+        notes = [prediction.note, SEAMS if in_cubes else "", ALIGNED if as_instances != task.instance else ""]
         described = describe(score, grid.shape, grid.voxel_size)
-        scores.append(replace(described, portal_differs=differs, place_differs=prediction.note))
+        scores.append(replace(described, portal_differs=differs, place_differs="; ".join(filter(None, notes))))
     return tuple(scores)
+
+
+def _ends_at_byte_order(task: LabelTask, prediction: Prediction, grid: CropGrid) -> bool:
+    """Tell whether the portal's components get numbers whose highest byte is first; products with a mask have none."""
+    becomes_mask = is_resampled(prediction, grid) and not is_instance_class(task.class_name)
+    return task.instance and prediction.big_endian and not becomes_mask
 
 
 def _check_instances(task: LabelTask, truth: Instances, prediction: Instances) -> None:
