@@ -12,7 +12,7 @@ from csc_eval import DEFINITION, score_submission
 from csc_eval.scoring.validation_truth import build_validation_truth
 from csc_submit import ProcessSettings, pack_results, process
 from csc_submit.tuning.crops import find_validation_crops
-from csc_submit.tuning.one_class import classes_read
+from csc_submit.tuning.one_class import predictions_read
 from csc_submit.tuning.scores import scoring, tables
 from csc_submit.tuning.scores.dividing import whole
 from csc_submit.tuning.scores.held import hold_crop, read_truth
@@ -55,7 +55,7 @@ def scored(world, write_prediction, make_blobs, network):
 
 def in_memory(config, class_name, settings):
     crops = find_validation_crops(read_datasplit(config.path("datasplit")), config)
-    others = classes_read(settings, class_name, crops)
+    others = predictions_read(settings, class_name, crops)
     truths = [read_truth(crop, class_name) for crop in crops]
     held = [
         hold_crop(crop, class_name, others, settings, (truth, whole(truth.target.shape)))
