@@ -97,9 +97,9 @@ def predict(experiment: str, config: Config, dry_run: bool, check: bool, **optio
     """Predict crops, or a box of a volume, with the network of CONFIG: an experiment file (.py, .toml), a checkpoint
     (.pth), or published weights by name (`csc models pretrained`).
 
-    Of a test crop the classes are written that are scored there, and their affinities, if the network has some. A run that was killed, or is asked for more classes,
-    goes on where it stopped. `csc settings predict` lists what --set takes; `csc evaluate --datasplit` scores
-    `-c validation`.
+    Of a test crop the classes are written that are scored there, and their affinities, if the network gives some. A run
+    that was killed, or is asked for more classes, goes on where it stopped. `csc settings predict` lists what --set
+    takes; `csc evaluate --datasplit` scores `-c validation`.
     """
     import csc_train
     from csc_cli.stages.prediction import block_reporter, describe_prediction

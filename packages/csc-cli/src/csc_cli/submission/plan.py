@@ -214,7 +214,7 @@ def make_plan(
         [crop.name for crop in wanted],
         config=folders.of_stages,
         existing="overwrite" if options.existing == "overwrite" else "resume",
-        classes_to_write=None if options.classes is None else with_read(settings, options.classes),
+        classes_to_write=options.classes,
         **options.of_prediction,
     )
     estimates = {estimate.label: estimate for estimate in prediction.estimate.regions}

@@ -93,8 +93,8 @@ class PredictSettings:
         default=None,
     )
     classes_to_write: Given[tuple[str, ...] | None, Sequence[str] | None] = setting(
-        "classes to write, and arrays that lie beside them (mito_affinity_-1_0_0, mito_distance), of those of the network; "
-        "by default classes that are scored in a test crop, or annotated, and their affinities",
+        "classes to write, and arrays that lie beside them (mito_affinity_-1_0_0, mito_distance), of what the network "
+        "gives; by default classes that are scored in a test crop, or annotated, and their affinities",
         default=None,
     )
     all_classes: bool = setting("write all that the network gives for every crop", default=False)
