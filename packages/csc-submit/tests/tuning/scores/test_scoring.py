@@ -11,6 +11,7 @@ from csc_data.volumes import open_volume
 from csc_eval import DEFINITION, score_submission
 from csc_eval.scoring.validation_truth import build_validation_truth
 from csc_submit import ProcessSettings, pack_results, process
+from csc_submit.steps.declared import MutexWatershed
 from csc_submit.tuning.crops import find_validation_crops
 from csc_submit.tuning.one_class import predictions_read
 from csc_submit.tuning.scores import scoring, tables
@@ -98,6 +99,25 @@ def test_thresholds_of_a_mask_from_one_count_are_those_of_files(scored, kind, dt
     monkeypatch.setattr(tables, "_placed", None)
     monkeypatch.setattr(scoring, "process_arrays", None)
     assert all(score.tp for score in scorer.score(ProcessSettings(threshold={"er": LEVELS[1]})).values())
+
+
+def test_objects_by_affinities_are_those_of_files(scored, write_prediction):
+    config = scored("mito", ids=True)
+    for number in (7, 8):
+        folder = config.path("predictions", dataset="x", crop=f"crop{number}", class_name="mito")
+        level = open_volume(folder).levels[0]
+        stored = level.array[...]
+        for axis, name in enumerate(MutexWatershed().channels("mito")):
+            both = np.minimum(stored, np.roll(stored, 1, axis))
+            place = {"crop": f"crop{number}", "translation": level.grid.translation}
+            write_prediction(both, name, kind="probability", one=255.0, **place)
+    found = []
+    for level in (0.2, 0.5):
+        steps = {"mito": ["threshold", {"name": "mutex_watershed", "level": level}]}
+        settings = ProcessSettings(classes=("mito",), threshold=0.3, steps=steps)
+        scorer = in_memory(config, "mito", settings)
+        found.append({(score.tp, score.fp) for score in assert_same(config, "mito", scorer, settings).values()})
+    assert found[0] != found[1]
 
 
 def test_sizes_and_thresholds_of_objects_are_those_of_files(scored, monkeypatch):
