@@ -36,6 +36,7 @@ from csc_data.geometry import Grid
 from csc_data.loader import ArrayInfo, PatchShape
 from csc_data.volumes import open_volume, write_multiscale
 from csc_models import create_model
+from csc_models.checkpoint import OutputDescription
 from csc_train import predict_array
 from csc_train.prediction.blocks import BlockJob, block_bytes, plan_block_shape
 from csc_train.prediction.predictor import Predictor, load_predictor
@@ -96,11 +97,13 @@ class Bench:
         """Return the predictor of a network."""
         info = ArrayInfo(shape=(self.patch,) * 3, scale=(8, 8, 8))
         options = {"device": self.device, "precision": self.precision, "batch_size": self.batch, **settings}
+        classes = tuple(f"class{number}" for number in range(self.classes))
         return Predictor(
             networks=(network,),
             checkpoint=None,
             identity="",
-            classes=tuple(f"class{number}" for number in range(self.classes)),
+            classes=classes,
+            outputs=(OutputDescription(name="output", channels=classes),),
             patch=PatchShape(input=info, target=info),
             raw_range=(0.0, 1.0),
             settings=PredictSettings(**options),

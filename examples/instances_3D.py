@@ -14,7 +14,8 @@ targets = {"output": "binary", "affinities": {"kind": "affinities", "offsets": o
 criterion = {"output": "bce_dice", "affinities": "bce_dice"}
 
 model_name = "instances"
-architecture = "3d_resenc_unet"
+architecture = "3d_unet"
+model_kwargs = {"trilinear": True}
 epochs = 500
 iterations_per_epoch = 500
 batch_size = 2

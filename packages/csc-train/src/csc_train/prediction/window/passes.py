@@ -241,7 +241,10 @@ class Passes:
         named = named_outputs(outputs, self.channels)
         levels = [named[name] for name in self.wanted]
         largest = [level if isinstance(level, Tensor) else level[0] for level in levels]
-        return largest[0] if len(largest) == 1 else torch.cat(largest, 1)
+        if len(largest) == 1:
+            return largest[0]
+        sizes = self.windows.patch.target.shape[5 - largest[0].ndim :]  # one may be larger, and is cut as in training
+        return torch.cat([crop_centre(each, sizes) for each in largest], 1)
 
     def _without_halo(self, values: Tensor) -> Tensor:
         for axis, (margin, n) in enumerate(zip(self.windows.halo, self.windows.kept, strict=True), start=2):
