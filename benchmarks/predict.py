@@ -9,8 +9,8 @@ writing; the network takes no time here. `memory`: the most beside the network, 
 that takes its time, wall time over the network's own. `passes`: windows of one block's region and of 1000^3, against
 MONAI's. `blending`: CPU of the same windows by MONAI's `sliding_window_inference`. `seams`: jumps at faces of windows
 over those of the same voxels where windows lie elsewhere, of a trained network where a checkpoint is given. `speed`:
-voxels a second with a 3d_unet, and its share of the time. All arrays are noise, smoothed; several turns of everything are
-taken, and the best is told.
+voxels a second with a 3d_unet, and its share of the time. All arrays are noise, smoothed; several turns of everything
+are taken, and the best is told.
 """
 
 from __future__ import annotations
