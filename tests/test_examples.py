@@ -26,6 +26,7 @@ from csc_models import create_model
 from csc_submit.settings import ProcessSettings
 from csc_train import predict, train
 from csc_train.network import build_network
+from csc_train.prediction.predictor import load_predictor
 from csc_train.settings import PredictSettings, TrainSettings
 
 EXAMPLES = sorted(
@@ -114,9 +115,10 @@ def test_the_recipe_of_instances_goes_from_training_to_a_score(small_data, tmp_p
     experiment = tmp_path / "instances.py"
     recipe = EXAMPLES[[path.name for path in EXAMPLES].index("instances_3D.py")].read_text("utf-8")
     experiment.write_text(recipe.replace("\nif __name__", f"{SMALLER}\nif __name__"), "utf-8")
-    train(experiment, config=small_data)
+    trained = train(experiment, config=small_data)
     said = plan_submission(experiment, config=small_data).prediction.works[0].estimate.classes
     assert said == ("mito", *(f"mito_affinity_{z}_{y}_{x}" for z, y, x in read_experiment(experiment).names["offsets"]))
+    assert load_predictor(trained.latest_checkpoint).arrays == said  # the checkpoint alone knows it, too
     result = submit(experiment, config=small_data)
     assert result.problems == ()
     assert 0 <= result.score.combined.classes["mito"].score <= 1
