@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from csc_data.errors import InvalidArgumentError
 from csc_data.volumes.stored_values import StoredValues
 from csc_train import TrainSettings, plan_prediction, predict, predict_array
 from csc_train.prediction.predictor import load_predictor
@@ -105,5 +106,8 @@ def test_arrays_get_what_they_ask_for_in_that_order():
     names = (LINKS[1], "ld_distance", "mito", LINKS[0])
     some = predict_array(load_predictor(experiment(), output_dtype="float32", classes_to_write=names, **CPU), raw)
     np.testing.assert_allclose(some, every[[list(FACTORS).index(name) for name in names]], atol=1e-6)
+    for options, words in [({"tta": "mirror"}, "turned patches mix"), ({"classes_to_write": ["nuc"]}, "no class nuc")]:
+        with pytest.raises(InvalidArgumentError, match=words):
+            predict_array(load_predictor(experiment(), **options, **CPU), raw)
     masks = predict_array(load_predictor(experiment(), output="mask", classes_to_write=["mito"], **CPU), raw)
     np.testing.assert_array_equal(masks[0], every[0] > 0.5)
