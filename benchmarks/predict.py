@@ -318,8 +318,8 @@ def predict_placed(predictor: Predictor, values: np.ndarray[Any, Any], windows: 
 def seam_ratio(values: np.ndarray[Any, Any], elsewhere: np.ndarray[Any, Any], placement: Placement) -> float:
     """Return mean jumps between neighbours where a window begins or ends, over those of the same voxels elsewhere.
 
-    What is near a face cannot be compared with it: in the middle of an overlap values are means of two windows, and jumps are 3 %
-    smaller by that. So each voxel is compared with itself in a prediction whose windows begin and end elsewhere.
+    What is near a face cannot be compared with it: in the middle of an overlap values are means of two windows, and
+    jumps are 3 % smaller by that. So each voxel is compared with itself in a prediction whose windows begin and end elsewhere.
     """
     at = []
     for axis in range(3):

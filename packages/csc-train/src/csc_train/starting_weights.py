@@ -37,8 +37,8 @@ class StartingWeights:
 def begin_with_weights(network: nn.Module, weights: StartingWeights, settings: TrainSettings) -> str:
     """Put weights into a network, and return in words what was taken over.
 
-    Everything but the head must fit. Channels of the head are taken over where both have one of that name; without names,
-    if there are as many.
+    Everything but the head must fit. Channels of the head are taken over where both have one of that name; without
+    names, if there are as many.
 
     Raises
     ------
