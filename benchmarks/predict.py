@@ -319,7 +319,8 @@ def seam_ratio(values: np.ndarray[Any, Any], elsewhere: np.ndarray[Any, Any], pl
     """Return mean jumps between neighbours where a window begins or ends, over those of the same voxels elsewhere.
 
     What is near a face cannot be compared with it: in the middle of an overlap values are means of two windows, and
-    jumps are 3 % smaller by that. So each voxel is compared with itself in a prediction whose windows begin and end elsewhere.
+    jumps are 3 % smaller by that. So each voxel is compared with itself in a prediction whose windows begin and end
+    elsewhere.
     """
     at = []
     for axis in range(3):
