@@ -8,6 +8,7 @@ from torch import nn
 from csc_data.errors import InvalidArgumentError
 from csc_data.volumes.stored_values import StoredValues
 from csc_train import TrainSettings, plan_prediction, predict, predict_array
+from csc_train.prediction import IncompletePredictionError
 from csc_train.prediction.predictor import load_predictor
 
 FACTORS = {"mito": 1.0, "ld": -0.5, "mito_distance": 0.2, "ld_distance": -0.3}
@@ -36,14 +37,14 @@ class Outputs(nn.Module):
         return dict(zip(TARGETS, parts, strict=True)) if self.form == "mapping" else parts
 
 
-def experiment(form="array"):
+def experiment(form="array", criterion=None):
     return TrainSettings(
         classes=("mito", "ld"),
         model=Outputs(form),
         input_array_info={"shape": (6, 6, 6), "scale": (8, 8, 8)},
         raw_range=(-1.0, 1.0),
         targets=TARGETS,
-        criterion={"output": "bce", "far": "mse", "links": "bce"},
+        criterion=criterion or {"output": "bce", "far": "mse", "links": "bce"},
     )
 
 
@@ -91,11 +92,11 @@ def test_what_the_network_gives_is_stored_as_what_it_is(world):
 
 
 def test_a_run_goes_on_only_where_channels_mean_the_same(world):
-    plans = []
-    for form in (experiment(), experiment("mapping")):
-        plans.append(plan_prediction(form, ["2"], config=world.config, **CPU).fingerprint)
-    assert plans[0] == plans[1]
-    assert [each["name"] for each in plans[0]["outputs"]] == ["output", "far", "links"]
+    made = predict(experiment(), ["2"], config=world.config, **CPU)
+    assert predict(experiment(), ["2"], config=world.config, **CPU).crops[0].resumed_blocks == made.crops[0].blocks
+    other = experiment(criterion={"far": "mse", "output": "bce", "links": "bce"})  # and so another order of channels
+    with pytest.raises(IncompletePredictionError, match=r"made otherwise .*outputs"):
+        predict(other, ["2"], config=world.config, **CPU)
 
 
 def test_arrays_get_what_they_ask_for_in_that_order():
