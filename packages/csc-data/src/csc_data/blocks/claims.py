@@ -80,7 +80,6 @@ class Claims:
         It is written under a name of this process's own first, so that a kill leaves all of it or nothing.
         """
         own = self.presence.folder / f"{self.presence.name}.claim"
-        own.unlink(missing_ok=True)
         own.write_text(f"{self.presence.name}\n", encoding="utf-8")
         try:
             os.link(own, path)
