@@ -16,6 +16,7 @@ from csc_data.config.experiment import Experiment, build_settings, read_experime
 from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_data.geometry import as_triple
 from csc_data.loader import ArrayInfo, PatchShape
+from csc_data.volumes.stored_values import StoredValues
 from csc_models import list_pretrained, load_pretrained
 from csc_models.checkpoint import CheckpointDescription, OutputDescription, load_checkpoint
 from csc_models.pretrained import fetch_pretrained, pretrained_description
@@ -81,6 +82,13 @@ class Predictor:
         if self.settings.output in ("probability", "mask"):
             return "probability"
         return "distance" if output.values == "distance" else "logit"
+
+    def meaning(self, output: OutputDescription) -> StoredValues:
+        """Return what the stored values of an output mean."""
+        settings = self.settings
+        if settings.output == "mask":
+            return StoredValues(kind="label")
+        return StoredValues(kind=self.blended(output), one=255.0 if settings.stored_dtype == "uint8" else 1.0)
 
     def batch_size(self, windows: Windows) -> int:
         """Return how many patches go through it together."""
