@@ -19,8 +19,9 @@ _ENCODERS = ("u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8")
 
 # Result, then arguments of each kernel: p pointer, i int64, d double, b int.
 _SIGNATURES = {
-    **{f"encode_{name}": "i piipppppi" for name in _ENCODERS},
-    "count_pairs": "b ppip",
+    **{f"encode_{name}": "i pppiipppppi" for name in _ENCODERS},
+    "join_boxes": "i iiippppppbipppp",
+    "count_pairs": "b pppppp",
     "label": "i ppppiibp",
     "first_voxels_fortran": "b pppiip",
     "measure": "b ppppiipp",

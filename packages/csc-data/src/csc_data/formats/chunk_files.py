@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from csc_data.formats.array_metadata import ArrayMetadata, ShardIndex
 from csc_data.formats.cache import Chunk
 from csc_data.formats.chunked_array import Index
 from csc_data.formats.codecs import DECODING_ERRORS, decode
+from csc_data.formats.decoders.libraries import Bytes
 from csc_data.formats.format3 import read_shard_index
 from csc_data.storage.limits import most_encoded_bytes
 from csc_data.storage.stores.places import Store, join_key
@@ -27,6 +28,40 @@ from csc_data.storage.stores.places import Store, join_key
 _ABSENT = 2**64 - 1
 _GAP, _LARGEST_READ = 2**16, 2**24
 """Parts of a shard that lie so near to each other are read at once, up to so many bytes."""
+
+
+def decode_chunk(metadata: ArrayMetadata, content: bytes, out: Bytes | None = None) -> npt.NDArray[Any]:
+    """Return the array of the full chunk shape, C-contiguous, in the byte order of this machine.
+
+    Parameters
+    ----------
+    metadata : ArrayMetadata
+    content : bytes
+        The chunk as it is stored.
+    out : uint8 array, optional
+        Memory of the size of a chunk that the values may lie in.
+
+    Raises
+    ------
+    ValueError and others of `csc_data.formats.codecs.DECODING_ERRORS`
+        If it is damaged.
+    """
+    chunks, held = metadata.chunks, metadata.chunks
+    if metadata.header:
+        start, held = read_n5_header(content, chunks)
+        content = content[start:]
+    data = decode(metadata.codecs, content, math.prod(held) * metadata.stored.itemsize, out)
+    values = data if isinstance(data, np.ndarray) else np.frombuffer(data, dtype=np.uint8)
+    values = values.reshape(-1, order="A").view(metadata.stored)
+    values = values.reshape([held[axis] for axis in metadata.axes])
+    if metadata.axes != tuple(range(len(held))):
+        values = values.transpose(np.argsort(metadata.axes))
+    values = np.ascontiguousarray(values, dtype=metadata.dtype)
+    if held == chunks:
+        return values
+    whole = np.zeros(chunks, dtype=metadata.dtype)
+    whole[tuple(slice(0, n) for n in held)] = values
+    return whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +129,16 @@ class StoredChunks:
         """Return the state of the file of each chunk, as far as it is known cheaply."""
         return self.store.stamps(self.file_keys(wanted))
 
-    def load(self, wanted: Sequence[Index]) -> Iterator[tuple[int, Chunk]]:
+    def load(
+        self, wanted: Sequence[Index], decode: Callable[[ArrayMetadata, bytes], Chunk] = decode_chunk
+    ) -> Iterator[tuple[int, Chunk]]:
         """Give decoded chunks as they arrive.
+
+        Parameters
+        ----------
+        wanted : sequence of Index
+        decode : callable
+            What makes an array of a chunk as it is stored.
 
         Raises
         ------
@@ -114,10 +157,10 @@ class StoredChunks:
                 yield number, None
                 continue
             try:
-                chunk = decode_chunk(self.metadata, content)
+                chunk = decode(self.metadata, content)
             except (*DECODING_ERRORS, MemoryError) as error:
                 raise self._damaged(files[number], error) from error
-            if self.left_out:
+            if self.left_out and chunk is not None:
                 keep = tuple(0 if axis in self.left_out else slice(None) for axis in range(chunk.ndim))
                 chunk = np.ascontiguousarray(chunk[keep])
             yield number, chunk
@@ -171,32 +214,6 @@ def _join_near(parts: Iterable[tuple[str, int, int, int]]) -> list[list[tuple[st
         else:
             groups.append([entry])
     return groups
-
-
-def decode_chunk(metadata: ArrayMetadata, content: bytes) -> npt.NDArray[Any]:
-    """Return the array of the full chunk shape, C-contiguous, in the byte order of this machine.
-
-    Raises
-    ------
-    ValueError and others of `csc_data.formats.codecs.DECODING_ERRORS`
-        If it is damaged.
-    """
-    chunks, held = metadata.chunks, metadata.chunks
-    if metadata.header:
-        start, held = read_n5_header(content, chunks)
-        content = content[start:]
-    data = decode(metadata.codecs, content, math.prod(held) * metadata.stored.itemsize)
-    values = data if isinstance(data, np.ndarray) else np.frombuffer(data, dtype=np.uint8)
-    values = values.reshape(-1, order="A").view(metadata.stored)
-    values = values.reshape([held[axis] for axis in metadata.axes])
-    if metadata.axes != tuple(range(len(held))):
-        values = values.transpose(np.argsort(metadata.axes))
-    values = np.ascontiguousarray(values, dtype=metadata.dtype)
-    if held == chunks:
-        return values
-    whole = np.zeros(chunks, dtype=metadata.dtype)
-    whole[tuple(slice(0, n) for n in held)] = values
-    return whole
 
 
 def read_n5_header(content: bytes, chunks: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from csc_data.formats.decoders.libraries import Bytes, decompress
 from csc_data.storage.limits import most_encoded_bytes
 
 STREAMS = frozenset({"bz2", "gzip", "lzma", "zlib"})
@@ -96,7 +97,7 @@ def _open_codec(config: str) -> Any:
     return numcodecs.get_codec(json.loads(config))
 
 
-def decode(codecs: Sequence[Codec], data: Any, size: int) -> Any:
+def decode(codecs: Sequence[Codec], data: Any, size: int, out: Bytes | None = None) -> Any:
     """Undo the codecs of a chunk.
 
     Parameters
@@ -107,6 +108,8 @@ def decode(codecs: Sequence[Codec], data: Any, size: int) -> Any:
         The chunk as it is stored.
     size : int
         Bytes that it must decode to; what is between codecs is bounded too.
+    out : uint8 array, (size,), optional
+        Memory that the result may lie in.
 
     Returns
     -------
@@ -132,7 +135,7 @@ def decode(codecs: Sequence[Codec], data: Any, size: int) -> Any:
         if codec.kind in STREAMS:
             data = _decode_stream(codec, data, size)
         elif codec.kind in COMPRESSORS:
-            data = _decode_block(codec.kind, data, size, exact=exact)
+            data = _decode_block(codec.kind, data, size, out if len(codecs) == 1 else None, exact=exact)
         else:
             data = _decode_filter(codec, data)
         found = data.nbytes if isinstance(data, np.ndarray) else len(data)
@@ -181,7 +184,7 @@ def _stream_decoder(codec: Codec) -> Any:
     return zlib.decompressobj(wbits=47)  # 32 + 15: zlib and gzip headers alike
 
 
-def _decode_block(kind: str, data: bytes, size: int, *, exact: bool) -> bytes:
+def _decode_block(kind: str, data: Any, size: int, out: Bytes | None, *, exact: bool) -> Any:
     """Decode what says its size, after comparing what it says."""
     declared = _DECLARED_SIZES[kind](data)
     if declared is None:
@@ -190,14 +193,10 @@ def _decode_block(kind: str, data: bytes, size: int, *, exact: bool) -> bytes:
             raise ValueError(f"its blocks may unpack to {most} bytes, expected {size}")
     elif declared > size or (exact and declared != size):
         raise ValueError(f"it declares {declared} bytes, expected {size}")
-    decoded: bytes = _decompressor(kind)(data)
-    return decoded
-
-
-@functools.cache
-def _decompressor(kind: str) -> Any:
-    # Not the codec's `decode`, which takes 10 microseconds longer to look at its arguments.
-    return importlib.import_module(f"numcodecs.{kind}").decompress
+    if declared is None:
+        # Not the codec's `decode`, which takes 10 microseconds longer to look at its arguments.
+        return importlib.import_module(f"numcodecs.{kind}").decompress(data)
+    return decompress(kind, data, declared, out)
 
 
 def _declared_by_blosc(data: bytes) -> int:

@@ -60,9 +60,14 @@ def open_chunks(
     UnreadableDataError
         If its metadata are damaged, not supported, or ask for more than the limits allow.
     """
+    return ChunkedArray(find_chunks(node, limits=limits, left_out=left_out), node.attributes, cache)
+
+
+def find_chunks(node: Node, *, limits: Limits = DEFAULT_LIMITS, left_out: Sequence[int] = ()) -> StoredChunks:
+    """Return the chunks of an array whose metadata were read; see `open_chunks`."""
     metadata = parse_metadata(node, limits=limits)
     keep = [axis for axis in range(len(metadata.shape)) if axis not in left_out]
-    source = StoredChunks(
+    return StoredChunks(
         store=node.store,
         folder=node.key,
         metadata=metadata,
@@ -70,7 +75,6 @@ def open_chunks(
         chunks=tuple(metadata.chunks[axis] for axis in keep),
         left_out=tuple(left_out),
     )
-    return ChunkedArray(source, node.attributes, cache)
 
 
 def open_level(

@@ -20,7 +20,7 @@ from csc_eval.scoring.formulas import iou
 from csc_eval.scoring.metrics import instance_details, semantic_details
 from csc_eval.scoring.results import SCORED, TOO_MANY_INSTANCES, LabelScore
 from csc_eval.voxels.arrays import VoxelSource
-from csc_eval.voxels.runs import iterate_boxes
+from csc_eval.voxels.boxes import iterate_boxes, take_box
 
 
 def score_instance_pair(pair: InstancePair, rules: Rules, metrics: Sequence[str] = ()) -> LabelScore:
@@ -124,12 +124,23 @@ def _colliding(pair: InstancePair, matched_components: IntArray) -> IntArray:
 def count_semantic(truth: VoxelSource, prediction: VoxelSource) -> tuple[int, int, int]:
     """Count voxels in both, in the prediction only and in the truth only; foreground is > 0."""
     counts = np.zeros(3, np.int64)
-    total = np.zeros(3, np.int64)
-    for begin, end in iterate_boxes(truth.shape, truth.chunks):
-        t, p = (np.ascontiguousarray(volume.read(begin, end) > 0).view(np.uint8) for volume in (truth, prediction))
-        call("count_pairs", t, p, t.size, counts)
-        total += counts
-    return int(total[0]), int(total[1]), int(total[2])
+    for begin, end in iterate_boxes(truth):
+        boxes = [_foreground(take_box(source, begin, end)) for source in (truth, prediction)]
+        arguments: list[object] = []
+        for mask in boxes:
+            found = (None, None) if mask is None else (mask.ctypes.data, np.array(mask.strides, np.int64))
+            arguments.extend(found)
+        call("count_pairs", np.subtract(end, begin, dtype=np.int64), *arguments, counts)
+    return int(counts[0]), int(counts[1]), int(counts[2])
+
+
+def _foreground(box: Array | None) -> Array | None:
+    """Return bytes that are not 0 where a box is above 0, contiguous along x."""
+    if box is not None and box.dtype not in (np.uint8, np.bool_):
+        box = box > 0
+    if box is None or box.strides[2] == 1:
+        return box
+    return np.ascontiguousarray(box)
 
 
 def semantic_label_score(

@@ -12,7 +12,8 @@ from csc_eval.instances.components import label_components
 from csc_eval.placing.align import is_instance_class
 from csc_eval.validating.findings import Finding, found
 from csc_eval.voxels.arrays import Array, StoredArray
-from csc_eval.voxels.runs import TooFragmentedError, encode_runs, iterate_boxes
+from csc_eval.voxels.boxes import iterate_boxes
+from csc_eval.voxels.runs import TooFragmentedError, encode_runs
 
 FILLING = frozenset(
     {"cell", "cyto", "ecs", "nuc", "nucpl", "chrom", "hchrom", "nhchrom", "echrom", "nechrom", "er", "mito", "mito_lum"}
@@ -81,8 +82,10 @@ def read_contents(array: StoredArray, *, instance: bool, stored_chunks: int | No
     """
     voxels, lowest, largest, whole, finite = 0, 0.0, 0.0, True, True
     values: npt.NDArray[np.generic] = np.zeros(0, array.dtype)
-    for begin, end in iterate_boxes(array.shape, array.chunks):
-        box = array.read(begin, end)
+    for begin, end in iterate_boxes(array):
+        box = array.take(begin, end)
+        if box is None:
+            continue
         present = box[box != 0]
         voxels += present.size
         if not present.size:

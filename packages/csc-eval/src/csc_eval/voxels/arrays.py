@@ -14,7 +14,8 @@ from csc_data.formats.array_metadata import ArrayMetadata
 from csc_data.formats.cache import ENTRY_BYTES, ChunkCache
 from csc_data.formats.chunked_array import ChunkedArray
 from csc_data.formats.codecs import KNOWN_CODECS
-from csc_data.formats.reading import open_chunks, parse_metadata
+from csc_data.formats.decoders.one_pass import OnePass
+from csc_data.formats.reading import find_chunks, parse_metadata
 from csc_data.storage.limits import Limits
 from csc_data.storage.nodes import Node, read_nodes
 from csc_data.storage.stores.places import Store
@@ -88,7 +89,9 @@ class StoredArray:
     def __init__(self, node: Node, *, cache_bytes: int = 0, left_out: Sequence[int] = ()) -> None:
         metadata = read_metadata(node, left_out)
         cache = _ArrayCache(max(cache_bytes, metadata.chunk_bytes + ENTRY_BYTES))
-        self._array = open_chunks(node, limits=LIMITS, cache=cache, left_out=left_out)
+        chunks = find_chunks(node, limits=LIMITS, left_out=left_out)
+        self._array = ChunkedArray(chunks, node.attributes, cache)
+        self._one_pass = OnePass(chunks)
         self.where = node.path
         self.shape = _three(self._array.shape)
         self.chunks = _three(self._array.chunks)
@@ -104,6 +107,15 @@ class StoredArray:
     def read(self, begin: Sequence[int], end: Sequence[int]) -> Array:
         """Return the voxels of a box, not to be written to; chunks that are not there hold the fill value."""
         return self._array.read_box(begin, end)
+
+    def take(self, begin: Sequence[int], end: Sequence[int]) -> Array | None:
+        """Return the voxels of a box, None if all are 0; for who reads each box once, see `csc_eval.voxels.boxes`.
+
+        What was returned before is written over, and only lines along x are contiguous.
+        """
+        sizes = zip(begin, end, self.chunks, self.shape, strict=True)
+        whole = all(b % c == 0 and (e % c == 0 or e == n) for b, e, c, n in sizes)
+        return self._one_pass.read(begin, end) if whole else self.read(begin, end)
 
     def count_chunks(self) -> tuple[int, int]:
         """Return how many chunks are stored, and how many there would be."""

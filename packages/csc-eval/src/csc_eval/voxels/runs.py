@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,11 +11,15 @@ import numpy.typing as npt
 
 from csc_data.errors import UnreadableDataError
 from csc_eval._native import call
-from csc_eval.voxels.arrays import Array, Shape, VoxelSource
+from csc_eval.voxels.arrays import Array, Shape, StoredArray, VoxelSource
+from csc_eval.voxels.boxes import box_edges, box_shape, take_box
+
+IntArray = npt.NDArray[np.int64]
 
 MAX_RUNS = 2**31 - 1
 
-BOX_EDGE = 128
+SHORTEST_BOX = 32
+"""Boxes shorter than this along x are not encoded by themselves: each would begin and end runs."""
 
 BYTES_PER_RUN = 72
 """Peak memory per run: itself, its label and its place in the order by label, twice while buffers grow."""
@@ -63,100 +66,160 @@ class TooFragmentedError(UnreadableDataError):
     """A volume has more runs than the memory that was granted can hold."""
 
 
-def iterate_slabs(source: VoxelSource, thickness: int) -> Iterator[tuple[int, Array]]:
-    """Read a volume in slabs of some planes each; yields the first plane's index and the slab."""
-    nz, ny, nx = source.shape
-    for z in range(0, nz, thickness):
-        yield z, source.read((z, 0, 0), (min(z + thickness, nz), ny, nx))
-
-
-def iterate_boxes(shape: Shape, chunks: Shape) -> Iterator[tuple[Shape, Shape]]:
-    """Yield first and last plus one voxel of boxes that cover a volume, in raster order.
-
-    They are whole chunks, about `BOX_EDGE` long: larger chunks are cut, smaller ones taken several at a time.
-    """
-    edges = [min(c, BOX_EDGE) * max(1, BOX_EDGE // c) for c in chunks]
-    starts = [range(0, n, edge) for n, edge in zip(shape, edges, strict=True)]
-    for z, y, x in itertools.product(*starts):
-        yield (z, y, x), (min(z + edges[0], shape[0]), min(y + edges[1], shape[1]), min(x + edges[2], shape[2]))
-
-
 def slab_thickness(source: VoxelSource) -> int:
     """Return how many planes to read at once, so that every chunk is decoded once."""
     return min(source.shape[0], source.chunks[0])
 
 
 def encode_runs(source: VoxelSource, *, max_runs: int = MAX_RUNS) -> Runs:
-    """Read a volume slab by slab and keep its run lengths.
+    """Read a volume once, box by box, and keep its run lengths.
 
     Raises
     ------
     TooFragmentedError
         If there are more than `max_runs` runs.
     """
-    nz, ny, nx = source.shape
-    max_runs = min(max_runs, MAX_RUNS)
-    line_ptr = np.zeros(nz * ny + 1, np.int64)
-    # The kernel begins a row only where a run for each of its voxels would fit, so `max_runs` needs room for one more.
-    buffers = _Buffers(capacity=min(max_runs, max(nx, 65536)) + nx)
-    for z, slab in iterate_slabs(source, slab_thickness(source)):
-        voxels = _encodable(slab)
-        lines = voxels.shape[0] * ny
-        rows = voxels.reshape(lines, nx)
-        done = 0
-        while True:
-            done += buffers.encode(rows[done:], line_ptr[z * ny + done :])
-            if buffers.count > max_runs:
-                raise TooFragmentedError(
-                    f"{TOO_FRAGMENTED}: its foreground has more than {max_runs} runs of equal values along x; "
-                    "give more memory (--memory), or clean the prediction if it is noise"
-                )
-            if done == lines:
-                break
-            buffers.grow(2 * buffers.capacity)
-    start, stop, key = buffers.trimmed()
-    return Runs(
-        shape=source.shape, line_ptr=line_ptr, start=start, stop=stop, key=key, dtype=source.dtype, order=source.order
-    )
+    return _Encoding(source, min(max_runs, MAX_RUNS)).run()
 
 
-def _encodable(slab: Array) -> Array:
-    if slab.dtype == np.bool_:
-        slab = slab.view(np.uint8)
-    elif slab.dtype.itemsize not in (1, 2, 4, 8) or (slab.dtype.kind == "f" and slab.dtype.itemsize < 4):
-        slab = slab.astype(np.float32)
-    return np.ascontiguousarray(slab)
+class _Encoding:
+    """The runs of a volume that is being read."""
+
+    def __init__(self, source: VoxelSource, max_runs: int) -> None:
+        nz, ny, nx = source.shape
+        self.source = source
+        self.planes, self.rows, self.columns = box_edges(source.shape, _box_to_encode(source))
+        self.line_ptr = np.zeros(nz * ny + 1, np.int64)
+        self.found = _Buffers(min(max_runs, 65536) + nx, max_runs)
+        self.of_slab = _Buffers(0, max_runs)
+
+    def run(self) -> Runs:
+        """Read all of it."""
+        source, found = self.source, self.found
+        _, ny, nx = source.shape
+        for begin, end in itertools.pairwise(self.planes):
+            line_ptr = self.line_ptr[begin * ny : end * ny + 1]
+            if len(self.rows) == len(self.columns) == 2:
+                found.encode(take_box(source, (begin, 0, 0), (end, ny, nx)), line_ptr)
+            else:
+                self._add_slab(begin, end, line_ptr)
+            found.check()
+        start, stop, key = found.filled()
+        return Runs(
+            shape=source.shape,
+            line_ptr=self.line_ptr,
+            start=start,
+            stop=stop,
+            key=key,
+            dtype=source.dtype,
+            order=source.order,
+        )
+
+    def _add_slab(self, begin: int, end: int, line_ptr: IntArray) -> None:
+        """Encode boxes beside each other, then bring their runs into the order of the volume's lines."""
+        part, rows, columns = self.of_slab, self.rows, self.columns
+        # A border between boxes divides at most one run of a line.
+        part.spare = (len(line_ptr) - 1) * (len(columns) - 2) - self.found.count
+        part.count, length = 0, 0
+        pointers: list[IntArray] = []
+        places = np.full((len(rows) - 1, len(columns) - 1), -1, np.int64)
+        for (r, y), (c, x) in itertools.product(
+            enumerate(itertools.pairwise(rows)), enumerate(itertools.pairwise(columns))
+        ):
+            box = take_box(self.source, (begin, y[0], x[0]), (end, y[1], x[1]))
+            if box is None:
+                continue
+            places[r, c] = length
+            pointers.append(np.full((end - begin) * (y[1] - y[0]) + 1, part.count, np.int64))
+            length += len(pointers[-1])
+            part.encode(box, pointers[-1], x_first=x[0])
+        if part.count == 0:
+            line_ptr[1:] = self.found.count
+            return
+        self.found.reserve(self.found.count + part.count)
+        self.found.count = call(
+            "join_boxes", end - begin, len(rows) - 1, len(columns) - 1, np.array(rows, np.int64), places,
+            np.concatenate(pointers), part.start, part.stop, part.key, self.source.dtype.kind == "f",
+            self.found.count, line_ptr, self.found.start, self.found.stop, self.found.key,
+        )  # fmt: skip
+
+
+def _box_to_encode(source: VoxelSource) -> Shape:
+    """Return the boxes that runs are made of: as they are stored, unless that would cut runs into small pieces."""
+    _, ny, nx = source.shape
+    box = box_shape(source.shape, source.chunks)
+    if isinstance(source, StoredArray) and box[2] >= min(nx, SHORTEST_BOX):
+        return box
+    return slab_thickness(source), ny, nx
+
+
+def _encodable(box: Array) -> Array:
+    """Return voxels that a kernel takes, contiguous along x."""
+    if box.dtype == np.bool_:
+        box = box.view(np.uint8)
+    elif box.dtype.itemsize not in (1, 2, 4, 8) or (box.dtype.kind == "f" and box.dtype.itemsize < 4):
+        box = box.astype(np.float32)
+    return box if box.strides[2] == box.itemsize else np.ascontiguousarray(box)
 
 
 class _Buffers:
-    """Growing arrays of runs."""
+    """Growing arrays of runs, `max_runs` at most, and as many more as `spare` says."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, max_runs: int) -> None:
         self.capacity = capacity
+        self.max_runs = max_runs
+        self.spare = 0
         self.count = 0
         self.start = np.empty(capacity, np.int32)
         self.stop = np.empty(capacity, np.int32)
         self.key = np.empty(capacity, np.uint64)
 
-    def encode(self, rows: Array, line_ptr: npt.NDArray[np.int64]) -> int:
-        """Encode rows while they fit; returns how many did."""
-        count = np.array([self.count], np.int64)
-        kernel = f"encode_{rows.dtype.kind}{rows.dtype.itemsize}"
-        done = call(
-            kernel, rows, rows.shape[0], rows.shape[1], line_ptr, self.start, self.stop, self.key, count, self.capacity
-        )
-        self.count = int(count[0])
-        return done
+    def encode(self, box: Array | None, line_ptr: IntArray, *, x_first: int = 0) -> None:
+        """Add the runs of a box, whose lines begin at `x_first`; ``line_ptr`` gets where those of each line end.
 
-    def grow(self, capacity: int) -> None:
-        """Make room."""
-        self.capacity = capacity
+        Raises
+        ------
+        TooFragmentedError
+            If there are too many.
+        """
+        if box is None:
+            line_ptr[1:] = self.count
+            return
+        voxels = _encodable(box)
+        strides = np.array(voxels.strides, np.int64) // voxels.itemsize
+        shape, count = np.array(voxels.shape, np.int64), np.array([self.count], np.int64)
+        lines, done = len(line_ptr) - 1, 0
+        # The kernel begins a line only where a run for each of its voxels would fit.
+        self.reserve(self.count + voxels.shape[2])
+        while done < lines:
+            done = call(
+                f"encode_{voxels.dtype.kind}{voxels.dtype.itemsize}", voxels.ctypes.data, shape, strides, x_first, done,
+                line_ptr, self.start, self.stop, self.key, count, self.capacity,
+            )  # fmt: skip
+            self.count = int(count[0])
+            self.check()
+            if done < lines:
+                self.reserve(2 * self.capacity)
+
+    def check(self) -> None:
+        """Raise `TooFragmentedError` if there are too many."""
+        if self.count > self.max_runs + self.spare:
+            raise TooFragmentedError(
+                f"{TOO_FRAGMENTED}: its foreground has more than {self.max_runs} runs of equal values along x; "
+                "give more memory (--memory), or clean the prediction if it is noise"
+            )
+
+    def reserve(self, capacity: int) -> None:
+        """Make room for so many, and for more where there was too little."""
+        if capacity <= self.capacity:
+            return
+        self.capacity = max(capacity, 3 * self.capacity // 2)
         for name in ("start", "stop", "key"):
             old = getattr(self, name)
-            new = np.empty(capacity, old.dtype)
+            new = np.empty(self.capacity, old.dtype)
             new[: self.count] = old[: self.count]
             setattr(self, name, new)
 
-    def trimmed(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.uint64]]:
-        """Return the runs without the room left."""
-        return self.start[: self.count].copy(), self.stop[: self.count].copy(), self.key[: self.count].copy()
+    def filled(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.uint64]]:
+        """Return the runs; the room behind them was never touched, and so takes no memory."""
+        return self.start[: self.count], self.stop[: self.count], self.key[: self.count]
