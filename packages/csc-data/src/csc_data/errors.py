@@ -6,7 +6,6 @@ Every error that a user can cause is a `CscError`; leaves also inherit the built
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -53,6 +52,8 @@ def nearest(name: object, known: Iterable[str], cutoff: float = 0.6) -> str | No
     >>> nearest("mitto", ["er", "mito"])
     'mito'
     """
+    import difflib  # for the one who misspells; others do not wait for it
+
     near = difflib.get_close_matches(str(name), list(known), n=1, cutoff=cutoff)
     return near[0] if near else None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import tomllib
 from collections.abc import Mapping
-from importlib import resources
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -16,7 +16,7 @@ from typing import Any
 @functools.cache
 def facts() -> Mapping[str, Any]:
     """Return the tables of the facts by name."""
-    text = resources.files("csc_data.challenge").joinpath("challenge.toml").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("challenge.toml").read_text(encoding="utf-8")
     return MappingProxyType(tomllib.loads(text))
 
 

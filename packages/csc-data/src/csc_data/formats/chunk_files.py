@@ -21,7 +21,6 @@ from csc_data.formats.cache import Chunk
 from csc_data.formats.chunked_array import Index
 from csc_data.formats.codecs import DECODING_ERRORS, decode
 from csc_data.formats.decoders.libraries import Bytes
-from csc_data.formats.format3 import read_shard_index
 from csc_data.storage.limits import most_encoded_bytes
 from csc_data.storage.stores.places import Store, join_key
 
@@ -172,6 +171,8 @@ class StoredChunks:
         self, shard: ShardIndex, files: Sequence[str], wanted: Sequence[Index]
     ) -> Iterator[tuple[int, bytes | None]]:
         """Read the indices of the shards, then the parts that hold the chunks; near ones at once."""
+        from csc_data.formats.format3 import read_shard_index
+
         limit = most_encoded_bytes(self.metadata.chunk_bytes)
         names = list(dict.fromkeys(files))
         part = (-shard.size, None) if shard.at_end else (0, shard.size)

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from csc_data.errors import UnreadableDataError
 from csc_data.formats.array_metadata import ArrayMetadata, parse_checked
 from csc_data.formats.cache import ChunkCache
 from csc_data.formats.chunk_files import StoredChunks
 from csc_data.formats.chunked_array import ChunkedArray
-from csc_data.formats.format2 import parse_format2
-from csc_data.formats.format3 import parse_format3
-from csc_data.formats.n5 import parse_n5
-from csc_data.formats.ngff import LevelPlace
 from csc_data.storage.limits import DEFAULT_LIMITS, Limits
 from csc_data.storage.nodes import Node, read_node
 from csc_data.storage.stores.places import open_place
 
-_PARSERS = {
-    "zarr 2": (".zarray", parse_format2),
-    "zarr 3": ("zarr.json", parse_format3),
-    "n5": ("attributes.json", parse_n5),
-}
+if TYPE_CHECKING:
+    from csc_data.formats.ngff import LevelPlace
 
 
 def parse_metadata(node: Node, *, limits: Limits = DEFAULT_LIMITS) -> ArrayMetadata:
@@ -35,8 +29,18 @@ def parse_metadata(node: Node, *, limits: Limits = DEFAULT_LIMITS) -> ArrayMetad
     """
     if node.metadata is None:
         raise UnreadableDataError(f"{node.path} is a group where an array was expected")
-    file, parse = _PARSERS[node.format]
-    return parse_checked(node, file, limits, parse)
+    # Most processes meet one format: the others are not imported.
+    if node.format == "zarr 2":
+        from csc_data.formats.format2 import parse_format2
+
+        return parse_checked(node, ".zarray", limits, parse_format2)
+    if node.format == "zarr 3":
+        from csc_data.formats.format3 import parse_format3
+
+        return parse_checked(node, "zarr.json", limits, parse_format3)
+    from csc_data.formats.n5 import parse_n5
+
+    return parse_checked(node, "attributes.json", limits, parse_n5)
 
 
 def open_chunks(

@@ -32,6 +32,9 @@ class Limits:
 
 DEFAULT_LIMITS = Limits()
 
+MAX_UNCOMPRESSED_SIZE = 50 * 1024**3
+"""What a zip may declare to unpack to, in bytes; the portal's limit."""
+
 
 def most_encoded_bytes(decoded: int) -> int:
     """Return how long the file of a chunk may be: what does not compress is stored with a header per block.

@@ -7,18 +7,20 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from csc_data.errors import InvalidArgumentError
+from csc_data.storage.limits import MAX_UNCOMPRESSED_SIZE
 from csc_data.storage.stores.places import Store
-from csc_data.storage.stores.zips import MAX_UNCOMPRESSED_SIZE
 from csc_eval.rules import LEADERBOARD, Rules, get_rules, rules_from_environment
 from csc_eval.scoring.results import FAILED, MISSING, TOO_MANY_INSTANCES, SubmissionScore
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 WORST_CROPS = 3
 

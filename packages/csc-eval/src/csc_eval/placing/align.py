@@ -16,7 +16,6 @@ from csc_data.storage.stores.places import FolderStore
 from csc_eval.placing.cubes import ResampledCubes
 from csc_eval.placing.placed import Placed
 from csc_eval.placing.predictions import CropGrid, Prediction, open_prediction
-from csc_eval.placing.resample import SEMANTIC_THRESHOLD, Cleaned, Resampled, Thresholded
 from csc_eval.rules import LEADERBOARD, Rules, get_rules
 from csc_eval.voxels.arrays import Array, MemoryArray, Shape, VoxelSource
 from csc_eval.voxels.runs import slab_thickness
@@ -89,6 +88,17 @@ def align(prediction: Prediction, crop: CropGrid, *, instance: bool, rules: str 
     _check_ratio(source.shape, crop.shape, rules)
     scale, centred = _scale_of(prediction, crop)
     semantic_half = not instance and rules.threshold == "half"
+    if scale is not None or semantic_half:
+        source = _sampled(source, scale, instance=instance, semantic_half=semantic_half)
+    if centred:
+        source = _centred(source, crop.shape)
+    return _placed(source, prediction, crop, rules)
+
+
+def _sampled(source: VoxelSource, scale: Triple | None, *, instance: bool, semantic_half: bool) -> VoxelSource:
+    """Return a view of a volume at the crop's voxel size, a semantic one with its threshold."""
+    from csc_eval.placing.resample import SEMANTIC_THRESHOLD, Resampled, Thresholded  # rarely needed
+
     if semantic_half:
         source = _range_of_one(source)
     if scale is not None:
@@ -99,9 +109,7 @@ def align(prediction: Prediction, crop: CropGrid, *, instance: bool, rules: str 
             source = Thresholded(source, SEMANTIC_THRESHOLD - tolerance, inclusive=semantic_half)
     elif semantic_half and source.dtype.kind == "f":
         source = Thresholded(source, SEMANTIC_THRESHOLD, inclusive=True)
-    if centred:
-        source = _centred(source, crop.shape)
-    return _placed(source, prediction, crop, rules)
+    return source
 
 
 def align_probabilities(
@@ -125,6 +133,8 @@ def align_probabilities(
     InvalidArgumentError
         If it is so much larger than the crop that it is refused.
     """
+    from csc_eval.placing.resample import Thresholded
+
     return Thresholded(align_values(prediction, crop, rules=rules), above)
 
 
@@ -143,6 +153,8 @@ def align_values(prediction: Prediction, crop: CropGrid, *, rules: str | Rules =
     _check_ratio(source.shape, crop.shape, rules)
     scale, _ = _scale_of(prediction, crop)
     if scale is not None:
+        from csc_eval.placing.resample import Resampled
+
         source = Resampled(source, scale, 1)
     return _placed(source, prediction, crop, rules, around=-math.inf)
 
@@ -198,6 +210,8 @@ def _check_ratio(shape: Shape, target: Shape, rules: Rules) -> None:
 
 def _range_of_one(source: VoxelSource) -> VoxelSource:
     """Integers become 0 and 1; floats are divided by what stands for one in them: 1, or their largest value."""
+    from csc_eval.placing.resample import Cleaned, Thresholded
+
     if source.dtype.kind != "f":
         return Thresholded(source, 0)
     largest = 1.0

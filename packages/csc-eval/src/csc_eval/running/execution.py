@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
+from typing import TYPE_CHECKING
 
 from csc_eval.running.memory import Plan
 from csc_eval.scoring.labels import LabelTask, failed_scores, score_label
 from csc_eval.scoring.results import LabelScore
 from csc_eval.voxels.runs import TOO_FRAGMENTED
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor, Future
 
 Scores = tuple[LabelScore, ...]
 
@@ -79,12 +82,16 @@ def _run(plan: Plan, numbers: Sequence[int], executor: Executor | None) -> Itera
 
 
 def _run_on(executor: Executor, plan: Plan, numbers: Sequence[int]) -> Iterator[tuple[int, Scores]]:
+    from concurrent.futures import as_completed
+
     futures: dict[Future[Scores], int] = {executor.submit(score_label, plan.tasks[n]): n for n in numbers}
     for future in as_completed(futures):
         yield futures[future], future.result()
 
 
 def _run_in_processes(plan: Plan, numbers: Sequence[int]) -> Iterator[tuple[int, Scores]]:
+    from concurrent.futures import BrokenExecutor
+
     done: set[int] = set()
     try:
         with _pool(plan.workers) as pool:
@@ -99,6 +106,8 @@ def _run_in_processes(plan: Plan, numbers: Sequence[int]) -> Iterator[tuple[int,
 
 
 def _score_alone(task: LabelTask) -> Scores:
+    from concurrent.futures import BrokenExecutor
+
     try:
         with _pool(1) as pool:
             return pool.submit(score_label, task).result()

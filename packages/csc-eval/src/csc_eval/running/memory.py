@@ -13,7 +13,6 @@ from csc_data.errors import CscError, InvalidArgumentError
 from csc_data.storage.nodes import is_array
 from csc_eval.placing.align import is_resampled
 from csc_eval.placing.predictions import CropGrid, Prediction, open_prediction
-from csc_eval.placing.resample import TILE
 from csc_eval.scoring.labels import CACHE_BYTES, LabelTask, open_truth
 from csc_eval.voxels.arrays import LIMITS, VoxelSource, open_stored
 from csc_eval.voxels.runs import BYTES_PER_RUN
@@ -153,6 +152,8 @@ def _prediction_bytes(prediction: Prediction, grid: CropGrid) -> int:
     plane = math.prod(grid.shape[1:])
     if not is_resampled(prediction, grid):
         return 2 * min(grid.shape[0], source.chunks[0]) * plane * source.dtype.itemsize + _chunk_bytes(source)
+    from csc_eval.placing.resample import TILE
+
     sizes = zip(source.shape, prediction.voxel_size or grid.voxel_size, grid.voxel_size, strict=True)
     tile = math.prod(min(n, TILE + 8 * max(1.0, v / s)) for n, s, v in sizes)
     # A tile as doubles, filtered, with the filter's buffers; and the slab that it goes into.

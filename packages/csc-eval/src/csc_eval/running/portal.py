@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from csc_data.storage.stores.places import Store
-from csc_data.storage.stores.zips import ZipStore
+from csc_data.storage.stores.places import FolderStore, Store
 from csc_eval.causes import CAUSES
-from csc_eval.validating.layout import look_through
 
 MASK_SUFFIX = "_mask"
 
@@ -25,22 +22,29 @@ def portal_notes(submission: Store, crops: Sequence[str], ignored: Sequence[str]
     ignored : sequence of str
         What the submission holds beyond the truth.
     """
-    notes = []
-    if isinstance(submission, ZipStore):
-        # What is read here all the same, such as a zip with __MACOSX/x.zarr in it, has no score there.
-        path = Path(submission.path)
-        layout = look_through(path, crops, max_size=submission.max_size)
-        refused = [finding for finding in layout.findings if finding.cause.verdict == "refused"]
-        notes += [f"the portal refuses it: it {one.problem.what}; {one.cause.remedy}" for one in refused]
-        folder = path.with_suffix(".zarr")
-        if folder.exists() and not is_unpacked_from(folder, path):
-            notes.append(
-                f"the official tool takes the folder {folder.name} beside the zip for what the zip holds, and scores "
-                "that: remove it, or pack again; what you upload is not affected"
-            )
+    notes = [] if isinstance(submission, FolderStore) else list(_notes_of_zip(submission, crops))
     if any(entry.endswith(MASK_SUFFIX) and entry.split("/")[0] in crops for entry in ignored):
         notes.append(CAUSES["submitted_mask"].what)
     return tuple(notes)
+
+
+def _notes_of_zip(submission: Store, crops: Sequence[str]) -> Iterator[str]:
+    from csc_data.storage.stores.zips import ZipStore  # folders do without zipfile and what it needs
+    from csc_eval.validating.layout import look_through
+
+    if not isinstance(submission, ZipStore):
+        return
+    # What is read here all the same, such as a zip with __MACOSX/x.zarr in it, has no score there.
+    path = Path(submission.path)
+    for finding in look_through(path, crops, max_size=submission.max_size).findings:
+        if finding.cause.verdict == "refused":
+            yield f"the portal refuses it: it {finding.problem.what}; {finding.cause.remedy}"
+    folder = path.with_suffix(".zarr")
+    if folder.exists() and not is_unpacked_from(folder, path):
+        yield (
+            f"the official tool takes the folder {folder.name} beside the zip for what the zip holds, and scores "
+            "that: remove it, or pack again; what you upload is not affected"
+        )
 
 
 def is_unpacked_from(folder: Path, archive: Path) -> bool:
@@ -48,6 +52,8 @@ def is_unpacked_from(folder: Path, archive: Path) -> bool:
 
     That is so where `csc pack-results` has made both.
     """
+    import zipfile
+
     newest = archive.stat().st_mtime
     try:
         with zipfile.ZipFile(archive) as file:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from csc_data.challenge import UnknownClassError, label_classes
 from csc_data.errors import InvalidArgumentError
 from csc_data.storage.atomic import replace_text
+from csc_data.storage.limits import MAX_UNCOMPRESSED_SIZE
 from csc_data.storage.nodes import is_array
 from csc_data.storage.stores.places import Store
 from csc_data.storage.stores.submissions import open_store
-from csc_data.storage.stores.zips import MAX_UNCOMPRESSED_SIZE
 from csc_eval._version import VERSION
 from csc_eval.placing.align import is_instance_class
 from csc_eval.rules import LEADERBOARD, Rules, parse_rules
@@ -23,11 +21,13 @@ from csc_eval.running.execution import run_tasks
 from csc_eval.running.memory import Plan, plan_work
 from csc_eval.running.portal import MASK_SUFFIX, portal_notes
 from csc_eval.scoring.aggregate import combine_scores
-from csc_eval.scoring.differences import explain_differences
 from csc_eval.scoring.labels import LabelTask, score_label
 from csc_eval.scoring.metrics import parse_metrics
 from csc_eval.scoring.results import LabelScore, SubmissionScore
 from csc_eval.voxels.arrays import LIMITS
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
 Progress = Callable[[int, int, str], None]
 """Called with how many labels are done, of how many, and the last one's name."""
@@ -80,9 +80,8 @@ def find_contents(
     places = match_crops(submission, truth, truth_crops)
     instance_set = None if instance_classes is None else frozenset(instance_classes)
     annotated = {name for names in truth_crops.values() for name in names}
-    for name in sorted(instance_set or ()):
-        if name not in annotated and name not in label_classes():
-            raise UnknownClassError(name)
+    if instance_set is not None:
+        _check_classes(instance_set, annotated)
     tasks: list[LabelTask] = []
     masks, ignored = {}, []
     for crop, names in truth_crops.items():
@@ -107,6 +106,14 @@ def find_contents(
     known = set(places.values())
     ignored += [folder for folder in submission.folders("") if folder not in known]
     return Contents(tasks=tuple(tasks), masks=masks, ignored=tuple(ignored))
+
+
+def _check_classes(names: Iterable[str], annotated: Set[str]) -> None:
+    from csc_data.challenge.classes import UnknownClassError, label_classes
+
+    for name in sorted(names):
+        if name not in annotated and name not in label_classes():
+            raise UnknownClassError(name)
 
 
 def _label_names(truth: Store, crop: str) -> tuple[str, ...]:
@@ -236,6 +243,10 @@ def collect_scores(
                 version=VERSION,
             )
         )
+    if len(results) == 1:
+        return results[0]
+    from csc_eval.scoring.differences import explain_differences
+
     return explain_differences(results, rule_sets)
 
 

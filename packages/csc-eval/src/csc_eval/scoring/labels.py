@@ -6,11 +6,10 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from csc_data.challenge import get_test_crops
 from csc_data.errors import CscError, InvalidArgumentError, UnreadableDataError
 from csc_data.formats.ngff import stated_place
 from csc_data.storage.nodes import Node, is_array
@@ -26,6 +25,9 @@ from csc_eval.scoring.pairs import count_semantic, describe, score_instance_pair
 from csc_eval.scoring.results import FAILED, MISSING, LabelScore
 from csc_eval.voxels.arrays import LIMITS, Array, Shape, StoredArray, VoxelSource, open_stored
 from csc_eval.voxels.runs import BYTES_PER_INSTANCE, BYTES_PER_RUN, TOO_FRAGMENTED, TooFragmentedError, encode_runs
+
+if TYPE_CHECKING:
+    from csc_data.challenge import TestCrop
 
 SEAMS = "the portal resamples so large a source in cubes, and its seams are scored"
 ALIGNED = "the portal aligns it by the challenge's list of instance classes, not by the one given"
@@ -105,15 +107,22 @@ def read_crop_grid(node: Node, shape: Shape) -> CropGrid:
         If neither says it.
     """
     voxel_size, translation = stated_place(node.path, node.attributes)
-    number = re.fullmatch(r"crop(\d+)", node.key.split("/")[0])
-    facts = get_test_crops().get(int(number[1])) if number else None
-    if voxel_size is None and facts is not None:
-        voxel_size = facts.voxel_size
-    if translation is None:
-        translation = facts.translation if facts is not None else (0.0, 0.0, 0.0)
+    if voxel_size is None or translation is None:
+        facts = _find_facts(node)
+        if voxel_size is None and facts is not None:
+            voxel_size = facts.voxel_size
+        if translation is None:
+            translation = facts.translation if facts is not None else (0.0, 0.0, 0.0)
     if voxel_size is None:
         raise UnreadableDataError(f"{node.path} says no voxel_size (nm, z, y, x); add it to the array's attributes")
     return CropGrid(voxel_size=voxel_size, translation=translation, shape=shape)
+
+
+def _find_facts(node: Node) -> TestCrop | None:
+    from csc_data.challenge import get_test_crops
+
+    number = re.fullmatch(r"crop(\d+)", node.key.split("/")[0])
+    return get_test_crops().get(int(number[1])) if number else None
 
 
 def open_truth(task: LabelTask) -> tuple[StoredArray, CropGrid]:

@@ -16,7 +16,6 @@ from csc_data.errors import InvalidArgumentError
 from csc_eval.instances.components import Instances, IntArray, Overlaps
 from csc_eval.instances.matching import Matched
 from csc_eval.instances.pair import InstancePair
-from csc_eval.instances.surfaces import surface_details
 from csc_eval.scoring.formulas import dice, precision, recall
 
 FloatArray = npt.NDArray[np.float64]
@@ -181,7 +180,11 @@ def instance_details(pair: InstancePair, matched: Matched, metrics: Sequence[str
     }
     result = {name: available[name]() for name in metrics if name in available}
     surfaces = [name for name in metrics if name not in available]
-    return result | (surface_details(pair, matched, surfaces) if surfaces else {})
+    if surfaces:
+        from csc_eval.instances.surfaces import surface_details
+
+        result |= surface_details(pair, matched, surfaces)
+    return result
 
 
 def semantic_details(tp: int, fp: int, fn: int, n_voxels: int, metrics: Sequence[str]) -> dict[str, float]:

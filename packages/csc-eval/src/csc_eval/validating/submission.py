@@ -10,7 +10,7 @@ from csc_data.challenge.current_lists import load_test_crops
 from csc_data.challenge.test_crops import select_crops
 from csc_data.config.user_config import Config
 from csc_data.errors import MissingDataError
-from csc_data.storage.stores.zips import MAX_UNCOMPRESSED_SIZE
+from csc_data.storage.limits import MAX_UNCOMPRESSED_SIZE
 from csc_eval.validating.findings import Finding, LabelVerdict, Validation, found
 from csc_eval.validating.labels import check_crop
 from csc_eval.validating.layout import look_through

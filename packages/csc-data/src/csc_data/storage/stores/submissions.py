@@ -6,12 +6,16 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from csc_data.errors import InvalidArgumentError, MissingDataError
+from csc_data.storage.limits import MAX_UNCOMPRESSED_SIZE
 from csc_data.storage.stores.places import FolderStore, Store, join_key
-from csc_data.storage.stores.zips import MAX_UNCOMPRESSED_SIZE, ZipStore
 
 _METADATA = (".zarray", ".zgroup", "zarr.json")
+
+if TYPE_CHECKING:
+    from csc_data.storage.stores.zips import ZipStore
 
 
 def open_store(path: str | os.PathLike[str] | Store, *, max_size: int = MAX_UNCOMPRESSED_SIZE) -> Store:
@@ -40,16 +44,22 @@ def open_store(path: str | os.PathLike[str] | Store, *, max_size: int = MAX_UNCO
         if len(zips) > 1:
             raise InvalidArgumentError(f"{root} holds {len(zips)} zips; name one of them")
         root = zips[0] if zips else root
-    store = FolderStore(root) if root.is_dir() else ZipStore(root, max_size=max_size)
+    store = FolderStore(root) if root.is_dir() else _open_zip(root, "", max_size)
     inner = list(_zarr_folders(store, "", depth=6))
     if len(inner) > 1:
         raise InvalidArgumentError(f"{root} holds several zarr folders ({', '.join(inner[:5])}); expected one")
     if not inner:
         return store
-    if isinstance(store, ZipStore):
-        store.close()
-        return ZipStore(root, prefix=inner[0], max_size=max_size)
-    return FolderStore(root / inner[0])
+    if isinstance(store, FolderStore):
+        return FolderStore(root / inner[0])
+    store.close()
+    return _open_zip(root, inner[0], max_size)
+
+
+def _open_zip(path: Path, prefix: str, max_size: int) -> ZipStore:
+    from csc_data.storage.stores.zips import ZipStore  # zipfile and what it needs, which a folder does not
+
+    return ZipStore(path, prefix=prefix, max_size=max_size)
 
 
 def _zarr_folders(store: Store, key: str, depth: int) -> Iterator[str]:

@@ -15,10 +15,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from csc_data.errors import CscError, Problem, UnreadableDataError
+from csc_data.storage.limits import MAX_UNCOMPRESSED_SIZE
 from csc_data.storage.stores.places import Part, Store, bounds_of
-
-MAX_UNCOMPRESSED_SIZE = 50 * 1024**3
-"""What a zip may declare to unpack to, in bytes; the portal's limit."""
 
 _READING_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
 
