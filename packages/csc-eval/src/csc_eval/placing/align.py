@@ -13,7 +13,6 @@ from csc_data.challenge import get_instance_classes
 from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Triple, as_triple
 from csc_data.storage.stores.places import FolderStore
-from csc_eval.placing.cubes import ResampledCubes
 from csc_eval.placing.placed import Placed
 from csc_eval.placing.predictions import CropGrid, Prediction, open_prediction
 from csc_eval.rules import LEADERBOARD, Rules, get_rules
@@ -87,18 +86,20 @@ def align(prediction: Prediction, crop: CropGrid, *, instance: bool, rules: str 
     source = prediction.voxels
     _check_ratio(source.shape, crop.shape, rules)
     scale, centred = _scale_of(prediction, crop)
-    semantic_half = not instance and rules.threshold == "half"
-    if scale is not None or semantic_half:
-        source = _sampled(source, scale, instance=instance, semantic_half=semantic_half)
+    if scale is not None or (not instance and rules.threshold == "half"):
+        source = _sampled(source, scale, rules, instance=instance)
     if centred:
         source = _centred(source, crop.shape)
     return _placed(source, prediction, crop, rules)
 
 
-def _sampled(source: VoxelSource, scale: Triple | None, *, instance: bool, semantic_half: bool) -> VoxelSource:
+def _sampled(source: VoxelSource, scale: Triple | None, rules: Rules, *, instance: bool) -> VoxelSource:
     """Return a view of a volume at the crop's voxel size, a semantic one with its threshold."""
-    from csc_eval.placing.resample import SEMANTIC_THRESHOLD, Resampled, Thresholded  # rarely needed
+    # What lies on the crop's grid does not wait for these.
+    from csc_eval.placing.cubes import ResampledCubes
+    from csc_eval.placing.resample import SEMANTIC_THRESHOLD, Resampled, Thresholded
 
+    semantic_half = not instance and rules.threshold == "half"
     if semantic_half:
         source = _range_of_one(source)
     if scale is not None:
