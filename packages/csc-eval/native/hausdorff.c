@@ -15,9 +15,14 @@ typedef struct {
 } segment;
 
 typedef struct {
+    const segment *items;
+    int64_t size;
+} segments;
+
+typedef struct {
     segment *items;
     int64_t size, capacity;
-} segments;
+} segment_list;
 
 /* One of the two sets, ready to be searched: segments in raster order; line k (z, y ascending) holds
    line_ptr[k] .. line_ptr[k + 1]; slice z holds lines slice_ptr[z - z_first] .. */
@@ -41,7 +46,7 @@ typedef struct {
     double reached; /* the largest distance so far */
 } walk;
 
-static int segments_push(segments *list, segment item)
+static int push(segment_list *list, segment item)
 {
     if (list->size == list->capacity) {
         const int64_t capacity = list->capacity ? 2 * list->capacity : 256;
@@ -232,7 +237,7 @@ static void walk_stretch(const point_set *set, walk *w, int32_t z, int32_t y, in
 }
 
 /* The parts of a that b lacks. */
-static int subtract(const segments *a, const segments *b, segments *out)
+static int subtract(const segments *a, const segments *b, segment_list *out)
 {
     int64_t j = 0;
     out->size = 0;
@@ -246,21 +251,21 @@ static int subtract(const segments *a, const segments *b, segments *out)
             if (b->items[k].start > rest.start) {
                 segment before = rest;
                 before.stop = b->items[k].start;
-                if (segments_push(out, before))
+                if (push(out, before))
                     return -1;
             }
             rest.start = b->items[k].stop;
             if (rest.start >= rest.stop)
                 break;
         }
-        if (rest.start < rest.stop && segments_push(out, rest))
+        if (rest.start < rest.stop && push(out, rest))
             return -1;
     }
     return 0;
 }
 
 /* Raises w->reached to the largest distance of a segment's voxels from the set. */
-static void walk_all(const segments *from, const point_set *to, walk *w)
+static void walk_all(const segment_list *from, const point_set *to, walk *w)
 {
     w->n_witnesses = w->next_witness = 0;
     /* A coarse pass first: it usually finds nearly the maximum, which then spares the others their search. */
@@ -272,43 +277,64 @@ static void walk_all(const segments *from, const point_set *to, walk *w)
         }
 }
 
-typedef struct {
-    const int64_t *line_ptr; /* unused lines cost nothing: runs carry their line */
-    const int32_t *line, *start, *stop;
-    const int64_t *order, *label_ptr; /* runs of label k: order[label_ptr[k]] .. order[label_ptr[k + 1]) */
-} labelled_runs;
-
-static int gather(const labelled_runs *runs, int64_t label, int64_t ny, segments *out)
+static int before(const segment *a, const segment *b)
 {
-    for (int64_t k = runs->label_ptr[label]; k < runs->label_ptr[label + 1]; k++) {
-        const int64_t i = runs->order[k];
-        const segment s = {(int32_t)(runs->line[i] / ny), (int32_t)(runs->line[i] % ny), runs->start[i], runs->stop[i]};
-        if (segments_push(out, s))
+    return a->z != b->z ? a->z < b->z : a->y != b->y ? a->y < b->y : a->start < b->start;
+}
+
+/* Two sets that have no voxel in common, in raster order. */
+static int merge(const segments *a, const segments *b, segment_list *out)
+{
+    out->size = 0;
+    for (int64_t i = 0, j = 0; i < a->size || j < b->size;) {
+        const int first = j == b->size || (i < a->size && before(&a->items[i], &b->items[j]));
+        if (push(out, first ? a->items[i++] : b->items[j++]))
             return -1;
     }
     return 0;
 }
 
-static int by_raster(const void *left, const void *right)
+/* Sorts runs by their labels 1 .. , in raster order within each: those of label k are
+   sorted[label_ptr[k]] .. sorted[label_ptr[k + 1] - 1]. label_ptr: three more than the largest label, 0 at entry. */
+CSC_API void csc_group(const int64_t *line_ptr, const int32_t *start, const int32_t *stop, const int32_t *label,
+                       int64_t nz, int64_t ny, int64_t n_labels, int64_t *label_ptr, segment *sorted)
 {
-    const segment *a = left, *b = right;
-    if (a->z != b->z)
-        return a->z < b->z ? -1 : 1;
-    if (a->y != b->y)
-        return a->y < b->y ? -1 : 1;
-    return (a->start > b->start) - (a->start < b->start);
+    for (int64_t i = 0; i < line_ptr[nz * ny]; i++)
+        label_ptr[label[i] + 2]++;
+    for (int64_t k = 0; k <= n_labels; k++)
+        label_ptr[k + 2] += label_ptr[k + 1];
+    /* Where label k begins lies at k + 1 so far; adding its runs moves that to where it ends. */
+    for (int64_t z = 0; z < nz; z++)
+        for (int64_t y = 0; y < ny; y++)
+            for (int64_t i = line_ptr[z * ny + y]; i < line_ptr[z * ny + y + 1]; i++)
+                sorted[label_ptr[label[i] + 1]++] = (segment){(int32_t)z, (int32_t)y, start[i], stop[i]};
 }
 
-static int one_pair(const labelled_runs *truth, const labelled_runs *prediction, int64_t t, int64_t p1, int64_t p2,
-                    int64_t ny, walk *w, point_set *a, point_set *b, segments *rest)
+typedef struct {
+    const segment *sorted;
+    const int64_t *label_ptr;
+} labelled_runs;
+
+static segments of_label(const labelled_runs *runs, int64_t label)
 {
-    a->all.size = b->all.size = 0;
-    if (gather(truth, t, ny, &a->all) || gather(prediction, p1, ny, &b->all))
-        return -1;
-    if (p2 > 0) {
-        if (gather(prediction, p2, ny, &b->all))
+    return (segments){runs->sorted + runs->label_ptr[label], runs->label_ptr[label + 1] - runs->label_ptr[label]};
+}
+
+typedef struct {
+    point_set a, b;
+    segment_list both, rest;
+} workspace;
+
+static int one_pair(segments truth, segments prediction, segments second, walk *w, workspace *space)
+{
+    point_set *a = &space->a, *b = &space->b;
+    segment_list *rest = &space->rest;
+    a->all = truth;
+    b->all = prediction;
+    if (second.size) {
+        if (merge(&prediction, &second, &space->both))
             return -1;
-        qsort(b->all.items, (size_t)b->all.size, sizeof(segment), by_raster);
+        b->all = (segments){space->both.items, space->both.size};
     }
     w->reached = 0;
     if (a->all.size == 0 || b->all.size == 0) {
@@ -328,32 +354,31 @@ static int one_pair(const labelled_runs *truth, const labelled_runs *prediction,
 
 static void release(point_set *set)
 {
-    free(set->all.items);
     free(set->line_y);
     free(set->line_ptr);
     free(set->slice_ptr);
 }
 
-/* Distances, at most cap, of n pairs (truth label, one or two prediction labels; second 0: none).
-   Returns 0, or -1 without memory. */
-CSC_API int csc_hausdorff(int64_t n, const int64_t *t, const int64_t *p1, const int64_t *p2, int64_t ny,
-                          const double *voxel_size, double cap, const int32_t *t_line, const int32_t *t_start,
-                          const int32_t *t_stop, const int64_t *t_order, const int64_t *t_label_ptr,
-                          const int32_t *p_line, const int32_t *p_start, const int32_t *p_stop, const int64_t *p_order,
+/* Distances, at most cap, of n pairs (truth label, one or two prediction labels; second 0: none) of runs that csc_group
+   sorted. Returns 0, or -1 without memory. */
+CSC_API int csc_hausdorff(int64_t n, const int64_t *t, const int64_t *p1, const int64_t *p2, const double *voxel_size,
+                          double cap, const segment *t_sorted, const int64_t *t_label_ptr, const segment *p_sorted,
                           const int64_t *p_label_ptr, double *distance)
 {
-    const labelled_runs truth = {NULL, t_line, t_start, t_stop, t_order, t_label_ptr};
-    const labelled_runs prediction = {NULL, p_line, p_start, p_stop, p_order, p_label_ptr};
-    point_set a = {{NULL, 0, 0}, NULL, NULL, NULL, 0, 0, 0, 0, 0}, b = a;
-    segments rest = {NULL, 0, 0};
+    const labelled_runs truth = {t_sorted, t_label_ptr}, prediction = {p_sorted, p_label_ptr};
+    workspace space;
+    memset(&space, 0, sizeof space);
     int status = 0;
     for (int64_t i = 0; i < n && status == 0; i++) {
         walk w = {.vz = voxel_size[0], .vy = voxel_size[1], .vx = voxel_size[2], .cap = cap};
-        status = one_pair(&truth, &prediction, t[i], p1[i], p2[i], ny, &w, &a, &b, &rest);
+        const segments none = {NULL, 0};
+        status = one_pair(of_label(&truth, t[i]), of_label(&prediction, p1[i]),
+                          p2[i] > 0 ? of_label(&prediction, p2[i]) : none, &w, &space);
         distance[i] = w.reached < cap ? w.reached : cap;
     }
-    release(&a);
-    release(&b);
-    free(rest.items);
+    release(&space.a);
+    release(&space.b);
+    free(space.both.items);
+    free(space.rest.items);
     return status;
 }

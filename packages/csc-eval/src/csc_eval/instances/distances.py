@@ -45,22 +45,27 @@ class GroupedRuns:
 
     instances: Instances
 
-    @cached_property
-    def line(self) -> npt.NDArray[np.int32]:
-        """Per run the line that it lies in."""
-        line_ptr = self.instances.runs.line_ptr
-        return np.repeat(np.arange(len(line_ptr) - 1, dtype=np.int32), np.diff(line_ptr))
-
-    @cached_property
+    @property
     def label_ptr(self) -> IntArray:
-        """Runs of label k are ``order[label_ptr[k]:label_ptr[k + 1]]``."""
-        counts = np.bincount(self.instances.label, minlength=self.instances.count + 1)
-        return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        """Runs of label k are ``sorted[label_ptr[k]:label_ptr[k + 1]]``."""
+        return self._tables[0]
+
+    @property
+    def sorted(self) -> npt.NDArray[np.int32]:
+        """Runs sorted by label, in raster order within each: z, y, start and stop of each, as (n, 4)."""
+        return self._tables[1]
+
+    def of(self, label: int) -> npt.NDArray[np.int32]:
+        """Return the runs of a label: z, y, start and stop of each, as (n, 4)."""
+        return self.sorted[self.label_ptr[label] : self.label_ptr[label + 1]]
 
     @cached_property
-    def order(self) -> IntArray:
-        """Runs sorted by label, in raster order within each."""
-        return np.argsort(self.instances.label, kind="stable").astype(np.int64)
+    def _tables(self) -> tuple[IntArray, npt.NDArray[np.int32]]:
+        runs, count = self.instances.runs, self.instances.count
+        label_ptr, table = np.zeros(count + 3, np.int64), np.empty((len(runs), 4), np.int32)
+        nz, ny, _ = runs.shape
+        call("group", runs.line_ptr, runs.start, runs.stop, self.instances.label, nz, ny, count, label_ptr, table)
+        return label_ptr, table
 
 
 def measure_distances(
@@ -86,11 +91,9 @@ def measure_distances(
     """
     t, p, second = (np.ascontiguousarray(part, np.int64) for part in pairs)
     result = np.empty(len(t), np.float64)
-    t_runs, p_runs = truth.instances.runs, prediction.instances.runs
     status = call(
-        "hausdorff", len(t), t, p, second, t_runs.shape[1], np.asarray(voxel_size, np.float64), cap,
-        truth.line, t_runs.start, t_runs.stop, truth.order, truth.label_ptr,
-        prediction.line, p_runs.start, p_runs.stop, prediction.order, prediction.label_ptr, result,
+        "hausdorff", len(t), t, p, second, np.asarray(voxel_size, np.float64), cap,
+        truth.sorted, truth.label_ptr, prediction.sorted, prediction.label_ptr, result,
     )  # fmt: skip
     if status:
         raise KernelMemoryError("no memory for the distances")

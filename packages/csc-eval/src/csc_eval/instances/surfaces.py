@@ -21,26 +21,22 @@ BoolArray = npt.NDArray[np.bool_]
 
 def render_instance(grouped: GroupedRuns, label: int, begin: Sequence[int], end: Sequence[int]) -> BoolArray:
     """Return an instance's mask in a box that holds all of it."""
-    runs = grouped.instances.runs
-    own = grouped.order[grouped.label_ptr[label] : grouped.label_ptr[label + 1]]
-    z, y = np.divmod(grouped.line[own], runs.shape[1])
+    z, y, start, stop = grouped.of(label).T
     shape = [e - b for b, e in zip(begin, end, strict=True)]
     flat = np.zeros(math.prod(shape) + 1, np.int8)
     lines = ((z - begin[0]).astype(np.int64) * shape[1] + (y - begin[1])) * shape[2] - begin[2]
     # A run switches on at its start and off at its stop; the running sum is the mask.
-    np.add.at(flat, lines + runs.start[own], 1)
-    np.add.at(flat, lines + runs.stop[own], -1)
+    np.add.at(flat, lines + start, 1)
+    np.add.at(flat, lines + stop, -1)
     mask: BoolArray = np.cumsum(flat, dtype=np.int8)[:-1].reshape(shape).view(np.bool_)
     return mask
 
 
 def instance_box(grouped: GroupedRuns, label: int) -> tuple[list[int], list[int]]:
     """Return the first and the last plus one voxel of an instance's bounding box."""
-    runs = grouped.instances.runs
-    own = grouped.order[grouped.label_ptr[label] : grouped.label_ptr[label + 1]]
-    z, y = np.divmod(grouped.line[own], runs.shape[1])
-    begin = [int(z.min()), int(y.min()), int(runs.start[own].min())]
-    return begin, [int(z.max()) + 1, int(y.max()) + 1, int(runs.stop[own].max())]
+    z, y, start, stop = grouped.of(label).T
+    begin = [int(z.min()), int(y.min()), int(start.min())]
+    return begin, [int(z.max()) + 1, int(y.max()) + 1, int(stop.max())]
 
 
 def surface(mask: BoolArray) -> BoolArray:
