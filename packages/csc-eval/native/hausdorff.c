@@ -24,6 +24,20 @@ typedef struct {
     int64_t size, capacity;
 } segment_list;
 
+/* A stretch of one set that the other lacks. reach: every voxel of it is at most so many steps along x away from
+   the other set; FAR where the other set does not touch it along x. */
+typedef struct {
+    segment at;
+    int32_t reach;
+} piece;
+
+#define FAR INT32_MAX
+
+typedef struct {
+    piece *items;
+    int64_t size, capacity;
+} piece_list;
+
 /* One of the two sets, ready to be searched: segments in raster order; line k (z, y ascending) holds
    line_ptr[k] .. line_ptr[k + 1]; slice z holds lines slice_ptr[z - z_first] .. */
 typedef struct {
@@ -236,44 +250,68 @@ static void walk_stretch(const point_set *set, walk *w, int32_t z, int32_t y, in
         walk_stretch(set, w, z, y, middle + 1, stop);
 }
 
-/* The parts of a that b lacks. */
-static int subtract(const segments *a, const segments *b, segment_list *out)
+static int push_piece(piece_list *list, segment at, int left, int right)
+{
+    if (list->size == list->capacity) {
+        const int64_t capacity = list->capacity ? 2 * list->capacity : 256;
+        piece *items = realloc(list->items, (size_t)capacity * sizeof *items);
+        if (!items)
+            return -1;
+        list->items = items;
+        list->capacity = capacity;
+    }
+    const int32_t n = at.stop - at.start;
+    list->items[list->size++] = (piece){at, left && right ? (n + 1) / 2 : left || right ? n : FAR};
+    return 0;
+}
+
+/* The parts of a that b lacks, and at which ends b goes on. */
+static int subtract(const segments *a, const segments *b, piece_list *out)
 {
     int64_t j = 0;
     out->size = 0;
     for (int64_t i = 0; i < a->size; i++) {
         segment rest = a->items[i];
+        int left = 0, right = 0;
         while (j < b->size && (b->items[j].z < rest.z || (b->items[j].z == rest.z && (b->items[j].y < rest.y ||
-                               (b->items[j].y == rest.y && b->items[j].stop <= rest.start)))))
+                               (b->items[j].y == rest.y && b->items[j].stop < rest.start)))))
             j++;
         for (int64_t k = j; k < b->size && b->items[k].z == rest.z && b->items[k].y == rest.y &&
-                            b->items[k].start < rest.stop; k++) {
+                            b->items[k].start <= rest.stop; k++) {
+            if (b->items[k].start == rest.stop) {
+                right = 1;
+                break;
+            }
             if (b->items[k].start > rest.start) {
                 segment before = rest;
                 before.stop = b->items[k].start;
-                if (push(out, before))
+                if (push_piece(out, before, left, 1))
                     return -1;
             }
-            rest.start = b->items[k].stop;
+            if (b->items[k].stop >= rest.start) {
+                rest.start = b->items[k].stop;
+                left = 1;
+            }
             if (rest.start >= rest.stop)
                 break;
         }
-        if (rest.start < rest.stop && push(out, rest))
+        if (rest.start < rest.stop && push_piece(out, rest, left, right))
             return -1;
     }
     return 0;
 }
 
 /* Raises w->reached to the largest distance of a segment's voxels from the set. */
-static void walk_all(const segment_list *from, const point_set *to, walk *w)
+static void walk_all(const piece_list *from, const point_set *to, walk *w)
 {
     w->n_witnesses = w->next_witness = 0;
     /* A coarse pass first: it usually finds nearly the maximum, which then spares the others their search. */
     const int64_t stride = from->size > 256 ? 61 : 1;
     for (int pass = stride > 1 ? 0 : 1; pass < 2; pass++)
         for (int64_t i = 0; i < from->size && w->reached < w->cap; i += pass ? 1 : stride) {
-            const segment *s = from->items + i;
-            walk_stretch(to, w, s->z, s->y, s->start, s->stop);
+            const segment *s = &from->items[i].at;
+            if (from->items[i].reach == FAR || (double)from->items[i].reach * w->vx > w->reached)
+                walk_stretch(to, w, s->z, s->y, s->start, s->stop);
         }
 }
 
@@ -322,13 +360,14 @@ static segments of_label(const labelled_runs *runs, int64_t label)
 
 typedef struct {
     point_set a, b;
-    segment_list both, rest;
+    segment_list both;
+    piece_list rest;
 } workspace;
 
 static int one_pair(segments truth, segments prediction, segments second, walk *w, workspace *space)
 {
     point_set *a = &space->a, *b = &space->b;
-    segment_list *rest = &space->rest;
+    piece_list *rest = &space->rest;
     a->all = truth;
     b->all = prediction;
     if (second.size) {

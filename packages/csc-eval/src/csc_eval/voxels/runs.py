@@ -136,7 +136,9 @@ class _Encoding:
         if part.count == 0:
             line_ptr[1:] = self.found.count
             return
-        self.found.reserve(self.found.count + part.count)
+        needed = self.found.count + part.count
+        # What follows is likely as full: room for it that stays untouched costs nothing, copying what is there does.
+        self.found.reserve(needed, likely=needed * self.source.shape[0] // end)
         self.found.count = call(
             "join_boxes", end - begin, len(rows) - 1, len(columns) - 1, np.array(rows, np.int64), places,
             np.concatenate(pointers), part.start, part.stop, part.key, self.source.dtype.kind == "f",
@@ -209,11 +211,11 @@ class _Buffers:
                 "give more memory (--memory), or clean the prediction if it is noise"
             )
 
-    def reserve(self, capacity: int) -> None:
-        """Make room for so many, and for more where there was too little."""
+    def reserve(self, capacity: int, likely: int = 0) -> None:
+        """Make room for so many, and for more where there was too little: for as many as there will likely be."""
         if capacity <= self.capacity:
             return
-        self.capacity = max(capacity, 3 * self.capacity // 2)
+        self.capacity = max(capacity, 5 * max(self.capacity, likely) // 4)
         for name in ("start", "stop", "key"):
             old = getattr(self, name)
             new = np.empty(self.capacity, old.dtype)
