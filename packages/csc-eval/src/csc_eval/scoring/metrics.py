@@ -107,8 +107,14 @@ def variation_of_information(joint: FloatArray, truth: FloatArray, prediction: F
 def adapted_rand_error(joint: FloatArray, truth: FloatArray, prediction: FloatArray) -> float:
     """Return 1 - F of precision and recall over pairs of voxels, over the truth's foreground.
 
-    Arganda-Carreras et al., Frontiers in Neuroanatomy 9, 2015. Parameters: voxels per pair of segments, per truth
-    segment, per predicted segment.
+    As Arganda-Carreras et al., Frontiers in Neuroanatomy 9, 2015, define it: the two voxels of a pair are drawn
+    independently, so a voxel is a pair with itself. scikit-image leaves such pairs out, which makes its error larger
+    by about one over the size of a segment in voxels.
+
+    Parameters
+    ----------
+    joint, truth, prediction : float arrays
+        Voxels per pair of segments, per truth segment, and per predicted segment.
     """
     pairs, of_truth, of_prediction = (float((values**2).sum()) for values in (joint, truth, prediction))
     if of_truth + of_prediction == 0:
