@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from csc_data.storage.atomic import UnwritableFileError
 from csc_eval.command.options import batch_eval, evaluate
 
 PLACE = {"voxel_size": [8.0] * 3, "translation": [0.0] * 3}
@@ -40,6 +42,38 @@ def test_evaluate_prints_a_table_and_writes_the_files(case, run, tmp_path):
     assert "vi_split" in result.output
     assert json.loads((tmp_path / "out/r.json").read_text())["label_scores"]["cell"]["f1"] == 1.0
     assert (tmp_path / "out/r_extended.json").exists()
+
+
+def test_a_place_that_results_cannot_be_written_to_is_told_before_scoring(case, run, tmp_path, monkeypatch):
+    monkeypatch.setattr("csc_eval.running.submission.score_submission", None)
+    (tmp_path / "file").touch()
+    for place, words in ((tmp_path, "is a folder"), (tmp_path / "file/r.json", "is a file")):
+        result = run(evaluate, "-s", case[0], "-t", case[1], "-r", place)
+        assert result.exit_code == 1
+        assert result.stderr.count("\n") == 1
+        assert words in result.stderr
+
+
+def test_the_table_is_printed_where_the_results_cannot_be_written(case, run, tmp_path, monkeypatch):
+    def full(path, text):
+        raise UnwritableFileError(f"{path} cannot be written (no space): choose another place")
+
+    monkeypatch.setattr("csc_eval.running.submission.replace_text", full)
+    result = run(evaluate, "-s", case[0], "-t", case[1], "-r", tmp_path / "r.json")
+    assert result.exit_code == 1
+    assert "crop557" in result.stdout
+    assert "r.json cannot be written (no space)" in result.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no such device")
+def test_what_cannot_be_printed_is_one_line_and_the_results_are_kept(case, tmp_path):
+    code = "from csc_eval.command.options import main; main()"
+    arguments = ["-s", case[0], "-t", case[1], "-r", tmp_path / "r.json"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", code, *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "Error: what is printed cannot be written: No space left on device\n"
+    assert (tmp_path / "r.json").exists()
 
 
 def test_paths_come_from_the_data_folder(golden, run, tmp_path):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -195,6 +196,69 @@ class DeadlyStore(FolderStore):
 
     def __reduce__(self):
         return os._exit, (9,)
+
+
+class SlowStore(FolderStore):
+    """A store that keeps the process in which it arrives busy, after it has left the process's number."""
+
+    def __init__(self, root, notes):
+        super().__init__(root)
+        self.notes = notes
+
+    def __reduce__(self):
+        code = f"import os, pathlib, time; pathlib.Path({self.notes!r}, str(os.getpid())).touch(); time.sleep(60)"
+        return exec, (code,)
+
+
+START = """
+import sys
+from csc_data.storage.stores.places import FolderStore
+from dataclasses import replace
+sys.path.insert(0, {here!r})
+from test_execution import SlowStore
+from csc_eval.rules import LEADERBOARD
+from csc_eval.running.execution import run_tasks
+from csc_eval.running.memory import plan_work
+from csc_eval.running.submission import find_contents
+if __name__ == "__main__":
+    tasks = find_contents(FolderStore({s!r}), FolderStore({t!r}), rules=(LEADERBOARD,)).tasks
+    plan = plan_work(tasks, workers=2, memory=2**33)
+    run_tasks(replace(plan, tasks=tuple(replace(t, submission=SlowStore({s!r}, {notes!r})) for t in plan.tasks)))
+"""
+
+
+def alive(pid):
+    """Tell whether a process runs; one that has ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="asks /proc for processes")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_no_worker_outlives_the_run(how, many, tmp_path):
+    notes = tmp_path / "notes"
+    notes.mkdir()
+    script = tmp_path / "start.py"
+    script.write_text(START.format(here=str(Path(__file__).parent), s=str(many[0]), t=str(many[1]), notes=str(notes)))
+    process = subprocess.Popen([sys.executable, script], stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: len(list(notes.iterdir())) == 2)
+        process.send_signal(how)
+        process.wait(20)
+        workers = [int(note.name) for note in notes.iterdir()]
+        wait_for(lambda: not any(map(alive, workers)))
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_for(holds, seconds=40):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 @pytest.mark.slow

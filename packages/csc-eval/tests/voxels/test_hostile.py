@@ -152,6 +152,46 @@ def test_a_broken_label_is_named_and_the_rest_scored(kind, submit, truth):
     json.loads(result.to_json(extended=True))
 
 
+def become_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def become_device(path):
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def become_loop(path):
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
+@pytest.mark.parametrize("become", [become_pipe, become_device, become_loop])
+@pytest.mark.parametrize("name", ["0.0.0", ".zarray", ".zattrs"])
+def test_what_is_no_file_is_named_and_not_waited_for(become, name, submit, truth):
+    result = csc_eval.score_submission(submit(lambda folder: become(folder / name)), truth[0], memory=2**30)
+    assert name in result.failures["crop1", "mito"]
+    assert result.crops["crop1"]["er"].score == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
+@pytest.mark.parametrize("become", [become_pipe, become_device])
+def test_a_submission_that_is_no_file_is_refused(become, truth, tmp_path):
+    path = tmp_path / "s.zip"
+    path.touch()
+    become(path)
+    with pytest.raises(CscError, match="pipe or a device"):
+        csc_eval.score_submission(path, truth[0])
+
+
+def test_folders_that_hold_themselves_are_not_followed_forever(submit, truth):
+    folder = submit(lambda folder: (folder / "deeper").symlink_to(folder))
+    (folder / "self").symlink_to(folder)
+    assert csc_eval.score_submission(folder, truth[0]).overall_score == 1
+
+
 @pytest.mark.parametrize("compressor", ["blosc", "zstd", "lz4", "zlib", "bz2"])
 def test_a_chunk_that_declares_a_gigantic_size_takes_no_memory(compressor, submit, truth):
     heads = {

@@ -5,13 +5,29 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from csc_data.errors import CscError
+
+
+class UnwritableFileError(CscError, OSError):
+    """A file cannot be written where it is to be."""
+
 
 def replace_text(path: Path, text: str) -> None:
-    """Write text (UTF-8) under a temporary name, then rename it; folders above it are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write text (UTF-8) under a temporary name, then rename it; folders above it are made.
+
+    Raises
+    ------
+    UnwritableFileError
+        If that cannot be done: with what the system says.
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UnwritableFileError(f"{path} cannot be written ({reason}): choose another place") from error

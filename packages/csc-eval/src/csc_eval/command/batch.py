@@ -5,10 +5,9 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +96,16 @@ def score_batch(
     report: Callable[[BatchOutcome], None] | None = None,
 ) -> list[BatchOutcome]:
     """Score submissions on an executor, one task each; returns their outcomes in the order given."""
+    from csc_data.executors.processes import WorkerDiedError
+
     futures = {executor.submit(score_entry, entry, Path(truth), arguments or {}): entry for entry in entries}
     outcomes = {}
     for future in as_completed(futures):
-        outcome = outcomes[futures[future]] = future.result()
+        try:
+            outcome = future.result()
+        except WorkerDiedError as error:
+            outcome = BatchOutcome(entry=futures[future], overall_score=None, problem=str(error))
+        outcomes[futures[future]] = outcome
         if report is not None:
             report(outcome)
     return [outcomes[entry] for entry in entries]
@@ -109,7 +114,9 @@ def score_batch(
 @contextmanager
 def _executor(workers: int, cluster: Any, job_memory: str, queue: str | None) -> Iterator[Executor]:
     if cluster is None:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        from csc_data.executors.processes import ProcessWorkers
+
+        with ProcessWorkers(workers, threads=1) as pool:
             yield pool
         return
     from csc_data.executors.cluster import start_jobs

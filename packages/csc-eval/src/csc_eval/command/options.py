@@ -5,6 +5,7 @@ Only click is imported here: what a call needs is imported inside it, so that ``
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sys
@@ -149,6 +150,13 @@ def _call(function: Callable[..., int], options: dict[str, Any]) -> None:
         code = function(**options)
     except CscError as error:
         click.echo(f"Error: {error}", err=True)
+        code = 1
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        # What is printed goes to a full disk. It stays in the stream's buffer, and would fail once more at the end.
+        click.echo(f"Error: what is printed cannot be written: {error.strerror}", err=True)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = 1
     if code:
         sys.exit(code)

@@ -41,6 +41,7 @@ def run_evaluate(
     from csc_eval.running.submission import score_submission, write_results
 
     began = time.monotonic()
+    _check_result_file(result_file)
     if report is not None:
         from csc_eval.report.page import check_report_support
 
@@ -49,10 +50,12 @@ def run_evaluate(
         arguments = scoring_arguments(options)
         with _executor(scheduler) as executor, _progress(quiet=quiet) as progress:
             result = score_submission(submission_path, truth_path, executor=executor, progress=progress, **arguments)
-        click.echo(render_result(result, to_submit=datasplit is None))
         written: list[Path] = []
-        if result_file is not None:
-            written += write_results(result, result_file)
+        try:  # neither of the two is lost with the other
+            if result_file is not None:
+                written += write_results(result, result_file)
+        finally:
+            click.echo(render_result(result, to_submit=datasplit is None))
         if report is not None:
             from csc_eval.report.page import write_report
 
@@ -65,6 +68,17 @@ def run_evaluate(
     if result_file is None:
         click.echo("next: --result-file FILE keeps the numbers, --report FILE.html shows what went wrong")
     return 1 if result.failures else 0
+
+
+def _check_result_file(path: str | None) -> None:
+    """Refuse a place that results cannot be written to before hours of scoring, not after them."""
+    if path is None:
+        return
+    from csc_data.storage.room import check_writable
+
+    if Path(path).is_dir():
+        raise InvalidArgumentError(f"{path} is a folder; name a file for the results, like {Path(path, 'result.json')}")
+    check_writable(Path(path).parent)
 
 
 def scoring_arguments(options: dict[str, Any]) -> dict[str, Any]:

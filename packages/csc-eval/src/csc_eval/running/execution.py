@@ -90,34 +90,33 @@ def _run_on(executor: Executor, plan: Plan, numbers: Sequence[int]) -> Iterator[
 
 
 def _run_in_processes(plan: Plan, numbers: Sequence[int]) -> Iterator[tuple[int, Scores]]:
-    from concurrent.futures import BrokenExecutor
+    from concurrent.futures import as_completed
 
-    done: set[int] = set()
+    from csc_data.executors.processes import ProcessWorkers, WorkerDiedError
+
+    died: list[int] = []
+    pool = ProcessWorkers(plan.workers, threads=1)
     try:
-        with _pool(plan.workers) as pool:
-            for number, scores in _run_on(pool, plan, numbers):
-                done.add(number)
-                yield number, scores
-    except BrokenExecutor:
-        # One of them was killed, and nobody knows which: the rest run alone, so that only the guilty one is lost.
-        for number in numbers:
-            if number not in done:
-                yield number, _score_alone(plan.tasks[number])
+        futures = {pool.submit(score_label, plan.tasks[number]): number for number in numbers}
+        for future in as_completed(futures):
+            try:
+                yield futures[future], future.result()
+            except WorkerDiedError:
+                died.append(futures[future])
+    finally:
+        # Also where this ends early: nobody waits for labels whose scores are not wanted any more.
+        pool.shutdown(wait=False, cancel_futures=True)
+        pool.kill()
+        pool.shutdown()
+    for number in died:  # when memory ran out with the others, it may suffice for it alone
+        yield number, _score_alone(plan.tasks[number])
 
 
 def _score_alone(task: LabelTask) -> Scores:
-    from concurrent.futures import BrokenExecutor
+    from csc_data.executors.processes import ProcessWorkers, WorkerDiedError
 
     try:
-        with _pool(1) as pool:
+        with ProcessWorkers(1, threads=1) as pool:
             return pool.submit(score_label, task).result()
-    except BrokenExecutor:
+    except WorkerDiedError:
         return failed_scores(task, WORKER_DIED)
-
-
-def _pool(workers: int) -> Executor:
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    # Not forked: a fork of a process with threads (decoders have some) may hang.
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))

@@ -130,7 +130,8 @@ class FolderStore(Store):
         """Return the bytes of a file, or of a part of it; None if there is no such file."""
         path = self.place(key)
         try:
-            with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - half the time of pathlib's, for small chunks
+            # Half the time of pathlib's, for small chunks.
+            with open(path, "rb", buffering=0, opener=_open_at_once) as file:
                 return _read_file(path, file, limit, part)
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -184,6 +185,11 @@ class FolderStore(Store):
                 path = Path(folder, name)
                 status = path.stat()
                 yield path.relative_to(self.root).as_posix(), status.st_size, status.st_mtime_ns
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody writes to does not keep waiting who opens it."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _read_file(path: str, file: FileIO, limit: int, part: Part | None) -> bytes:

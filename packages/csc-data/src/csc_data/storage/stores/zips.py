@@ -72,6 +72,8 @@ class ZipStore(Store):
 
     def _open(self) -> None:
         try:
+            if not stat.S_ISREG(os.stat(self.path).st_mode):  # noqa: PTH116 - what a pipe or a device gives has no end
+                raise ValueError("it is a pipe or a device")  # noqa: TRY301
             self._zip = zipfile.ZipFile(self.path)
         except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
             raise UnreadableDataError(f"{self.path} is not a zip that can be read: {error}") from error

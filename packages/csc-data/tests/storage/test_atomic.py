@@ -1,0 +1,25 @@
+"""Small files are whole or not there, and what keeps one from being written is said."""
+
+import pytest
+
+from csc_data.errors import CscError
+from csc_data.storage.atomic import UnwritableFileError, replace_text
+
+
+def test_a_file_and_the_folders_above_it_are_made_and_nothing_else(tmp_path):
+    file = tmp_path / "a/b.txt"
+    for text in ("one", "two\n"):
+        replace_text(file, text)
+        assert file.read_text() == text
+    assert [path.name for path in file.parent.iterdir()] == ["b.txt"]
+
+
+def test_what_cannot_be_written_is_an_error_of_ours_that_leaves_nothing(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "folder", tmp_path / "file/below"):
+        with pytest.raises(UnwritableFileError, match="cannot be written") as raised:
+            replace_text(place, "text")
+        assert isinstance(raised.value, CscError)
+        assert isinstance(raised.value.__cause__, OSError)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
