@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from csc_data.errors import UnreadableDataError
 from csc_eval._native import Array, KernelMemoryError, call
-from csc_eval.voxels.arrays import MemoryArray
+from csc_eval.voxels.arrays import MemoryArray, as_volume
 from csc_eval.voxels.runs import Runs, encode_runs
 
 IntArray = npt.NDArray[np.int64]
@@ -197,7 +197,7 @@ def find_overlaps(truth: Instances, prediction: Instances, *, max_pairs: int = 2
     return Overlaps(truth=t_label, prediction=p_label, voxels=voxels, iou=iou, complete=count <= max_pairs)
 
 
-def connected_components(volume: Array) -> tuple[npt.NDArray[np.int32], int]:
+def connected_components(volume: npt.ArrayLike) -> tuple[npt.NDArray[np.int32], int]:
     """Label the 26-connected components of equal values, as the official scoring does before matching.
 
     Parameters
@@ -212,14 +212,19 @@ def connected_components(volume: Array) -> tuple[npt.NDArray[np.int32], int]:
     count : int
         How many there are.
 
+    Raises
+    ------
+    InvalidArgumentError
+        If it is not a volume of numbers.
+
     Examples
     --------
     >>> labels, count = connected_components(np.array([[[7, 7, 0, 7, 5]]]))
     >>> labels.tolist(), count
     ([[[1, 1, 0, 2, 3]]], 3)
     """
-    found = label_components(encode_runs(MemoryArray(volume)))
-    return render_planes(found.runs, found.label, 0, volume.shape[0]), found.count
+    found = label_components(encode_runs(MemoryArray(as_volume(volume, "the volume"))))
+    return render_planes(found.runs, found.label, 0, found.runs.shape[0]), found.count
 
 
 def render_planes(runs: Runs, values: npt.NDArray[np.int32], begin: int, end: int) -> npt.NDArray[np.int32]:

@@ -10,10 +10,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.errors import InvalidArgumentError
 from csc_eval._native import Array, KernelMemoryError, call
 from csc_eval.instances.components import Instances, IntArray, label_ids
-from csc_eval.voxels.arrays import MemoryArray
+from csc_eval.voxels.arrays import MemoryArray, as_lengths, as_pair
 from csc_eval.voxels.runs import encode_runs
 
 NORMALISATION_BASE = 1.01
@@ -101,7 +100,11 @@ def measure_distances(
 
 
 def hausdorff_distances(
-    truth: Array, prediction: Array, voxel_size: Sequence[float], *, max_distance: float | None = None
+    truth: npt.ArrayLike,
+    prediction: npt.ArrayLike,
+    voxel_size: Sequence[float],
+    *,
+    max_distance: float | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return per truth id its Hausdorff distance to the voxels of the prediction that bear the same id.
 
@@ -122,7 +125,7 @@ def hausdorff_distances(
     Raises
     ------
     InvalidArgumentError
-        If the shapes differ.
+        If they are not volumes of numbers of one shape, or the voxel size is not three lengths.
 
     Examples
     --------
@@ -130,12 +133,9 @@ def hausdorff_distances(
     >>> hausdorff_distances(truth, np.array([[[1, 0, 0, 0, 0, 0, 2, 2]]]), (8, 8, 8), max_distance=100).tolist()
     [8.0, 0.0]
     """
-    if truth.shape != prediction.shape:
-        raise InvalidArgumentError(
-            f"truth has the shape {truth.shape}, prediction {prediction.shape}; expected one shape"
-        )
-    cap = distance_cap(truth.shape, voxel_size) if max_distance is None else max_distance
-    t, p = (label_ids(encode_runs(MemoryArray(volume))) for volume in (truth, prediction))
+    volumes, lengths = as_pair(truth, prediction), as_lengths(voxel_size)
+    cap = distance_cap(volumes[0].shape, lengths) if max_distance is None else max_distance
+    t, p = (label_ids(encode_runs(MemoryArray(volume))) for volume in volumes)
     order = np.argsort(t.ids[1:]) + 1
     position = {int(value): label for label, value in enumerate(p.ids)}
     partner = np.array([position.get(int(t.ids[label]), 0) for label in order], np.int64)
@@ -145,7 +145,7 @@ def hausdorff_distances(
         GroupedRuns(instances=t),
         GroupedRuns(instances=p),
         pairs=(order[found], partner[found], np.zeros(int(found.sum()), np.int64)),
-        voxel_size=voxel_size,
+        voxel_size=lengths,
         cap=cap if math.isfinite(cap) else 1e300,
     )
     return result.astype(np.float32)

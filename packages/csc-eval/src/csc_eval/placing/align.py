@@ -16,7 +16,7 @@ from csc_data.storage.stores.places import FolderStore
 from csc_eval.placing.placed import Placed
 from csc_eval.placing.predictions import CropGrid, Prediction, open_prediction
 from csc_eval.rules import LEADERBOARD, Rules, get_rules
-from csc_eval.voxels.arrays import Array, MemoryArray, Shape, VoxelSource
+from csc_eval.voxels.arrays import Array, MemoryArray, Shape, VoxelSource, as_volume
 from csc_eval.voxels.runs import slab_thickness
 
 LARGE_SOURCE = 500 * 1024**2
@@ -279,7 +279,8 @@ def match_crop_space(
         shape=(z, y, x),
     )
     if isinstance(path, np.ndarray):
-        prediction = Prediction(voxels=MemoryArray(path), voxel_size=None, translation=None)
+        voxels = MemoryArray(as_volume(path, "the prediction"))
+        prediction = Prediction(voxels=voxels, voxel_size=None, translation=None)
     else:
         folder = Path(path).absolute()
         prediction = open_prediction(FolderStore(folder.parent), folder.name, crop, geometry=get_rules(rules).geometry)

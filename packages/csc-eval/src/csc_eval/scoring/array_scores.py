@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.errors import CscError, InvalidArgumentError
-from csc_eval._native import Array
+from csc_data.errors import CscError
 from csc_eval.instances.components import IntArray, label_components, label_ids
 from csc_eval.instances.pair import InstancePair
 from csc_eval.rules import LEADERBOARD, Rules, get_rules
@@ -23,36 +22,30 @@ from csc_eval.scoring.pairs import (
     semantic_label_score,
 )
 from csc_eval.scoring.results import LabelScore
-from csc_eval.voxels.arrays import MemoryArray
+from csc_eval.voxels.arrays import MemoryArray, as_lengths, as_pair
 from csc_eval.voxels.runs import encode_runs
 
 
-def _check_pair(truth: Array, prediction: Array) -> None:
-    if truth.shape != prediction.shape or truth.ndim != 3:
-        raise InvalidArgumentError(
-            f"truth has the shape {truth.shape}, prediction {prediction.shape}; expected one shape of three axes"
-        )
-
-
-def pair_volumes(truth: Array, prediction: Array, voxel_size: Sequence[float]) -> InstancePair:
+def pair_volumes(truth: npt.ArrayLike, prediction: npt.ArrayLike, voxel_size: Sequence[float]) -> InstancePair:
     """Find the instances of a truth and of a prediction.
 
     Raises
     ------
     InvalidArgumentError
-        If the shapes differ.
+        If they are not volumes of numbers of one shape, or the voxel size is not three lengths.
     """
-    _check_pair(truth, prediction)
+    lengths = as_lengths(voxel_size)
+    t, p = as_pair(truth, prediction)
     return InstancePair(
-        truth=label_ids(encode_runs(MemoryArray(truth))),
-        prediction=label_components(encode_runs(MemoryArray(prediction))),
-        voxel_size=tuple(map(float, voxel_size)),
+        truth=label_ids(encode_runs(MemoryArray(t))),
+        prediction=label_components(encode_runs(MemoryArray(p))),
+        voxel_size=lengths,
     )
 
 
 def score_instances(
-    truth: Array,
-    prediction: Array,
+    truth: npt.ArrayLike,
+    prediction: npt.ArrayLike,
     voxel_size: Sequence[float],
     *,
     rules: str | Rules = LEADERBOARD,
@@ -76,7 +69,7 @@ def score_instances(
     Raises
     ------
     InvalidArgumentError
-        If the shapes differ.
+        If they are not volumes of numbers of one shape, or the voxel size is not three lengths.
 
     Examples
     --------
@@ -87,7 +80,7 @@ def score_instances(
     """
     pair = pair_volumes(truth, prediction, voxel_size)
     score = score_instance_pair(pair, get_rules(rules), parse_metrics(metrics, instance=True))
-    return describe(score, truth.shape, pair.voxel_size)
+    return describe(score, pair.truth.runs.shape, pair.voxel_size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +117,11 @@ class TooManyInstancesError(CscError, ValueError):
 
 
 def match_instances(
-    truth: Array, prediction: Array, *, voxel_size: Sequence[float] = (1.0, 1.0, 1.0), rules: str | Rules = LEADERBOARD
+    truth: npt.ArrayLike,
+    prediction: npt.ArrayLike,
+    *,
+    voxel_size: Sequence[float] = (1.0, 1.0, 1.0),
+    rules: str | Rules = LEADERBOARD,
 ) -> Matching:
     """Match the components of a prediction one to one to the instances of a truth.
 
@@ -142,7 +139,7 @@ def match_instances(
     Raises
     ------
     InvalidArgumentError
-        If the shapes differ.
+        If they are not volumes of numbers of one shape, or the voxel size is not three lengths.
     TooManyInstancesError
         If the rules refuse to match so many.
 
@@ -171,8 +168,8 @@ def match_instances(
 
 
 def score_semantic(
-    truth: Array,
-    prediction: Array,
+    truth: npt.ArrayLike,
+    prediction: npt.ArrayLike,
     *,
     voxel_size: Sequence[float] = (),
     rules: str | Rules = LEADERBOARD,
@@ -183,14 +180,15 @@ def score_semantic(
     Raises
     ------
     InvalidArgumentError
-        If the shapes differ.
+        If they are not volumes of numbers of one shape, or the voxel size is not three lengths.
 
     Examples
     --------
     >>> score_semantic(np.array([[[1, 1, 0]]]), np.array([[[0, 1, 1]]])).score
     0.3333333333333333
     """
-    _check_pair(truth, prediction)
-    counts = count_semantic(MemoryArray(truth), MemoryArray(prediction))
-    score = semantic_label_score(counts, truth.size, get_rules(rules), parse_metrics(metrics, instance=False))
-    return describe(score, truth.shape, voxel_size)
+    t, p = as_pair(truth, prediction)
+    lengths = as_lengths(voxel_size) if len(voxel_size) else ()
+    counts = count_semantic(MemoryArray(t), MemoryArray(p))
+    score = semantic_label_score(counts, t.size, get_rules(rules), parse_metrics(metrics, instance=False))
+    return describe(score, t.shape, lengths)

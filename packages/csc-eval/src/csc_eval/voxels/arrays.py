@@ -9,13 +9,14 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.errors import UnreadableDataError
+from csc_data.errors import InvalidArgumentError, UnreadableDataError
 from csc_data.formats.array_metadata import ArrayMetadata
 from csc_data.formats.cache import ENTRY_BYTES, ChunkCache
 from csc_data.formats.chunked_array import ChunkedArray
 from csc_data.formats.codecs import KNOWN_CODECS
 from csc_data.formats.decoders.one_pass import OnePass
 from csc_data.formats.reading import find_chunks, parse_metadata
+from csc_data.geometry import Triple, as_triple
 from csc_data.storage.limits import Limits
 from csc_data.storage.nodes import Node, read_nodes
 from csc_data.storage.stores.places import Store
@@ -43,6 +44,56 @@ class VoxelSource(Protocol):
 
     def read(self, begin: Sequence[int], end: Sequence[int]) -> Array:
         """Return the voxels of a box within the shape, C-contiguous and in native byte order."""
+
+
+def as_volume(values: npt.ArrayLike, name: str) -> Array:
+    """Return what somebody handed in as a volume; lists that are nested three deep are one.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it has not three axes, no voxels, or holds anything but bool, integers or floats.
+    """
+    try:
+        volume = np.asarray(values)
+    except ValueError as error:  # lists of different lengths
+        raise InvalidArgumentError(f"{name} is not an array: {error}") from error
+    if volume.ndim != 3 or not volume.size or volume.dtype.kind not in "biuf":
+        raise InvalidArgumentError(
+            f"{name} has the shape {volume.shape} and holds {volume.dtype}; expected three axes (z, y, x), one "
+            "voxel at least, and bool, integers or floats"
+        )
+    return volume
+
+
+def as_pair(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> tuple[Array, Array]:
+    """Return a truth and a prediction that somebody handed in as volumes.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If one is not a volume of numbers, or their shapes differ.
+    """
+    pair = as_volume(truth, "the truth"), as_volume(prediction, "the prediction")
+    if pair[0].shape != pair[1].shape:
+        raise InvalidArgumentError(
+            f"the truth has the shape {pair[0].shape}, the prediction {pair[1].shape}; expected one shape"
+        )
+    return pair
+
+
+def as_lengths(voxel_size: Sequence[float]) -> Triple:
+    """Return a voxel size that somebody handed in.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it is not three lengths above 0.
+    """
+    lengths = as_triple(voxel_size, "voxel_size")
+    if min(lengths) <= 0:
+        raise InvalidArgumentError(f"voxel_size is {lengths}; expected three lengths above 0, in nm (z, y, x)")
+    return lengths
 
 
 class MemoryArray:
