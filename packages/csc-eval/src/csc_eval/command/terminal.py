@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import click
 from csc_data.errors import InvalidArgumentError
 from csc_data.storage.stores.places import Store
 from csc_data.storage.stores.zips import MAX_UNCOMPRESSED_SIZE
+from csc_data.wording import plural
 from csc_eval.rules import LEADERBOARD, Rules, get_rules, rules_from_environment
 from csc_eval.scoring.results import FAILED, MISSING, TOO_MANY_INSTANCES, SubmissionScore
 
@@ -47,6 +49,9 @@ def run_evaluate(
         arguments = scoring_arguments(options)
         with _executor(scheduler) as executor, _progress(quiet=quiet) as progress:
             result = score_submission(submission_path, truth_path, executor=executor, progress=progress, **arguments)
+        if datasplit is not None and result.scored is not None:  # the truth that was built of it is gone in a moment
+            made_of = replace(result.scored, truth="", datasplit=str(Path(datasplit).absolute()))
+            result = replace(result, scored=made_of)
         click.echo(render_result(result, to_submit=datasplit is None))
         written: list[Path] = []
         if result_file is not None:
@@ -59,7 +64,7 @@ def run_evaluate(
     for path in written:
         click.echo(f"wrote {path}")
     seconds = time.monotonic() - began
-    click.echo(f"{result.num_evals_done} of {result.total_evals} labels in {seconds:.1f} s")
+    click.echo(f"{_count(result)} in {seconds:.1f} s")
     if result_file is None:
         click.echo("next: --result-file FILE keeps the numbers, --report FILE.html shows what went wrong")
     return 1 if result.failures else 0
@@ -265,6 +270,9 @@ def _remarks(result: SubmissionScore, *, to_submit: bool) -> list[str]:
             if score.place_differs:
                 misplaced.append(f"  {crop}/{name}: {score.place_differs}")
     remarks = []
+    quirks = [f"  {name}: {score.quirk}" for name, score in result.combined.classes.items() if score.quirk]
+    if quirks:
+        remarks.append("\n".join(["classes whose score says nothing of the voxels:", *quirks]))
     for status, words in ((MISSING, "not submitted"), (TOO_MANY_INSTANCES, "too many instances to be matched")):
         if status in by_status:
             remarks.append(f"{words}: {_listed(by_status[status])}")
@@ -280,6 +288,11 @@ def _remarks(result: SubmissionScore, *, to_submit: bool) -> list[str]:
         lines = [f"  {crop}/{name}: {problem}" for (crop, name), problem in result.failures.items()]
         remarks.append("\n".join([f"FAILED, scored as missing ({len(lines)}):", *lines]))
     return remarks
+
+
+def _count(result: SubmissionScore) -> str:
+    masks = result.num_evals_done - result.total_evals
+    return plural(result.total_evals, "label") + (f" and {plural(masks, 'mask')}" if masks > 0 else "")
 
 
 def _listed(names: Sequence[str], most: int = 8) -> str:
