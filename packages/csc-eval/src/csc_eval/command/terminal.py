@@ -42,7 +42,7 @@ def run_evaluate(
 
     began = time.monotonic()
     if report is not None:
-        from csc_eval.report.page import check_report_support
+        from csc_eval.report.templating import check_report_support
 
         check_report_support()
     with _truth_paths(submission, truth, datasplit, data) as (submission_path, truth_path, raw_of):
@@ -57,10 +57,10 @@ def run_evaluate(
         if result_file is not None:
             written += write_results(result, result_file)
         if report is not None:
-            from csc_eval.report.page import write_report
+            from csc_eval.report.page import ReportOptions, write_report
 
-            raw_of = raw_of or _raw_of_test_crops(data)
-            written.append(write_report(result, report, submission=submission_path, truth=truth_path, raw=raw_of))
+            shown = ReportOptions(raw=raw_of or _raw_of_test_crops(data))
+            written.append(write_report(result, report, submission=submission_path, truth=truth_path, options=shown))
     for path in written:
         click.echo(f"wrote {path}")
     seconds = time.monotonic() - began
