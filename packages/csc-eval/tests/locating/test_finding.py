@@ -54,8 +54,7 @@ def test_voxels_of_a_semantic_class_are_those_of_its_score(tasks):
 
 
 def test_objects_of_an_instance_class(tasks):
-    tasks, score = tasks
-    found = locate_errors(tasks["mito"])
+    found = locate_errors(tasks[0]["mito"])
     assert found.counts == {"inexact": 1, "false": 1}
     assert [place.kind for place in found.places] == ["inexact", "false"]
     assert found.places[1].voxel[0] == 5

@@ -38,7 +38,7 @@ def test_a_result_is_read_back_as_it_was_written(scored):
 
 
 def test_what_was_scored_is_opened_again(scored):
-    result, folder = scored
+    folder = scored[1]
     read = read_result(folder / "result_extended.json")
     with open_scored(read) as volumes:
         tasks = volumes.tasks(read, [("crop1", "mito")])
@@ -48,7 +48,10 @@ def test_what_was_scored_is_opened_again(scored):
         pass
     with open_scored(read, submission=folder / "moved.zarr") as volumes:
         assert volumes.submission.name == str(folder / "moved.zarr")
-    with pytest.raises(InvalidArgumentError, match="does not say what was scored"), open_scored(replace(read, scored=None)):
+    with (
+        pytest.raises(InvalidArgumentError, match="does not say what was scored"),
+        open_scored(replace(read, scored=None)),
+    ):
         pass
 
 

@@ -160,7 +160,9 @@ def _thickest(found: LabelErrors, kind: Kind) -> ErrorPlace:
     truth, prediction = found.read_plane(z)
     wrong = truth & ~prediction if kind == "misses" else prediction & ~truth
     # What lies on the border of the plane is as deep as what goes on beyond it.
-    depth = ndimage.distance_transform_edt(np.pad(wrong, 1, mode="edge"), sampling=found.grid.voxel_size[1:])[1:-1, 1:-1]
+    depth = ndimage.distance_transform_edt(np.pad(wrong, 1, mode="edge"), sampling=found.grid.voxel_size[1:])[
+        1:-1, 1:-1
+    ]
     y, x = np.unravel_index(int(np.argmax(np.where(wrong, depth, 0))), wrong.shape)
     rows, columns = np.nonzero(wrong)
     voxel = z, int(y), int(x)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from csc_data.geometry import Triple
 from csc_eval.instances.components import IntArray
@@ -16,6 +17,7 @@ from csc_eval.locating.intervals import Intervals
 from csc_eval.placing.predictions import CropGrid
 from csc_eval.voxels.arrays import Shape
 
+Mask = npt.NDArray[np.bool_]
 Kind = Literal["missed", "false", "merged", "split", "inexact", "misses", "false alarms"]
 
 KINDS: Mapping[Kind, str] = {
@@ -87,8 +89,8 @@ def object_errors(
 ) -> tuple[dict[Kind, int], tuple[ErrorPlace, ...]]:
     """Return how many objects are wrong in each way, and where the worst of them lie.
 
-    An object lies mostly in another when more than half of its voxels do. One error is said once: a true object that was
-    merged with another is not missed as well, nor a piece of a split one false.
+    An object lies mostly in another when more than half of its voxels do. One error is said once: a true object that
+    was merged with another is not missed as well, nor a piece of a split one false.
 
     Parameters
     ----------
@@ -112,7 +114,9 @@ def _classify(pair: InstancePair, matched: tuple[IntArray, IntArray]) -> Iterato
     merged = _gathered(p, t, 2 * common > truth.size[t], truth.size)
     split = _gathered(t, p, 2 * common > prediction.size[p], prediction.size)
     said_truth, said_prediction = np.zeros(truth.count + 1, bool), np.zeros(prediction.count + 1, bool)
-    best = {(int(a), int(b)): float(iou) for a, b, iou in zip(t, p, overlaps.iou, strict=True)} if merged or split else {}
+    best = (
+        {(int(a), int(b)): float(iou) for a, b, iou in zip(t, p, overlaps.iou, strict=True)} if merged or split else {}
+    )
     for host, guests in merged.items():
         said_truth[list(guests)] = said_prediction[host] = True
         iou = max(best[guest, host] for guest in guests)
@@ -132,7 +136,7 @@ def _classify(pair: InstancePair, matched: tuple[IntArray, IntArray]) -> Iterato
 
 
 def _inexact(
-    pair: InstancePair, matched: tuple[IntArray, IntArray], said_truth: IntArray, said_prediction: IntArray
+    pair: InstancePair, matched: tuple[IntArray, IntArray], said_truth: Mask, said_prediction: Mask
 ) -> Iterator[_Wrong]:
     overlaps = pair.overlaps(2**31)
     t, p = matched
@@ -147,7 +151,7 @@ def _inexact(
         yield _Wrong(kind="inexact", truth=(int(t[number]),), prediction=(int(p[number]),), voxels=wrong, iou=iou)
 
 
-def _gathered(hosts: IntArray, guests: IntArray, mostly: IntArray, sizes: IntArray) -> dict[int, tuple[int, ...]]:
+def _gathered(hosts: IntArray, guests: IntArray, mostly: Mask, sizes: IntArray) -> dict[int, tuple[int, ...]]:
     """Return the labels that hold several others, with these, the largest first."""
     found: dict[int, list[int]] = {}
     several = np.bincount(hosts[mostly], minlength=1) > 1
@@ -163,7 +167,8 @@ def _rest(sizes: IntArray, labels: Sequence[int]) -> int:
 
 def _located(pair: InstancePair, wrong: _Wrong, grid: CropGrid) -> ErrorPlace:
     truth, prediction = (
-        Intervals.of(grouped, labels) for grouped, labels in zip(pair.grouped, (wrong.truth, wrong.prediction), strict=True)
+        Intervals.of(grouped, labels)
+        for grouped, labels in zip(pair.grouped, (wrong.truth, wrong.prediction), strict=True)
     )
     if wrong.kind == "merged":
         voxel = prediction.nearest(_between(pair, wrong.truth, side=0), grid.voxel_size)

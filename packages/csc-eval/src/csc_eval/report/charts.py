@@ -66,7 +66,9 @@ class LineChart:
     @property
     def curves(self) -> list[tuple[Series, str]]:
         """Each series with the points of its polyline."""
-        return [(one, " ".join(f"{self._x(x):.1f},{self._y(y):.1f}" for x, y in thinned(one.points))) for one in self.series]
+        return [
+            (one, " ".join(f"{self._x(x):.1f},{self._y(y):.1f}" for x, y in thinned(one.points))) for one in self.series
+        ]
 
     def _x(self, value: float) -> float:
         low, high = self._x_range()

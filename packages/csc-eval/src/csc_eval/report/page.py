@@ -22,7 +22,9 @@ from csc_eval.scoring.results import TOO_MANY_INSTANCES, ClassScore, LabelScore,
 
 MOST_LABELS = 640
 
-OWN_SCORES = frozenset(("combined_score", "iou", "pq"))  # metrics that are the score of a class, and stand there already
+OWN_SCORES = frozenset(
+    ("combined_score", "iou", "pq")
+)  # metrics that are the score of a class, and stand there already
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,15 +81,13 @@ def write_report(
     volumes = ScoredVolumes(submission=open_store(submission), truth=open_store(truth), raw=options.raw)
     tasks = volumes.tasks(result, chosen[: options.labels])
     ordered = [tasks[label] for label in chosen[: options.labels] if label in tasks]
-    return render_page(
-        "score.html",
-        path,
-        result=result,
-        title=f"Score {result.overall_score:.4f}",
-        **score_sections(result),
-        labels=draw_labels(ordered, result.crops, options.raw, options.shown),
-        left_out=len(chosen) - len(ordered),
-    )
+    values = score_sections(result) | {
+        "result": result,
+        "title": f"Score {result.overall_score:.4f}",
+        "labels": draw_labels(ordered, result.crops, options.raw, options.shown),
+        "left_out": len(chosen) - len(ordered),
+    }
+    return render_page("score.html", path, values)
 
 
 def worst_labels(result: SubmissionScore) -> list[tuple[str, str]]:
@@ -207,7 +207,9 @@ def _remarks(result: SubmissionScore) -> list[str]:
     lines += [f"{where}: {score.quirk}" for where, score in labels if score.status == TOO_MANY_INSTANCES]
     lines += [f"ignored, as the truth has none: {name}" for name in result.ignored]
     lines += [f"the portal would say otherwise: {reason}" for reason in result.portal_differs]
-    lines += [f"the portal differs at {where}: {score.portal_differs}" for where, score in labels if score.portal_differs]
+    lines += [
+        f"the portal differs at {where}: {score.portal_differs}" for where, score in labels if score.portal_differs
+    ]
     lines += [f"{where}: {score.place_differs}" for where, score in labels if score.place_differs]
     lines += [
         f"{entry.class_name}: {format_score(entry.score)} by {entry.rules}, {format_score(entry.other_score)} by "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -73,8 +72,7 @@ def encode(pixels: Pixels, *, on_raw: bool) -> str:
     picture = Image.fromarray(np.ascontiguousarray(pixels))
     picture.putpalette(_palette(on_raw=on_raw))
     stream = io.BytesIO()
-    options: dict[str, Any] = {"compress_level": 6} if on_raw else {"compress_level": 3}
-    picture.save(stream, format="PNG", **options)
+    picture.save(stream, format="PNG", compress_level=4 if on_raw else 1)  # most of the time of a page is spent here
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,9 @@ def check_report_support() -> None:
         import_extra(module, "the report", EXTRA)
 
 
-def render_page(template: str, target: str | os.PathLike[str], *, packages: Sequence[str] = (), **values: Any) -> Path:
+def render_page(
+    template: str, target: str | os.PathLike[str], values: Mapping[str, Any], *, packages: Sequence[str] = ()
+) -> Path:
     """Fill a template and write the page.
 
     Parameters
@@ -35,10 +37,10 @@ def render_page(template: str, target: str | os.PathLike[str], *, packages: Sequ
         Its file name.
     target : path-like
         The page; an existing one is replaced, folders above it are made.
+    values : mapping
+        What the template names.
     packages : sequence of str
         Names of packages whose ``templates`` folder is looked into as well; they extend ``base.html``.
-    **values : object
-        What the template names.
 
     Raises
     ------
@@ -48,7 +50,7 @@ def render_page(template: str, target: str | os.PathLike[str], *, packages: Sequ
     check_report_support()
     page = Path(target)
     page.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(page, _environment(tuple(packages)).get_template(template).render(**values))
+    replace_text(page, _environment(tuple(packages)).get_template(template).render(values))
     return page
 
 

@@ -41,8 +41,8 @@ def read_result(path: str | PathLike[str]) -> SubmissionScore:
         return _as_result(document)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UnreadableDataError(
-            f"{path} is not a result_extended.json: {type(error).__name__} {error}; `csc evaluate --result-file` writes "
-            "one beside the result"
+            f"{path} is not a result_extended.json: {type(error).__name__} {error}; `csc evaluate --result-file` "
+            "writes one beside the result"
         ) from error
 
 
@@ -162,6 +162,8 @@ def open_scored(
         given: Any = submission if submission is not None or scored is None else scored.submission
         submitted = GatheredStore(given) if isinstance(given, Mapping) else open_store(given)
         if isinstance(given, Mapping) and not any(Path(place).is_dir() for place in given.values()):
-            raise MissingDataError(f"the predictions that were scored are gone: there is no {next(iter(given.values()))}")
+            raise MissingDataError(
+                f"the predictions that were scored are gone: there is no {next(iter(given.values()))}"
+            )
         assert truth_store is not None
         yield ScoredVolumes(submission=submitted, truth=truth_store, raw=raw)

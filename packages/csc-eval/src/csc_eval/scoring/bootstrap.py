@@ -39,8 +39,8 @@ def score_intervals(
     """Return an interval for each class that several crops have, and as "" that of the overall score.
 
     As many crops as there are are drawn with replacement, again and again, and pooled as scores are: the percentile
-    bootstrap of Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13. A resample that has no crop of
-    a class says nothing of that class.
+    bootstrap of Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13. A resample that has no crop
+    of a class says nothing of that class.
 
     Parameters
     ----------

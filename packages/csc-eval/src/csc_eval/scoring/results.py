@@ -280,7 +280,7 @@ class SubmissionScore:
     version : str
         Version of csc-eval.
     scored : Scored or None
-        Paths and time; None for a score of neither files nor folders.
+        Paths and time, which make no other score; None for one of neither files nor folders.
     """
 
     rules: str
@@ -293,7 +293,7 @@ class SubmissionScore:
     differences: tuple[Difference, ...] = ()
     portal_differs: tuple[str, ...] = ()
     version: str = ""
-    scored: Scored | None = None
+    scored: Scored | None = field(default=None, compare=False)
 
     @property
     def overall_score(self) -> float:
