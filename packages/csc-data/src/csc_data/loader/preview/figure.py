@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
 _DASHES = (0, 8, 3)
-"""Length in pixels of the dashes of the first, second and third seven classes that are drawn; 0 for an unbroken line.
+"""Length in pixels of the dashes of the first, second and third seven classes; 0 for an unbroken line.
 
-Colours of so many classes as we draw are near to each other for some people, and dashes tell these apart."""
+Of more colours than seven some are near to each other for some people: dashes tell them apart as well."""
 
 _SAME_DASH = 7
 _SIZE = 384
@@ -66,11 +66,11 @@ class Style:
     dash: int
 
 
-def choose_styles(shown: Sequence[str]) -> dict[str, Style]:
-    """Return the style of each class that is drawn: its colour everywhere, and a dash by its place among them."""
+def choose_styles(classes: Sequence[str]) -> dict[str, Style]:
+    """Return the style of each class: the colour that it has everywhere, and a dash by its place among them."""
     return {
         name: Style(class_colour(name), _DASHES[number // _SAME_DASH % len(_DASHES)])
-        for number, name in enumerate(shown)
+        for number, name in enumerate(classes)
     }
 
 
@@ -94,7 +94,7 @@ def compose_figure(
 
     font = ImageFont.load_default(_FONT)
     shown = [name for c, name in enumerate(classes) if any((panel.targets[c] > 0).any() for panel in panels)]
-    styles = choose_styles(shown)
+    styles = choose_styles(classes)
     low, high = np.percentile(np.concatenate([panel.raw.reshape(-1) for panel in panels]), (0.5, 99.5))
     pictures = [paint_panel(panel, classes, styles, (float(low), float(high)), size) for panel in panels]
     height, width = pictures[0].shape[:2]
