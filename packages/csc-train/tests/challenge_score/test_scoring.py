@@ -25,7 +25,7 @@ from csc_train.challenge_score.choosing import Validated, choose_crops, make_sco
 from csc_train.challenge_score.scoring import RULES, cut_at_half
 from csc_train.objectives.objective import build_objective
 from csc_train.training.hooks.challenge import ChallengeScore
-from csc_train.training.hooks.metrics_table import read_rows
+from csc_train.logs.run_files import read_rows
 from csc_train.training.loaders import make_loaders
 
 DATASET = "jrc_score"

@@ -5,7 +5,7 @@
 
 from csc_eval.report.charts import DotChart, LineChart, Series
 from csc_eval.report.labels import LabelView, Shown, draw_labels
-from csc_eval.report.page import ReportOptions, worst_labels, write_report
+from csc_eval.report.page import ReportOptions, score_sections, worst_labels, write_report
 from csc_eval.report.tables import Cell, Table
 from csc_eval.report.templating import check_report_support, render_page
 
@@ -21,6 +21,7 @@ __all__ = [
     "check_report_support",
     "draw_labels",
     "render_page",
+    "score_sections",
     "worst_labels",
     "write_report",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -198,6 +199,7 @@ def score_submission(
     >>> score_submission("submission.zip", "ground_truth.zarr").overall_score  # doctest: +SKIP
     0.4125
     """
+    began = time.monotonic()
     rule_sets = parse_rules(rules)
     names = parse_metrics(metrics, instance=True)
     submission_store = open_store(submission, max_size=max_uncompressed_size)
@@ -211,16 +213,17 @@ def score_submission(
     scores = run_tasks(plan, resume=resume, executor=executor, progress=progress)
     notes = _portal_notes(submission_store, contents)
     result = collect_scores(contents, scores, rule_sets, portal_differs=notes)
-    return replace(result, scored=_describe(submission_store, truth_store))
+    return replace(result, scored=_describe(submission_store, truth_store, began))
 
 
-def _describe(submission: Store, truth: Store) -> Scored:
+def _describe(submission: Store, truth: Store, began: float) -> Scored:
     def path(store: Store) -> str:
         return str(Path(store.path if isinstance(store, ZipStore) else store.name).absolute())
 
     gathered = submission.places if isinstance(submission, GatheredStore) else None
     where = path(submission) if gathered is None else {crop: path(store) for crop, store in gathered.items()}
-    return Scored(submission=where, truth=path(truth), time=datetime.now().astimezone().isoformat(timespec="seconds"))
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    return Scored(submission=where, truth=path(truth), time=now, seconds=round(time.monotonic() - began, 3))
 
 
 def _portal_notes(submission: Store, contents: Contents) -> tuple[str, ...]:

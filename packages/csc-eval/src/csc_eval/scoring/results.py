@@ -238,18 +238,21 @@ class Scored:
     datasplit : str
         Absolute path of that.
     time : str
-        ISO 8601, with the time zone.
+        When it was done, ISO 8601 with the time zone.
+    seconds : float
+        How long it took.
     """
 
     submission: str | Mapping[str, str]
     truth: str
     datasplit: str = ""
     time: str = ""
+    seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for a result file."""
         submission = self.submission if isinstance(self.submission, str) else dict(self.submission)
-        names = ("truth", "datasplit", "time")
+        names = ("truth", "datasplit", "time", "seconds")
         return {"submission": submission, **{name: value for name in names if (value := getattr(self, name))}}
 
 
