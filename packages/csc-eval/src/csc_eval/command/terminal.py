@@ -59,7 +59,7 @@ def run_evaluate(
         if report is not None:
             from csc_eval.report.page import ReportOptions, write_report
 
-            shown = ReportOptions(raw=raw_of or _raw_of_test_crops(data))
+            shown = ReportOptions(raw=raw_of or raw_of_test_crops(data))
             written.append(write_report(result, report, submission=submission_path, truth=truth_path, options=shown))
     for path in written:
         click.echo(f"wrote {path}")
@@ -146,7 +146,7 @@ def resolve_paths(submission: str | None, truth: str | None, data: str | None) -
     return submission_path, Path(truth) if truth is not None else config.path("ground_truth")
 
 
-def _raw_of_test_crops(data: str | None) -> dict[str, str]:
+def raw_of_test_crops(data: str | None) -> dict[str, str]:
     """Return the raw volume of each test crop whose data set lies in the data folder."""
     from csc_data.challenge.current_lists import load_test_crops
     from csc_data.config.user_config import load_config
