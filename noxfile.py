@@ -91,7 +91,7 @@ def workspace() -> list[str]:
     """Return pip arguments that install every package from the tree, with the extras that tests need."""
     extras = {
         "csc-data": "[convert,screenshot,sharded,torch]",
-        "csc-eval": "[dask,report]",
+        "csc-eval": "[dask,portal,report]",
         "csc-models": "[tensorboard]",
         "csc-submit": "[tune]",
     }

@@ -103,6 +103,7 @@ def run_side(side: str, config: Config, seed: int, seconds: float, quick: bool) 
     chosen, processing = recipe(config, seed, quick) if side == "recipe" else planned(config, seed, seconds)
     settings = fit_to_time(chosen, config, seconds)
     place = config.root / side
+    shutil.rmtree(place, ignore_errors=True)  # of a run that was broken off
     began = time.process_time()
     result = train(
         settings,

@@ -50,7 +50,7 @@ def run_ours(data: Config, folder: str, settings: TrainSettings) -> dict[str, An
         "train_cpu_seconds": trained - began,
         "prepare_cpu_seconds": 0.0,
         "predict_cpu_seconds": predicted - trained,
-        "parameters": sum(parameter.numel() for parameter in load_predictor(checkpoint).network.parameters()),
+        "parameters": sum(parameter.numel() for parameter in load_predictor(checkpoint).networks[0].parameters()),
     }
 
 

@@ -26,6 +26,7 @@ def _write_array(
     separator=".",
     fill_value=0,
     skip_empty=True,
+    filters=(),
 ):
     """Write a zarr v2 array file by file, independent of any zarr library."""
     path = Path(path)
@@ -39,7 +40,7 @@ def _write_array(
         "compressor": {"id": compressor} if compressor else None,
         "fill_value": fill_value,
         "order": order,
-        "filters": None,
+        "filters": list(filters) or None,
         "dimension_separator": separator,
     }
     (path / ".zarray").write_text(json.dumps(metadata))
@@ -51,6 +52,10 @@ def _write_array(
         if skip_empty and fill_value == 0 and not part.any():
             continue
         data = chunk.tobytes(order=order)
+        for step in filters:
+            codec = numcodecs.get_codec(dict(step))
+            encoded = codec.encode(np.frombuffer(data, values.dtype) if codec.codec_id != "shuffle" else data)
+            data = bytes(np.ascontiguousarray(encoded))
         if compressor:
             data = bytes(numcodecs.get_codec({"id": compressor}).encode(data))
         target = path / separator.join(map(str, index))

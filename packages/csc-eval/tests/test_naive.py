@@ -8,7 +8,7 @@ from csc_data.errors import CscError
 from csc_eval.instances.components import find_overlaps, label_components, label_ids
 from csc_eval.instances.matching import match_overlaps, pair_costs
 from csc_eval.instances.pair import InstancePair
-from csc_eval.scoring.pairs import score_instance_pair
+from csc_eval.scoring.pairs import find_matching, score_instance_pair
 from csc_eval.voxels.arrays import MemoryArray
 from csc_eval.voxels.runs import encode_runs
 
@@ -45,9 +45,9 @@ def test_instances_agree_on_random_volumes(part, random_pair, naive_components, 
                 largest = int(truth.max())
                 assert count / largest > rules.ratio_cutoff(largest)
                 continue
-            breakers = (pair.centroid_distances, pair.distances) if rules.ties == "centroid" else ()
-            matched = match_overlaps(find_overlaps(pair.truth, pair.prediction), pair.truth, pair.prediction, breakers)
-            matching = {int(p): int(pair.truth.ids[t]) for t, p in zip(*matched, strict=True)}
+            matched = find_matching(pair, rules)
+            found = zip(matched.truth, matched.prediction, strict=True)
+            matching = {int(p): int(pair.truth.ids[t]) for t, p in found}
             if not (truth.max() > 0 and count):
                 matching = {}
             expected = naive_score(truth, prediction, voxel_size, matching, collide=rules.colliding_ids, order=order)
@@ -72,7 +72,8 @@ def test_the_matching_is_optimal(part, random_pair):
         best = dense[linear_sum_assignment(dense)].sum()
         cost_of = {(int(t), int(p)): int(c) for t, p, c in zip(overlaps.truth, overlaps.prediction, costs, strict=True)}
         for breakers in ((), (pair.centroid_distances, pair.distances)):
-            t, p = match_overlaps(overlaps, pair.truth, pair.prediction, breakers)
+            found = match_overlaps(overlaps, breakers)
+            t, p = found.truth, found.prediction
             assert len(set(t.tolist())) == len(t)
             assert len(set(p.tolist())) == len(p)
             total = sum(cost_of[int(a), int(b)] for a, b in zip(t, p, strict=True)) + (n - len(t)) * 1_000_001

@@ -95,7 +95,6 @@ _ALL = (
         "has more than 16^3 times the crop's voxels",
         "store it nearer to the crop's voxel size",
     ),
-    _cause("accepted", "filters", "has filters, which the portal reads and this tool does not", "store it without"),
     # Where a label lies.
     _cause("accepted", "no_voxel_size", "has no voxel_size; it is taken to be the crop's", FIX),
     _cause("accepted", "no_translation", "has no translation; it is taken to begin where the crop does", FIX),
@@ -174,9 +173,9 @@ _ALL = (
     # What only a score meets.
     _cause(
         "accepted",
-        "seams",
-        "the portal resamples sources above 500 MB chunk by chunk, with seams",
-        "`csc pack-results` brings it onto the crop's grid",
+        "ties",
+        "several matchings are equally good, and the portal's solver takes one of them",
+        "`pip install csc-eval[portal]` asks that solver",
     ),
     _cause(
         "ends", "submitted_mask", "the portal's run ends at a submitted *_mask array, without a result", "leave it out"

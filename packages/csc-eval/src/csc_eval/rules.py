@@ -36,8 +36,12 @@ class Rules:
         Whether the numbers of an OME-NGFF level count as nm as they stand, or with units and the group's own scale.
     threshold : {"positive", "half"}
         What counts as foreground of a semantic prediction: > 0 (> 0.5 once resampled), or half of a float's range.
-    ties : {"any", "centroid"}
-        Which of several optimal matchings holds.
+    seams : bool
+        Whether a source of more than 500 MB is resampled in cubes, each as if it were alone.
+    alignment : {"challenge", "given"}
+        Whether a class is aligned as instances by the challenge's list, or as it is scored.
+    ties : {"portal", "centroid"}
+        Which of several optimal matchings holds: the one that OR-tools finds, or that of the nearest centroids.
     final_ratio_cutoff, initial_ratio_cutoff, ratio_factor : float
         Too many instances: nP / nG > final + initial * exp(-nG / factor).
     max_overlap_pairs : int
@@ -54,7 +58,9 @@ class Rules:
     offset: Literal["floor", "nearest"] = "nearest"
     geometry: Geometry = "full"
     threshold: Literal["positive", "half"] = "half"
-    ties: Literal["any", "centroid"] = "centroid"
+    seams: bool = False
+    alignment: Literal["challenge", "given"] = "given"
+    ties: Literal["portal", "centroid"] = "centroid"
     final_ratio_cutoff: float = 10.0
     initial_ratio_cutoff: float = 50.0
     ratio_factor: float = 5.0
@@ -78,7 +84,9 @@ LEADERBOARD = Rules(
     offset="floor",
     geometry="stated",
     threshold="positive",
-    ties="any",
+    seams=True,
+    alignment="challenge",
+    ties="portal",
 )
 """The number that the leaderboard shows, with its quirks."""
 

@@ -21,8 +21,8 @@ def instances(values):
 
 def test_the_sum_counts_not_the_best_pair():
     truth, prediction = instances([1, 1, 1, 2, 2, 2, 2]), instances([0, 5, 5, 5, 6, 6, 6])
-    matched = match_overlaps(find_overlaps(truth, prediction), truth, prediction)
-    assert [part.tolist() for part in matched] == [[1, 2], [1, 2]]
+    matched = match_overlaps(find_overlaps(truth, prediction))
+    assert (matched.truth.tolist(), matched.prediction.tolist()) == ([1, 2], [1, 2])
 
 
 @pytest.mark.parametrize("nearest", [0, 1, 2])
@@ -37,11 +37,11 @@ def test_of_equal_pairs_the_nearest_is_taken(side, nearest):
         return np.where(several == nearest + 1, 1.0, 5.0)
 
     overlaps = find_overlaps(truth, prediction)
-    t, p = match_overlaps(overlaps, truth, prediction, (distance,))
-    assert (t if side == "truth" else p).tolist() == [nearest + 1]
+    found = match_overlaps(overlaps, (distance,))
+    assert (found.truth if side == "truth" else found.prediction).tolist() == [nearest + 1]
     # A second distance decides where the first does not.
-    t, p = match_overlaps(overlaps, truth, prediction, (lambda t, p: np.ones(len(t)), distance))
-    assert (t if side == "truth" else p).tolist() == [nearest + 1]
+    found = match_overlaps(overlaps, (lambda t, p: np.ones(len(t)), distance))
+    assert (found.truth if side == "truth" else found.prediction).tolist() == [nearest + 1]
 
 
 def test_a_row_may_stay_without_a_column():

@@ -92,6 +92,6 @@ def test_places_lie_in_their_objects_and_every_object_is_told_of_at_most_once(ra
     told = [(place.kind, number) for place in places for number in place.prediction if place.kind in ("false", "split")]
     assert len(told) == len(set(told))
     found = {number for place in places if place.kind in ("missed", "merged") for number in place.truth}
-    lacking = set(np.unique(truth).tolist()) - {0} - set(pair.truth.ids[matched[0]].tolist()) if matched else set()
+    lacking = set(np.unique(truth).tolist()) - {0} - set(pair.truth.ids[matched.truth].tolist()) if matched else set()
     split = {place.truth[0] for place in places if place.kind == "split"}
     assert lacking <= found | split

@@ -88,7 +88,7 @@ def test_a_group_is_scored_where_it_lies_and_the_leaderboards_place_is_said(tmp_
     assert [official.place_differs in reason for reason in result.differences[0].reasons] == [True]
     assert result.to_extended_dict()["crop1"]["mito"]["place_differs"] == official.place_differs
     output = CliRunner().invoke(evaluate, ["-s", str(tmp_path / "s.zarr"), "-t", str(truth)]).output
-    assert "where a group's metadata say otherwise" in output
+    assert "what other rules place otherwise" in output
     group(tmp_path / "same.zarr/crop1/mito", write_array, scale=[8.0] * 3, values=volume)
     assert not csc_eval.score_submission(tmp_path / "same.zarr", truth).crops["crop1"]["mito"].place_differs
 

@@ -1,6 +1,7 @@
 """Whole submissions: what is found, what is missing, rules side by side, and the result files."""
 
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -179,12 +180,96 @@ def test_what_the_portal_refuses_is_scored_and_told(volumes, write_array, twin):
     assert "csc validate --fix" in note
 
 
-def test_an_old_folder_beside_the_zip_is_told(volumes, write_array):
+def test_a_folder_beside_the_zip_is_told_unless_it_holds_the_same(volumes, write_array):
     folder, volume = volumes
     put(write_array, folder / "s.zarr", volume, "crop1/mito")
     shutil.make_archive(str(folder / "s"), "zip", folder / "s.zarr")
-    result = csc_eval.score_submission(folder / "s.zip", folder / "t.zarr")
-    assert any("beside the zip" in note for note in result.portal_differs)
+
+    def notes():
+        return csc_eval.score_submission(folder / "s.zip", folder / "t.zarr").portal_differs
+
+    assert notes() == ()
+    chunk = folder / "s.zarr/crop1/mito/0.0.0"
+    times = chunk.stat()
+    chunk.write_bytes(chunk.read_bytes() + b"x")
+    os.utime(chunk, ns=(times.st_atime_ns, times.st_mtime_ns))
+    (note,) = notes()
+    assert note.startswith("the official tool takes the folder s.zarr beside the zip")
+    assert "remove it, or pack again" in note
+    chunk.write_bytes(chunk.read_bytes()[:-1])
+    os.utime(chunk, ns=(2**61, 2**61))  # changed since it was packed, without another size
+    assert notes() == (note,)
+    chunk.unlink()
+    assert notes() == (note,)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "ends"), [("mito", ">u2", True), ("mito", "<u2", False), ("er", ">u2", False)]
+)
+def test_ids_in_big_endian_order_end_the_portals_run(volumes, write_array, name, dtype, ends):
+    folder, volume = volumes
+    write_array(folder / f"s.zarr/crop1/{name}", volume.astype(dtype), attributes=PLACE)
+    rules = ["leaderboard-2026-06", "definition-2026-06"]
+    result = csc_eval.score_submission(folder / "s.zarr", folder / "t.zarr", rules=rules)
+    score = result.crops["crop1"][name]
+    assert score.score == 1
+    assert ("the portal's run would have ended here" in score.portal_differs) == ends
+    assert result.alternatives[0].crops["crop1"][name].portal_differs == ""
+    # A product with a mask is in the order of the machine.
+    write_array(folder / f"t.zarr/crop1/{name}_mask", np.ones_like(volume), attributes=PLACE)
+    score = csc_eval.score_submission(folder / "s.zarr", folder / "t.zarr").crops["crop1"][name]
+    assert score.portal_differs == ""
+
+
+FILTERS = {
+    "delta": {"dtype": "<u2"},
+    "fixedscaleoffset": {"offset": 0, "scale": 10, "dtype": "<u2", "astype": "<u4"},
+    "packbits": {},
+    "astype": {"encode_dtype": "<u4", "decode_dtype": "<u2"},
+    "shuffle": {"elementsize": 2},
+}
+
+
+@pytest.mark.parametrize("kind", FILTERS)
+@pytest.mark.parametrize("name", ["mito", "er"])
+def test_filters_are_undone_as_the_portal_undoes_them(volumes, write_array, kind, name):
+    folder, volume = volumes
+    filters = [{"id": kind, **FILTERS[kind]}]
+    dtype = "|b1" if kind == "packbits" else "<u2"
+    values = (volume > 0 if kind == "packbits" else volume.astype(dtype) * 1000).astype(dtype)
+    write_array(folder / f"s.zarr/crop1/{name}", values, attributes=PLACE, filters=filters)
+    stored = json.loads((folder / f"s.zarr/crop1/{name}/.zarray").read_text("utf-8"))
+    assert stored["filters"] == filters
+    result = csc_eval.score_submission(folder / "s.zarr", folder / "t.zarr")
+    assert result.failures == {}
+    score = result.crops["crop1"][name]
+    assert (score.score, score.portal_differs) == (1, "")
+
+
+def test_classes_given_by_hand_are_aligned_by_the_challenges_list(volumes, write_array):
+    """`mito` scored as a mask is still resampled as instances on the portal, and `er` the other way round."""
+    folder, volume = volumes
+    fine = np.zeros((16, 18, 20), np.uint8)
+    fine[1::2, 1::2, 1::2] = volume > 0  # one voxel of eight: it is the nearest, and the mean is below a half
+    for name in ("mito", "er"):
+        write_array(folder / f"s.zarr/crop1/{name}", fine, attributes={"voxel_size": [4.0] * 3})
+    nearest = rescaled = {}
+    for rules in ("leaderboard-2026-06", "definition-2026-06"):
+        result = csc_eval.score_submission(folder / "s.zarr", folder / "t.zarr", rules=rules, instance_classes=["er"])
+        assert not result.crops["crop1"]["mito"].instance
+        nearest = {**nearest, rules: result.crops["crop1"]["mito"].tp}
+        rescaled = {**rescaled, rules: result.crops["crop1"]["er"].tp}
+    by_list = csc_eval.match_crop_space(folder / "s.zarr/crop1/mito", "mito", (8, 8, 8), volume.shape, (0, 0, 0))
+    assert nearest["leaderboard-2026-06"] == np.count_nonzero(by_list.astype(bool) & (volume > 0))
+    assert nearest["leaderboard-2026-06"] != nearest["definition-2026-06"]
+    assert rescaled["leaderboard-2026-06"] != rescaled["definition-2026-06"]
+    both = csc_eval.score_submission(
+        folder / "s.zarr",
+        folder / "t.zarr",
+        rules=["leaderboard-2026-06", "definition-2026-06"],
+        instance_classes=["er"],
+    )
+    assert any("by the challenge's list" in reason for one in both.differences for reason in one.reasons)
 
 
 def test_unknown_rules_and_metrics_name_the_nearest():

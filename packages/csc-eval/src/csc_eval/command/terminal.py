@@ -283,7 +283,7 @@ def _remarks(result: SubmissionScore, *, to_submit: bool) -> list[str]:
             "\n".join(["the portal would say otherwise:", *(f"  {n}" for n in result.portal_differs), *differing])
         )
     if misplaced:
-        remarks.append("\n".join(["where a group's metadata say otherwise than its levels:", *misplaced]))
+        remarks.append("\n".join(["what other rules place otherwise:", *misplaced]))
     if result.failures:
         lines = [f"  {crop}/{name}: {problem}" for (crop, name), problem in result.failures.items()]
         remarks.append("\n".join([f"FAILED, scored as missing ({len(lines)}):", *lines]))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from csc_eval._native import KernelMemoryError, call
-from csc_eval.instances.components import Instances, Overlaps
+from csc_eval.instances.components import Overlaps
 
 IntArray = npt.NDArray[np.int64]
 
@@ -64,54 +64,109 @@ def assign(rows: IntArray, columns: IntArray, cost: IntArray, unmatched: IntArra
     return Assignment(edge=edge, u=u, v=v)
 
 
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """Instances that are matched.
+
+    Attributes
+    ----------
+    truth, prediction : int64 arrays
+        Labels of the pairs.
+    certain : bool
+        Whether it is known that the rules take this matching, and no other that is as good.
+    """
+
+    truth: IntArray
+    prediction: IntArray
+    certain: bool = True
+
+
+NO_MATCHES = Matched(np.empty(0, np.int64), np.empty(0, np.int64))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchingProblem:
+    """What is to be matched: instances that overlap, rows those of the truth and columns those of the prediction.
+
+    Attributes
+    ----------
+    rows, columns : int64 arrays
+        The pairs that overlap, sorted by row.
+    cost : int64 array
+        Of each pair.
+    unmatched : int64 array
+        Per row the cost of staying alone.
+    rows_of, columns_of : int64 arrays
+        The labels that rows and columns stand for.
+    """
+
+    rows: IntArray
+    columns: IntArray
+    cost: IntArray
+    unmatched: IntArray
+    rows_of: IntArray
+    columns_of: IntArray
+
+    @classmethod
+    def of(cls, overlaps: Overlaps) -> MatchingProblem:
+        """Return the official problem: maximise the sum of 1,000,001 - int((1 - IoU) * 1,000,000)."""
+        rows, rows_of = _compact(overlaps.truth)
+        columns, columns_of = _compact(overlaps.prediction)
+        return cls(
+            rows=rows,
+            columns=columns,
+            cost=pair_costs(overlaps.iou),
+            unmatched=np.full(len(rows_of), UNMATCHED_COST, np.int64),
+            rows_of=rows_of,
+            columns_of=columns_of,
+        )
+
+    def solve(self) -> Assignment:
+        """Choose pairs of the least sum of costs."""
+        return assign(self.rows, self.columns, self.cost, self.unmatched, len(self.columns_of))
+
+    def matched(self, best: Assignment) -> Matched:
+        """Return the pairs that were chosen."""
+        chosen = best.edge[best.edge >= 0]
+        return Matched(self.rows_of[self.rows[chosen]], self.columns_of[self.columns[chosen]])
+
+
 def pair_costs(iou: npt.NDArray[np.float32]) -> IntArray:
     """Return the integer cost of each pair: int((1 - IoU) * 1,000,000), IoU in float32, the rest in float64."""
     return ((1.0 - iou.astype(np.float64)) * COST_SCALE).astype(np.int64)
 
 
-def match_overlaps(
-    overlaps: Overlaps, truth: Instances, prediction: Instances, tie_breakers: tuple[PairDistance, ...] = ()
-) -> tuple[IntArray, IntArray]:
+def match_overlaps(overlaps: Overlaps, tie_breakers: tuple[PairDistance, ...] = ()) -> Matched:
     """Match instances that overlap, maximising the sum of 1,000,001 - int((1 - IoU) * 1,000,000).
 
     Parameters
     ----------
     overlaps : Overlaps
         The overlap table.
-    truth, prediction : Instances
-        What its labels stand for.
     tie_breakers : tuple of callables
         Where several matchings are optimal, those of the least sum of the first distance are kept, of them those of
         the least sum of the second, and so on.
-
-    Returns
-    -------
-    truth, prediction : int64 arrays
-        Labels of the matched pairs.
     """
-    if not len(overlaps.truth):
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    rows, t_labels = _compact(overlaps.truth)
-    columns, p_labels = _compact(overlaps.prediction)
-    cost = pair_costs(overlaps.iou)
-    unmatched = np.full(len(t_labels), UNMATCHED_COST, np.int64)
-    best = assign(rows, columns, cost, unmatched, len(p_labels))
+    problem = MatchingProblem.of(overlaps)
+    best = problem.solve()
     for distance in tie_breakers:
-        tight = cost == best.u[rows] + best.v[columns]
+        rows, columns, unmatched = problem.rows, problem.columns, problem.unmatched
+        tight = problem.cost == best.u[rows] + best.v[columns]
         must_row, must_column = best.u < unmatched, best.v < 0
         rows, columns = rows[tight], columns[tight]
-        open_choice = _shares_an_end(rows, columns, len(t_labels), len(p_labels))
+        open_choice = _shares_an_end(rows, columns, len(unmatched), len(must_column))
         # An optimum consists of tight edges, and covers what has a potential other than that of being left out.
         cost = np.zeros(len(rows), np.int64)
-        cost[open_choice] = _quantise(distance(t_labels[rows[open_choice]], p_labels[columns[open_choice]]))
+        at = problem.rows_of[rows[open_choice]], problem.columns_of[columns[open_choice]]
+        cost[open_choice] = _quantise(distance(*at))
         bonus = (int(cost.max(initial=0)) + 1) * (np.count_nonzero(open_choice) + 1)
         cost -= np.where(must_column[columns], bonus, 0)
         unmatched = np.where(must_row, 4 * bonus, 0).astype(np.int64)
-        best = assign(rows, columns, cost, unmatched, len(p_labels))
+        problem = replace(problem, rows=rows, columns=columns, cost=cost, unmatched=unmatched)
+        best = problem.solve()
         if not open_choice.any():
             break
-    chosen = best.edge[best.edge >= 0]
-    return t_labels[rows[chosen]], p_labels[columns[chosen]]
+    return problem.matched(best)
 
 
 def _compact(labels: IntArray) -> tuple[IntArray, IntArray]:

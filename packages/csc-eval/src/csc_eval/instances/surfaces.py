@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from csc_eval.instances.components import IntArray
 from csc_eval.instances.distances import GroupedRuns
+from csc_eval.instances.matching import Matched
 from csc_eval.instances.pair import InstancePair
 
 BoolArray = npt.NDArray[np.bool_]
@@ -71,11 +71,11 @@ def surface_distances(truth: BoolArray, prediction: BoolArray, voxel_size: Seque
     return mean, float(max(np.percentile(forth, 95), np.percentile(back, 95)))
 
 
-def surface_details(pair: InstancePair, matched: tuple[IntArray, IntArray], metrics: Sequence[str]) -> dict[str, float]:
+def surface_details(pair: InstancePair, matched: Matched, metrics: Sequence[str]) -> dict[str, float]:
     """Work out surface distances, averaged over matched instances; NaN where none is matched."""
     means, percentiles = [], []
     truth, prediction = pair.grouped
-    for t, p in zip(matched[0].tolist(), matched[1].tolist(), strict=True):
+    for t, p in zip(matched.truth.tolist(), matched.prediction.tolist(), strict=True):
         boxes = instance_box(truth, t), instance_box(prediction, p)
         begin = [min(values) for values in zip(boxes[0][0], boxes[1][0], strict=True)]
         end = [max(values) for values in zip(boxes[0][1], boxes[1][1], strict=True)]

@@ -12,7 +12,7 @@ from csc_eval.instances.components import IntArray, label_components, label_ids,
 from csc_eval.instances.pair import InstancePair
 from csc_eval.locating.intervals import Intervals
 from csc_eval.locating.objects import ErrorPlace, Kind, object_errors, place_of
-from csc_eval.placing.align import align
+from csc_eval.placing.align import align, is_aligned_as_instances
 from csc_eval.placing.predictions import CropGrid, open_prediction
 from csc_eval.scoring.labels import CACHE_BYTES, LabelTask, Multiplied, open_mask, open_truth
 from csc_eval.scoring.pairs import find_matching
@@ -95,7 +95,8 @@ def locate_errors(task: LabelTask, *, most: int = MOST) -> LabelErrors:
     truth, grid = open_truth(task)
     rules = task.rules[0]
     prediction = open_prediction(task.submission, task.key, grid, geometry=rules.geometry, cache_bytes=CACHE_BYTES)
-    views: tuple[VoxelSource, VoxelSource] = truth, align(prediction, grid, instance=task.instance, rules=rules)
+    as_instances = is_aligned_as_instances(task.class_name, instance=task.instance, rules=rules)
+    views: tuple[VoxelSource, VoxelSource] = truth, align(prediction, grid, instance=as_instances, rules=rules)
     mask = open_mask(task, grid)
     if mask is not None:
         views = Multiplied(views[0], mask), Multiplied(views[1], mask)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from csc_data.geometry import Triple
 from csc_eval.instances.components import IntArray
+from csc_eval.instances.matching import Matched
 from csc_eval.instances.pair import InstancePair
 from csc_eval.locating.intervals import Intervals
 from csc_eval.placing.predictions import CropGrid
@@ -85,7 +86,7 @@ class _Wrong:
 
 
 def object_errors(
-    pair: InstancePair, matched: tuple[IntArray, IntArray], grid: CropGrid, most: int
+    pair: InstancePair, matched: Matched, grid: CropGrid, most: int
 ) -> tuple[dict[Kind, int], tuple[ErrorPlace, ...]]:
     """Return how many objects are wrong in each way, and where the worst of them lie.
 
@@ -95,8 +96,7 @@ def object_errors(
     Parameters
     ----------
     pair : InstancePair
-    matched : (int64 array, int64 array)
-        Labels of truth and prediction of the matched pairs.
+    matched : Matched
     grid : CropGrid
         Where the voxels lie.
     most : int
@@ -107,7 +107,7 @@ def object_errors(
     return dict(counts), tuple(_located(pair, one, grid) for one in wrong[:most])
 
 
-def _classify(pair: InstancePair, matched: tuple[IntArray, IntArray]) -> Iterator[_Wrong]:
+def _classify(pair: InstancePair, matched: Matched) -> Iterator[_Wrong]:
     truth, prediction = pair.truth, pair.prediction
     overlaps = pair.overlaps(2**31)
     t, p, common = overlaps.truth, overlaps.prediction, overlaps.voxels
@@ -127,7 +127,7 @@ def _classify(pair: InstancePair, matched: tuple[IntArray, IntArray]) -> Iterato
         voxels = _rest(prediction.size, pieces)
         yield _Wrong(kind="split", truth=(whole,), prediction=pieces, voxels=voxels, iou=iou)
     found_truth, found_prediction = said_truth.copy(), said_prediction.copy()
-    found_truth[matched[0]] = found_prediction[matched[1]] = True
+    found_truth[matched.truth] = found_prediction[matched.prediction] = True
     for label in (np.flatnonzero(~found_truth[1:]) + 1).tolist():
         yield _Wrong(kind="missed", truth=(label,), voxels=int(truth.size[label]))
     for label in (np.flatnonzero(~found_prediction[1:]) + 1).tolist():
@@ -136,10 +136,10 @@ def _classify(pair: InstancePair, matched: tuple[IntArray, IntArray]) -> Iterato
 
 
 def _inexact(
-    pair: InstancePair, matched: tuple[IntArray, IntArray], said_truth: Mask, said_prediction: Mask
+    pair: InstancePair, matched: Matched, said_truth: Mask, said_prediction: Mask
 ) -> Iterator[_Wrong]:
     overlaps = pair.overlaps(2**31)
-    t, p = matched
+    t, p = matched.truth, matched.prediction
     open_pairs = ~(said_truth[t] | said_prediction[p])
     t, p = t[open_pairs], p[open_pairs]
     at = np.searchsorted(overlaps.truth << 32 | overlaps.prediction, t << 32 | p)

@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -14,6 +13,8 @@ from csc_data.challenge import get_instance_classes
 from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Triple, as_triple
 from csc_data.storage.stores.places import FolderStore
+from csc_eval.placing.cubes import ResampledCubes
+from csc_eval.placing.placed import Placed
 from csc_eval.placing.predictions import CropGrid, Prediction, open_prediction
 from csc_eval.placing.resample import SEMANTIC_THRESHOLD, Cleaned, Resampled, Thresholded
 from csc_eval.rules import LEADERBOARD, Rules, get_rules
@@ -33,37 +34,12 @@ def is_instance_class(class_name: str, instance_classes: Iterable[str] | None = 
     return class_name in set(instance_classes)
 
 
-class Placed:
-    """A view in which a volume's voxel 0 lies at an offset, zeros around it, or another value."""
+def is_aligned_as_instances(class_name: str, *, instance: bool, rules: Rules) -> bool:
+    """Tell whether a class is aligned as instances; ``instance``: whether it is scored so.
 
-    def __init__(
-        self,
-        source: VoxelSource,
-        offset: Sequence[int],
-        shape: Shape,
-        order: Literal["C", "F"] = "C",
-        around: float = 0,
-    ) -> None:
-        self.source = source
-        self.offset = tuple(map(int, offset))
-        self.shape = shape
-        self.dtype = source.dtype
-        self.chunks = source.chunks
-        self.order = order
-        self.around = around
-
-    def read(self, begin: Sequence[int], end: Sequence[int]) -> Array:
-        """Return the voxels of a box of the view."""
-        out = np.full([e - b for b, e in zip(begin, end, strict=True)], self.around, self.dtype)
-        low = [max(b, o, 0) for b, o in zip(begin, self.offset, strict=True)]
-        high = [min(e, o + n) for e, o, n in zip(end, self.offset, self.source.shape, strict=True)]
-        if all(b < e for b, e in zip(low, high, strict=True)):
-            box = tuple(slice(b - o, e - o) for b, e, o in zip(low, high, begin, strict=True))
-            out[box] = self.source.read(
-                [b - o for b, o in zip(low, self.offset, strict=True)],
-                [e - o for e, o in zip(high, self.offset, strict=True)],
-            )
-        return out
+    The portal aligns by its own list, whichever classes it was told to score as instances.
+    """
+    return is_instance_class(class_name) if rules.alignment == "challenge" else instance
 
 
 def floor_offset(translation: Sequence[float], crop: CropGrid) -> Shape:
@@ -95,6 +71,14 @@ def _as_offset(values: Array) -> Shape:
 def align(prediction: Prediction, crop: CropGrid, *, instance: bool, rules: str | Rules = LEADERBOARD) -> VoxelSource:
     """Return a view of a prediction on a crop's grid; nothing is read yet.
 
+    Parameters
+    ----------
+    prediction : Prediction
+    crop : CropGrid
+    instance : bool
+        Whether it is aligned as instances, see `is_aligned_as_instances`.
+    rules : str or Rules
+
     Raises
     ------
     InvalidArgumentError
@@ -108,7 +92,8 @@ def align(prediction: Prediction, crop: CropGrid, *, instance: bool, rules: str 
     if semantic_half:
         source = _range_of_one(source)
     if scale is not None:
-        source = Resampled(source, scale, 0 if instance else 1)
+        in_cubes = rules.seams and is_large(source.shape)
+        source = (ResampledCubes if in_cubes else Resampled)(source, scale, 0 if instance else 1)
         if not instance:
             tolerance = 1e-6 if semantic_half else 0.0
             source = Thresholded(source, SEMANTIC_THRESHOLD - tolerance, inclusive=semantic_half)
@@ -190,9 +175,9 @@ def _scale_of(prediction: Prediction, crop: CropGrid) -> tuple[Triple | None, bo
         return (z, y, x), False
     if shape == crop.shape:
         return None, False
-    large = is_large(shape)
-    if large and all(n >= s for n, s in zip(shape, crop.shape, strict=True)):
-        z, y, x = (s / n for n, s in zip(shape, crop.shape, strict=True))
+    ratios = [n / s for n, s in zip(shape, crop.shape, strict=True)]
+    if is_large(shape) and min(ratios) >= 1 and not np.allclose(ratios, 1):
+        z, y, x = (1.0 / ratio for ratio in ratios)  # not s / n, which may differ in the last bit
         return (z, y, x), False
     return None, True
 

@@ -47,6 +47,11 @@ class Prediction:
     is_group: bool = False
     note: str = ""
 
+    @property
+    def big_endian(self) -> bool:
+        """Whether its values are stored with the highest byte first."""
+        return isinstance(self.voxels, StoredArray) and self.voxels.big_endian
+
     def grid(self, crop: CropGrid) -> Grid:
         """Return where its voxels lie, before they are aligned with a crop; what it does not say is as in the crop."""
         voxel_size = self.voxel_size or crop.voxel_size

@@ -19,20 +19,17 @@ from csc_data.storage.stores.places import GatheredStore, Store
 from csc_data.storage.stores.submissions import open_store
 from csc_data.storage.stores.zips import MAX_UNCOMPRESSED_SIZE, ZipStore
 from csc_eval._version import VERSION
-from csc_eval.causes import CAUSES
 from csc_eval.placing.align import is_instance_class
 from csc_eval.rules import LEADERBOARD, Rules, parse_rules
 from csc_eval.running.execution import run_tasks
 from csc_eval.running.memory import Plan, plan_work
+from csc_eval.running.portal import MASK_SUFFIX, portal_notes
 from csc_eval.scoring.aggregate import combine_scores
 from csc_eval.scoring.differences import explain_differences
 from csc_eval.scoring.labels import LabelTask, score_label
 from csc_eval.scoring.metrics import parse_metrics
 from csc_eval.scoring.results import LabelScore, Scored, SubmissionScore
-from csc_eval.validating.layout import look_through
 from csc_eval.voxels.arrays import LIMITS
-
-MASK_SUFFIX = "_mask"
 
 Progress = Callable[[int, int, str], None]
 """Called with how many labels are done, of how many, and the last one's name."""
@@ -211,7 +208,7 @@ def score_submission(
     unbounded = executor is not None and memory is None
     plan = Plan(tasks=contents.tasks) if unbounded else plan_work(contents.tasks, workers=workers, memory=memory)
     scores = run_tasks(plan, resume=resume, executor=executor, progress=progress)
-    notes = _portal_notes(submission_store, contents)
+    notes = portal_notes(submission_store, tuple(contents.masks), contents.ignored)
     result = collect_scores(contents, scores, rule_sets, portal_differs=notes)
     return replace(result, scored=_describe(submission_store, truth_store, began))
 
@@ -224,21 +221,6 @@ def _describe(submission: Store, truth: Store, began: float) -> Scored:
     where = path(submission) if gathered is None else {crop: path(store) for crop, store in gathered.items()}
     now = datetime.now().astimezone().isoformat(timespec="seconds")
     return Scored(submission=where, truth=path(truth), time=now, seconds=round(time.monotonic() - began, 3))
-
-
-def _portal_notes(submission: Store, contents: Contents) -> tuple[str, ...]:
-    notes = []
-    if isinstance(submission, ZipStore):
-        # What is read here all the same, such as a zip with __MACOSX/x.zarr in it, has no score there.
-        layout = look_through(Path(submission.path), tuple(contents.masks), max_size=submission.max_size)
-        refused = [finding for finding in layout.findings if finding.cause.verdict == "refused"]
-        notes += [f"the portal refuses it: it {one.problem.what}; {one.cause.remedy}" for one in refused]
-        folder = Path(submission.path).with_suffix(".zarr")
-        if folder.exists():
-            notes.append(f"the portal's tool would score the folder {folder.name} beside the zip")
-    if any(entry.endswith(MASK_SUFFIX) and entry.split("/")[0] in contents.masks for entry in contents.ignored):
-        notes.append(CAUSES["submitted_mask"].what)
-    return tuple(notes)
 
 
 def collect_scores(

@@ -159,14 +159,14 @@ def match_instances(
             f"{pair.prediction.count} components for a truth whose largest id is {pair.truth.largest_id}: "
             "the rules match none of them"
         )
-    ids = pair.truth.ids[matched[0]]
+    ids = pair.truth.ids[matched.truth]
     order = np.argsort(ids)
     return Matching(
         truth=ids[order],
-        prediction=matched[1][order],
+        prediction=matched.prediction[order],
         iou=np.array(pair_ious(pair, matched), np.float64)[order],
         unmatched_truth=np.setdiff1d(pair.truth.ids[1:], ids),
-        unmatched_prediction=np.setdiff1d(pair.prediction.ids[1:], matched[1]),
+        unmatched_prediction=np.setdiff1d(pair.prediction.ids[1:], matched.prediction),
     )
 
 

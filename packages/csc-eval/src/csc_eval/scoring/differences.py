@@ -61,8 +61,9 @@ def _reasons(one: LabelScore | None, two: LabelScore | None, rules: Rules, other
         return ["another metric"]
     if TOO_MANY_INSTANCES in (one.status, two.status):
         return [f"{crop}: too many predicted instances, which one counts as nothing and the other as all wrong"]
-    if one.place_differs and rules.geometry != other_rules.geometry:
-        return [f"{crop}: {one.place_differs}"]
+    note = one.place_differs or two.place_differs
+    if note and (rules.geometry != other_rules.geometry or one.place_differs != two.place_differs):
+        return [f"{crop}: {note}"]
     if not one.instance:
         changes = [("offset", "the offset is snapped differently"), ("threshold", "floats are thresholded differently")]
         return [f"{crop}: {text}" for field, text in changes if getattr(rules, field) != getattr(other_rules, field)]

@@ -18,7 +18,7 @@ from csc_data.storage.stores.places import Store
 from csc_eval.causes import CAUSES, ENDED
 from csc_eval.instances.components import Instances, label_components, label_ids
 from csc_eval.instances.pair import InstancePair
-from csc_eval.placing.align import align, is_large, is_resampled
+from csc_eval.placing.align import align, is_aligned_as_instances, is_instance_class, is_large, is_resampled
 from csc_eval.placing.predictions import CropGrid, Prediction, open_prediction
 from csc_eval.rules import Geometry, Rules
 from csc_eval.scoring.metrics import parse_metrics
@@ -26,6 +26,9 @@ from csc_eval.scoring.pairs import count_semantic, describe, score_instance_pair
 from csc_eval.scoring.results import FAILED, MISSING, LabelScore
 from csc_eval.voxels.arrays import LIMITS, Array, Shape, StoredArray, VoxelSource, open_stored
 from csc_eval.voxels.runs import BYTES_PER_INSTANCE, BYTES_PER_RUN, TOO_FRAGMENTED, TooFragmentedError, encode_runs
+
+SEAMS = "the portal resamples so large a source in cubes, and its seams are scored"
+ALIGNED = "the portal aligns it by the challenge's list of instance classes, not by the one given"
 
 CACHE_BYTES = 64 * 1024**2
 
@@ -201,9 +204,12 @@ def _score(
     for rules in task.rules:
         # Rules that place the prediction alike share the work.
         prediction = predictions[rules.geometry]
-        way = (rules.offset, rules.threshold, rules.max_volume_ratio, prediction.voxel_size, prediction.translation)
+        as_instances = is_aligned_as_instances(task.class_name, instance=task.instance, rules=rules)
+        in_cubes = rules.seams and is_large(prediction.voxels.shape) and is_resampled(prediction, grid)
+        place = (prediction.voxel_size, prediction.translation)
+        way = (rules.offset, rules.threshold, rules.max_volume_ratio, as_instances, in_cubes, place)
         if way not in pairs:
-            view = align(prediction, grid, instance=task.instance, rules=rules)
+            view = align(prediction, grid, instance=as_instances, rules=rules)
             if mask is not None:
                 view = Multiplied(view, mask)
             if task.instance:
@@ -219,10 +225,20 @@ def _score(
             score = score_instance_pair(pair, rules, metrics)
         else:
             score = semantic_label_score(pair, math.prod(grid.shape), rules, metrics)
-        differs = _portal_differs(task, prediction, grid, pair) if rules.masks_are_labels else ""
+        reasons = _portal_differs(task, prediction, grid, pair) if rules.masks_are_labels else []
+        if rules.masks_are_labels and mask is None and _ends_at_byte_order(task, prediction, grid):
+            reasons.append(f"it {CAUSES['big_endian_ids'].what}: {ENDED}")
+        differs = "; ".join([*reasons, *filter(None, [score.portal_differs])])
+        notes = [prediction.note, SEAMS if in_cubes else "", ALIGNED if as_instances != task.instance else ""]
         described = describe(score, grid.shape, grid.voxel_size)
-        scores.append(replace(described, portal_differs=differs, place_differs=prediction.note))
+        scores.append(replace(described, portal_differs=differs, place_differs="; ".join(filter(None, notes))))
     return tuple(scores)
+
+
+def _ends_at_byte_order(task: LabelTask, prediction: Prediction, grid: CropGrid) -> bool:
+    """Tell whether the portal's components get numbers whose highest byte is first; products with a mask have none."""
+    becomes_mask = is_resampled(prediction, grid) and not is_instance_class(task.class_name)
+    return task.instance and prediction.big_endian and not becomes_mask
 
 
 def _check_instances(task: LabelTask, truth: Instances, prediction: Instances) -> None:
@@ -254,15 +270,18 @@ def open_mask(task: LabelTask, grid: CropGrid) -> StoredArray | None:
 
 def _portal_differs(
     task: LabelTask, prediction: Prediction, grid: CropGrid, pair: InstancePair | tuple[int, int, int]
-) -> str:
+) -> list[str]:
     resampled = is_resampled(prediction, grid)
     reasons = []
     if prediction.is_group:
         reasons.append(CAUSES["group"].what)
-    if resampled and is_large(prediction.voxels.shape):
-        reasons.append(CAUSES["seams"].what)
-    if resampled and isinstance(pair, InstancePair) and prediction.voxels.dtype.kind in "iu":
+    if (
+        resampled
+        and is_instance_class(task.class_name)
+        and isinstance(pair, InstancePair)
+        and prediction.voxels.dtype.kind in "iu"
+    ):
         keys = pair.prediction.runs.key
         if len(keys) and int(keys.max()) > 2**53:
             reasons.append(CAUSES["large_ids"].what)
-    return "; ".join(reasons)
+    return reasons

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from csc_data.errors import InvalidArgumentError
 from csc_eval.instances.components import Instances, IntArray, Overlaps
+from csc_eval.instances.matching import Matched
 from csc_eval.instances.pair import InstancePair
 from csc_eval.instances.surfaces import surface_details
 from csc_eval.scoring.formulas import dice, precision, recall
@@ -159,14 +160,12 @@ class Contingency:
         return variation_of_information(self.joint, of_truth[self.truth], of_prediction[self.prediction])
 
 
-def instance_details(
-    pair: InstancePair, matched: tuple[IntArray, IntArray], metrics: Sequence[str]
-) -> dict[str, float]:
-    """Work out further metrics of instances; `matched` are the labels of the matched pairs."""
+def instance_details(pair: InstancePair, matched: Matched, metrics: Sequence[str]) -> dict[str, float]:
+    """Work out further metrics of instances; `matched` are the pairs."""
     truth, prediction = pair.truth, pair.prediction
     overlaps = pair.overlaps(2**31)
     table = Contingency.of(overlaps, truth)
-    tp = len(matched[0])
+    tp = len(matched.truth)
     common, of_truth, of_prediction = (int(v.sum()) for v in (overlaps.voxels, truth.size, prediction.size))
     good = overlaps.iou[overlaps.iou > 0.5]
     instances = truth.count + prediction.count

@@ -9,18 +9,18 @@ from dataclasses import replace
 import numpy as np
 
 from csc_eval._native import Array, call
+from csc_eval.causes import CAUSES
 from csc_eval.instances.components import IntArray, Overlaps
 from csc_eval.instances.distances import normalise_distances
-from csc_eval.instances.matching import match_overlaps
+from csc_eval.instances.matching import NO_MATCHES, Matched, match_overlaps
 from csc_eval.instances.pair import InstancePair
+from csc_eval.instances.ties import match_as_portal
 from csc_eval.rules import Rules
 from csc_eval.scoring.formulas import iou
 from csc_eval.scoring.metrics import instance_details, semantic_details
 from csc_eval.scoring.results import SCORED, TOO_MANY_INSTANCES, LabelScore
 from csc_eval.voxels.arrays import VoxelSource
 from csc_eval.voxels.runs import iterate_boxes
-
-NO_MATCHES = (np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 def score_instance_pair(pair: InstancePair, rules: Rules, metrics: Sequence[str] = ()) -> LabelScore:
@@ -29,10 +29,10 @@ def score_instance_pair(pair: InstancePair, rules: Rules, metrics: Sequence[str]
     n_truth, n_predicted = truth.count, prediction.count
     found = find_matching(pair, rules)
     too_many = found is None
-    matched = found if found is not None else NO_MATCHES
+    matched = found or NO_MATCHES
     if too_many and rules.excess_is_free:
         return LabelScore(instance=True, tp=0, fp=0, fn=0, status=TOO_MANY_INSTANCES)
-    tp = len(matched[0])
+    tp = len(matched.truth)
     fp, fn = n_predicted - tp, n_truth - tp
     status = TOO_MANY_INSTANCES if too_many else SCORED
     details = {} if too_many or not metrics else instance_details(pair, matched, metrics)
@@ -53,11 +53,12 @@ def score_instance_pair(pair: InstancePair, rules: Rules, metrics: Sequence[str]
         n_hausdorff=n_truth + fp,
         status=status,
         details=details,
+        portal_differs="" if matched.certain else CAUSES["ties"].what,
     )
 
 
-def find_matching(pair: InstancePair, rules: Rules) -> tuple[IntArray, IntArray] | None:
-    """Return labels of truth and prediction of the matched pairs; None if there are too many to be matched."""
+def find_matching(pair: InstancePair, rules: Rules) -> Matched | None:
+    """Return the matched pairs; None if there are too many instances to be matched."""
     largest, n_predicted = pair.truth.largest_id, pair.prediction.count
     if largest <= 0 or n_predicted == 0:
         return NO_MATCHES
@@ -67,38 +68,41 @@ def find_matching(pair: InstancePair, rules: Rules) -> tuple[IntArray, IntArray]
     return _match(pair, overlaps, rules) if overlaps.complete else None
 
 
-def _match(pair: InstancePair, overlaps: Overlaps, rules: Rules) -> tuple[IntArray, IntArray]:
+def _match(pair: InstancePair, overlaps: Overlaps, rules: Rules) -> Matched:
     if rules.metric == "panoptic":
         t, p = overlaps.truth, overlaps.prediction
         # 2 * intersection > union, in integers; such pairs are unique.
         good = 3 * overlaps.voxels > pair.truth.size[t] + pair.prediction.size[p]
-        return t[good], p[good]
-    breakers = (pair.centroid_distances, pair.distances) if rules.ties == "centroid" else ()
-    return match_overlaps(overlaps, pair.truth, pair.prediction, breakers)
+        return Matched(t[good], p[good])
+    if rules.ties == "portal":
+        return match_as_portal(overlaps, pair.truth, pair.prediction)
+    return match_overlaps(overlaps, (pair.centroid_distances, pair.distances))
 
 
-def pair_ious(pair: InstancePair, matched: tuple[IntArray, IntArray]) -> list[float]:
+def pair_ious(pair: InstancePair, matched: Matched) -> list[float]:
     """Return intersection over union of pairs that overlap."""
-    if not len(matched[0]):
+    if not len(matched.truth):
         return []
     overlaps = pair.overlaps(2**31)
-    wanted = matched[0] << 32 | matched[1]
+    wanted = matched.truth << 32 | matched.prediction
     at = np.searchsorted(overlaps.truth << 32 | overlaps.prediction, wanted)
     common = overlaps.voxels[at]
-    result: list[float] = (common / (pair.truth.size[matched[0]] + pair.prediction.size[matched[1]] - common)).tolist()
+    result: list[float] = (
+        common / (pair.truth.size[matched.truth] + pair.prediction.size[matched.prediction] - common)
+    ).tolist()
     return result
 
 
-def _truth_distances(pair: InstancePair, matched: tuple[IntArray, IntArray], rules: Rules, *, too_many: bool) -> Array:
+def _truth_distances(pair: InstancePair, matched: Matched, rules: Rules, *, too_many: bool) -> Array:
     """Distance per truth instance, in nm."""
     distances = np.full(pair.truth.count, pair.cap)
     if too_many or not pair.prediction.count:
         return distances
     partner = np.zeros(pair.truth.count + 1, np.int64)
-    partner[matched[0]] = matched[1]
+    partner[matched.truth] = matched.prediction
     second = np.zeros_like(partner)
     if rules.colliding_ids:
-        second = _colliding(pair, matched[1])
+        second = _colliding(pair, matched.prediction)
         alone = (partner == 0) & (second > 0)
         partner[alone], second[alone] = second[alone], 0
     asked = np.flatnonzero(partner)

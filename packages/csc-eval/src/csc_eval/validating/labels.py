@@ -24,7 +24,6 @@ from csc_eval.validating.findings import Finding, LabelVerdict, found
 from csc_eval.voxels.arrays import StoredArray, find_node
 
 _METADATA = (".zarray", ".zgroup", "zarr.json", "attributes.json")
-_FILTERS = {"delta", "fixedscaleoffset", "packbits"}
 _FEWEST_LETTERS = 0.75  # of a name like that of a class: less is a name of something else
 
 
@@ -104,7 +103,7 @@ def check_label(label: Label) -> tuple[LabelVerdict, list[Finding]]:
     assert node is not None
     fault = _fault_of_metadata(label, node)
     if fault is not None:
-        return _verdict(label, "accepted" if fault.cause.name == "filters" else "ends"), [fault]
+        return _verdict(label, "ends"), [fault]
     try:
         array = StoredArray(node)
     except UnreadableDataError as error:
@@ -172,10 +171,6 @@ def _fault_of_metadata(label: Label, node: Node) -> Finding | None:
         return found("axes", label.where, f"its shape is {shape}")
     if not (isinstance(dtype, str) and re.fullmatch(r"[<>|][biuf]\d+", dtype)):
         return found("dtype", label.where, f"its dtype is {dtype}")
-    filters = metadata.get("filters") or ()
-    names = {entry.get("id") for entry in filters if isinstance(entry, dict)}
-    if names and names <= _FILTERS:
-        return found("filters", label.where, ", ".join(sorted(map(str, names))))
     return None
 
 

@@ -13,7 +13,7 @@ from csc_data.errors import UnreadableDataError
 from csc_data.formats.array_metadata import ArrayMetadata
 from csc_data.formats.cache import ENTRY_BYTES, ChunkCache
 from csc_data.formats.chunked_array import ChunkedArray
-from csc_data.formats.codecs import COMPRESSORS
+from csc_data.formats.codecs import KNOWN_CODECS
 from csc_data.formats.reading import open_chunks, parse_metadata
 from csc_data.storage.limits import Limits
 from csc_data.storage.nodes import Node, read_nodes
@@ -22,11 +22,11 @@ from csc_data.storage.stores.places import Store
 Shape = tuple[int, int, int]
 Array = npt.NDArray[Any]
 
-LIMITS = Limits(chunk_bytes=2 * 1024**3, chunks=4_000_000, metadata_bytes=16 * 1024**2, codecs=COMPRESSORS)
+LIMITS = Limits(chunk_bytes=2 * 1024**3, chunks=4_000_000, metadata_bytes=16 * 1024**2, codecs=KNOWN_CODECS)
 """What a submission may ask of us.
 
 2 GiB: a 1000^3 crop that somebody stored as one chunk of uint8 or uint16 still passes. To look for more chunks takes
-longer than to score them. Filters and shards are not read.
+longer than to score them. Shards are not read.
 """
 
 _LONGEST_AXIS = 2**31
@@ -94,6 +94,7 @@ class StoredArray:
         self.chunks = _three(self._array.chunks)
         self.order = metadata.order
         self.dtype = self._array.dtype
+        self.big_endian = metadata.stored.str.startswith(">")
 
     @property
     def array(self) -> ChunkedArray:
