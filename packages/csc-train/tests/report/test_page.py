@@ -14,6 +14,7 @@ from csc_train.logs.event_files import EventWriter, scalar
 from csc_train.report import NoRunError, RunReportOptions, find_run, read_run, write_run_report
 
 pytest.importorskip("jinja2")
+COLUMNS = "epoch step loss learning_rate seconds loading_seconds validation_loss iou iou/mito"
 PLACE = {"voxel_size": [8.0] * 3, "translation": [0.0] * 3}
 HOSTILE = "<script>alert(1)</script>"
 
@@ -23,6 +24,7 @@ def write_run(folder, name="net", epochs=4, **settings):
     logs = folder / "tensorboard" / name
     logs.mkdir(parents=True)
     given = {"classes": ["mito", HOSTILE], "best_metric": "iou", "architecture": "3d_unet_s", **settings}
+    end = {"time": "2026-01-01T11:30:00+00:00", "how": "done"}
     record = {
         "model_name": name,
         "experiment": str(folder / f"{name}.py"),
@@ -31,12 +33,12 @@ def write_run(folder, name="net", epochs=4, **settings):
         "git": {"commit": "c0ffee", "dirty": True},
         "split": {"train": 5, "validate": 1, "sha256": "abc123"},
         "device": {"type": "cpu", "name": "x", "system": "Linux"},
-        "starts": [{"time": "2026-01-01T10:00:00+00:00", "host": "vm", "end": {"time": "2026-01-01T11:30:00+00:00", "how": "done"}}],
-    }  # fmt: skip
+        "starts": [{"time": "2026-01-01T10:00:00+00:00", "host": "vm", "end": end}],
+    }
     (logs / "run.json").write_text(json.dumps(record))
     with (logs / "metrics.csv").open("w", newline="") as stream:
         table = csv.writer(stream, lineterminator="\n")
-        table.writerow(["epoch", "step", "loss", "learning_rate", "seconds", "loading_seconds", "validation_loss", "iou", "iou/mito"])  # fmt: skip
+        table.writerow(COLUMNS.split())
         for epoch in range(1, epochs + 1):
             iou = 0.9 if epoch == 3 else 0.1 * epoch
             table.writerow([epoch, 10 * epoch, 1 / epoch, 0.01, 100, 25, 1.5 / epoch, iou, iou / 2])
@@ -57,7 +59,9 @@ def write_result(folder, logs):
             shift = 2 if crop == "crop1" else 0
             for store, values in (("t.zarr", truth), ("s.zarr", np.roll(truth, shift, 2))):
                 path = folder / store / crop / name
-                create_array(path, shape=truth.shape, dtype=truth.dtype, chunks=truth.shape, attributes=PLACE)[:] = values
+                create_array(path, shape=truth.shape, dtype=truth.dtype, chunks=truth.shape, attributes=PLACE)[:] = (
+                    values
+                )
     result = csc_eval.score_submission(folder / "s.zarr", folder / "t.zarr")
     csc_eval.write_results(result, logs / "result.json")
     return result

@@ -23,15 +23,17 @@ if TYPE_CHECKING:
     metavar="JSON",
     help="A result_extended.json of the run, several times for several [default: those near its logs].",
 )
-@click.option("-s", "--submission", metavar="PATH", help="What was scored, if it was moved [default: as the result says].")
+@click.option(
+    "-s", "--submission", metavar="PATH", help="What was scored, if it was moved [default: as the result says]."
+)
 @click.option("-t", "--truth", metavar="PATH", help="What it was scored against, if it was moved.")
 @config_option
 def report(runs: tuple[str, ...], config: Config, output: str, results: tuple[str, ...], **moved: str | None) -> None:
     """Write one self-contained page about the run RUN, or one that compares several class by class.
 
-    RUN is the folder of its logs (tensorboard/NAME), the folder of its experiment, the experiment file, or a checkpoint.
-    The page says what it was trained on, and shows curves, scores with intervals, the worst and the best labels in
-    pictures, time, memory, settings and versions. What is not there is said.
+    RUN is the folder of its logs (tensorboard/NAME), the folder of its experiment, the experiment file, or a
+    checkpoint. The page says what it was trained on, and shows curves, scores with intervals, the worst and the best
+    labels in pictures, time, memory, settings and versions. What is not there is said.
     """
     from csc_data.wording import format_bytes
     from csc_eval.command.terminal import raw_of_test_crops

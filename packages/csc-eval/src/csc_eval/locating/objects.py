@@ -135,9 +135,7 @@ def _classify(pair: InstancePair, matched: Matched) -> Iterator[_Wrong]:
     yield from _inexact(pair, matched, said_truth, said_prediction)
 
 
-def _inexact(
-    pair: InstancePair, matched: Matched, said_truth: Mask, said_prediction: Mask
-) -> Iterator[_Wrong]:
+def _inexact(pair: InstancePair, matched: Matched, said_truth: Mask, said_prediction: Mask) -> Iterator[_Wrong]:
     overlaps = pair.overlaps(2**31)
     t, p = matched.truth, matched.prediction
     open_pairs = ~(said_truth[t] | said_prediction[p])

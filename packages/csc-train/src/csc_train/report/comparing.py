@@ -80,9 +80,7 @@ def _class_table(named: Sequence[tuple[str, RunFiles]]) -> Table | None:
     return Table(header=header, rows=rows) if rows else None
 
 
-def _differing(
-    what: str, values: Sequence[Mapping[str, Any]], named: Sequence[tuple[str, RunFiles]]
-) -> Table | None:
+def _differing(what: str, values: Sequence[Mapping[str, Any]], named: Sequence[tuple[str, RunFiles]]) -> Table | None:
     rows = []
     for key in dict.fromkeys(key for of_run in values for key in of_run):
         texts = [as_text(of_run.get(key)) for of_run in values]

@@ -10,7 +10,15 @@ from typing import Any
 
 from csc_data.errors import CscError
 from csc_eval import SubmissionScore
-from csc_eval.report import LabelView, Shown, check_report_support, draw_labels, render_page, score_sections, worst_labels
+from csc_eval.report import (
+    LabelView,
+    Shown,
+    check_report_support,
+    draw_labels,
+    render_page,
+    score_sections,
+    worst_labels,
+)
 from csc_eval.running.result_files import open_scored
 from csc_train.report.comparing import compare_sections
 from csc_train.report.curves import run_charts

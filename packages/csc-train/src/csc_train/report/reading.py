@@ -109,11 +109,13 @@ def find_run(place: str | PathLike[str]) -> Path:
             near += [folder for folder in _logs_below(around.parent, 3) if folder not in near]
         found = [folder for folder in near if _is_of(folder, path)]
     else:
-        raise NoRunError(f"there is nothing at {path}; give the folder of a run's logs, a checkpoint, or its experiment")
+        raise NoRunError(
+            f"there is nothing at {path}; give the folder of a run's logs, a checkpoint, or its experiment"
+        )
     if not found:
         raise NoRunError(
-            f"there is no run at {path}: no {RUN_RECORD}, no {METRICS} and no {PREFIX}* of it; training writes them into "
-            "tensorboard/{model_name}"
+            f"there is no run at {path}: no {RUN_RECORD}, no {METRICS} and no {PREFIX}* of it; training writes them "
+            "into tensorboard/{model_name}"
         )
     if len(found) > 1:
         raise InvalidArgumentError(f"{path} holds several runs: name one of {', '.join(map(str, found[:8]))}")
@@ -156,8 +158,8 @@ def read_run(place: str | PathLike[str], results: Iterable[str | PathLike[str]] 
     found = named or _results_near(folder, record, Path(place))
     if not found:
         missing.append(
-            "there is no result file: `csc evaluate --datasplit ... --result-file` in the folder of its logs writes one, "
-            "or name one with --result"
+            "there is no result file: `csc evaluate --datasplit ... --result-file` in the folder of its logs writes "
+            "one, or name one with --result"
         )
     return RunFiles(folder=folder, record=record, epochs=epochs, points=points, results=found, missing=missing)
 

@@ -41,7 +41,10 @@ def facts(run: RunFiles) -> list[tuple[str, str]]:
         scales = " x ".join(f"{scale:g}" for scale in shape.get("scale", ()))
         found += [
             ("classes", ", ".join(settings.get("classes") or ())),
-            ("network", f"{settings.get('architecture') or settings.get('model')}, input {sizes} voxels of {scales} nm"),
+            (
+                "network",
+                f"{settings.get('architecture') or settings.get('model')}, input {sizes} voxels of {scales} nm",
+            ),
         ]
     if run.best is not None:
         metric = settings.get("best_metric") or "iou"
@@ -103,7 +106,9 @@ def stage_table(run: RunFiles) -> Table:
     ]
     if trained:
         share = f", {waited / trained:.0%} of it waiting for data"
-        rows.append([f"training, {plural(len(run.epochs), 'epoch')}", format_seconds(trained) + share, listed(memory) or "-"])
+        rows.append(
+            [f"training, {plural(len(run.epochs), 'epoch')}", format_seconds(trained) + share, listed(memory) or "-"]
+        )
     for number, start in enumerate(run.record.get("starts") or (), start=1):
         rows.append([f"start {number} on {start.get('host', '-')}", _duration(start), "-"])
     for path, result in run.results.items():
