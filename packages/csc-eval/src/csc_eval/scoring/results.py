@@ -244,7 +244,7 @@ class Scored:
     """
 
     submission: str | Mapping[str, str]
-    truth: str
+    truth: str = ""
     datasplit: str = ""
     time: str = ""
     seconds: float = 0.0
