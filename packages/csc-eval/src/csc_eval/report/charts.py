@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 640, 240
+WIDTH, HEIGHT = 460, 210
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 10, 10, 34
 _ROW = 18
 _MOST_POINTS = 600
@@ -50,6 +50,11 @@ class LineChart:
     from_zero: bool = False
     width: int = WIDTH
     height: int = HEIGHT
+
+    @property
+    def across(self) -> Point:
+        """Where along x the drawing begins and ends, beside the words of its axis."""
+        return _LEFT, self.width - _RIGHT
 
     @property
     def x_ticks(self) -> list[tuple[float, str]]:
@@ -104,7 +109,7 @@ class DotChart:
     title: str
     rows: Sequence[DotRow]
     left: int = 120
-    width: int = WIDTH
+    width: int = 640
 
     @property
     def height(self) -> int:
