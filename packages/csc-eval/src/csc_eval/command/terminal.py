@@ -42,9 +42,9 @@ def run_evaluate(
 
     began = time.monotonic()
     if report is not None:
-        from csc_eval.report.templating import check_report_support
+        from csc_eval.report.templating import check_report
 
-        check_report_support()
+        check_report(report)
     with _truth_paths(submission, truth, datasplit, data) as (submission_path, truth_path, raw_of):
         arguments = scoring_arguments(options)
         with _executor(scheduler) as executor, _progress(quiet=quiet) as progress:

@@ -7,7 +7,7 @@ from csc_eval.report.charts import DotChart, LineChart, Series
 from csc_eval.report.labels import LabelView, Shown, draw_labels
 from csc_eval.report.page import ReportOptions, score_sections, worst_labels, write_report
 from csc_eval.report.tables import Cell, Table
-from csc_eval.report.templating import check_report_support, render_page
+from csc_eval.report.templating import check_report, render_page
 
 __all__ = [
     "Cell",
@@ -18,7 +18,7 @@ __all__ = [
     "Series",
     "Shown",
     "Table",
-    "check_report_support",
+    "check_report",
     "draw_labels",
     "render_page",
     "score_sections",

@@ -15,7 +15,7 @@ from csc_data.wording import plural
 from csc_eval.report.charts import DotChart, DotRow
 from csc_eval.report.labels import Shown, draw_labels
 from csc_eval.report.tables import Cell, Table
-from csc_eval.report.templating import check_report_support, format_score, render_page
+from csc_eval.report.templating import check_report, format_score, render_page
 from csc_eval.running.result_files import ScoredVolumes
 from csc_eval.scoring.bootstrap import Interval, score_intervals
 from csc_eval.scoring.results import TOO_MANY_INSTANCES, ClassScore, LabelScore, SubmissionScore
@@ -74,8 +74,10 @@ def write_report(
     ------
     csc_data.errors.MissingPackageError
         If a library of the extra ``report`` is not installed.
+    InvalidArgumentError
+        If the page cannot be written there.
     """
-    check_report_support()
+    check_report(path)
     options = options or ReportOptions()
     chosen = list(options.show) if options.show is not None else worst_labels(result)
     volumes = ScoredVolumes(submission=open_store(submission), truth=open_store(truth), raw=options.raw)

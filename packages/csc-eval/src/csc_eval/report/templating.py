@@ -8,22 +8,29 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from csc_data.errors import import_extra
+from csc_data.errors import InvalidArgumentError, import_extra
 from csc_data.storage.atomic import replace_text
+from csc_data.storage.room import check_writable
 
 EXTRA = "csc-eval[report]"
 
 
-def check_report_support() -> None:
-    """Raise a clear error, before any work, if pages cannot be made.
+def check_report(target: str | os.PathLike[str]) -> None:
+    """Raise a clear error, before any work, if a page cannot be made.
 
     Raises
     ------
     csc_data.errors.MissingPackageError
         If a library of the extra is not installed.
+    InvalidArgumentError
+        If the page cannot be written there.
     """
     for module in ("jinja2", "PIL.Image"):
         import_extra(module, "the report", EXTRA)
+    page = Path(target)
+    if page.is_dir():
+        raise InvalidArgumentError(f"{page} is a folder; name the file that the report is to be, such as report.html")
+    check_writable(page.parent)
 
 
 def render_page(
@@ -44,10 +51,10 @@ def render_page(
 
     Raises
     ------
-    csc_data.errors.MissingPackageError
-        If a library of the extra is not installed.
+    csc_data.errors.MissingPackageError, InvalidArgumentError
+        As `check_report` does.
     """
-    check_report_support()
+    check_report(target)
     page = Path(target)
     page.parent.mkdir(parents=True, exist_ok=True)
     replace_text(page, _environment(tuple(packages)).get_template(template).render(values))

@@ -13,7 +13,7 @@ from csc_eval import SubmissionScore
 from csc_eval.report import (
     LabelView,
     Shown,
-    check_report_support,
+    check_report,
     draw_labels,
     render_page,
     score_sections,
@@ -101,13 +101,13 @@ def write_run_report(
     Raises
     ------
     NoRunError, InvalidArgumentError
-        If a run is not there, or a place holds several.
+        If a run is not there, a place holds several, or the page cannot be written there.
     UnreadableDataError
         If a result that was named cannot be read.
     csc_data.errors.MissingPackageError
         If the extra ``csc-eval[report]`` is not installed.
     """
-    check_report_support()
+    check_report(target)
     options = options or RunReportOptions()
     places = list(runs)
     if len(places) > 1:
