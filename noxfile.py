@@ -93,7 +93,6 @@ def workspace() -> list[str]:
         "csc-data": "[convert,screenshot,sharded,torch]",
         "csc-eval": "[dask,portal,report]",
         "csc-models": "[tensorboard]",
-        "csc-submit": "[tune]",
     }
     return [argument for name in PACKAGES for argument in ("-e", f"./packages/{name}{extras.get(name, '')}")]
 

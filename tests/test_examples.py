@@ -12,9 +12,13 @@ import torch
 from click.testing import CliRunner
 
 from csc_cli.main import csc
+from csc_cli.submission import plan_submission, submit
+from csc_data.challenge import TestCrop
+from csc_data.challenge.test_crops import FILE_NAME, write_test_crops
 from csc_data.config.experiment import build_settings, read_experiment
 from csc_data.config.user_config import Config
 from csc_data.errors import ProblemsError
+from csc_data.formats.writing import create_array
 from csc_data.geometry import Grid
 from csc_data.loader import SpatialTransforms
 from csc_data.volumes import write_multiscale
@@ -22,6 +26,7 @@ from csc_models import create_model
 from csc_submit.settings import ProcessSettings
 from csc_train import predict, train
 from csc_train.network import build_network
+from csc_train.prediction.predictor import load_predictor
 from csc_train.settings import PredictSettings, TrainSettings
 
 EXAMPLES = sorted(
@@ -88,6 +93,35 @@ def test_a_recipe_trains(name, changes, small_data, tmp_path, monkeypatch):
         predicted = predict(result.latest_checkpoint, crops=["validation"], config=small_data, device="cpu")
         assert predicted.crops
         assert not predicted.problems
+
+
+SMALLER = """
+classes = ("mito",)
+input_array_info = {"shape": (24, 24, 24), "scale": (4, 4, 4)}
+architecture, model_kwargs, precision = "3d_unet_s", {"width": 2, "depth": 2}, "32-true"
+iterations_per_epoch, batch_size, validation_batch_limit, epochs = 2, 1, 1, 1
+block_shape, device = (16, 16, 16), "cpu"
+steps = {"mito": [*divided, {"name": "remove_small", "voxels": 8}]}
+"""
+
+
+def test_the_recipe_of_instances_goes_from_training_to_a_score(small_data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = {"voxel_size": (4, 4, 4), "translation": (40, 60, 20), "shape": (20, 20, 20)}
+    crop = TestCrop(id=9, dataset="jrc_cos7-1a", classes=("mito",), **place)
+    write_test_crops(small_data.root / FILE_NAME, [crop])
+    truth = small_data.path("ground_truth") / "crop9" / "mito"
+    create_array(truth, shape=crop.shape, dtype="u1", chunks=crop.shape, attributes=place)[...] = 1
+    experiment = tmp_path / "instances.py"
+    recipe = EXAMPLES[[path.name for path in EXAMPLES].index("instances_3D.py")].read_text("utf-8")
+    experiment.write_text(recipe.replace("\nif __name__", f"{SMALLER}\nif __name__"), "utf-8")
+    trained = train(experiment, config=small_data)
+    said = plan_submission(experiment, config=small_data).prediction.works[0].estimate.classes
+    assert said == ("mito", *(f"mito_affinity_{z}_{y}_{x}" for z, y, x in read_experiment(experiment).names["offsets"]))
+    assert load_predictor(trained.latest_checkpoint).arrays == said  # the checkpoint alone knows it, too
+    result = submit(experiment, config=small_data)
+    assert result.problems == ()
+    assert 0 <= result.score.combined.classes["mito"].score <= 1
 
 
 def test_settings_files_of_all_stages_share_no_name_with_another_meaning():

@@ -1,3 +1,14 @@
+import importlib.metadata
+import re
+
+
+def test_it_brings_all_that_its_commands_and_steps_ask_for():
+    """So that `csc tune` and each step of `csc process` do what their help says."""
+    needed = next(line for line in importlib.metadata.requires("csc-cli") if line.startswith("csc-submit"))
+    brought = re.search(r"\[(.*)\]", needed)[1].split(",")
+    assert set(brought) == set(importlib.metadata.metadata("csc-submit").get_all("Provides-Extra"))
+
+
 def test_an_unknown_command_names_the_nearest_one(run):
     result = run("trian")
     assert result.exit_code == 2

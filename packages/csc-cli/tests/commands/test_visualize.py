@@ -70,6 +70,15 @@ def names(crop, lines=None):
     return [layer.name for layer in layers]
 
 
+def test_affinities_are_shown_where_they_are_named(data):
+    name = "er_affinity_-1_0_0"
+    write(data / "predictions/jrc_a.zarr/crop9" / name)
+    config = load_config(data=data)
+    for classes, expected in [(None, {"er"}), (["er*"], {"er", name}), ([name], {name})]:
+        (shown,) = find_shown(config, Wanted(crops=("crop9",), classes=classes, kinds=("predictions",)))
+        assert shown.classes() == expected
+
+
 def test_everything_that_is_there_is_found(data):
     first, second = shown_of(data)
     assert (first.label, second.label) == ("jrc_a/crop1", "jrc_a/crop9")

@@ -1,5 +1,6 @@
 """Several processes on one output: nothing is done twice, and whoever lives goes on."""
 
+import errno
 import importlib
 import itertools
 import json
@@ -291,7 +292,7 @@ def pretend(presence: Presence, seconds: float, **process: object) -> None:
     os.utime(path, (then, then))
 
 
-def test_one_elsewhere_counts_as_dead_after_a_minute_without_a_sign(tmp_path):
+def test_one_elsewhere_counts_as_dead_after_a_minute_without_a_sign(tmp_path, links):
     with arrive(tmp_path / "folder") as own:
         other = Presence(tmp_path / "folder")
         other.start()
@@ -363,8 +364,72 @@ def test_a_killed_process_that_nobody_has_waited_for_is_gone():
         child.communicate()
 
 
+CLAIMS_AND_IS_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from csc_data.blocks.claims import Claims
+from csc_data.blocks.presence import Presence
+
+link = os.link
+
+def killed(own, path):
+    if sys.argv[2] == "after":
+        link(own, path)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+os.link = killed
+presence = Presence(Path(sys.argv[1]))
+presence.start()
+Claims(presence).take("7")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no SIGKILL")
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_who_is_killed_while_it_claims_something_costs_others_no_time(tmp_path, when):
+    folder = tmp_path / "folder"
+    bystander = Presence(folder)
+    with arrive(folder) as claims:
+        bystander.start()
+        ended = subprocess.run([sys.executable, "-c", CLAIMS_AND_IS_KILLED, folder, when], timeout=60, check=False)
+        assert ended.returncode == -signal.SIGKILL
+        assert (folder / "7.0").exists() is (when == "after")
+        try:
+            assert claims.take("7")
+        finally:
+            bystander.leave()
+        assert claims.was_taken_over("7") is (when == "after")
+        assert claims.holder("7") == claims.presence.name
+        claims.give_back("7")
+        assert claims.take("7")
+
+
+@pytest.fixture(params=["hard links", "no hard links"])
+def links(request, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EPERM, "the file system has none")
+
+    if request.param == "no hard links":
+        monkeypatch.setattr(os, "link", refuse)
+
+
+def test_a_claim_whose_making_was_told_as_failed_is_ones_own(tmp_path, monkeypatch):
+    """A server of NFS whose answer is lost does it once more."""
+    link = os.link
+
+    def twice(*names):
+        link(*names)
+        link(*names)
+
+    with arrive(tmp_path / "folder") as claims:
+        monkeypatch.setattr(os, "link", twice)
+        assert claims.take("7")
+        assert not Claims(claims.presence).take("7")
+        assert not list((tmp_path / "folder").glob("*.claim"))
+
+
 def test_a_claim_of_one_who_was_killed_before_it_said_its_name_is_free_at_once(tmp_path):
-    """Creating a file takes longer than writing a name into it, so many kills fall between them."""
+    """Without hard links: creating a file takes longer than writing a name into it, so many kills fall between them."""
     with arrive(tmp_path / "folder") as claims:
         (tmp_path / "folder/7.0").touch()
         other = Presence(tmp_path / "folder")
@@ -376,7 +441,7 @@ def test_a_claim_of_one_who_was_killed_before_it_said_its_name_is_free_at_once(t
         assert claims.take("7")
 
 
-def test_of_many_who_want_a_dead_ones_claim_one_gets_it(tmp_path):
+def test_of_many_who_want_a_dead_ones_claim_one_gets_it(tmp_path, links):
     folder = tmp_path / "folder"
     dead = Presence(folder)
     dead.start()

@@ -153,6 +153,15 @@ def test_what_is_missing_is_named(config, write_prediction, monkeypatch):
         process_arrays(values, settings, voxel_size=VOXEL_SIZE)
 
 
+def test_what_lies_beside_a_class_is_not_one(config, write_prediction):
+    for name in ("mito", "mito_distance", "mito_boundary", "mito_of_rough", *MutexWatershed().channels("mito")):
+        write_prediction(np.ones((6, 7, 8), "f4"), name, kind="probability")
+    rows = process(ProcessSettings(), config=config).rows
+    assert [(row.class_name, row.status) for row in rows] == [("mito", "done")]
+    values = {"mito_distance": np.ones((6, 7, 8)), "mito": np.ones((6, 7, 8))}
+    assert list(process_arrays(values, ProcessSettings(), voxel_size=VOXEL_SIZE)) == ["mito"]
+
+
 def test_affinities_lie_on_the_grid_of_their_class(config, write_prediction):
     ids = cells((6, 7, 8), 1)
     write_prediction((ids > 0).astype("f4"), kind="probability")

@@ -116,6 +116,48 @@ def joined_inputs(given: Mapping[str, Tensor]) -> Tensor:
     return torch.cat(list(given.values()), 1)
 
 
+def named_outputs(outputs: object, channels: Mapping[str, int]) -> dict[str, Tensor | list[Tensor]]:
+    """Return what a network gives by the names of its outputs.
+
+    Parameters
+    ----------
+    outputs : Tensor, sequence or mapping
+        A tensor (B, C, [z,] y, x) holds the channels of all outputs in their order. A mapping names outputs. A list is
+        deep supervision, largest first, or else one entry for each output in their order.
+    channels : mapping
+        From names to numbers of channels.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If outputs are missing, or channels do not add up.
+    """
+    names, total = tuple(channels), sum(channels.values())
+    if isinstance(outputs, Tensor):
+        return dict(_split_channels(outputs, channels))
+    if isinstance(outputs, Mapping):
+        missing = [name for name in names if name not in outputs]
+        if missing:
+            given = ", ".join(map(str, outputs))
+            raise InvalidArgumentError(f"the network gives {given}; {', '.join(missing)} must be among it")
+        return {name: outputs[name] for name in names}
+    if not isinstance(outputs, list | tuple) or not outputs or not all(isinstance(one, Tensor) for one in outputs):
+        raise InvalidArgumentError(f"a network must give tensors, a list or a mapping of them, got {outputs!r}")
+    if len(names) > 1 and len(outputs) == len(names) and outputs[0].shape[1] != total:
+        return dict(zip(names, outputs, strict=True))
+    levels = [_split_channels(level, channels) for level in outputs]
+    return {name: [level[name] for level in levels] for name in names}
+
+
+def _split_channels(output: Tensor, channels: Mapping[str, int]) -> dict[str, Tensor]:
+    if len(channels) == 1:
+        return dict.fromkeys(channels, output)
+    if output.shape[1] != sum(channels.values()):
+        wanted = " + ".join(f"{count} of {name}" for name, count in channels.items())
+        raise InvalidArgumentError(f"the network gives {output.shape[1]} channels where {wanted} are needed")
+    return dict(zip(channels, torch.split(output, list(channels.values()), 1), strict=True))
+
+
 def fit_output(logits: Tensor, target: Tensor) -> Tensor:
     """Cut the centre out of an output that is larger than the target.
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from csc_data.wording import listed
 from csc_models.checkpoint import load_weights
+from csc_train.description import describe_network
 from csc_train.network import network_with_channels
 from csc_train.settings import TrainSettings
 
@@ -24,20 +25,20 @@ class StartingWeights:
         Where they come from, for people.
     state : mapping
         Weights by key.
-    classes : tuple of str
-        What the channels of the head stand for; empty where that is not known.
+    channels : tuple of str
+        What the channels of the head stand for, classes and what lies beside them; empty where that is not known.
     """
 
     source: str
     state: Mapping[str, Tensor]
-    classes: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
 
 
 def begin_with_weights(network: nn.Module, weights: StartingWeights, settings: TrainSettings) -> str:
     """Put weights into a network, and return in words what was taken over.
 
-    Everything but the head must fit. Channels of the head are taken over for the classes that both have; without names,
-    if there are as many.
+    Everything but the head must fit. Channels of the head are taken over where both have one of that name; without
+    names, if there are as many.
 
     Raises
     ------
@@ -48,20 +49,19 @@ def begin_with_weights(network: nn.Module, weights: StartingWeights, settings: T
     head = _head(own, state, settings)
     sizes = {own[key].shape[axis] for key, axis in head.items()}
     stored = {state[key].shape[axis] for key, axis in head.items()}
-    named = bool(weights.classes) and sizes == {len(settings.classes)} and stored == {len(weights.classes)}
-    same = weights.classes in ((), settings.classes)
-    if not head or (same and sizes == stored):
+    wanted, there = describe_network(settings).channels, weights.channels
+    if not head or (there in ((), wanted) and sizes == stored):
         load_weights(network, state, source=weights.source)
         return ""
-    taken = [name for name in settings.classes if named and name in weights.classes]
+    named = sizes == {len(wanted)} and stored == {len(there)}
+    taken = [name for name in wanted if named and name in there]
     for key, axis in head.items():
         fresh = own[key].clone()
         for name in taken:
-            channel = weights.classes.index(name)
-            fresh.select(axis, settings.classes.index(name)).copy_(state[key].select(axis, channel))
+            fresh.select(axis, wanted.index(name)).copy_(state[key].select(axis, there.index(name)))
         state[key] = fresh
     load_weights(network, state, source=weights.source)
-    new = [name for name in settings.classes if name not in taken]
+    new = [name for name in wanted if name not in taken]
     words = f"with a new head for {listed(new)}" if new else "its head in another order"
     return f"{words}; that of {listed(taken)} is taken over" if taken and new else words
 

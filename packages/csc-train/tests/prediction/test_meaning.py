@@ -17,6 +17,8 @@ from csc_train.prediction.predictor import load_predictor
 RAW = np.random.default_rng(0).integers(0, 256, (9, 10, 11)).astype(np.uint8)
 INFO = {"shape": (6, 6, 6), "scale": (8, 8, 8)}
 HOT = {"output": "binary", "far": "signed_distance"}
+CLASSES, FAR = ("mito", "ld"), ("mito_distance", "ld_distance")
+NEXT = {"kind": "affinities", "offsets": [[0, 0, -1]]}
 
 
 class Weighted(nn.Module):
@@ -38,24 +40,31 @@ def experiment(*factors, **changes):
 @pytest.mark.parametrize(
     ("targets", "criterion", "values", "channels"),
     [
-        (None, "bce", "logit", (2, 0)),
-        ("signed_distance", "mse", "distance", (2, 0)),
-        ({"output": "signed_distance"}, {"output": "mse"}, "distance", (2, 0)),
-        (HOT, "hot_distance", "logit", (4, 0)),
-        (HOT, {"far": "mse", "output": "bce"}, "logit", (4, 2)),
-        ({"far": "signed_distance"}, {"far": "mse"}, "distance", (2, 0)),
-        ("affinities", "bce", "logit", (6, None)),
+        (None, "bce", "logit", None),
+        ("signed_distance", "mse", "distance", None),
+        ({"output": "signed_distance"}, {"output": "mse"}, "distance", None),
+        (HOT, "hot_distance", "logit", {"output": CLASSES, "far": FAR}),
+        (HOT, {"far": "mse", "output": "bce"}, "logit", {"far": FAR, "output": CLASSES}),
+        ({"far": "signed_distance"}, {"far": "mse"}, "distance", None),
+        ({"near": NEXT}, {"near": "bce"}, "logit", {"near": ("mito_affinity_0_0_-1", "ld_affinity_0_0_-1")}),
+        (
+            {"output": "binary", "edges": {"kind": "boundaries", "width_nm": 8}, "rough": "binary"},
+            "dice",
+            "logit",
+            {"output": CLASSES, "edges": ("mito_boundary", "ld_boundary"), "rough": ("mito_of_rough", "ld_of_rough")},
+        ),
     ],
 )
 def test_a_checkpoint_says_what_the_output_is(targets, criterion, values, channels):
     said = describe_network(experiment(1, 1, targets=targets, criterion=criterion))
     assert said.values == values
-    assert (said.channels, said.first_channel) == channels
+    assert {each.name: each.channels for each in said.outputs} == (channels or {})
+    assert CheckpointDescription.from_plain(said.to_plain()).outputs == said.outputs
 
 
-def test_checkpoints_of_before_say_nothing_of_channels():
+def test_checkpoints_of_before_say_nothing_of_outputs():
     said = CheckpointDescription.from_plain({"classes": ["mito"]})
-    assert (said.values, said.channels, said.first_channel) == ("logit", None, None)
+    assert (said.values, said.outputs, said.channels) == ("logit", (), ("mito",))
 
 
 @pytest.mark.parametrize(
@@ -90,8 +99,7 @@ def test_the_classes_of_an_output_of_several_targets_are_written(world):
         np.testing.assert_allclose(world.read("crop2", name).levels[0].array[...], expected, atol=0.51)
 
 
-@pytest.mark.parametrize("by_itself", [True, False])
-def test_channels_that_are_nobodys_are_refused_before_anything_is_computed(world, tmp_path, monkeypatch, by_itself):
+def test_channels_that_are_nobodys_are_refused_before_anything_is_computed(world, tmp_path, monkeypatch):
     def computes(*_):
         raise AssertionError
 
@@ -103,8 +111,6 @@ def test_channels_that_are_nobodys_are_refused_before_anything_is_computed(world
         raw_range=(0.0, 1.0),
     )
     save_checkpoint(file, network, description=said)
-    settings = experiment(*range(6), targets="affinities", criterion="bce")
     monkeypatch.setattr(nn.Module, "__call__", computes)
-    source, options = (file, {}) if by_itself else (settings, {"checkpoint": "untrained"})
     with pytest.raises(InvalidArgumentError, match="gives 6 channels for 2 classes"):
-        predict(source, ["2"], config=world.config, **options)
+        predict(file, ["2"], config=world.config)

@@ -98,6 +98,20 @@ def test_the_same_classes_in_another_order_are_put_in_ours(experiment, source, c
         torch.testing.assert_close(found[key], value.flip(0))
 
 
+def test_a_network_of_classes_alone_goes_on_with_affinities_beside_them(experiment, source, caplog):
+    path, state = source(["mito", "ld"])
+    targets = {"near": {"kind": "affinities", "offsets": [[0, 0, -1]]}, "output": "binary"}
+    with caplog.at_level(logging.WARNING):
+        result = train(experiment(load_model=str(path), targets=targets))
+    new = "mito_affinity_0_0_-1"
+    assert f"with a new head for ld_affinity_0_0_-1, {new}; that of ld, mito is taken over" in caplog.text
+    trained = load_checkpoint(result.latest_checkpoint)
+    assert trained.description.channels == ("ld_affinity_0_0_-1", new, "ld", "mito")
+    found = trained.model.state_dict()
+    for key, value in head(state).items():
+        torch.testing.assert_close(found[key][2:], value.flip(0))
+
+
 def test_bare_weights_of_the_official_toolbox(experiment, source, caplog):
     path, state = source(["x", "y"], "official")
     with caplog.at_level(logging.WARNING):
@@ -140,7 +154,7 @@ def test_a_network_of_ones_own_may_have_another_head():
 
     settings = TrainSettings(classes=("er", "mito"), model=network(2))
     own, other = build_network(settings), network(3).state_dict()
-    words = begin_with_weights(own, StartingWeights(source="x", state=other, classes=("mito", "ld", "er")), settings)
+    words = begin_with_weights(own, StartingWeights(source="x", state=other, channels=("mito", "ld", "er")), settings)
     assert words == "its head in another order"
     assert torch.equal(own[1].weight, other["1.weight"][[2, 0]])
     assert torch.equal(own[0].weight, other["0.weight"])

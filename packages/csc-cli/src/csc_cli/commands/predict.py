@@ -53,9 +53,9 @@ def _parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) 
     "classes_to_write",
     metavar="NAMES",
     callback=parse_names,
-    help="Classes to write [default: those that are scored or annotated there].",
+    help="Classes, and arrays beside them, to write [default: classes scored or annotated there, their affinities].",
 )
-@click.option("--all-classes", is_flag=True, default=None, help="Write all classes of the network.")
+@click.option("--all-classes", is_flag=True, default=None, help="Write all that the network gives.")
 @click.option("-s", "--search-path", metavar="PATH", help="Where data sets lie, with {dataset} and {name}.")
 @click.option("-r", "--raw-name", metavar="NAME", help="What {name} is for raw [default: em/fibsem-uint8].")
 @click.option("-n", "--crop-name", metavar="NAME", help="What {name} is for annotations, with {crop} and {label}.")
@@ -97,9 +97,9 @@ def predict(experiment: str, config: Config, dry_run: bool, check: bool, **optio
     """Predict crops, or a box of a volume, with the network of CONFIG: an experiment file (.py, .toml), a checkpoint
     (.pth), or published weights by name (`csc models pretrained`).
 
-    Of a test crop the classes are written that are scored there. A run that was killed, or is asked for more classes,
-    goes on where it stopped. `csc settings predict` lists what --set takes; `csc evaluate --datasplit` scores
-    `-c validation`.
+    Of a test crop the classes are written that are scored there, and their affinities, if the network gives some. A run
+    that was killed, or is asked for more classes, goes on where it stopped. `csc settings predict` lists what --set
+    takes; `csc evaluate --datasplit` scores `-c validation`.
     """
     import csc_train
     from csc_cli.stages.prediction import block_reporter, describe_prediction
@@ -146,7 +146,7 @@ def _say_stability(found: Stability) -> None:
 
 
 def _say_result(result: PredictResult, what: str) -> None:
-    headers = ("crop", "voxels", "classes", "blocks", "of them before", "seconds")
+    headers = ("crop", "voxels", "arrays", "blocks", "of them before", "seconds")
     say(table(headers, [_row(crop) for crop in result.crops], indent="  "))
     source = f"with {result.checkpoint}" if result.checkpoint else "with random weights"
     places = dict.fromkeys(str(crop.folder.parent.parent) for crop in result.crops)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from csc_cli.console import progress_bar, say
+from csc_data.volumes.channels import class_of_channel
 from csc_data.wording import format_seconds, plural
 
 if TYPE_CHECKING:
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
 def describe_prediction(result: PredictResult) -> str:
     """Write how much was predicted."""
     voxels = sum(math.prod(crop.shape) for crop in result.crops) / 1e6
-    classes = {name for crop in result.crops for name in crop.classes}
-    return f"{plural(len(result.crops), 'crop')} of {voxels:.1f} million voxels, {plural(len(classes), 'class')}"
+    names = {name for crop in result.crops for name in crop.classes}
+    beside = {name for name in names if class_of_channel(name) is not None}
+    more = f" and {plural(len(beside), 'array')} beside them" if beside else ""
+    classes = plural(len(names - beside), "class")
+    return f"{plural(len(result.crops), 'crop')} of {voxels:.1f} million voxels, {classes}{more}"
 
 
 @contextmanager

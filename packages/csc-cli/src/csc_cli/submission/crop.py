@@ -10,10 +10,10 @@ from typing import Any
 
 from csc_cli.submission.disk import DiskBudgetError, used_bytes
 from csc_cli.submission.options import SubmitOptions
-from csc_cli.submission.plan import CropTask, SubmitPlan
+from csc_cli.submission.plan import CropTask, SubmitPlan, with_read
 from csc_cli.submission.record import Stage
 from csc_cli.submission.results import CropOutcome, Doing, SubmitProgress, Watch
-from csc_data.blocks import Existing
+from csc_data.blocks import Existing, unfinished_work
 from csc_data.errors import ExistingOutputError, Problem
 from csc_data.wording import format_bytes
 from csc_eval import Finding, validate_submission
@@ -108,8 +108,9 @@ class CropWork:
             )
 
     def _predict(self, left: Sequence[str]) -> list[Problem]:
-        """Predict classes, unless that is done; return what failed."""
-        if self._is_behind(left, 0, "predicted"):
+        """Predict classes, and what post-processing reads beside them, unless that is done; return what failed."""
+        arrays = with_read(self.plan.settings, left)
+        if self._is_behind(left, 1, "processed") or (self._is_behind(left, 0, "predicted") and self._are_there(arrays)):
             return []
         given = dict(self.options.of_prediction)
         predictor = self.plan.prediction.predictor
@@ -123,7 +124,7 @@ class CropWork:
                 existing=self._existing,
                 progress=lambda state: self._report("predict", state.done, state.blocks),
                 on_plan=self._check_same,
-                **{**given, "classes_to_write": left},
+                **{**given, "classes_to_write": arrays},
             )
         except IncompletePredictionError as error:
             return list(error.problems)
@@ -197,6 +198,12 @@ class CropWork:
         """Return whether a stage is behind classes, and what came of it there still."""
         folder = self.plan.folders.stage_folders(self.task.crop)[number]
         return all(self.plan.record.has(self.name, name, stage) and (folder / name).is_dir() for name in names)
+
+    def _are_there(self, arrays: Sequence[str]) -> bool:
+        """Return whether predictions are finished; post-processing may read others than when they were made."""
+        predictions, _ = self.plan.folders.stage_folders(self.task.crop)
+        unfinished = {name for work in unfinished_work(predictions) for name in work.get("classes", ())}
+        return all((predictions / name).is_dir() and name not in unfinished for name in arrays)
 
     def _report(self, stage: Doing, done: int, blocks: int) -> None:
         number = 1 + self.plan.tasks.index(self.task)

@@ -27,19 +27,23 @@ class DiskBudgetError(CscError, OSError):
     """What is to be made takes more room on the disk than it may."""
 
 
-def most_bytes(crop: TestCrop, classes: Iterable[str], estimate: RegionEstimate, settings: ProcessSettings) -> int:
+def most_bytes(
+    crop: TestCrop, classes: Iterable[str], arrays: int, estimate: RegionEstimate, settings: ProcessSettings
+) -> int:
     """Return what a crop takes at most, when it is packed: predictions before compression, labels of smooth objects.
 
     Parameters
     ----------
     crop : TestCrop
     classes : iterable of str
+    arrays : int
+        That are predicted: those of the classes, and what their post-processing reads beside them.
     estimate : RegionEstimate
-        Of its prediction, maybe with more classes.
+        Of its prediction, maybe with other arrays.
     settings : ProcessSettings
     """
     names = tuple(classes)
-    share = len(names) / len(estimate.classes)
+    share = arrays / len(estimate.classes)
     # A chunk of an array has a folder, too, at most; what tells who does a block is a file while it is done.
     files = 2 * share * estimate.files + min(estimate.blocks, _MOST_CLAIMS)
     predictions = math.ceil(share * estimate.bytes + _FILE_BLOCK * files)

@@ -19,10 +19,15 @@ from csc_data.errors import ExistingOutputError, InvalidArgumentError
 from csc_data.wording import format_bytes, listed, plural, table
 from csc_submit import ProcessSettings
 from csc_submit.processing.calling import as_process_settings
+from csc_submit.processing.own_step import own_step
+from csc_submit.processing.passes import steps_for
 from csc_submit.processing.planning import made_with
 from csc_train import plan_prediction
 from csc_train.prediction import PredictPlan
+from csc_train.prediction.planning.choice import hindrance
 from csc_train.prediction.planning.estimate import RegionEstimate
+from csc_train.prediction.planning.regions import PredictRegion
+from csc_train.prediction.predictor import Predictor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +125,7 @@ class SubmitPlan:
         rows = [task.row(self.record) for task in self.tasks]
         left = [task for task in self.tasks if task.left(self.record)]
         peak = max([self._need(task) for task in left], default=0)
-        passes = sum(round(task.estimate.passes * task.estimate.share_left) for task in left if task.estimate)
+        passes = sum(task.estimate.passes_left for task in left if task.estimate)
         budget = "" if self.disk is None else f" of {format_bytes(self.disk)}"
         return [
             *self.prediction.record.lines(),
@@ -214,6 +219,7 @@ def make_plan(
     )
     estimates = {estimate.label: estimate for estimate in prediction.estimate.regions}
     problems = {problem.where: problem.what for problem in prediction.problems}
+    regions = {work.region.label: work.region for work in prediction.works}
     known = prediction.predictor.classes if options.classes is None else options.classes
     tasks = []
     for crop in wanted:
@@ -222,12 +228,14 @@ def make_plan(
             continue
         label = f"{crop.dataset}/{crop.name}"
         estimate = estimates.get(label)
+        arrays = with_read(settings, classes)
+        _check_given(arrays, prediction.predictor, regions.get(label))
         tasks.append(
             CropTask(
                 crop=crop,
                 classes=classes,
                 estimate=estimate,
-                bytes=0 if estimate is None else most_bytes(crop, classes, estimate, settings),
+                bytes=0 if estimate is None else most_bytes(crop, classes, len(arrays), estimate, settings),
                 problem=problems.get(label, ""),
             )
         )
@@ -243,6 +251,34 @@ def make_plan(
         disk=options.disk,
         record=record,
     )
+
+
+def with_read(settings: ProcessSettings, classes: Sequence[str]) -> tuple[str, ...]:
+    """Return classes, and the names of the predictions that their steps read beside these, such as affinities."""
+    own = own_step(settings)
+    # Which are read does not depend on the voxel size.
+    steps = {name: steps_for(settings, name, (1.0, 1.0, 1.0), own, tuple(classes)) for name in classes}
+    return tuple(
+        dict.fromkeys([*classes, *(read for name in classes for s in steps[name] for read in s.channels(name))])
+    )
+
+
+def _check_given(arrays: Sequence[str], predictor: Predictor, region: PredictRegion | None) -> None:
+    """Check that the network gives what is processed, before anything is predicted.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it lacks something, or it cannot be written with these settings.
+    """
+    for name in arrays:
+        if name not in predictor.arrays:
+            raise InvalidArgumentError(
+                f"post-processing reads predictions of {name}, which the network does not give; it gives "
+                f"{listed(list(predictor.arrays))}"
+            )
+        if why := hindrance(name, predictor, region):
+            raise InvalidArgumentError(f"post-processing reads {name}, which cannot be written: {why}")
 
 
 def submit_folders(config: Config, options: SubmitOptions) -> SubmitFolders:

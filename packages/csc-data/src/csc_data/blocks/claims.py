@@ -1,11 +1,13 @@
 """Claims in a folder that processes share: of all that live, one holds each, without a server or locks of the system.
 
-A claim is a file that only one process can create, exclusively, which NFS and Lustre do as local disks do. It is never
-removed while work goes on: who takes over from a dead process creates the file of the next number, and only one can.
+A claim is a file that only one process can create, exclusively, which NFS and Lustre do as local disks do. It has its
+owner's name from its first moment on, where the file system knows hard links. It is never removed while work goes on:
+who takes over from a dead process creates the file of the next number, and only one can.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,15 +68,40 @@ class Claims:
         number = self._numbers.get(name, -1)
         while number < 0 or not self._is_held(self._path(name, number)):
             number += 1
-            try:
-                with self._path(name, number).open("x", encoding="utf-8") as file:
-                    file.write(f"{self.presence.name}\n")
-            except FileExistsError:  # another was faster, or this one has not looked for long
-                self._numbers[name] = number
-            else:
-                self._numbers[name] = number
+            made = self._make(self._path(name, number))
+            self._numbers[name] = number
+            if made:
                 return True
         return False
+
+    def _make(self, path: Path) -> bool:
+        """Create a claim; return False where another was faster, or this process has not looked for long.
+
+        It is written under a name of this process's own first, so that a kill leaves all of it or nothing.
+        """
+        own = self.presence.folder / f"{self.presence.name}.claim"
+        own.unlink(missing_ok=True)
+        own.write_text(f"{self.presence.name}\n", encoding="utf-8")
+        try:
+            os.link(own, path)
+        except FileExistsError:
+            # A server of NFS whose answer was lost is asked again, and then says so of what it did itself.
+            return own.stat().st_nlink > 1
+        except FileNotFoundError:
+            raise
+        except OSError:  # there are no hard links
+            return self._make_by_itself(path)
+        finally:
+            own.unlink(missing_ok=True)
+        return True
+
+    def _make_by_itself(self, path: Path) -> bool:
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(f"{self.presence.name}\n")
+        except FileExistsError:
+            return False
+        return True
 
     def is_mine(self, name: str) -> bool:
         """Return whether a claim that was taken is this process's still: one that stood still for long may lose it."""
@@ -108,8 +135,9 @@ class Claims:
             return False
         if owner is not None:
             return self.presence.is_alive(owner)
-        # Its owner stands between creating it and writing its name into it, or was killed there, as many are: creating
-        # a file takes long. Whoever claims something is present, so where nobody else is, it was killed.
+        # Without hard links its owner stands between creating it and writing its name into it, or was killed there, as
+        # many are: creating a file takes long. Whoever claims something is present, so where nobody else is, it was
+        # killed.
         return bool(self.presence.others()) and self.presence.is_fresh(path)
 
     def _path(self, name: str, number: int) -> Path:

@@ -19,6 +19,8 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
+from csc_data.storage.atomic import replace_text
+
 TOUCH_SECONDS = 5.0
 DEAD_SECONDS = 60.0
 
@@ -123,8 +125,7 @@ class Presence:
         FileNotFoundError
             If another process removes the folder in this moment.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._path.write_text(json.dumps(asdict(self.process)), encoding="utf-8")
+        replace_text(self._path, json.dumps(asdict(self.process)))
         self._thread.start()
 
     def leave(self) -> None:

@@ -12,7 +12,10 @@ Offset = tuple[int, int, int]
 
 NEAREST_NEIGHBOURS: tuple[Offset, ...] = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
 
-_NAME = re.compile(r"(.+)_affinity_-?\d+_-?\d+_-?\d+")
+AFFINITY = r"_affinity_-?\d+_-?\d+_-?\d+"
+"""How the names of affinities end, as a regular expression."""
+
+_NAME = re.compile(rf"(.+){AFFINITY}(?:_of_.+)?")
 
 
 def offset_problems(offsets: tuple[Offset, ...], _: Mapping[str, Any]) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ recognised. Several checkpoints become one by `average_checkpoints` (mean weight
 predictions).
 """
 
-from csc_models.checkpoint.contents import CheckpointDescription
+from csc_models.checkpoint.contents import CheckpointDescription, OutputDescription
 from csc_models.checkpoint.identity import CheckpointIdentity, identify
 from csc_models.checkpoint.joining import average_checkpoints, ensemble_checkpoints
 from csc_models.checkpoint.loading import LoadedCheckpoint, load_checkpoint
@@ -21,6 +21,7 @@ __all__ = [
     "CheckpointIdentity",
     "LeftOut",
     "LoadedCheckpoint",
+    "OutputDescription",
     "StoredCheckpoint",
     "average_checkpoints",
     "best_index",

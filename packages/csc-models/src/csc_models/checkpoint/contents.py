@@ -30,6 +30,24 @@ Values = Literal["logit", "distance", "exclusive"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OutputDescription:
+    """One of the outputs of a network.
+
+    Attributes
+    ----------
+    name : str
+    channels : tuple of str
+        What each of its channels is: a class, or what lies beside one, such as ``mito_distance``.
+    values : {"logit", "distance", "exclusive"}
+        As for `CheckpointDescription`.
+    """
+
+    name: str
+    channels: tuple[str, ...]
+    values: Values = "logit"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CheckpointDescription:
     """What is needed to use a network again.
 
@@ -40,7 +58,7 @@ class CheckpointDescription:
     model_arguments : mapping
         Arguments of the network. `save_checkpoint` fills them in.
     classes : tuple of str
-        What the output channels stand for, in their order.
+        What it was trained for; where there are no ``outputs``, what its channels stand for, in their order.
     input_arrays, target_arrays : mapping
         Per array a mapping of plain data, for example ``{"raw": {"shape": [64, 64, 64], "scale": [8, 8, 8]}}``
         with sizes in voxels and voxel sizes in nm.
@@ -50,11 +68,10 @@ class CheckpointDescription:
     values : {"logit", "distance", "exclusive"}
         What the output is: logits of each class; signed distances scaled to -1 (outside) to 1 (inside); or logits of
         classes that exclude each other, whose probabilities are the softmax of them and of 0, which is none of them.
-    channels : int or None
-        Channels of the network's output, if it is one array; None where nobody said.
-    first_channel : int or None
-        That of the first class: there may be channels of other targets, too, before and behind those of the classes.
-        None where classes have no channel each, or nobody said.
+    outputs : tuple of OutputDescription
+        All that the network gives, in the order of its channels where one array holds them all; an output that lies
+        on other voxels than the first has an entry in ``target_arrays``. Empty where there is one output with a channel
+        for each class, or nobody said.
     """
 
     model_name: str | None = None
@@ -64,8 +81,12 @@ class CheckpointDescription:
     target_arrays: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     raw_range: tuple[float, float] | None = None
     values: Values = "logit"
-    channels: int | None = None
-    first_channel: int | None = None
+    outputs: tuple[OutputDescription, ...] = ()
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """What all channels stand for, in their order; empty where nobody said."""
+        return tuple(name for output in self.outputs for name in output.channels) or self.classes
 
     def to_plain(self) -> dict[str, Any]:
         """As a dict of plain data, for a file."""
@@ -88,9 +109,19 @@ class CheckpointDescription:
         values["classes"] = tuple(values.get("classes", ()))
         raw_range = values.get("raw_range")
         values["raw_range"] = None if raw_range is None else check_raw_range(raw_range)
-        if values.setdefault("values", "logit") not in get_args(Values):
-            raise CheckpointError(f"values={values['values']!r}: must be one of {', '.join(get_args(Values))}")
+        values.setdefault("values", "logit")
+        outputs = values["outputs"] = tuple(_output(entry) for entry in values.get("outputs", ()))
+        for meaning in (values["values"], *(output.values for output in outputs)):
+            if meaning not in get_args(Values):
+                raise CheckpointError(f"values={meaning!r}: must be one of {', '.join(get_args(Values))}")
         return cls(**values)
+
+
+def _output(entry: Any) -> OutputDescription:
+    try:
+        return OutputDescription(**{**entry, "channels": tuple(entry["channels"])})
+    except (TypeError, KeyError) as error:
+        raise CheckpointError(f"a description has the output {entry!r}, which is of no known form: {error}") from error
 
 
 def check_raw_range(raw_range: Any) -> tuple[float, float]:

@@ -51,6 +51,7 @@ class CheckpointIdentity:
             f"  network    {description.model_name or 'unknown'}" + (f" ({arguments})" if arguments else ""),
             f"  weights    {self.values:,} numbers in {self.tensors} arrays",
             f"  classes    {', '.join(description.classes) or 'not stored'}",
+            *([f"  channels   {', '.join(description.channels)}"] if description.outputs else []),
             f"  raw_range  {description.raw_range or 'not stored'}",
             *([f"  output     {_OUTPUTS[description.values]}"] if description.values in _OUTPUTS else []),
             *(f"  note       {note}" for note in self.notes),

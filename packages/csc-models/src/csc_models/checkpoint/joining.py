@@ -24,7 +24,7 @@ from csc_models.errors import CheckpointError, CheckpointMismatchError
 
 _WORDS = {"model_name": "the network", "model_arguments": "its arguments"}
 # What the networks of an ensemble have in common, and what the files of one network have.
-_SAME_TASK = ("classes", "input_arrays", "target_arrays", "raw_range", "values")
+_SAME_TASK = ("classes", "input_arrays", "target_arrays", "raw_range", "values", "outputs")
 _SAME_NETWORK = ("model_name", "model_arguments", *_SAME_TASK)
 # Arguments that change how a network computes, and not what.
 _WITHOUT_EFFECT = ("gradient_checkpointing",)

@@ -277,7 +277,7 @@ def _input(v5: Any, source: Exportable, details: PackageDetails, plan: _Plan, fo
 def _output(v5: Any, source: Exportable, details: PackageDetails, plan: _Plan, folder: Path) -> Any:
     with torch.no_grad():
         channels = source.network(torch.zeros(source.example)).shape[1]
-    names = list(source.description.classes) or [f"class{channel}" for channel in range(channels)]
+    names = list(source.description.channels) or [f"class{channel}" for channel in range(channels)]
     scale, unit = _voxel_size(source)
     axes = [v5.BatchAxis(), v5.ChannelAxis(channel_names=names)]
     for name, nm in zip(source.axes, scale, strict=True):

@@ -35,8 +35,8 @@ def package_documentation(source: Exportable, details: PackageDetails) -> str:
     lines = [f"# {details.name}", "", details.description or package_description(source) + ".", "", "## Model", ""]
     arguments = ", ".join(f"{name}={value!r}" for name, value in description.model_arguments.items())
     lines.append(f"- Network: {description.model_name or 'of its own'}" + (f" ({arguments})" if arguments else ""))
-    if description.classes:
-        lines.append(f"- Output channels: {', '.join(description.classes)}")
+    if description.channels:
+        lines.append(f"- Output channels: {', '.join(description.channels)}")
     for name, array in description.input_arrays.items():
         if "scale" in array:
             lines.append(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from csc_data.challenge import label_classes
 from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Triple, as_triple
-from csc_data.volumes.affinities import class_of_affinities
+from csc_data.volumes.channels import class_of_channel
 from csc_data.volumes.stored_values import StoredValues
 from csc_submit.processing.components import ids_around, label_components
 from csc_submit.processing.fragments import divide
@@ -109,7 +109,7 @@ def process_arrays(
     nm, own = as_triple(voxel_size, "voxel_size"), own_step(settings)
     known = [name for name in settings.classes or label_classes() if name in values]
     steps, reads = {}, {}
-    classes = [name for name in values if class_of_affinities(name) is None]
+    classes = [name for name in values if class_of_channel(name) is None]
     for volume in values.values():
         if volume.ndim != 3:
             raise InvalidArgumentError(f"values must have the axes z, y, x, got an array of shape {volume.shape}")

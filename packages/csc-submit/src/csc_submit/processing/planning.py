@@ -16,7 +16,7 @@ from csc_data.config.user_config import Config
 from csc_data.errors import CscError, InvalidArgumentError, MissingDataError
 from csc_data.geometry import Grid, Shape, as_shape
 from csc_data.volumes import open_volume
-from csc_data.volumes.affinities import class_of_affinities
+from csc_data.volumes.channels import class_of_channel
 from csc_data.volumes.stored_values import Kind, StoredValues
 from csc_submit.digests import digest_of_files
 from csc_submit.predictions import StoredPrediction, check_finished
@@ -142,7 +142,7 @@ def plan_crop(
     Parameters
     ----------
     predictions : sequence of StoredPrediction
-        All of one crop: of classes, and of their affinities.
+        All of one crop: of classes, and what lies beside them.
     settings : ProcessSettings
     config : Config
 
@@ -152,8 +152,8 @@ def plan_crop(
         The latter where a prediction cannot be read, or what is asked makes no sense for it.
     """
     channels = {p.class_name: p for p in predictions}
-    # Affinities have no results of their own: steps of their class read them.
-    wanted = set(settings.classes) or {name for name in channels if class_of_affinities(name) is None}
+    # Affinities and the like have no results of their own: steps of their class read them.
+    wanted = set(settings.classes) or {name for name in channels if class_of_channel(name) is None}
     by_name = {name: p for name, p in channels.items() if name in wanted}
     order = settings.classes or tuple(label_classes())
     known = [name for name in order if name in by_name]
@@ -257,7 +257,7 @@ def plan_array(
     steps = steps_for(settings, prediction.class_name, level.grid.voxel_size, own, known)
     beside = _find_beside(steps, prediction.class_name, level.grid, channels, settings.stored_as)
     if own is not None and any(isinstance(step, Own) and step.together for step in steps):
-        _check_alike(meaning.values, [beside[name] for name in beside if class_of_affinities(name) is None])
+        _check_alike(meaning.values, [beside[name] for name in beside if class_of_channel(name) is None])
     passes = passes_of(steps)
     halo = passes[0].halo(level.grid.voxel_size)
     blocks = BlockGrid(shape=level.grid.shape, block_shape=align_block_shape(settings.block_shape, chunks), halo=halo)

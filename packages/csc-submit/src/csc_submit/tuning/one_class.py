@@ -56,7 +56,7 @@ def tune_class(
     if not holding:
         return _kept(class_name, f"no validation crop holds any (of {plural(len(crops), 'crop')} annotated)")
     in_blocks = holding < ENOUGH_CROPS
-    others = classes_read(settings, class_name, crops)
+    others = predictions_read(settings, class_name, crops)
     held = [
         hold_crop(
             crop,
@@ -109,30 +109,33 @@ def _kept(
     )
 
 
-def classes_read(settings: ProcessSettings, class_name: str, crops: Sequence[ValidationCrop]) -> tuple[str, ...]:
-    """Return the other classes whose results the steps of a class need, directly or through others.
+def predictions_read(settings: ProcessSettings, class_name: str, crops: Sequence[ValidationCrop]) -> tuple[str, ...]:
+    """Return the other predictions that the steps of a class need: of classes whose results they read, directly or
+    through others, and affinities.
 
     Raises
     ------
     MissingDataError
-        If one of them is not predicted in a crop.
+        If one of them is not there in a crop.
     """
     found: dict[str, None] = {}
     for crop in crops:
         known = crop.known(settings)
         queue = [class_name]
         while queue:
-            # Which classes are read does not depend on the voxel size.
-            steps = steps_for(settings, queue.pop(), (1.0, 1.0, 1.0), None, known)
-            read = [name for step in steps for name in step.reads if name not in found and name != class_name]
-            missing = [name for name in read if name not in crop.predictions]
+            # Which are read does not depend on the voxel size.
+            name = queue.pop()
+            steps = steps_for(settings, name, (1.0, 1.0, 1.0), None, known)
+            classes = [read for step in steps for read in step.reads if read not in found and read != class_name]
+            needed = [*classes, *(channel for step in steps for channel in step.channels(name))]
+            missing = [name for name in needed if name not in crop.predictions]
             if missing:
                 raise MissingDataError(
                     f"the steps of {class_name} read {listed(missing)}, not predicted in {crop.key}; "
                     f"`csc predict CONFIG -c validation --classes {','.join(missing)}` does it"
                 )
-            found |= dict.fromkeys(read)
-            queue += read
+            found |= dict.fromkeys(needed)
+            queue += classes
     return tuple(found)
 
 

@@ -21,7 +21,7 @@ from csc_data.splits.split_file import read_datasplit
 from csc_submit.processing.calling import Source, as_process_settings
 from csc_submit.settings import ProcessSettings
 from csc_submit.tuning.crops import ValidationCrop, check_predicted, choose_classes, find_validation_crops
-from csc_submit.tuning.one_class import classes_read, tune_class
+from csc_submit.tuning.one_class import predictions_read, tune_class
 from csc_submit.tuning.results import TuneResult
 from csc_submit.tuning.scores.held import RULES
 from csc_submit.tuning.searching import Budget, load_optuna
@@ -112,7 +112,7 @@ def tune(
     settings, remarks = starting_settings(source, settings, rows, names)
     began, entries = time.monotonic(), []
     # What others read is tuned before them.
-    order = sorted(names, key=lambda name: len(classes_read(settings, name, _annotated(crops, name))))
+    order = sorted(names, key=lambda name: len(predictions_read(settings, name, _annotated(crops, name))))
     for number, name in enumerate(order):
         left = (seconds - (time.monotonic() - began)) / (len(order) - number)
         budget = Budget(trials=trials, deadline=time.monotonic() + left, seed=options.get("seed") or 0)

@@ -11,8 +11,9 @@ from csc_data.volumes import open_volume
 from csc_eval import DEFINITION, score_submission
 from csc_eval.scoring.validation_truth import build_validation_truth
 from csc_submit import ProcessSettings, pack_results, process
+from csc_submit.steps.declared import MutexWatershed
 from csc_submit.tuning.crops import find_validation_crops
-from csc_submit.tuning.one_class import classes_read
+from csc_submit.tuning.one_class import predictions_read
 from csc_submit.tuning.scores import scoring, tables
 from csc_submit.tuning.scores.dividing import whole
 from csc_submit.tuning.scores.held import hold_crop, read_truth
@@ -55,7 +56,7 @@ def scored(world, write_prediction, make_blobs, network):
 
 def in_memory(config, class_name, settings):
     crops = find_validation_crops(read_datasplit(config.path("datasplit")), config)
-    others = classes_read(settings, class_name, crops)
+    others = predictions_read(settings, class_name, crops)
     truths = [read_truth(crop, class_name) for crop in crops]
     held = [
         hold_crop(crop, class_name, others, settings, (truth, whole(truth.target.shape)))
@@ -98,6 +99,25 @@ def test_thresholds_of_a_mask_from_one_count_are_those_of_files(scored, kind, dt
     monkeypatch.setattr(tables, "_placed", None)
     monkeypatch.setattr(scoring, "process_arrays", None)
     assert all(score.tp for score in scorer.score(ProcessSettings(threshold={"er": LEVELS[1]})).values())
+
+
+def test_objects_by_affinities_are_those_of_files(scored, write_prediction):
+    config = scored("mito", ids=True)
+    for number in (7, 8):
+        folder = config.path("predictions", dataset="x", crop=f"crop{number}", class_name="mito")
+        level = open_volume(folder).levels[0]
+        stored = level.array[...]
+        for axis, name in enumerate(MutexWatershed().channels("mito")):
+            both = np.minimum(stored, np.roll(stored, 1, axis))
+            place = {"crop": f"crop{number}", "translation": level.grid.translation}
+            write_prediction(both, name, kind="probability", one=255.0, **place)
+    found = []
+    for level in (0.2, 0.5):
+        steps = {"mito": ["threshold", {"name": "mutex_watershed", "level": level}]}
+        settings = ProcessSettings(classes=("mito",), threshold=0.3, steps=steps)
+        scorer = in_memory(config, "mito", settings)
+        found.append({(score.tp, score.fp) for score in assert_same(config, "mito", scorer, settings).values()})
+    assert found[0] != found[1]
 
 
 def test_sizes_and_thresholds_of_objects_are_those_of_files(scored, monkeypatch):

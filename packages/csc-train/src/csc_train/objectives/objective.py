@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from csc_data.errors import InvalidArgumentError
 from csc_data.loader import ClassCounts
 from csc_data.loader.targets import BinaryTarget, SignedDistanceTarget, TargetKind, parse_targets
-from csc_train.network import fit_output
+from csc_train.network import fit_output, named_outputs
 from csc_train.objectives.criteria import CriterionReader, Term
 from csc_train.objectives.losses.exclusive import ExclusiveCrossEntropy
 from csc_train.objectives.losses.loss import exact_dtype
@@ -57,42 +57,14 @@ class Objective(nn.Module):
         return torch.zeros(len(self.terms), dtype=exact_dtype(self.device), device=self.device)
 
     def named(self, outputs: object) -> Named:
-        """Return what a network gives by the names of outputs.
-
-        Parameters
-        ----------
-        outputs : Tensor, sequence or mapping
-            A tensor (B, C, [z,] y, x) holds the channels of all outputs in their order. A mapping names outputs. A list
-            is deep supervision, largest first, or else one entry for each output in their order.
+        """Return what a network gives by the names of outputs; see `named_outputs`.
 
         Raises
         ------
         InvalidArgumentError
             If outputs are missing, or channels do not add up.
         """
-        names = tuple(self.channels)
-        if isinstance(outputs, Tensor):
-            return dict(self._split(outputs))
-        if isinstance(outputs, Mapping):
-            missing = [name for name in names if name not in outputs]
-            if missing:
-                given = ", ".join(map(str, outputs))
-                raise InvalidArgumentError(f"the network gives {given}; the criterion needs {', '.join(missing)} too")
-            return {name: outputs[name] for name in names}
-        if not isinstance(outputs, list | tuple) or not outputs or not all(isinstance(one, Tensor) for one in outputs):
-            raise InvalidArgumentError(f"a network must give tensors, a list or a mapping of them, got {outputs!r}")
-        if len(names) > 1 and len(outputs) == len(names) and outputs[0].shape[1] != sum(self.channels.values()):
-            return dict(zip(names, outputs, strict=True))
-        levels = [self._split(level) for level in outputs]
-        return {name: [level[name] for level in levels] for name in names}
-
-    def _split(self, output: Tensor) -> dict[str, Tensor]:
-        if len(self.channels) == 1:
-            return dict.fromkeys(self.channels, output)
-        if output.shape[1] != sum(self.channels.values()):
-            wanted = " + ".join(f"{count} of {name}" for name, count in self.channels.items())
-            raise InvalidArgumentError(f"the network gives {output.shape[1]} channels where {wanted} are needed")
-        return dict(zip(self.channels, torch.split(output, list(self.channels.values()), 1), strict=True))
+        return named_outputs(outputs, self.channels)
 
     @torch.no_grad()
     def weights(self, batch: Mapping[str, Tensor]) -> Tensor:

@@ -11,11 +11,12 @@ import numpy.typing as npt
 from torch import nn
 
 from csc_data.blocks import BlockGrid
-from csc_data.errors import InvalidArgumentError
+from csc_data.errors import InvalidArgumentError, did_you_mean
 from csc_data.geometry import Grid, as_triple
 from csc_data.volumes import Level, Volume
 from csc_train.overrides import PredictOverrides
 from csc_train.prediction.blocks import BlockJob
+from csc_train.prediction.planning.choice import hindrance
 from csc_train.prediction.predictor import Predictor, load_predictor, predictor_of
 from csc_train.prediction.source import NetworkSource
 from csc_train.prediction.window.tiling import windows_of
@@ -51,9 +52,9 @@ def predict_array(
     Returns
     -------
     ndarray
-        Shape (C, z, y, x), float32 if ``output_dtype`` does not say otherwise: the network's classes or those of
-        ``classes_to_write``, all channels where there are several per class. Voxels are those of the network's targets;
-        the first begins where the array does.
+        Shape (C, z, y, x), float32 if ``output_dtype`` does not say otherwise: all that the network gives, classes and
+        what lies beside them, in its order, or what ``classes_to_write`` names. Voxels are those of the network's
+        targets; the first begins where the array does.
 
     Raises
     ------
@@ -87,6 +88,12 @@ def _predict(
     progress: Callable[[int, int], None] | None,
 ) -> npt.NDArray[Any]:
     settings = predictor.settings
+    names = settings.classes_to_write or predictor.arrays
+    for name in names:
+        if name not in predictor.arrays:
+            raise InvalidArgumentError(f"the network has no class {name}: {did_you_mean(name, predictor.arrays)}")
+        if why := hindrance(name, predictor):
+            raise InvalidArgumentError(f"{name} cannot be predicted: {why}, or name others as classes_to_write")
     windows = windows_of(predictor.patch, settings)
     raw = _as_volume(array, as_triple(voxel_size or windows.patch.input.scale, "voxel_size"))
     bounds = raw.levels[0].grid.bounds
@@ -100,7 +107,7 @@ def _predict(
         windows=windows,
         grid=grid,
         output=grid,
-        classes=settings.classes_to_write,
+        classes=names or None,
     )
     # One block: nothing is computed twice, and what is kept beside the result is a slab of it.
     (block,) = BlockGrid(shape=grid.shape, block_shape=grid.shape)

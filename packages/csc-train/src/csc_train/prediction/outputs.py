@@ -32,6 +32,7 @@ from csc_data.geometry import Grid, Shape, as_shape
 from csc_data.storage.atomic import replace_text
 from csc_data.volumes.output import OutputStorage, create_output
 from csc_data.volumes.pyramid import LevelBlock, Merging, level_grids
+from csc_data.volumes.stored_values import StoredValues
 from csc_train.prediction.blocks import BlockJob
 from csc_train.prediction.planning.regions import PredictRegion
 
@@ -54,7 +55,9 @@ class Output:
         Levels that are asked for.
     storage : OutputStorage
     attributes : mapping
-        Of each class: what its values mean, and what they were made with.
+        Of each array: what it was made with.
+    meanings : mapping of str to StoredValues
+        What the values of each array mean.
     fingerprint : mapping
         All that the bytes depend on, but for classes and blocks.
     is_mask : bool
@@ -65,6 +68,7 @@ class Output:
     scales: int
     storage: OutputStorage
     attributes: Mapping[str, Any]
+    meanings: Mapping[str, StoredValues]
     fingerprint: Mapping[str, Any]
     is_mask: bool
 
@@ -139,9 +143,11 @@ class ClassGroup:
             yield BlockRun(work=level, grid=blocks, ledger=ledger, together=together)
 
     def _create(self, number: int) -> None:
-        for folder in self.folders:
-            grids = self.output.levels[: number + 1]
-            create_output(folder, grids, self.output.storage, self.output.attributes, first=number)
+        output = self.output
+        grids = output.levels[: number + 1]
+        for name, folder in zip(self.classes, self.folders, strict=True):
+            attributes = {**output.meanings[name].to_attributes(), **output.attributes}
+            create_output(folder, grids, output.storage, attributes, first=number)
 
     def _level_ledgers(self) -> list[Ledger]:
         return [

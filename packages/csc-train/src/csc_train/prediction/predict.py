@@ -45,10 +45,10 @@ def predict(
     """Predict crops, or boxes of a volume, block by block.
 
     Of a test crop the classes that are scored there are written, of an annotated one those that are annotated, of a box
-    all of the network's: as OME-Zarr volumes ``{data}/predictions/{dataset}.zarr/{crop}/{class}``, at the voxel size of
-    the network's targets or on the crop's own grid. A run that was stopped goes on where it stopped, and ends with the
-    same bytes; so does one that is asked for more classes. Networks for flat patches predict the planes across z, y and
-    x; the mean is stored.
+    all of the network's, and affinities of these beside them: as OME-Zarr volumes
+    ``{data}/predictions/{dataset}.zarr/{crop}/{class}``, at the voxel size of the network's targets or on the crop's
+    own grid. A run that was stopped goes on where it stopped, and ends with the same bytes; so does one that is asked
+    for more classes. Networks for flat patches predict the planes across z, y and x; the mean is stored.
 
     Parameters
     ----------

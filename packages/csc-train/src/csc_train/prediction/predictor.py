@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
@@ -17,8 +17,7 @@ from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_data.geometry import as_triple
 from csc_data.loader import ArrayInfo, PatchShape
 from csc_models import list_pretrained, load_pretrained
-from csc_models.checkpoint import CheckpointDescription, load_checkpoint
-from csc_models.checkpoint.contents import Values
+from csc_models.checkpoint import CheckpointDescription, OutputDescription, load_checkpoint
 from csc_models.pretrained import fetch_pretrained, pretrained_description
 from csc_train.checkpoints import find_checkpoint
 from csc_train.description import describe_network
@@ -27,6 +26,8 @@ from csc_train.prediction.window.batches import choose_batch_size
 from csc_train.prediction.window.tiling import Windows
 from csc_train.randomness import seed_generators
 from csc_train.settings import PredictSettings, TrainSettings, read_train_settings
+
+Blended = Literal["probability", "logit", "distance"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,18 +43,20 @@ class Predictor:
     identity : str
         Changes with the weights.
     classes : tuple of str
-        Its output channels.
+        What it was trained for.
     patch : PatchShape
         Input and target as in training.
     raw_range : pair of float
         What raw is scaled to.
     settings : PredictSettings
-    values : {"logit", "distance", "exclusive"}
-        What the network gives, see `csc_models.checkpoint.CheckpointDescription`.
     datasplit : Path or None
         The one that the experiment names.
-    channels, first_channel : int or None
-        Channels that the network's output has as one array, and the one of the first class, as far as that is known.
+    channels : int or None
+        Channels that the network gives in all, as far as that is known.
+    outputs : tuple of OutputDescription
+        What it gives, in the order of its channels; empty where it is not known what they are.
+    elsewhere : frozenset of str
+        The outputs that lie on other voxels than the first.
     """
 
     networks: tuple[nn.Module, ...]
@@ -63,10 +66,21 @@ class Predictor:
     patch: PatchShape
     raw_range: tuple[float, float]
     settings: PredictSettings
-    values: Values = "logit"
     datasplit: Path | None = None
     channels: int | None = None
-    first_channel: int | None = None
+    outputs: tuple[OutputDescription, ...] = ()
+    elsewhere: frozenset[str] = frozenset()
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """The names of all arrays that can be predicted: of classes, and of what lies beside them."""
+        return tuple(name for each in self.outputs if each.name not in self.elsewhere for name in each.channels)
+
+    def blended(self, output: OutputDescription) -> Blended:
+        """Return what is blended, and stored but for masks, of an output: probabilities, or what the network gives."""
+        if self.settings.output in ("probability", "mask"):
+            return "probability"
+        return "distance" if output.values == "distance" else "logit"
 
     def batch_size(self, windows: Windows) -> int:
         """Return how many patches go through it together."""
@@ -109,7 +123,7 @@ def load_predictor(source: str | PathLike[str] | TrainSettings, **overrides: Any
     description = loaded[0][1]
     for other, (_, said) in zip(paths, loaded, strict=True):
         _check_same_task((path, description), (other, said))
-    check_output(settings, description.values)
+    check_output(settings, description)
     return Predictor(
         networks=tuple(network for network, _ in loaded),
         checkpoint=path,
@@ -118,10 +132,8 @@ def load_predictor(source: str | PathLike[str] | TrainSettings, **overrides: Any
         patch=_patch_shape(description, path),
         raw_range=_raw_range(description, path),
         settings=settings,
-        values=description.values,
         datasplit=training.datasplit_path if training is not None else None,
-        channels=description.channels or description.model_arguments.get("n_classes"),
-        first_channel=description.first_channel,
+        **_given_by(description),
     )
 
 
@@ -165,7 +177,7 @@ def _load(
 
 
 def _check_same_task(first: tuple[Path, CheckpointDescription], other: tuple[Path, CheckpointDescription]) -> None:
-    for name in ("classes", "input_arrays", "target_arrays", "raw_range", "values", "first_channel"):
+    for name in ("classes", "input_arrays", "target_arrays", "raw_range", "values", "outputs"):
         one, two = first[1].to_plain().get(name), other[1].to_plain().get(name)
         if one != two:
             raise InvalidArgumentError(
@@ -173,7 +185,7 @@ def _check_same_task(first: tuple[Path, CheckpointDescription], other: tuple[Pat
             )
 
 
-def check_output(settings: PredictSettings, values: Values) -> None:
+def check_output(settings: PredictSettings, description: CheckpointDescription) -> None:
     """Check that the output to store can be computed from what the network gives.
 
     Raises
@@ -182,37 +194,39 @@ def check_output(settings: PredictSettings, values: Values) -> None:
         If logits are asked of a network that gives distances, or the other way round, or of one whose classes exclude
         each other: the sigmoid of such a logit is not its probability.
     """
-    if settings.output in ("probability", "mask", values):
+    values = description.values
+    if settings.output in ("probability", "mask"):
         return
-    if values == "exclusive":
+    if "exclusive" in (values, *(output.values for output in description.outputs)):
         raise InvalidArgumentError(
             f"output is {settings.output!r}, but the network's classes exclude each other; ask for 'probability'"
         )
-    raise InvalidArgumentError(
-        f"output is {settings.output!r}, but the network gives {values}s; ask for 'probability' or {values!r}"
-    )
+    if settings.output != values:
+        raise InvalidArgumentError(
+            f"output is {settings.output!r}, but the network gives {values}s; ask for 'probability' or {values!r}"
+        )
 
 
 def check_channels(predictor: Predictor) -> None:
-    """Check that each class has a channel, and that it is known which.
+    """Check that it is known what the network's channels are.
 
     Raises
     ------
     InvalidArgumentError
-        If the network gives more channels, of other targets, or several for each class.
+        If the network gives other channels than one for each class, and nobody said which.
     """
-    count = len(predictor.classes)
-    if predictor.channels not in (None, count) and predictor.first_channel is None:
+    if not predictor.outputs:
         raise InvalidArgumentError(
-            f"the network gives {predictor.channels} channels for {count} classes, and it is not known which belongs "
-            "to which: predict with the experiment file that trained it, or all channels by predict_array"
+            f"the network gives {predictor.channels} channels for {len(predictor.classes)} classes, and it is not "
+            "known which belongs to which: predict with the experiment file that trained it, or all channels by "
+            "predict_array"
         )
 
 
 def _published(name: str, settings: PredictSettings) -> Predictor:
     """Return the predictor of published weights, which say all that is needed."""
     description = pretrained_description(name)
-    check_output(settings, description.values)
+    check_output(settings, description)
     path = fetch_pretrained(name)
     return Predictor(
         networks=(load_pretrained(name).eval(),),
@@ -222,7 +236,7 @@ def _published(name: str, settings: PredictSettings) -> Predictor:
         patch=_patch_shape(description, path),
         raw_range=_raw_range(description, path),
         settings=settings,
-        values=description.values,
+        **_given_by(description),
     )
 
 
@@ -241,7 +255,7 @@ def _untrained(training: TrainSettings, settings: PredictSettings) -> Predictor:
     seed_generators(training.random_seed)
     network = build_network(training).eval()
     description = describe_network(training)
-    check_output(settings, description.values)
+    check_output(settings, description)
     return Predictor(
         networks=(network,),
         checkpoint=None,
@@ -250,10 +264,19 @@ def _untrained(training: TrainSettings, settings: PredictSettings) -> Predictor:
         patch=patch_shape(training),
         raw_range=training.raw_range,
         settings=settings,
-        values=description.values,
-        channels=description.channels,
-        first_channel=description.first_channel,
+        **_given_by(description),
     )
+
+
+def _given_by(description: CheckpointDescription) -> dict[str, Any]:
+    """Return the fields of a `Predictor` that say what a network gives."""
+    classes, outputs = description.classes, description.outputs
+    channels = len(description.channels) if outputs else description.model_arguments.get("n_classes")
+    if not outputs and channels in (None, len(classes)):
+        outputs = (OutputDescription(name="output", channels=classes, values=description.values),)
+    first, *_ = description.target_arrays.values() or ({},)
+    elsewhere = {name for name, info in description.target_arrays.items() if info != first}
+    return {"channels": channels, "outputs": outputs, "elsewhere": frozenset(elsewhere)}
 
 
 def _checkpoint_path(training: TrainSettings | None, settings: PredictSettings) -> Path:
@@ -280,8 +303,7 @@ def _completed(stored: CheckpointDescription, training: TrainSettings | None, pa
         input_arrays=stored.input_arrays or own.input_arrays,
         target_arrays=stored.target_arrays or own.target_arrays,
         values=said.values,
-        channels=stored.channels or own.channels,
-        first_channel=stored.first_channel if stored.channels else own.first_channel,
+        outputs=stored.outputs or own.outputs,
     )
 
 

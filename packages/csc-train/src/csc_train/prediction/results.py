@@ -52,9 +52,9 @@ class CropPrediction:
     folder : Path
         Where the classes lie.
     classes : tuple of str
-        Those that were written, or were there.
+        The arrays that were written, or were there: of classes, and of what lies beside them.
     shape : tuple of int
-        Voxels of each class.
+        Voxels of each array.
     blocks, resumed_blocks : int
         Blocks in all, and those that were finished before.
     seconds : float

@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from csc_models.checkpoint import OutputDescription
 from csc_train.devices import make_fabric
 from csc_train.prediction.predictor import Predictor, load_predictor
-from csc_train.prediction.window.passes import Activation, Passes, plan_turns
+from csc_train.prediction.window.passes import Activation, Activations, Passes, plan_turns
 from csc_train.prediction.window.tiling import Windows
 from csc_train.settings import TrainSettings
 
@@ -88,28 +89,25 @@ class ReadyNetwork:
     predictor: Predictor
     fabric: Fabric
 
-    def passes(self, windows: Windows, classes: tuple[str, ...] | None) -> Passes:
+    def passes(self, windows: Windows, names: tuple[str, ...] | None) -> Passes:
         """Return what predicts batches of patches.
 
         Parameters
         ----------
         windows : Windows
-        classes : tuple of str, or None
-            Those of the network that are wanted, in their order; None for all channels, whatever they stand for.
+        names : tuple of str, or None
+            The arrays that are wanted, in their order; None for all channels, whatever they stand for.
         """
         predictor, settings = self.predictor, self.predictor.settings
-        known = predictor.classes
-        channels = None if classes is None else tuple(known.index(name) for name in classes)
-        wanted = "probability" if settings.output == "mask" else settings.output
+        wanted = tuple(each for each in predictor.outputs if names is None or set(names) & set(each.channels))
         return Passes(
             networks=tuple(self._with_precision(network) for network in predictor.networks),
             windows=windows,
             turns=plan_turns(windows, settings.tta),
-            activation=Activation(given=predictor.values, wanted=wanted, channels=channels),
-            classes=known if classes is not None else None,
-            all_channels=predictor.channels,
-            first_channel=predictor.first_channel or 0,
+            activation=_activation(predictor, wanted, names),
             device=self.fabric.device,
+            channels={each.name: len(each.channels) for each in predictor.outputs},
+            wanted=tuple(each.name for each in wanted),
         )
 
     def _with_precision(self, network: Any) -> Any:
@@ -118,6 +116,26 @@ class ReadyNetwork:
                 return network(given)
 
         return predict
+
+
+def _activation(
+    predictor: Predictor, outputs: Sequence[OutputDescription], names: tuple[str, ...] | None
+) -> Activation | Activations:
+    """Return what becomes of the channels of some outputs, of which named ones are wanted."""
+    if not outputs:
+        output = predictor.settings.output
+        return Activation(given="logit", wanted="probability" if output == "mask" else output)
+    parts: list[Activation] = []
+    given: list[str] = []
+    for each in outputs:
+        chosen = [name for name in names or each.channels if name in each.channels]
+        channels = None if names is None else tuple(each.channels.index(name) for name in chosen)
+        parts.append(Activation(given=each.values, wanted=predictor.blended(each), channels=channels))
+        given += chosen
+    if len(parts) == 1:
+        return parts[0]
+    counts = tuple(len(each.channels) for each in outputs)
+    return Activations(parts=tuple(parts), counts=counts, order=tuple(given.index(name) for name in names or given))
 
 
 def _make_ready(predictor: Predictor, device: str | None) -> ReadyNetwork:

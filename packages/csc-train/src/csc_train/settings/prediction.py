@@ -93,12 +93,14 @@ class PredictSettings:
         default=None,
     )
     classes_to_write: Given[tuple[str, ...] | None, Sequence[str] | None] = setting(
-        "classes to write, of those of the network; by default those that are scored in a test crop, or annotated",
+        "classes to write, and arrays that lie beside them (mito_affinity_-1_0_0, mito_distance), of what the network "
+        "gives; by default classes that are scored in a test crop, or annotated, and their affinities",
         default=None,
     )
-    all_classes: bool = setting("write all classes of the network for every crop", default=False)
+    all_classes: bool = setting("write all that the network gives for every crop", default=False)
     output: Literal["probability", "logit", "distance", "mask"] = setting(
-        "what is stored; distance, and not logit, for networks that give distances; mask is 1 above the threshold",
+        "what is stored; distance, and not logit, for networks that give distances; mask is 1 above the threshold, and "
+        "there are masks of classes alone",
         default="probability",
     )
     threshold: float | Mapping[str, float] = setting(

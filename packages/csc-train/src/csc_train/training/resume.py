@@ -192,7 +192,7 @@ def begin_with(state: RunState, path: Path, settings: TrainSettings) -> None:
     """
     stored = read_checkpoint(path)
     described = stored.description
-    _begin(state, StartingWeights(source=str(path), state=stored.state, classes=described.classes), settings)
+    _begin(state, StartingWeights(source=str(path), state=stored.state, channels=described.channels), settings)
     if described.raw_range not in (None, settings.raw_range):
         _warn(f"{path} was trained with raw in {described.raw_range}, and this run has raw_range {settings.raw_range}")
 
@@ -209,7 +209,7 @@ def begin_with_published(state: RunState, settings: TrainSettings) -> None:
     card = pretrained_card(settings.pretrained)
     relu = bool(getattr(state.network, "upsampling_relu", True))
     weights = load_pretrained(card.name, upsampling_relu=relu).state_dict()
-    _begin(state, StartingWeights(source=card.name, state=weights, classes=card.classes), settings)
+    _begin(state, StartingWeights(source=card.name, state=weights, channels=card.classes), settings)
 
 
 def _begin(state: RunState, weights: StartingWeights, settings: TrainSettings) -> None:

@@ -27,7 +27,7 @@ def grid(*shape):
 
 def output(region, **storage):
     how = OutputStorage(dtype="u1", chunks=CHUNKS, **storage)
-    return Output(grid=region, scales=1, storage=how, attributes={}, fingerprint={}, is_mask=False)
+    return Output(grid=region, scales=1, storage=how, attributes={}, meanings={}, fingerprint={}, is_mask=False)
 
 
 def chosen(region, processes, regions=1, **storage):

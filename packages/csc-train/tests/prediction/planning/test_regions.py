@@ -6,7 +6,7 @@ from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_data.geometry import Grid, Roi
 from csc_data.splits.search import CropTemplates
 from csc_data.splits.split_file import SplitRow, write_datasplit
-from csc_train.prediction.planning.regions import ClassChoice, Places, choose_boxes, choose_crops, parse_roi
+from csc_train.prediction.planning.regions import Places, choose_boxes, choose_crops, parse_roi
 
 GRID = Grid(voxel_size=(8, 8, 8), translation=(104, 4, 4), shape=(10, 20, 30))
 
@@ -93,15 +93,3 @@ def test_boxes_of_a_data_set_or_of_any_volume(places, world):
     assert (box.dataset, box.name, box.raw) == ("a", "roi_96-112_200-216_304-336", path)
     with pytest.raises(MissingDataError, match="no volume jrc_gone"):
         choose_boxes("jrc_gone", [], places)
-
-
-def test_classes_are_those_that_count_unless_they_are_named(places):
-    (region,) = choose_crops(["1"], places)
-    network = ("er", "mito", "ld")
-    assert ClassChoice(network=network).of(region) == ("mito",)
-    assert ClassChoice(network=network, everything=True).of(region) == network
-    assert ClassChoice(network=network, named=("ld", "er")).of(region) == ("er", "ld")
-    assert "lacks 1 of 2 classes" in ClassChoice(network=network).lacking([region])
-    assert ClassChoice(network=("mito", "nuc")).lacking([region]) == ""
-    with pytest.raises(InvalidArgumentError, match="did you mean mito"):
-        ClassChoice(network=network, named=("mitto",))

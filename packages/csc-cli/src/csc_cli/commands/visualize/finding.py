@@ -19,6 +19,7 @@ from csc_data.splits.search import CropTemplates, is_wanted, natural_key, search
 from csc_data.storage.stores.submissions import open_store
 from csc_data.storage.trees import open_tree
 from csc_data.volumes import Level, Volume, open_volume
+from csc_data.volumes.channels import class_of_channel
 
 if TYPE_CHECKING:
     from csc_data.challenge.test_crops import TestCrop
@@ -94,9 +95,9 @@ class Wanted:
         )
 
     def class_name(self, name: str) -> bool:
-        """Tell whether a class was asked for."""
+        """Tell whether a class was asked for; affinities and the like are where they are named."""
         if self.classes is None:
-            return name != "all"
+            return name != "all" and class_of_channel(name) is None
         return any(fnmatchcase(name, pattern) for pattern in self._patterns())
 
     def _patterns(self) -> list[str]:

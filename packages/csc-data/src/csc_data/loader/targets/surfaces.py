@@ -14,6 +14,7 @@ from csc_data.geometry import Shape
 from csc_data.loader.targets.distances import Labels, crop, reach_in_voxels, square_distances
 from csc_data.loader.targets.kind import Ids, Target, TargetKind, object_labels
 from csc_data.volumes.annotation_values import PRESENT, UNKNOWN, Codes
+from csc_data.volumes.channels import boundary_name, distance_name
 
 REACH = 3.0
 """Scales beyond which a signed distance counts as this many: tanh(3) is 0.995."""
@@ -65,7 +66,7 @@ class SignedDistanceTarget(TargetKind):
 
     def channel_names(self, classes: Sequence[str]) -> tuple[str, ...]:
         """Name the channels, one per class."""
-        return tuple(f"{name}_distance" for name in classes)
+        return tuple(map(distance_name, classes))
 
     def _fill(self, codes: Codes, ids: Ids | None, voxel_size: Sequence[float], out: Target) -> None:
         reach_nm = REACH * self.scale_nm
@@ -126,7 +127,7 @@ class BoundaryTarget(TargetKind):
 
     def channel_names(self, classes: Sequence[str]) -> tuple[str, ...]:
         """Name the channels, one per class."""
-        return tuple(f"{name}_boundary" for name in classes)
+        return tuple(map(boundary_name, classes))
 
     def _fill(self, codes: Codes, ids: Ids | None, voxel_size: Sequence[float], out: Target) -> None:
         far = np.float32(self._reach_nm**2)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csc_data.formats.cache import ByteCache
+from csc_data.volumes.channels import class_of_channel
 from csc_eval import LabelScore, combine_scores
 from csc_eval.placing.align import is_instance_class
 from csc_submit.packing.arrays import pack_array
@@ -104,7 +105,8 @@ class ClassScorer:
         return table
 
     def _process(self, crop: HeldCrop, steps: Steps) -> Array:
-        listed: dict[str, Any] = {name: self._settings.step_list(name) for name in crop.others}
+        classes = [name for name in crop.others if class_of_channel(name) is None]
+        listed: dict[str, Any] = {name: self._settings.step_list(name) for name in classes}
         own = {name: list(entries) for name, entries in listed.items() if entries is not None}
         settings = dataclasses.replace(self._settings, steps={**own, self.class_name: list(steps)})
         values = {**crop.others, self.class_name: crop.stored}

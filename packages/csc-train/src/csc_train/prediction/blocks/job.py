@@ -214,7 +214,7 @@ def stored_form(settings: PredictSettings, classes: tuple[str, ...] | None) -> S
     thresholds = None
     if settings.output == "mask":
         given = settings.threshold
-        names = classes or ()
+        names = classes or ("",)  # of channels without names, one for all
         thresholds = tuple(given if isinstance(given, float | int) else given.get(name, 0.5) for name in names)
     return StoredForm(dtype=settings.stored_dtype, thresholds=thresholds)
 

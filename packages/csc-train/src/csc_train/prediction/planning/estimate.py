@@ -24,17 +24,17 @@ class RegionEstimate:
     label : str
         Its data set and name.
     classes : tuple of str
-        Those that are written.
+        The arrays that are written: of classes, and of what lies beside them.
     shape : tuple of int
-        Voxels of each class.
-    passes : int
-        Patches that go through the network, those of all orientations and checkpoints.
+        Voxels of each array.
+    passes, passes_left : int
+        Patches that go through the network, those of all orientations and checkpoints; and those that still are to.
     blocks, done_blocks : int
         Blocks in all, and those that an earlier run finished.
-    bytes : int
-        Of all classes and levels, not compressed.
+    bytes, bytes_left : int
+        Of all arrays and levels, not compressed; and those that still are to be written.
     files : int
-        Of all classes and levels, at most.
+        Of all arrays and levels, at most.
     inside : float
         Share of the region that lies within the raw data; the rest is predicted from its mirror image.
     """
@@ -43,9 +43,11 @@ class RegionEstimate:
     classes: tuple[str, ...]
     shape: Shape
     passes: int
+    passes_left: int
     blocks: int
     done_blocks: int = 0
     bytes: int
+    bytes_left: int
     files: int
     inside: float = 1.0
 
@@ -63,7 +65,7 @@ class RegionEstimate:
         return self.label, size, *counts, format_bytes(self.bytes), f"{self.files:,}", inside
 
 
-HEADERS = ("crop", "voxels", "classes", "passes", "blocks", "done", "disk at most", "files", "")
+HEADERS = ("crop", "voxels", "arrays", "passes", "blocks", "done", "disk at most", "files", "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,12 +85,12 @@ class PredictEstimate:
     @property
     def bytes(self) -> int:
         """What is still to be written, not compressed."""
-        return sum(round(region.bytes * region.share_left) for region in self.regions)
+        return sum(region.bytes_left for region in self.regions)
 
     @property
     def passes(self) -> int:
         """Patches that are still to go through the network."""
-        return sum(round(region.passes * region.share_left) for region in self.regions)
+        return sum(region.passes_left for region in self.regions)
 
     def lines(self) -> list[str]:
         """Return a table for people, and what all of it comes to; nothing where there is no region."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,16 @@ from csc_data.loader.patches.value_transforms import transform_digest
 from csc_data.storage.room import check_writable
 from csc_data.volumes import Volume
 from csc_data.volumes.output import OutputStorage
-from csc_data.volumes.stored_values import Kind, StoredValues
+from csc_data.volumes.stored_values import StoredValues
+from csc_models.checkpoint import OutputDescription
 from csc_train.prediction.blocks import BlockJob, region_grid
 from csc_train.prediction.outputs import ClassGroup, Grouping, Output, OutputFolders
 from csc_train.prediction.planning.block_shapes import BlockShapes, count_windows
 from csc_train.prediction.planning.call import PredictCall
+from csc_train.prediction.planning.choice import ArrayChoice
 from csc_train.prediction.planning.estimate import PredictEstimate, RegionEstimate
 from csc_train.prediction.planning.record import PredictRecord, make_record
-from csc_train.prediction.planning.regions import ClassChoice, Places, PredictRegion, choose_boxes, choose_crops
+from csc_train.prediction.planning.regions import Places, PredictRegion, choose_boxes, choose_crops
 from csc_train.prediction.predictor import Predictor, check_channels
 from csc_train.prediction.running.workers import ExecutionOptions, execution_options
 from csc_train.prediction.source import NetworkSource
@@ -129,7 +131,7 @@ def make_plan(call: PredictCall, predictor: Predictor) -> PredictPlan:
     check_channels(predictor)
     settings = predictor.settings
     windows = windows_of(predictor.patch, settings)
-    choice = ClassChoice(network=predictor.classes, named=settings.classes_to_write, everything=settings.all_classes)
+    choice = ArrayChoice(predictor=predictor)
     places = Places(
         config=call.config,
         templates=call.templates,
@@ -151,22 +153,22 @@ def make_plan(call: PredictCall, predictor: Predictor) -> PredictPlan:
     )
     works, problems, without = [], [], []
     for region in regions:
-        classes = choice.of(region)
-        if not classes:
-            without.append(region.label)
-            continue
         try:
-            works.append(planner.work(region, classes))
+            names = choice.of(region)
+            if names:
+                works.append(planner.work(region, names))
+            else:
+                without.append(region.label)
         except CscError as error:
             problems.append(Problem(where=region.label, what=str(error)))
     if not works and not problems:
         raise InvalidArgumentError(
-            f"nothing to predict: of {', '.join(predictor.classes)}, which the network knows, no class is scored or "
+            f"nothing to predict: of {', '.join(predictor.arrays)}, which the network knows, no class is scored or "
             f"annotated in {', '.join(without)}; name classes, or ask for all"
         )
     _check_places(works)
     estimate = PredictEstimate(regions=tuple(work.estimate for work in works), place=_common_place(works, call))
-    notes = [choice.lacking(regions), _many_passes(windows, estimate)]
+    notes = [*choice.notes(regions), _many_passes(windows, estimate)]
     if without:
         notes.append(f"left out, as none of the network's classes is scored or annotated there: {', '.join(without)}")
     return PredictPlan(
@@ -258,9 +260,6 @@ class _Planner:
             if region.grid is None:
                 raise InvalidArgumentError("a box of a volume has no grid of its own; leave output_grid out")
             target, chunks = region.grid, (_CROP_CHUNK,) * 3
-        kind: Kind = "label" if settings.output == "mask" else settings.output
-        one = 255.0 if settings.stored_dtype == "uint8" and kind != "label" else 1.0
-        meaning = StoredValues(kind=kind, one=one)
         storage = OutputStorage(
             dtype=settings.stored_dtype,
             chunks=settings.output_chunks or chunks,
@@ -271,10 +270,17 @@ class _Planner:
             grid=target,
             scales=settings.scales,
             storage=storage,
-            attributes={**meaning.to_attributes(), **self.record.to_attributes()},
+            attributes=self.record.to_attributes(),
+            meanings={name: self._meaning(each) for each in self.predictor.outputs for name in each.channels},
             fingerprint=self._fingerprint(grid, target, raw, storage),
-            is_mask=kind == "label",
+            is_mask=settings.output == "mask",
         )
+
+    def _meaning(self, output: OutputDescription) -> StoredValues:
+        settings = self.predictor.settings
+        if settings.output == "mask":
+            return StoredValues(kind="label")
+        return StoredValues(kind=self.predictor.blended(output), one=255.0 if settings.stored_dtype == "uint8" else 1.0)
 
     def _fingerprint(self, grid: Grid, target: Grid, raw: Volume, storage: OutputStorage) -> dict[str, Any]:
         """Return everything that the bytes of the output depend on."""
@@ -315,19 +321,24 @@ class _Planner:
             "orthoplanes": windows.orthoplanes,
             "tta": settings.tta,
             "batch_size": self.record.batch_size,
+            # Of one output the classes say which channel is which, as they did before there were several.
+            **({"outputs": [asdict(each) for each in predictor.outputs]} if len(predictor.outputs) > 1 else {}),
         }
 
     def _estimate(self, region: PredictRegion, raw: Volume, group: ClassGroup, windows: int) -> RegionEstimate:
-        settings = self.predictor.settings
-        turns = len(plan_turns(self.windows, settings.tta)) * len(self.predictor.networks)
+        turns = len(plan_turns(self.windows, self.predictor.settings.tta)) * len(self.predictor.networks)
+        blocks, done = len(group.blocks), len(group.ledger.finished)
+        passes, written = turns * windows, group.output.bytes(len(group.classes))
         return RegionEstimate(
             label=region.label,
             classes=group.classes,
             shape=group.output.grid.shape,
-            passes=turns * windows,
-            blocks=len(group.blocks),
-            done_blocks=len(group.ledger.finished),
-            bytes=group.output.bytes(len(group.classes)),
+            passes=passes,
+            passes_left=round(passes * (1 - done / blocks)),
+            blocks=blocks,
+            done_blocks=done,
+            bytes=written,
+            bytes_left=round(written * (1 - done / blocks)),
             files=group.output.files(len(group.classes)),
             inside=region.share_inside(raw),
         )
@@ -343,8 +354,10 @@ def _sum(estimates: Sequence[RegionEstimate]) -> RegionEstimate:
         estimates[0],
         classes=tuple(name for each in estimates for name in each.classes),
         passes=sum(each.passes for each in estimates),
+        passes_left=sum(each.passes_left for each in estimates),
         blocks=sum(each.blocks for each in estimates),
         done_blocks=sum(each.done_blocks for each in estimates),
         bytes=sum(each.bytes for each in estimates),
+        bytes_left=sum(each.bytes_left for each in estimates),
         files=sum(each.files for each in estimates),
     )

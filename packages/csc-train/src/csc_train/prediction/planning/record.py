@@ -68,7 +68,9 @@ class PredictRecord:
     checkpoints : tuple of CheckpointRecord
         Empty for an untrained network.
     network_classes : tuple of str
-        Its output channels.
+        What it was trained for.
+    network_arrays : tuple of str
+        What it can write: those, and what lies beside them.
     raw_range : pair of float
         What raw is scaled to.
     device, precision : str
@@ -85,6 +87,7 @@ class PredictRecord:
 
     checkpoints: tuple[CheckpointRecord, ...]
     network_classes: tuple[str, ...]
+    network_arrays: tuple[str, ...]
     raw_range: tuple[float, float]
     device: str
     precision: str
@@ -103,11 +106,13 @@ class PredictRecord:
         low, high = self.raw_range
         scale = " x ".join(f"{size:g}" for size in dict.fromkeys(self.voxel_size_nm))
         turned = f", each in {self.turns} poses" if self.turns > 1 else ""
+        further = [name for name in self.network_arrays if name not in self.network_classes]
+        more = f" and {plural(len(further), 'array')} beside them ({listed(further)})" if further else ""
         beyond = f", {max(self.reach)} voxels beyond a crop where there is raw" if any(self.reach) else ""
         return [
             (f"mean of {plural(len(self.checkpoints), 'checkpoint')}: " if several else "checkpoint: ")
             + (", ".join(map(str, self.checkpoints)) or "none, random weights"),
-            f"network: {plural(len(self.network_classes), 'class')} ({listed(self.network_classes)}); "
+            f"network: {plural(len(self.network_classes), 'class')} ({listed(self.network_classes)}){more}; "
             f"raw from {low:g} to {high:g}",
             f"patches: {'x'.join(map(str, self.patch))} voxels of {scale} nm, overlap {self.overlap:g}, "
             f"{self.blending} weights{turned}{beyond}",
@@ -143,6 +148,7 @@ def make_record(predictor: Predictor, windows: Windows, device: str | None = Non
             read_checkpoint_record(path, digest) for path, digest in zip(paths, digests, strict=False) if path
         ),
         network_classes=predictor.classes,
+        network_arrays=predictor.arrays,
         raw_range=predictor.raw_range,
         device=str(used),
         precision=choose_precision(settings.precision, used),

@@ -12,7 +12,7 @@ from csc_data.challenge import TestCrop, UnknownCropError
 from csc_data.challenge.current_lists import load_test_crops
 from csc_data.config.templates import fill
 from csc_data.config.user_config import Config
-from csc_data.errors import InvalidArgumentError, MissingDataError, did_you_mean
+from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_data.geometry import Grid, Roi
 from csc_data.splits.crops import PlacedCrop, annotated_crops, validation_crops
 from csc_data.splits.search import CropTemplates, is_wanted
@@ -287,49 +287,3 @@ def describe_box(roi: Roi) -> str:
 
 def _box_name(roi: Roi) -> str:
     return "roi_" + "_".join(f"{b:.10g}-{e:.10g}" for b, e in zip(roi.begin, roi.end, strict=True))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassChoice:
-    """Which classes of the network are written.
-
-    Attributes
-    ----------
-    network : tuple of str
-        The classes of the network, in its order.
-    named : tuple of str or None
-        Those to write everywhere; None for those that are scored or annotated in each region.
-    everything : bool
-        Whether all of the network's are written.
-
-    Raises
-    ------
-    InvalidArgumentError
-        If a class is named that the network does not have.
-    """
-
-    network: tuple[str, ...]
-    named: tuple[str, ...] | None = None
-    everything: bool = False
-
-    def __post_init__(self) -> None:
-        for name in self.named or ():
-            if name not in self.network:
-                raise InvalidArgumentError(f"the network has no class {name}: {did_you_mean(name, self.network)}")
-
-    def of(self, region: PredictRegion) -> tuple[str, ...]:
-        """Return the classes to write for a region, in the network's order; none where it knows none of them."""
-        wanted = region.classes if self.named is None else self.named
-        if wanted is None or (self.everything and self.named is None):
-            return self.network
-        return tuple(name for name in self.network if name in wanted)
-
-    def lacking(self, regions: Iterable[PredictRegion]) -> str:
-        """Return a line that names the classes that are scored or annotated and not written; empty if none is."""
-        wanted = dict.fromkeys(name for region in regions for name in region.classes or ())
-        absent = [name for name in wanted if name not in self.network]
-        if self.named is not None or not absent:
-            return ""
-        return (
-            f"the network lacks {len(absent)} of {len(wanted)} classes that are scored or annotated: {listed(absent)}"
-        )

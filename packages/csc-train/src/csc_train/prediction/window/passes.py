@@ -14,7 +14,7 @@ from csc_data.errors import CscError, InvalidArgumentError
 from csc_data.geometry import Shape
 from csc_data.loader import ArrayInfo
 from csc_models.checkpoint.contents import Values
-from csc_train.network import crop_centre
+from csc_train.network import crop_centre, named_outputs
 from csc_train.objectives.losses.exclusive import exclusive_probability
 from csc_train.prediction.window.tiling import INPUT, Windows
 
@@ -117,6 +117,31 @@ class Activation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Activations:
+    """What the numbers of several outputs become, whose channels lie one behind the other.
+
+    Attributes
+    ----------
+    parts : tuple of Activation
+        One for each output.
+    counts : tuple of int
+        How many channels each output has.
+    order : tuple of int
+        For each channel that is wanted its place in what the parts give.
+    """
+
+    parts: tuple[Activation, ...]
+    counts: tuple[int, ...]
+    order: tuple[int, ...]
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """Turn values (K, z, y, x) into float32 (channels, z, y, x)."""
+        given = torch.split(values, list(self.counts))
+        joined = torch.cat([part(each) for part, each in zip(self.parts, given, strict=True)])
+        return joined if self.order == tuple(range(len(joined))) else joined[list(self.order)]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Passes:
     """Networks that predict patches together, on one device.
 
@@ -126,24 +151,22 @@ class Passes:
         Each takes an array, or a mapping of several by name. Their results are averaged, after activation.
     windows : Windows
     turns : tuple of Turn
-    activation : Activation
-    classes : tuple of str, or None
-        What the channels stand for; None for as many as the network gives.
+    activation : Activation or Activations
     device : torch.device
-    all_channels : int, optional
-        Of an output that holds channels of other targets, too.
-    first_channel : int
-        Of these the one of the first class.
+    channels : mapping of str to int
+        How many channels each output of the network has, in their order; empty where nobody said, and one array is
+        taken as it is.
+    wanted : tuple of str
+        The outputs that are predicted.
     """
 
     networks: tuple[Callable[[Any], Any], ...]
     windows: Windows
     turns: tuple[Turn, ...]
-    activation: Activation
-    classes: tuple[str, ...] | None
+    activation: Activation | Activations
     device: torch.device
-    all_channels: int | None = None
-    first_channel: int = 0
+    channels: Mapping[str, int]
+    wanted: tuple[str, ...]
 
     @property
     def several(self) -> bool:
@@ -196,22 +219,32 @@ class Passes:
         flat = self.windows.patch.input.flat
         inputs = {name: (values.squeeze(2) if flat else values).contiguous() for name, values in given.items()}
         outputs = network(inputs if len(inputs) > 1 else inputs[INPUT])
-        output = _one_output(outputs)
-        if self.classes is not None and not isinstance(outputs, Mapping) and output.shape[1:2] == (self.all_channels,):
-            output = output.narrow(1, self.first_channel, len(self.classes))
+        output = self._wanted(outputs)
         found = tuple(output.shape)
-        count = found[1] if self.classes is None and len(found) > 1 else len(self.classes or ())
+        count = sum(self.channels[name] for name in self.wanted) if self.channels else found[1]
         ndim = 4 if flat else 5
         if len(found) != ndim or found[:2] != (len(inputs[INPUT]), count):
             raise InvalidArgumentError(
-                f"the network gives {found} for {count} classes"
-                + ("; several channels per class have no arrays of their own: use predict_array" if count else "")
+                f"the network gives {found} for {count} channels"
+                + (f" of {', '.join(self.wanted)}; all that it gives has no names: use predict_array" if count else "")
             )
         if any(output.untyped_storage().data_ptr() == each.untyped_storage().data_ptr() for each in given.values()):
             output = output.clone()  # a view of patches, whose memory is used again
         if flat:
             output = output.unsqueeze(2)
         return crop_centre(output, target.shape)
+
+    def _wanted(self, outputs: Any) -> Tensor:
+        """Return the channels of the outputs that are predicted, as one array."""
+        if len(self.channels) < 2:
+            return _one_output(outputs)
+        named = named_outputs(outputs, self.channels)
+        levels = [named[name] for name in self.wanted]
+        largest = [level if isinstance(level, Tensor) else level[0] for level in levels]
+        if len(largest) == 1:
+            return largest[0]
+        sizes = self.windows.patch.target.shape[5 - largest[0].ndim :]  # one may be larger, and is cut as in training
+        return torch.cat([crop_centre(each, sizes) for each in largest], 1)
 
     def _without_halo(self, values: Tensor) -> Tensor:
         for axis, (margin, n) in enumerate(zip(self.windows.halo, self.windows.kept, strict=True), start=2):
