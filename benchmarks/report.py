@@ -2,8 +2,8 @@
 
     python benchmarks/report.py --data FOLDER [--labels 640] [--raw]
 
-Labels are 128^3 voxels of some forty vesicles, predicted with lost, split, merged and false ones; the five worst of each
-are shown. Eight different crops are written, the others are links to them.
+Labels are 128^3 voxels of some forty vesicles, predicted with lost, split, merged and false ones; the five worst of
+each are shown. Eight different crops are written, the others are links to them.
 """
 
 from __future__ import annotations
@@ -68,9 +68,8 @@ def main() -> None:
             result, folder / "report.html", submission=submission, truth=truth, options=ReportOptions(raw=raw)
         )
         seconds, megabytes = time.process_time() - began, page.stat().st_size / 1e6
-        print(
-            f"{options.labels} labels: {seconds:.1f} CPU s (bar {BAR_SECONDS:g}), {megabytes:.1f} MB ({BAR_MEGABYTES:g})"
-        )
+        took = f"{seconds:.1f} CPU s (bar {BAR_SECONDS:g}), {megabytes:.1f} MB ({BAR_MEGABYTES:g})"
+        print(f"{options.labels} labels: {took}")
 
 
 if __name__ == "__main__":
