@@ -6,13 +6,14 @@
 from csc_data.view.differences import difference_layer
 from csc_data.view.layers import Kind, Layer, array_layer, open_layer
 from csc_data.view.screenshot import take_screenshot
-from csc_data.view.showing import Scene, View, show
+from csc_data.view.showing import Scene, Spot, View, show
 from csc_data.view.state import layers_of, state_of
 
 __all__ = [
     "Kind",
     "Layer",
     "Scene",
+    "Spot",
     "View",
     "array_layer",
     "difference_layer",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,7 +14,7 @@ from csc_data.errors import InvalidArgumentError
 from csc_data.storage.atomic import replace_text
 from csc_data.storage.limits import MAX_UNCOMPRESSED_SIZE
 from csc_data.storage.nodes import is_array
-from csc_data.storage.stores.places import Store
+from csc_data.storage.stores.places import GatheredStore, Store
 from csc_data.storage.stores.submissions import open_store
 from csc_eval._version import VERSION
 from csc_eval.placing.align import is_instance_class
@@ -23,7 +25,7 @@ from csc_eval.running.portal import MASK_SUFFIX, portal_notes
 from csc_eval.scoring.aggregate import combine_scores
 from csc_eval.scoring.labels import LabelTask, score_label
 from csc_eval.scoring.metrics import parse_metrics
-from csc_eval.scoring.results import LabelScore, SubmissionScore
+from csc_eval.scoring.results import LabelScore, Scored, SubmissionScore
 from csc_eval.voxels.arrays import LIMITS
 
 if TYPE_CHECKING:
@@ -201,6 +203,7 @@ def score_submission(
     >>> score_submission("submission.zip", "ground_truth.zarr").overall_score  # doctest: +SKIP
     0.4125
     """
+    began = time.monotonic()
     rule_sets = parse_rules(rules)
     names = parse_metrics(metrics, instance=True)
     submission_store = open_store(submission, max_size=max_uncompressed_size)
@@ -213,7 +216,18 @@ def score_submission(
     plan = Plan(tasks=contents.tasks) if unbounded else plan_work(contents.tasks, workers=workers, memory=memory)
     scores = run_tasks(plan, resume=resume, executor=executor, progress=progress)
     notes = portal_notes(submission_store, tuple(contents.masks), contents.ignored)
-    return collect_scores(contents, scores, rule_sets, portal_differs=notes)
+    result = collect_scores(contents, scores, rule_sets, portal_differs=notes)
+    return replace(result, scored=_describe(submission_store, truth_store, began))
+
+
+def _describe(submission: Store, truth: Store, began: float) -> Scored:
+    def path(store: Store) -> str:
+        return str(Path(getattr(store, "path", store.name)).absolute())  # of a zip, its name says what is in it, too
+
+    gathered = submission.places if isinstance(submission, GatheredStore) else None
+    where = path(submission) if gathered is None else {crop: path(store) for crop, store in gathered.items()}
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    return Scored(submission=where, truth=path(truth), time=now, seconds=round(time.monotonic() - began, 3))
 
 
 def collect_scores(

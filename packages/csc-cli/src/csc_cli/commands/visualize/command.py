@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ def _parse_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple
 
 
 HEADINGS = {
-    "What": ("datasets", "crops", "classes", "kinds", "parts", "submission", "data"),
+    "What": ("datasets", "crops", "classes", "kinds", "parts", "submission", "from_result", "truth", "data"),
     "How": ("compare", "given_state"),
     "Where": ("browser", "bind", "port", "screenshot", "size"),
 }
@@ -58,6 +58,12 @@ HEADINGS = {
     metavar="A B",
     help="Two kinds, or a kind and a submission, side by side, and their difference: A alone is missed, B alone false.",
 )
+@click.option(
+    "--from-result",
+    metavar="JSON",
+    help="The worst labels of a result_extended.json, with a list of the places where each is wrong.",
+)
+@click.option("-t", "--truth", metavar="PATH", help="With --from-result: the truth, where it was moved.")
 @click.option("--state", "given_state", metavar="FILE", help="Begin as in this file: the JSON behind the viewer's {}.")
 @click.option("--browser/--no-browser", default=True, help="Whether to open a browser, where there is one.")
 @click.option("--bind", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -73,8 +79,14 @@ def visualize(config: Config, compare: tuple[str, str] | None, screenshot: str |
     list. It serves until Ctrl-C.
     """
     from csc_cli.commands.visualize.finding import find_shown, missing_classes
-    from csc_data.view import View, take_screenshot
 
+    if options["from_result"] is not None:
+        if compare is not None:
+            raise click.UsageError("--from-result shows truth and submission, --compare two of what there is; give one")
+        _show_worst(config, screenshot, options)
+        return
+    if options["truth"] is not None:
+        raise click.UsageError("--truth goes with --from-result; `--data` names where truth lies otherwise")
     sides = None
     if compare is not None:
         sides, named = _sides(compare, config)
@@ -83,14 +95,33 @@ def visualize(config: Config, compare: tuple[str, str] | None, screenshot: str |
     shown = find_shown(config, wanted, submission=options["submission"])
     for line in missing_classes(shown, wanted):
         say(line)
+    _serve([(crop.label, _scene_of(crop, sides)) for crop in shown], screenshot, options)
+
+
+def _show_worst(config: Config, screenshot: str | None, options: Mapping[str, Any]) -> None:
+    from csc_cli.commands.visualize.worst import open_worst
+    from csc_eval.command.terminal import raw_of_test_crops
+
+    moved = options["submission"], options["truth"]
+    raw = raw_of_test_crops(str(config.root))
+    with open_worst(options["from_result"], moved, _wanted(options), raw, say) as labels:
+        _serve([(label.title, label.open) for label in labels], screenshot, options)
+
+
+def _serve(
+    scenes: Sequence[tuple[str, Callable[[], Scene]]], screenshot: str | None, options: Mapping[str, Any]
+) -> None:
+    """Serve scenes until somebody ends it, or take a picture of the first."""
+    from csc_data.view import View, take_screenshot
+
     with View(options["bind"], options["port"]) as view:
-        for crop in shown:
-            view.add_later(crop.label, _scene_of(crop, sides))
+        for title, opened in scenes:
+            view.add_later(title, opened)
         if options["given_state"] is not None:
             view.restore(options["given_state"])
         if screenshot is not None:
             take_screenshot(view, screenshot, size=options["size"])
-            say(f"wrote {screenshot}: {shown[0].label}")
+            say(f"wrote {screenshot}: {scenes[0][0]}")
             return
         _tell_link(view, options["browser"])
         _wait()
