@@ -27,7 +27,7 @@ from eval_cases import BARS, CASES, OFFICIAL
 from scipy import ndimage
 
 BARE = [sys.executable, "-c", "import click, numpy"]
-COMMAND = [sys.executable, "-c", "from csc_eval.command.options import main; main()"]
+COMMAND = [sys.executable, "-c", "from csc_eval.command.group import main; main()"]
 KILOBYTE = 1024
 
 

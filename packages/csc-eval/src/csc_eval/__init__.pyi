@@ -1,3 +1,5 @@
+from .comparing.comparison import Comparison as Comparison
+from .comparing.comparison import compare_results as compare_results
 from .instances.components import connected_components as connected_components
 from .instances.distances import hausdorff_distances as hausdorff_distances
 from .placing.align import match_crop_space as match_crop_space
@@ -7,6 +9,7 @@ from .rules import PANOPTIC as PANOPTIC
 from .rules import RULE_SETS as RULE_SETS
 from .rules import Rules as Rules
 from .rules import get_rules as get_rules
+from .running.result_files import read_result as read_result
 from .running.submission import score_crop as score_crop
 from .running.submission import score_submission as score_submission
 from .running.submission import write_results as write_results
@@ -33,6 +36,7 @@ __all__ = [
     "RULE_SETS",
     "ClassScore",
     "CombinedScores",
+    "Comparison",
     "Difference",
     "Finding",
     "LabelScore",
@@ -41,11 +45,13 @@ __all__ = [
     "SubmissionScore",
     "Validation",
     "combine_scores",
+    "compare_results",
     "connected_components",
     "get_rules",
     "hausdorff_distances",
     "match_crop_space",
     "match_instances",
+    "read_result",
     "score_crop",
     "score_instances",
     "score_semantic",

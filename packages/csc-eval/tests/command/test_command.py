@@ -170,7 +170,7 @@ def test_scoring_imports_no_pydantic(case):
 def test_the_installed_command_keeps_the_environment_and_scores(case):
     environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     done = subprocess.run(
-        [sys.executable, "-c", "from csc_eval.command.options import main; main()", "-s", case[0], "-t", case[1]],
+        [sys.executable, "-c", "from csc_eval.command.group import main; main()", "-s", case[0], "-t", case[1]],
         capture_output=True, text=True, env=environment, check=True,
     )  # fmt: skip
     assert done.stderr == ""

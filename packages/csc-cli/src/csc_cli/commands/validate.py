@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
 
 from csc_cli.console import say
 from csc_cli.options import config_option, crops_option
-from csc_data.wording import plural, table
+from csc_data.wording import plural
 
 if TYPE_CHECKING:
     from csc_data.config.user_config import Config
-    from csc_eval import Validation
-
-_SAID = {
-    "accepted": "the portal takes it",
-    "missing": "nothing of it is scored",
-    "ends": "the portal's run ends without a result",
-    "refused": "the portal refuses it",
-}
 
 
 @click.command()
@@ -32,9 +23,10 @@ _SAID = {
 def validate(config: Config, submission: str, fix: str | None, labels: bool, crops: list[str] | None) -> None:
     """Tell whether the portal takes SUBMISSION (a zip or a folder), and what it does with each label."""
     from csc_eval import validate_submission
+    from csc_eval.command.validating import describe_validation
 
     report = validate_submission(submission, config=config, crops=crops)
-    _tell(report, labels)
+    say(describe_validation(report, labels=labels))
     if fix is not None:
         from csc_submit import fix_submission
 
@@ -43,20 +35,6 @@ def validate(config: Config, submission: str, fix: str | None, labels: bool, cro
         for line in result.left_out:
             say(f"  left out: {line}")
         report = result.report
-        _tell(report, labels)
+        say(describe_validation(report, labels=labels))
     if not report.ok:
         raise click.ClickException("the submission is not as it should be, see above")
-
-
-def _tell(report: Validation, labels: bool) -> None:
-    if labels:
-        rows = [
-            (label.crop, label.class_name, label.dtype, f"{label.voxels:,}", label.instances or "-", label.verdict)
-            for label in report.labels
-        ]
-        say(table(["crop", "class", "type", "voxels", "objects", ""], rows, indent="  "))
-    for finding in report.findings:
-        say(f"  {finding.cause.verdict}: {finding}")
-    counts = Counter(label.verdict for label in report.labels)
-    said = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
-    say(f"{report.path}: {_SAID[report.verdict]}" + (f"; labels: {said}" if said else ""))

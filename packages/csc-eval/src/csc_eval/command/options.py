@@ -6,7 +6,6 @@ Only click is imported here: what a call needs is imported inside it, so that ``
 from __future__ import annotations
 
 import errno
-import gc
 import os
 import sys
 from collections.abc import Callable
@@ -57,7 +56,7 @@ def _check_metrics(ctx: click.Context, param: click.Parameter, value: str | None
     return value
 
 
-_CONTEXT = {"help_option_names": ["-h", "--help"]}
+CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 _SCORING_OPTIONS = (
     click.option("-t", "--truth-path", "truth", metavar="PATH", help="Truth  [{data}/ground_truth.zarr]"),
@@ -83,7 +82,7 @@ def _scoring_options(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-@click.command(cls=DashedCommand, context_settings=_CONTEXT)
+@click.command(cls=DashedCommand, context_settings=CONTEXT)
 @click.option(
     "-s",
     "--submission-path",
@@ -97,6 +96,7 @@ def _scoring_options(function: Callable[..., None]) -> Callable[..., None]:
     "--datasplit", metavar="CSV", help="Score against the annotations of its validation crops instead of a truth"
 )
 @click.option("--report", metavar="HTML", help="Write a page that shows what went wrong (csc-eval[report])")
+@click.option("--intervals", is_flag=True, help="Say how far scores would be scattered with other crops")
 @click.option("--workers", type=click.IntRange(0), help="Processes; 0: as many as fit  [MAX_WORKERS, else 1]")
 @click.option("--resume", metavar="FILE", help="Keep scores here as they come, and go on from them")
 @click.option("--scheduler", metavar="ADDRESS", help="Score on this Dask cluster (csc-eval[dask])")
@@ -108,10 +108,10 @@ def evaluate(**options: Any) -> None:
     """
     from csc_eval.command.terminal import run_evaluate
 
-    _call(run_evaluate, options)
+    call(run_evaluate, options)
 
 
-@click.command("batch-eval", cls=DashedCommand, context_settings=_CONTEXT)
+@click.command("batch-eval", cls=DashedCommand, context_settings=CONTEXT)
 @click.option(
     "-c", "--csv", "csv_file", required=True, metavar="FILE", help="CSV with the columns data_path and evaluation_id"
 )
@@ -139,10 +139,10 @@ def batch_eval(**options: Any) -> None:
     """
     from csc_eval.command.batch import run_batch
 
-    _call(run_batch, options)
+    call(run_batch, options)
 
 
-def _call(function: Callable[..., int], options: dict[str, Any]) -> None:
+def call(function: Callable[..., int], options: dict[str, Any]) -> None:
     """Call, and turn an error that a user can cause into one line and exit code 1."""
     from csc_data.errors import CscError
 
@@ -160,13 +160,3 @@ def _call(function: Callable[..., int], options: dict[str, Any]) -> None:
         code = 1
     if code:
         sys.exit(code)
-
-
-def main() -> None:
-    """Run ``csc-eval``."""
-    # Nothing here does linear algebra: threads that wait for it would only cost time and memory.
-    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(variable, "1")
-    # Imports make many objects and no garbage; looking through them takes a tenth of a small crop's time.
-    gc.set_threshold(50_000)
-    evaluate(prog_name="csc-eval")

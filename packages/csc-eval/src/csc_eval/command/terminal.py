@@ -36,6 +36,7 @@ def run_evaluate(
     report: str | None,
     data: str | None,
     scheduler: str | None,
+    intervals: bool = False,
     quiet: bool = False,
     **options: Any,
 ) -> int:
@@ -60,7 +61,7 @@ def run_evaluate(
             if result_file is not None:
                 written += write_results(result, result_file)
         finally:
-            click.echo(render_result(result, to_submit=datasplit is None))
+            click.echo(render_result(result, to_submit=datasplit is None, intervals=intervals))
         if report is not None:
             from csc_eval.report.page import ReportOptions, write_report
 
@@ -84,6 +85,21 @@ def _check_result_file(path: str | None) -> None:
     if Path(path).is_dir():
         raise InvalidArgumentError(f"{path} is a folder; name a file for the results, like {Path(path, 'result.json')}")
     check_writable(Path(path).parent)
+
+
+def run_report(*, result: str, page: str, submission: str | None, truth: str | None) -> int:
+    """Write a page of a result that was written before; returns the exit code."""
+    from csc_eval.report.page import ReportOptions, write_report
+    from csc_eval.report.templating import check_report
+    from csc_eval.running.result_files import open_scored, read_result
+
+    check_report(page)
+    found = read_result(result)
+    with open_scored(found, submission, truth) as volumes:
+        shown = ReportOptions(raw=volumes.raw)
+        written = write_report(found, page, submission=volumes.submission, truth=volumes.truth, options=shown)
+    click.echo(f"wrote {written}")
+    return 0
 
 
 def scoring_arguments(options: dict[str, Any]) -> dict[str, Any]:
@@ -212,9 +228,10 @@ def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.4f}"
 
 
-def render_result(result: SubmissionScore, *, to_submit: bool = True) -> str:
+def render_result(result: SubmissionScore, *, to_submit: bool = True, intervals: bool = False) -> str:
     """Return the scores of a submission as text: classes, overall, worst crops, and what is to be known of them."""
     parts = [f"rules: {result.rules}", _class_table(result), _overall(result)]
+    parts += [_intervals(result)] if intervals else []
     parts += [_overall(other) for other in result.alternatives]
     if result.differences:
         parts.append(_differences(result))
@@ -261,6 +278,19 @@ def _overall(result: SubmissionScore) -> str:
         for kind, combined in (("everything", result.combined), ("what was submitted", result.submitted))
     ]
     return render_rows([result.rules, "instance", "semantic", "overall"], rows)
+
+
+def _intervals(result: SubmissionScore) -> str:
+    from csc_eval.scoring.bootstrap import RESAMPLES, score_intervals
+
+    found = score_intervals(result.crops)
+    whole = found.pop("", None)
+    rows = [[name, f"{one.low:.4f}", f"{one.high:.4f}", str(one.crops)] for name, one in found.items()]
+    rows += [] if whole is None else [["overall", f"{whole.low:.4f}", f"{whole.high:.4f}", str(whole.crops)]]
+    if not rows:
+        return "95 % intervals: none, as there is one crop of each class only"
+    title = f"95 % intervals by {RESAMPLES} draws of crops (classes of several crops):"
+    return f"{title}\n{render_rows(['', 'from', 'to', 'crops'], rows)}"
 
 
 def _differences(result: SubmissionScore) -> str:

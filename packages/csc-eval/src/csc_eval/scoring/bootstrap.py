@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,8 @@ import numpy.typing as npt
 from csc_eval.scoring.results import LabelScore
 
 FloatArray = npt.NDArray[np.float64]
+Crops = Mapping[str, Mapping[str, LabelScore]]
+OverallKind = Literal["overall", "instance", "semantic"]
 
 RESAMPLES = 2000
 _SHARES = (2.5, 97.5)
@@ -33,9 +36,63 @@ class Interval:
     crops: int
 
 
-def score_intervals(
-    crops: Mapping[str, Mapping[str, LabelScore]], *, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, Interval]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resampled:
+    """Scores of all resamples.
+
+    Attributes
+    ----------
+    classes : mapping of str to float64 array, (resamples,)
+        NaN where none of the class's crops was drawn.
+    crops : mapping of str to int
+        How many crops have each class.
+    overall : float64 array, (resamples,)
+        Of what `overall_kind` names, of the classes that were drawn; NaN where there are none of a kind.
+    overall_kind : {"overall", "instance", "semantic"}
+        What stands for the whole: the overall score, or where there are classes of one kind only, the mean of these.
+    """
+
+    classes: Mapping[str, FloatArray]
+    crops: Mapping[str, int]
+    overall: FloatArray
+    overall_kind: OverallKind
+
+
+def draw_crops(count: int, resamples: int = RESAMPLES, seed: int = 0) -> npt.NDArray[np.int64]:
+    """Draw as many crops as there are, with replacement, again and again; return how often each is in each resample."""
+    return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
+
+
+def resample_scores(crops: Crops, drawn: npt.NDArray[np.int64]) -> Resampled:
+    """Return the scores of resamples of crops, pooled as those of a submission are.
+
+    Parameters
+    ----------
+    crops : mapping
+        Crop name to class name to score, as `csc_eval.SubmissionScore.crops`.
+    drawn : int array, (resamples, crops)
+        How often each crop is in each resample, see `draw_crops`.
+    """
+    classes, counts, kinds = {}, {}, {}
+    for name in sorted({name for labels in crops.values() for name in labels}):
+        own = [(number, labels[name]) for number, labels in enumerate(crops.values()) if name in labels]
+        classes[name] = _scores(drawn[:, [number for number, _ in own]], [score for _, score in own])
+        counts[name] = len(own)
+        kinds[name] = own[0][1].instance
+    means = {
+        instance: _mean(np.stack([classes[name] for name in kinds if kinds[name] == instance]))
+        for instance in sorted(set(kinds.values()))
+    }
+    kind: OverallKind
+    if len(means) == 2:
+        overall, kind = np.sqrt(means[True] * means[False]), "overall"
+    else:
+        ((instance, overall),) = means.items()
+        kind = "instance" if instance else "semantic"
+    return Resampled(classes=classes, crops=counts, overall=overall, overall_kind=kind)
+
+
+def score_intervals(crops: Crops, *, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Interval]:
     """Return an interval for each class that several crops have, and as "" that of the overall score.
 
     As many crops as there are are drawn with replacement, again and again, and pooled as scores are: the percentile
@@ -50,21 +107,21 @@ def score_intervals(
     seed : int
         The same seed gives the same intervals.
     """
-    names = sorted({name for labels in crops.values() for name in labels})
-    drawn = np.random.default_rng(seed).multinomial(len(crops), np.full(len(crops), 1 / len(crops)), size=resamples)
-    found: dict[str, Interval] = {}
-    kinds: dict[bool, list[FloatArray]] = {True: [], False: []}
-    for name in names:
-        own = [(number, labels[name]) for number, labels in enumerate(crops.values()) if name in labels]
-        times = drawn[:, [number for number, _ in own]]
-        scores = _scores(times, [score for _, score in own])
-        kinds[own[0][1].instance].append(scores)
-        if len(own) > 1:
-            found[name] = _interval(scores, len(own))
-    if len(crops) > 1 and kinds[True] and kinds[False]:
-        instance, semantic = (_mean(np.stack(scores)) for scores in kinds.values())
-        found[""] = _interval(np.sqrt(instance * semantic), len(crops))
-    return found
+    if not any(crops.values()):
+        return {}
+    found = resample_scores(crops, draw_crops(len(crops), resamples, seed))
+    intervals = {
+        name: interval_of(scores, found.crops[name]) for name, scores in found.classes.items() if found.crops[name] > 1
+    }
+    if len(crops) > 1 and found.overall_kind == "overall":
+        intervals[""] = interval_of(found.overall, len(crops))
+    return intervals
+
+
+def interval_of(values: FloatArray, crops: int) -> Interval:
+    """Return between which values 95 % of the resamples lie; those that say nothing are left out."""
+    low, high = np.nanpercentile(values, _SHARES).tolist()
+    return Interval(low=low, high=high, crops=crops)
 
 
 def _scores(times: npt.NDArray[np.int64], labels: list[LabelScore]) -> FloatArray:
@@ -86,10 +143,6 @@ def _scores(times: npt.NDArray[np.int64], labels: list[LabelScore]) -> FloatArra
 
 def _mean(scores: FloatArray) -> FloatArray:
     known = ~np.isnan(scores)
-    mean: FloatArray = np.where(known, scores, 0).sum(0) / np.maximum(known.sum(0), 1)
+    with np.errstate(invalid="ignore"):
+        mean: FloatArray = np.where(known, scores, 0).sum(0) / known.sum(0)
     return mean
-
-
-def _interval(scores: FloatArray, crops: int) -> Interval:
-    low, high = np.nanpercentile(scores, _SHARES).tolist()
-    return Interval(low=low, high=high, crops=crops)
