@@ -1,128 +1,81 @@
-"""Many submissions at once, from a CSV."""
+"""Many submissions at once, on a terminal: those of a CSV, or those that land in a folder."""
 
 from __future__ import annotations
 
-import csv
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, as_completed
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import click
 
-from csc_data.errors import CscError, InvalidArgumentError, MissingDataError
-
-COLUMNS = ("data_path", "evaluation_id")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BatchEntry:
-    """One submission of a batch: where it lies, its id, and where its results go."""
-
-    data_path: Path
-    evaluation_id: str
-
-    @property
-    def result_file(self) -> Path:
-        """``eval_{evaluation_id}.results`` beside the submission, as the organisers' tool names it."""
-        return self.data_path.parent / f"eval_{self.evaluation_id}.results"
+from csc_eval.batch.entries import BatchOutcome, read_batch
+from csc_eval.batch.ranking import HEADER, rank, ranking_rows, write_csv, write_json
+from csc_eval.batch.scoring import score_batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BatchOutcome:
-    """What became of one submission: its overall score, or why there is none."""
+class Outputs:
+    """Where a ranking is written, beside the terminal."""
 
-    entry: BatchEntry
-    overall_score: float | None
-    problem: str
+    table: str | None
+    json: str | None
+    report: str | None
 
+    def check(self) -> None:
+        """Raise an error before any work, if the page cannot be made."""
+        if self.report is not None:
+            from csc_eval.report.templating import check_report_support
 
-def read_batch(path: str | os.PathLike[str]) -> list[BatchEntry]:
-    """Read a CSV with the columns data_path and evaluation_id; relative paths start from the CSV's folder.
+            check_report_support()
 
-    Raises
-    ------
-    MissingDataError
-        If there is no such file.
-    InvalidArgumentError
-        If a column or a value is missing, or an id comes twice.
-    """
-    file = Path(path)
-    if not file.is_file():
-        raise MissingDataError(f"there is no CSV {file}")
-    with file.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream, skipinitialspace=True)
-        lacking = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-        if lacking:
-            raise InvalidArgumentError(
-                f"{file} lacks the column {' and '.join(lacking)}; expected {', '.join(COLUMNS)}"
-            )
-        rows = list(reader)
-    entries = []
-    for number, row in enumerate(rows, start=2):
-        data_path, evaluation_id = ((row[column] or "").strip() for column in COLUMNS)
-        if not data_path or not evaluation_id or "/" in evaluation_id or "\\" in evaluation_id:
-            raise InvalidArgumentError(
-                f"{file}, line {number}: data_path is {data_path!r}, evaluation_id {evaluation_id!r}"
-            )
-        entries.append(BatchEntry(data_path=file.parent / data_path, evaluation_id=evaluation_id))
-    if len({entry.result_file for entry in entries}) < len(entries):
-        raise InvalidArgumentError(f"{file} gives one evaluation_id to two submissions of a folder")
-    return entries
+    def write(self, outcomes: list[BatchOutcome]) -> None:
+        """Print and write the ranking."""
+        from csc_eval.command.terminal import render_rows
 
+        ranking = rank(outcomes)
+        click.echo(render_rows([*HEADER, "what is wrong"], ranking_rows(ranking)))
+        written = []
+        if self.table is not None:
+            written.append(write_csv(ranking, self.table))
+        if self.json is not None:
+            written.append(write_json(ranking, self.json))
+        if self.report is not None:
+            from csc_eval.report.batch import write_batch_page
 
-def score_entry(entry: BatchEntry, truth: Path, arguments: dict[str, Any]) -> BatchOutcome:
-    """Score one submission and write its result files; an error becomes the outcome's problem."""
-    from csc_eval.running.submission import score_submission, write_results
-
-    try:
-        result = score_submission(entry.data_path, truth, **arguments)
-        write_results(result, entry.result_file)
-    except (CscError, OSError) as error:
-        return BatchOutcome(entry=entry, overall_score=None, problem=str(error))
-    problem = "; ".join(f"{crop}/{name}: {text}" for (crop, name), text in result.failures.items())
-    return BatchOutcome(entry=entry, overall_score=result.overall_score, problem=problem)
-
-
-def score_batch(
-    entries: list[BatchEntry],
-    truth: str | os.PathLike[str],
-    *,
-    executor: Executor,
-    arguments: dict[str, Any] | None = None,
-    report: Callable[[BatchOutcome], None] | None = None,
-) -> list[BatchOutcome]:
-    """Score submissions on an executor, one task each; returns their outcomes in the order given."""
-    from csc_data.executors.processes import WorkerDiedError
-
-    futures = {executor.submit(score_entry, entry, Path(truth), arguments or {}): entry for entry in entries}
-    outcomes = {}
-    for future in as_completed(futures):
-        try:
-            outcome = future.result()
-        except WorkerDiedError as error:
-            outcome = BatchOutcome(entry=futures[future], overall_score=None, problem=str(error))
-        outcomes[futures[future]] = outcome
-        if report is not None:
-            report(outcome)
-    return [outcomes[entry] for entry in entries]
+            written.append(write_batch_page(ranking, self.report))
+        for path in written:
+            click.echo(f"wrote {path}")
 
 
 @contextmanager
-def _executor(workers: int, cluster: Any, job_memory: str, queue: str | None) -> Iterator[Executor]:
+def _executor(workers: int, cluster: Any, options: dict[str, Any]) -> Iterator[Executor]:
     if cluster is None:
-        from csc_data.executors.processes import ProcessWorkers
-
-        with ProcessWorkers(workers, threads=1) as pool:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             yield pool
         return
     from csc_data.executors.cluster import start_jobs
 
-    with start_jobs(cluster, jobs=workers, options={"cores": 1, "memory": job_memory, "queue": queue}) as executor:
+    with start_jobs(cluster, jobs=workers, options=options) as executor:
         yield executor
+
+
+def _job_options(cluster: str | None, options: dict[str, Any]) -> dict[str, Any]:
+    """Take the options of jobs out of those of the command, and return them in the words of dask-jobqueue."""
+    names = {
+        "job_memory": "memory",
+        "queue": "queue",
+        "account": "project" if cluster == "lsf" else "account",
+        "walltime": "walltime",
+        "log_folder": "log_directory",
+    }
+    return {"cores": 1, **{word: options.pop(name) for name, word in names.items()}}
 
 
 def run_batch(
@@ -132,35 +85,88 @@ def run_batch(
     data: str | None,
     workers: int,
     cluster: str | None,
-    job_memory: str,
-    queue: str | None,
+    resume: bool,
     **options: Any,
 ) -> int:
-    """Score the submissions of a CSV and print a table; returns the exit code."""
-    from csc_eval.command.terminal import render_rows, resolve_paths, scoring_arguments
-    from csc_eval.running.memory import available_memory, parse_size
+    """Score the submissions of a CSV and print their ranking; returns the exit code."""
+    from csc_eval.command.terminal import resolve_paths, scoring_arguments
+    from csc_eval.running.memory import parse_size
 
+    outputs = Outputs(table=options.pop("table"), json=options.pop("json_file"), report=options.pop("report"))
+    outputs.check()
+    jobs = _job_options(cluster, options)
     entries = read_batch(csv_file)
     _, truth_path = resolve_paths("", truth, data)
     arguments = scoring_arguments({**options, "workers": 1, "resume": None})
-    whole = arguments["memory"] or int(available_memory() * 0.9)
-    arguments["memory"] = parse_size(job_memory) if cluster else whole // workers
-
-    def say(outcome: BatchOutcome) -> None:
-        score = "failed" if outcome.overall_score is None else f"{outcome.overall_score:.4f}"
-        click.echo(f"{outcome.entry.evaluation_id}: {score}", err=True)
-
-    with _executor(workers, cluster, job_memory, queue) as executor:
-        outcomes = score_batch(entries, truth_path, executor=executor, arguments=arguments, report=say)
-    rows = [
-        [
-            o.entry.evaluation_id,
-            "-" if o.overall_score is None else f"{o.overall_score:.4f}",
-            o.problem or str(o.entry.result_file),
-        ]
-        for o in outcomes
-    ]
-    click.echo(render_rows(["evaluation", "overall", "results, or what is wrong"], rows))
+    arguments["memory"] = parse_size(jobs["memory"]) if cluster else _share(arguments["memory"], workers)
+    with _executor(workers, cluster, jobs) as executor:
+        outcomes = score_batch(entries, truth_path, executor=executor, arguments=arguments, resume=resume, report=_say)
+    outputs.write(outcomes)
     failed = sum(bool(outcome.problem) for outcome in outcomes)
     click.echo(f"{len(outcomes) - failed} of {len(outcomes)} scored without a problem")
     return 1 if failed else 0
+
+
+def run_watch(*, folder: str, truth: str | None, data: str | None, workers: int, every: float, **options: Any) -> int:
+    """Score what lands in a folder until a signal; returns the exit code."""
+    from csc_eval.batch.watching import Watch, keep_watching
+    from csc_eval.command.terminal import resolve_paths, scoring_arguments
+
+    outputs = Outputs(table=options.pop("table"), json=options.pop("json_file"), report=options.pop("report"))
+    outputs.check()
+    watch = Watch(folder)
+    _, truth_path = resolve_paths("", truth, data)
+    arguments = scoring_arguments({**options, "workers": 1, "resume": None})
+    arguments["memory"] = _share(arguments["memory"], workers)
+
+    def report(outcomes: list[BatchOutcome]) -> None:
+        for outcome in outcomes:
+            _say(outcome)
+        outputs.write(list(watch.outcomes()))
+
+    stop = threading.Event()
+    click.echo(f"watching {Path(folder).absolute()}: Ctrl-C ends it once what is being scored is done", err=True)
+    with _ended_by_signals(stop):
+        keep_watching(
+            watch,
+            truth_path,
+            partial(ProcessPoolExecutor, workers, mp_context=get_context("spawn"), initializer=_ignore_interrupts),
+            arguments=arguments,
+            every=every,
+            stop=stop,
+            report=report,
+        )
+    return 0
+
+
+def _share(memory: int | None, workers: int) -> int:
+    from csc_eval.running.memory import available_memory
+
+    return (memory or int(available_memory() * 0.9)) // workers
+
+
+def _say(outcome: BatchOutcome) -> None:
+    score = "failed" if outcome.result is None else f"{outcome.result.overall_score:.4f}"
+    click.echo(f"{outcome.entry.evaluation_id}: {score}", err=True)
+
+
+def _ignore_interrupts() -> None:
+    """Leave Ctrl-C to the process that watches."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _ended_by_signals(stop: threading.Event) -> Iterator[None]:
+    """Let SIGTERM and the first Ctrl-C ask for an end, and a second Ctrl-C end it at once."""
+
+    def end(number: int, frame: object) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -12,7 +12,15 @@ from typing import Any
 import click
 
 from csc_eval._version import VERSION
-from csc_eval.command.options import CONTEXT, DashedCommand, batch_eval, call, evaluate
+from csc_eval.command.options import (
+    CONTEXT,
+    DashedCommand,
+    batch_eval,
+    call,
+    evaluate,
+    ranking_options,
+    scoring_options,
+)
 
 
 class ScoringGroup(click.Group):
@@ -80,12 +88,30 @@ def validate(**options: Any) -> None:
     call(run_validate, options)
 
 
+@click.command(cls=DashedCommand, context_settings=CONTEXT)
+@click.argument("folder", metavar="DIR")
+@scoring_options
+@click.option("-n", "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes")
+@click.option("--every", type=click.FloatRange(0.1), default=5.0, show_default=True, help="Seconds between two looks")
+@ranking_options
+def watch(**options: Any) -> None:
+    """Score what lands in a folder: each zip and *.zarr once, when it is whole.
+
+    Writes eval_{name}.results beside each, or eval_{name}.failed with the reason, and the ranking after each. A watch
+    that starts anew does nothing twice.
+    """
+    from csc_eval.command.batch import run_watch
+
+    call(run_watch, options)
+
+
 for _name, _command in (
     ("score", evaluate),
     ("batch", batch_eval),
     ("compare", compare),
     ("report", report),
     ("validate", validate),
+    ("watch", watch),
 ):
     csc_eval.add_command(_command, _name)
 

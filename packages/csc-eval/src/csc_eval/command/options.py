@@ -76,8 +76,20 @@ _SCORING_OPTIONS = (
 )  # fmt: skip
 
 
-def _scoring_options(function: Callable[..., None]) -> Callable[..., None]:
+def scoring_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add what all scoring takes."""
     for option in reversed(_SCORING_OPTIONS):
+        function = option(function)
+    return function
+
+
+def ranking_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add where a ranking is written."""
+    for option in (
+        click.option("--report", metavar="HTML", help="Write the ranking as a page (csc-eval[report])"),
+        click.option("--json", "json_file", metavar="FILE", help="Write it as JSON, with all differences"),
+        click.option("--table", metavar="CSV", help="Write it as a CSV"),
+    ):
         function = option(function)
     return function
 
@@ -91,7 +103,7 @@ def _scoring_options(function: Callable[..., None]) -> Callable[..., None]:
     help="Zip or zarr folder to score  [{data}/submission.zip, else .zarr]",
 )
 @click.option("-r", "--result-file", metavar="FILE", help="Write result.json here, and result_extended.json beside it")
-@_scoring_options
+@scoring_options
 @click.option(
     "--datasplit", metavar="CSV", help="Score against the annotations of its validation crops instead of a truth"
 )
@@ -115,7 +127,7 @@ def evaluate(**options: Any) -> None:
 @click.option(
     "-c", "--csv", "csv_file", required=True, metavar="FILE", help="CSV with the columns data_path and evaluation_id"
 )
-@_scoring_options
+@scoring_options
 @click.option(
     "-n", "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes, or jobs of a cluster"
 )
@@ -131,8 +143,13 @@ def evaluate(**options: Any) -> None:
     "--job-memory", default="16GB", show_default=True, metavar="SIZE", help="Memory of one job of the cluster"
 )
 @click.option("--queue", metavar="NAME", help="The cluster's queue or partition")
+@click.option("--account", metavar="NAME", help="The account that pays, or LSF's project")
+@click.option("--walltime", metavar="TIME", help="How long a job may take, like 02:00:00, or 02:00 for LSF")
+@click.option("--log-folder", metavar="DIR", help="Where jobs write what they print")
+@click.option("--resume", is_flag=True, help="Keep scores of labels beside the results, and go on from them")
+@ranking_options
 def batch_eval(**options: Any) -> None:
-    """Score every submission that a CSV names.
+    """Score every submission that a CSV names, and rank them.
 
     Writes eval_{evaluation_id}.results beside each. One that cannot be scored is named, and the others are scored all
     the same.

@@ -35,12 +35,15 @@ def write_comparison(found: Comparison, path: str | os.PathLike[str]) -> Path:
         "found": found,
         "whole": WHOLE[found.overall.name],
         "ranking": Table(header=header, rows=rows, words=(1,)),
-        "scores": _score_chart(found),
-        "shares": _share_table(found),
         "pairs": [describe_pair(pair) for pair in found.overall.pairs],
-        "classes": _class_table(found),
+        **comparison_sections(found),
     }
     return render_page("compare.html", path, values)
+
+
+def comparison_sections(found: Comparison) -> dict[str, object]:
+    """Return what pages show of any comparison."""
+    return {"scores": _score_chart(found), "shares": _share_table(found), "classes": _class_table(found)}
 
 
 def _score_chart(found: Comparison) -> DotChart:

@@ -1,0 +1,67 @@
+"""Submissions of a batch, scored on an executor."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from csc_data.errors import CscError
+from csc_eval.batch.entries import BatchEntry, BatchOutcome
+from csc_eval.running.submission import score_submission, write_results
+
+
+def score_entry(entry: BatchEntry, truth: Path, arguments: dict[str, Any], *, resume: bool = False) -> BatchOutcome:
+    """Score one submission and write its result files; an error becomes the outcome's problem.
+
+    Parameters
+    ----------
+    entry : BatchEntry
+    truth : Path
+    arguments : dict
+        Of `csc_eval.score_submission`.
+    resume : bool
+        Whether scores of labels are kept beside the results: what has not changed is not scored again.
+    """
+    try:
+        result = score_submission(
+            entry.data_path, truth, **{**arguments, **({"resume": entry.scores_file} if resume else {})}
+        )
+        write_results(result, entry.result_file)
+    except (CscError, OSError, MemoryError) as error:
+        return BatchOutcome(entry=entry, result=None, problem=str(error) or type(error).__name__)
+    problem = "; ".join(f"{crop}/{name}: {text}" for (crop, name), text in result.failures.items())
+    return BatchOutcome(entry=entry, result=result, problem=problem)
+
+
+def score_batch(
+    entries: Sequence[BatchEntry],
+    truth: str | os.PathLike[str],
+    *,
+    executor: Executor,
+    arguments: dict[str, Any] | None = None,
+    resume: bool = False,
+    report: Callable[[BatchOutcome], None] | None = None,
+) -> list[BatchOutcome]:
+    """Score submissions on an executor, one task each; returns their outcomes in the order given.
+
+    One whose process dies has that as its problem; where that ends the executor, those that are left have it, too.
+    """
+    futures = {
+        executor.submit(score_entry, entry, Path(truth), arguments or {}, resume=resume): entry for entry in entries
+    }
+    outcomes = {}
+    for future in as_completed(futures):
+        entry = futures[future]
+        try:
+            outcome = future.result()
+        except BrokenProcessPool:
+            words = "a process that scored was killed, maybe for want of memory: give less --workers, or more --memory"
+            outcome = BatchOutcome(entry=entry, result=None, problem=words)
+        outcomes[entry] = outcome
+        if report is not None:
+            report(outcome)
+    return [outcomes[entry] for entry in entries]

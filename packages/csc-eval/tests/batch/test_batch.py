@@ -1,0 +1,232 @@
+"""Batches: rankings, resuming, and a folder that is watched."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from csc_data.errors import InvalidArgumentError, MissingDataError
+from csc_eval.batch.entries import BatchEntry, BatchOutcome, read_batch
+from csc_eval.batch.ranking import rank, ranking_rows, write_csv
+from csc_eval.batch.scoring import score_batch
+from csc_eval.batch.watching import Watch, keep_watching
+from csc_eval.command.group import csc_eval as command
+
+PLACE = {"voxel_size": [8.0] * 3, "translation": [0.0] * 3}
+
+
+@pytest.fixture
+def folder(tmp_path, write_array):
+    """A truth of four crops, and submissions of falling quality: a, b, c; and one that is broken."""
+    rng = np.random.default_rng(0)
+    for number in range(1, 5):
+        truth = rng.integers(0, 2, (8, 8, 8), dtype=np.uint8)
+        write_array(tmp_path / f"t.zarr/crop{number}/er", truth, attributes=PLACE)
+        for name, share in (("a", 0.02), ("b", 0.3), ("c", 0.6)):
+            wrong = np.where(rng.random(truth.shape) < share, 1 - truth, truth)
+            write_array(tmp_path / f"in/{name}.zarr/crop{number}/er", wrong, attributes=PLACE)
+    for name in "ab":
+        shutil.make_archive(str(tmp_path / "in" / name), "zip", tmp_path / "in" / f"{name}.zarr")
+        shutil.rmtree(tmp_path / "in" / f"{name}.zarr")
+    (tmp_path / "in/broken.zip").write_bytes(b"no zip")
+    rows = ["data_path,evaluation_id", *(f"in/{n},{i}" for n, i in (("b.zip", 7), ("a.zip", 8), ("broken.zip", 9)))]
+    (tmp_path / "batch.csv").write_text("\n".join([*rows, "in/c.zarr,=10"]) + "\n")
+    return tmp_path
+
+
+def scored(folder, **how):
+    with ThreadPoolExecutor(1) as executor:
+        return score_batch(read_batch(folder / "batch.csv"), folder / "t.zarr", executor=executor, **how)
+
+
+def test_a_batch_is_ranked_and_what_has_no_score_comes_last(folder, tmp_path):
+    ranking = rank(scored(folder))
+    assert [(one.rank, one.evaluation_id) for one in ranking.entries] == [(1, "8"), (2, "7"), (3, "=10"), (None, "9")]
+    assert "broken.zip" in ranking.entries[-1].problem
+    assert ranking.entries[0].ranks == (1, 1)
+    assert ranking.entries[0].interval.low <= ranking.comparison.standings[0].score <= ranking.entries[0].interval.high
+    write_csv(ranking, tmp_path / "out/ranking.csv")
+    rows = list(csv.DictReader((tmp_path / "out/ranking.csv").read_text("utf-8").splitlines()))
+    assert [row["evaluation_id"] for row in rows] == ["8", "7", "'=10", "9"]  # no spreadsheet takes it for a formula
+    assert float(rows[0]["semantic"]) == ranking.entries[0].semantic
+
+
+def test_places_that_the_crops_do_not_tell_apart_are_said(folder):
+    result = scored(folder)[0].result
+    twins = [BatchOutcome(entry=BatchEntry(data_path=folder, evaluation_id=name), result=result) for name in ("x", "y")]
+    ranking = rank(twins)
+    assert [(one.rank, one.like) for one in ranking.entries] == [(1, ("y",)), (1, ("x",))]
+    assert [row[7] for row in ranking_rows(ranking)] == ["y", "x"]
+    assert rank(twins[:1]).entries[0].rank == 1
+    assert rank([]).entries == ()
+
+
+def test_a_batch_that_is_resumed_scores_only_what_changed(folder, monkeypatch):
+    first = scored(folder, resume=True)
+    assert (folder / "in/eval_8.scores").is_file()
+    counted = []
+    score = "csc_eval.running.execution.score_label"
+    import csc_eval.running.execution as execution
+
+    original = execution.score_label
+    monkeypatch.setattr(score, lambda task: counted.append(task.key) or original(task))
+    again = scored(folder, resume=True)
+    assert counted == []
+    assert [o.result and o.result.overall_score for o in again] == [o.result and o.result.overall_score for o in first]
+    scored(folder)
+    assert len(counted) == 12
+
+
+def test_one_id_for_two_submissions_is_an_error(folder):
+    (folder / "batch.csv").write_text("data_path,evaluation_id\nin/a.zip,1\nx/a.zip,1\n")
+    with pytest.raises(InvalidArgumentError, match="one evaluation_id to two"):
+        read_batch(folder / "batch.csv")
+    (folder / "batch.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InvalidArgumentError, match="is not a CSV"):
+        read_batch(folder / "batch.csv")
+
+
+def test_the_command_prints_and_writes_the_ranking(folder):
+    places = {name: folder / "out" / f"ranking.{name}" for name in ("csv", "json", "html")}
+    arguments = ["-c", folder / "batch.csv", "-t", folder / "t.zarr", "--table", places["csv"]]
+    arguments += ["--json", places["json"]]
+    done = CliRunner().invoke(command, ["batch", *map(str, arguments), "--report", str(places["html"])])
+    assert done.exit_code == 1, done.output  # one is broken
+    assert "3 of 4 scored without a problem" in done.output
+    assert all(place.is_file() for place in places.values())
+    document = json.loads(places["json"].read_text("utf-8"))
+    assert [one["evaluation_id"] for one in document["entries"]] == ["8", "7", "=10", "9"]
+    assert document["comparison"]["overall"]["pairs"][0]["one"] == "8"
+    assert "What could not be scored" in places["html"].read_text("utf-8")
+
+
+@pytest.mark.parametrize(("system", "payer"), [("slurm", "account"), ("lsf", "project")])
+def test_jobs_of_a_cluster_are_as_they_are_asked_for(folder, monkeypatch, system, payer):
+    asked = []
+
+    @contextmanager
+    def start_jobs(name, *, jobs, options):
+        asked.append((name, jobs, options))
+        with ThreadPoolExecutor(1) as executor:
+            yield executor
+
+    monkeypatch.setattr("csc_data.executors.cluster.start_jobs", start_jobs)
+    arguments = [
+        "-c",
+        folder / "batch.csv",
+        "-t",
+        folder / "t.zarr",
+        "-n",
+        "3",
+        "--cluster",
+        system,
+        "--queue",
+        "short",
+    ]
+    arguments += ["--account", "lab", "--walltime", "02:00", "--log-folder", "logs", "--job-memory", "4GB"]
+    done = CliRunner().invoke(command, ["batch", *map(str, arguments)])
+    assert "3 of 4 scored" in done.output
+    jobs = {"cores": 1, "memory": "4GB", "queue": "short", payer: "lab", "walltime": "02:00", "log_directory": "logs"}
+    assert asked == [(system, 3, jobs)]
+
+
+def watched(watch, folder, rounds=2, **how):
+    """Look some times, and return what was scored."""
+    stop, found, looks = threading.Event(), [], []
+    look = watch.look
+
+    def counted():
+        looks.append(1)
+        if len(looks) >= rounds:
+            stop.set()
+        return look()
+
+    watch.look = counted
+    keep_watching(
+        watch, folder / "t.zarr", lambda: ThreadPoolExecutor(1), every=0, stop=stop, report=found.extend, **how
+    )
+    watch.look = look
+    return [outcome.entry.evaluation_id for outcome in found]
+
+
+def test_what_lands_in_a_folder_is_scored_once(folder):
+    place = folder / "in"
+    assert watched(Watch(place), folder, 1) == []  # it might still grow
+    assert watched(Watch(place), folder) == ["a", "b", "broken", "c"]
+    assert "broken.zip" in (place / "eval_broken.failed").read_text()
+    watch = Watch(place)
+    assert watched(watch, folder, 3) == []
+    assert sorted(o.entry.evaluation_id for o in watch.outcomes()) == ["a", "b", "broken", "c"]
+    time.sleep(0.02)
+    shutil.copy2(place / "b.zip", place / "broken.zip")  # with its old time of change
+    assert watched(watch, folder, 3) == ["broken"]
+    assert not (place / "eval_broken.failed").exists()
+    assert rank(list(watch.outcomes())).entries[1].like
+
+
+def test_what_still_grows_is_left(folder):
+    watch = Watch(folder / "in")
+    watch.look()
+    for size in range(3):
+        with (folder / "in/broken.zip").open("ab") as file:
+            file.write(b"x" * (size + 1))
+        assert "broken" not in [entry.evaluation_id for entry in watch.look()]
+    assert "broken" in [entry.evaluation_id for entry in watch.look()]
+    with pytest.raises(MissingDataError, match="there is no folder"):
+        Watch(folder / "nowhere")
+
+
+def test_a_submission_that_kills_its_process_does_not_end_the_watch(folder):
+    place = folder / "in"
+    (place / "broken.zip").unlink()
+    code = f"""
+import os, signal
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from csc_eval.batch import scoring
+from csc_eval.batch.entries import BatchEntry
+from pathlib import Path
+
+def dies(entry, truth, arguments, resume):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+scoring.score_entry = dies
+if __name__ == "__main__":
+    entries = [BatchEntry(data_path=Path({str(place)!r}) / "a.zip", evaluation_id="a")]
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+        print(scoring.score_batch(entries, "t", executor=pool)[0].problem)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert "was killed, maybe for want of memory" in done.stdout, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM")
+def test_the_watch_ends_with_sigterm_and_has_written_the_ranking(folder):
+    code = "import sys; from csc_eval.command.group import main; main()"
+    arguments = ["watch", folder / "in", "-t", folder / "t.zarr", "--every", "0.1", "--table", folder / "ranking.csv"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=environment,
+    ) as process:  # fmt: skip
+        until = time.monotonic() + 100
+        while not (folder / "ranking.csv").exists() and time.monotonic() < until:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert output.startswith("watching ")
+    rows = list(csv.DictReader((folder / "ranking.csv").read_text("utf-8").splitlines()))
+    assert [row["evaluation_id"] for row in rows] == ["a", "b", "c", "broken"]
