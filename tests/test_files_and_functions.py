@@ -39,6 +39,7 @@ MANY_PARAMETERS = {
     "csc_cli/commands/fetch_data/command.py fetch_data",
     "csc_cli/commands/models/export.py export",
     "csc_eval/command/batch.py run_batch",
+    "csc_eval/command/batch.py run_watch",
     "csc_eval/command/terminal.py run_evaluate",
     # What people call to post-process, pack and predict: a keyword for each choice.
     "csc_submit/packing/official_calls.py save_numpy_class_arrays_to_zarr",

@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_eval.batch.entries import BatchEntry, BatchOutcome, read_batch
 from csc_eval.batch.ranking import rank, ranking_rows, write_csv
-from csc_eval.batch.scoring import score_batch
+from csc_eval.batch.scoring import BatchScoring, score_batch
 from csc_eval.batch.watching import Watch, keep_watching
 from csc_eval.command.group import csc_eval as command
 
@@ -47,7 +47,9 @@ def folder(tmp_path, write_array):
 
 def scored(folder, **how):
     with ThreadPoolExecutor(1) as executor:
-        return score_batch(read_batch(folder / "batch.csv"), folder / "t.zarr", executor=executor, **how)
+        return score_batch(
+            read_batch(folder / "batch.csv"), BatchScoring(truth=folder / "t.zarr", **how), executor=executor
+        )
 
 
 def test_a_batch_is_ranked_and_what_has_no_score_comes_last(folder, tmp_path):
@@ -141,7 +143,7 @@ def test_jobs_of_a_cluster_are_as_they_are_asked_for(folder, monkeypatch, system
     assert asked == [(system, 3, jobs)]
 
 
-def watched(watch, folder, rounds=2, **how):
+def watched(watch, folder, rounds=2):
     """Look some times, and return what was scored."""
     stop, found, looks = threading.Event(), [], []
     look = watch.look
@@ -153,8 +155,13 @@ def watched(watch, folder, rounds=2, **how):
         return look()
 
     watch.look = counted
+    watch.every = 0
     keep_watching(
-        watch, folder / "t.zarr", lambda: ThreadPoolExecutor(1), every=0, stop=stop, report=found.extend, **how
+        watch,
+        BatchScoring(truth=folder / "t.zarr", resume=True),
+        lambda: ThreadPoolExecutor(1),
+        stop=stop,
+        report=found.extend,
     )
     watch.look = look
     return [outcome.entry.evaluation_id for outcome in found]
@@ -198,14 +205,14 @@ from csc_eval.batch import scoring
 from csc_eval.batch.entries import BatchEntry
 from pathlib import Path
 
-def dies(entry, truth, arguments, resume):
+def dies(entry, how):
     os.kill(os.getpid(), signal.SIGKILL)
 
 scoring.score_entry = dies
 if __name__ == "__main__":
     entries = [BatchEntry(data_path=Path({str(place)!r}) / "a.zip", evaluation_id="a")]
     with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
-        print(scoring.score_batch(entries, "t", executor=pool)[0].problem)
+        print(scoring.score_batch(entries, scoring.BatchScoring(truth=Path("t")), executor=pool)[0].problem)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert "was killed, maybe for want of memory" in done.stdout, done.stderr

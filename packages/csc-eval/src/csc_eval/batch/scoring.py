@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,29 @@ from csc_eval.batch.entries import BatchEntry, BatchOutcome
 from csc_eval.running.submission import score_submission, write_results
 
 
-def score_entry(entry: BatchEntry, truth: Path, arguments: dict[str, Any], *, resume: bool = False) -> BatchOutcome:
-    """Score one submission and write its result files; an error becomes the outcome's problem.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchScoring:
+    """How the submissions of a batch are scored.
 
-    Parameters
+    Attributes
     ----------
-    entry : BatchEntry
     truth : Path
-    arguments : dict
+    arguments : mapping
         Of `csc_eval.score_submission`.
     resume : bool
         Whether scores of labels are kept beside the results: what has not changed is not scored again.
     """
+
+    truth: Path
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    resume: bool = False
+
+
+def score_entry(entry: BatchEntry, how: BatchScoring) -> BatchOutcome:
+    """Score one submission and write its result files; an error becomes the outcome's problem."""
+    arguments = {**how.arguments, **({"resume": entry.scores_file} if how.resume else {})}
     try:
-        result = score_submission(
-            entry.data_path, truth, **{**arguments, **({"resume": entry.scores_file} if resume else {})}
-        )
+        result = score_submission(entry.data_path, how.truth, **arguments)
         write_results(result, entry.result_file)
     except (CscError, OSError, MemoryError) as error:
         return BatchOutcome(entry=entry, result=None, problem=str(error) or type(error).__name__)
@@ -39,20 +46,16 @@ def score_entry(entry: BatchEntry, truth: Path, arguments: dict[str, Any], *, re
 
 def score_batch(
     entries: Sequence[BatchEntry],
-    truth: str | os.PathLike[str],
+    how: BatchScoring,
     *,
     executor: Executor,
-    arguments: dict[str, Any] | None = None,
-    resume: bool = False,
     report: Callable[[BatchOutcome], None] | None = None,
 ) -> list[BatchOutcome]:
     """Score submissions on an executor, one task each; returns their outcomes in the order given.
 
     One whose process dies has that as its problem; where that ends the executor, those that are left have it, too.
     """
-    futures = {
-        executor.submit(score_entry, entry, Path(truth), arguments or {}, resume=resume): entry for entry in entries
-    }
+    futures = {executor.submit(score_entry, entry, how): entry for entry in entries}
     outcomes = {}
     for future in as_completed(futures):
         entry = futures[future]

@@ -7,12 +7,11 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Any
 
 from csc_data.errors import CscError, MissingDataError
 from csc_data.storage.atomic import replace_text
 from csc_eval.batch.entries import BatchEntry, BatchOutcome
-from csc_eval.batch.scoring import score_batch
+from csc_eval.batch.scoring import BatchScoring, score_batch
 from csc_eval.running.result_files import read_result
 
 Stamp = tuple[int, int, int]
@@ -29,6 +28,8 @@ class Watch:
     ----------
     folder : path-like
         Its submissions are looked for directly in it; names that begin with a dot are left out.
+    every : float
+        Seconds between two looks.
 
     Raises
     ------
@@ -36,8 +37,9 @@ class Watch:
         If there is no such folder.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], every: float = 5.0) -> None:
         self.folder = Path(folder)
+        self.every = every
         if not self.folder.is_dir():
             raise MissingDataError(f"there is no folder {self.folder}")
         self._seen: dict[Path, Stamp] = {}
@@ -97,12 +99,10 @@ def _is_done(entry: BatchEntry, stamp: Stamp) -> bool:
 
 def keep_watching(
     watch: Watch,
-    truth: str | os.PathLike[str],
+    how: BatchScoring,
     executor: Callable[[], Executor],
     *,
-    arguments: dict[str, Any] | None = None,
-    every: float = 5.0,
-    stop: threading.Event | None = None,
+    stop: threading.Event,
     report: Callable[[list[BatchOutcome]], None] | None = None,
 ) -> None:
     """Score what lands in a folder until told to stop.
@@ -110,24 +110,19 @@ def keep_watching(
     Parameters
     ----------
     watch : Watch
-    truth : path-like
+    how : BatchScoring
     executor : callable
         Makes one for each round, so that a process that a submission killed does not end the watch.
-    arguments : dict, optional
-        Of `csc_eval.score_submission`.
-    every : float
-        Seconds between two looks.
-    stop : threading.Event, optional
+    stop : threading.Event
         Ends it, once what is being scored is done.
     report : callable, optional
         Called with what was scored, after each round.
     """
-    stop = stop or threading.Event()
     while not stop.is_set():
         ready = watch.look()
         if ready:
             with executor() as running:
-                done = score_batch(ready, truth, executor=running, arguments=arguments, resume=True)
+                done = score_batch(ready, how, executor=running)
             for outcome in done:
                 if outcome.result is None:
                     replace_text(outcome.entry.failure_file, outcome.problem + "\n")
@@ -135,4 +130,4 @@ def keep_watching(
                     outcome.entry.failure_file.unlink(missing_ok=True)
             if report is not None:
                 report(done)
-        stop.wait(every)
+        stop.wait(watch.every)

@@ -17,7 +17,7 @@ import click
 
 from csc_eval.batch.entries import BatchOutcome, read_batch
 from csc_eval.batch.ranking import HEADER, rank, ranking_rows, write_csv, write_json
-from csc_eval.batch.scoring import score_batch
+from csc_eval.batch.scoring import BatchScoring, score_batch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class Outputs:
         if self.json is not None:
             written.append(write_json(ranking, self.json))
         if self.report is not None:
-            from csc_eval.report.batch import write_batch_page
+            from csc_eval.command.batch_page import write_batch_page
 
             written.append(write_batch_page(ranking, self.report))
         for path in written:
@@ -100,7 +100,8 @@ def run_batch(
     arguments = scoring_arguments({**options, "workers": 1, "resume": None})
     arguments["memory"] = parse_size(jobs["memory"]) if cluster else _share(arguments["memory"], workers)
     with _executor(workers, cluster, jobs) as executor:
-        outcomes = score_batch(entries, truth_path, executor=executor, arguments=arguments, resume=resume, report=_say)
+        how = BatchScoring(truth=truth_path, arguments=arguments, resume=resume)
+        outcomes = score_batch(entries, how, executor=executor, report=_say)
     outputs.write(outcomes)
     failed = sum(bool(outcome.problem) for outcome in outcomes)
     click.echo(f"{len(outcomes) - failed} of {len(outcomes)} scored without a problem")
@@ -114,7 +115,7 @@ def run_watch(*, folder: str, truth: str | None, data: str | None, workers: int,
 
     outputs = Outputs(table=options.pop("table"), json=options.pop("json_file"), report=options.pop("report"))
     outputs.check()
-    watch = Watch(folder)
+    watch = Watch(folder, every)
     _, truth_path = resolve_paths("", truth, data)
     arguments = scoring_arguments({**options, "workers": 1, "resume": None})
     arguments["memory"] = _share(arguments["memory"], workers)
@@ -129,10 +130,8 @@ def run_watch(*, folder: str, truth: str | None, data: str | None, workers: int,
     with _ended_by_signals(stop):
         keep_watching(
             watch,
-            truth_path,
+            BatchScoring(truth=truth_path, arguments=arguments, resume=True),
             partial(ProcessPoolExecutor, workers, mp_context=get_context("spawn"), initializer=_ignore_interrupts),
-            arguments=arguments,
-            every=every,
             stop=stop,
             report=report,
         )
