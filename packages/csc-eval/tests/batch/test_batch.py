@@ -1,6 +1,7 @@
 """Batches: rankings, resuming, and a folder that is watched."""
 
 import csv
+import importlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from csc_data.errors import InvalidArgumentError, MissingDataError
+from csc_data.executors.processes import ProcessWorkers
 from csc_eval.batch.entries import BatchEntry, BatchOutcome, read_batch
 from csc_eval.batch.ranking import rank, ranking_rows, write_csv
 from csc_eval.batch.scoring import BatchScoring, score_batch
@@ -194,28 +196,25 @@ def test_what_still_grows_is_left(folder):
         Watch(folder / "nowhere")
 
 
-def test_a_submission_that_kills_its_process_does_not_end_the_watch(folder):
-    place = folder / "in"
-    (place / "broken.zip").unlink()
-    code = f"""
-import os, signal
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from csc_eval.batch import scoring
-from csc_eval.batch.entries import BatchEntry
-from pathlib import Path
-
-def dies(entry, how):
-    os.kill(os.getpid(), signal.SIGKILL)
-
-scoring.score_entry = dies
-if __name__ == "__main__":
-    entries = [BatchEntry(data_path=Path({str(place)!r}) / "a.zip", evaluation_id="a")]
-    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
-        print(scoring.score_batch(entries, scoring.BatchScoring(truth=Path("t")), executor=pool)[0].problem)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert "was killed, maybe for want of memory" in done.stdout, done.stderr
+@pytest.mark.slow
+def test_a_submission_that_kills_its_process_loses_itself_alone(folder, monkeypatch):
+    (folder / "kills.py").write_text(
+        "import os, signal\n"
+        "from csc_eval.batch import scoring\n"
+        "score = scoring.score_entry\n"
+        "def score_or_die(entry, how):\n"
+        "    if entry.evaluation_id == '7':\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return score(entry, how)\n"
+    )
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv("PYTHONPATH", str(folder))  # where the processes find it
+    monkeypatch.setattr("csc_eval.batch.scoring.score_entry", importlib.import_module("kills").score_or_die)
+    with ProcessWorkers(1, threads=1) as executor:
+        done = score_batch(read_batch(folder / "batch.csv"), BatchScoring(truth=folder / "t.zarr"), executor=executor)
+    del sys.modules["kills"]
+    assert [outcome.result is not None for outcome in done] == [False, True, False, True]
+    assert "SIGKILL" in done[0].problem
 
 
 @pytest.mark.slow

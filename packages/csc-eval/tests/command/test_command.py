@@ -67,7 +67,7 @@ def test_the_table_is_printed_where_the_results_cannot_be_written(case, run, tmp
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no such device")
 def test_what_cannot_be_printed_is_one_line_and_the_results_are_kept(case, tmp_path):
-    code = "from csc_eval.command.options import main; main()"
+    code = "from csc_eval.command.group import main; main()"
     arguments = ["-s", case[0], "-t", case[1], "-r", tmp_path / "r.json"]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([sys.executable, "-c", code, *arguments], stdout=full, stderr=subprocess.PIPE, text=True)

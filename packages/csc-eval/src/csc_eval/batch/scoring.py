@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from csc_data.errors import CscError
+from csc_data.executors.processes import WorkerDiedError
 from csc_eval.batch.entries import BatchEntry, BatchOutcome
 from csc_eval.running.submission import score_submission, write_results
 
@@ -53,7 +53,7 @@ def score_batch(
 ) -> list[BatchOutcome]:
     """Score submissions on an executor, one task each; returns their outcomes in the order given.
 
-    One whose process dies has that as its problem; where that ends the executor, those that are left have it, too.
+    One whose process dies has that as its problem.
     """
     futures = {executor.submit(score_entry, entry, how): entry for entry in entries}
     outcomes = {}
@@ -61,9 +61,8 @@ def score_batch(
         entry = futures[future]
         try:
             outcome = future.result()
-        except BrokenProcessPool:
-            words = "a process that scored was killed, maybe for want of memory: give less --workers, or more --memory"
-            outcome = BatchOutcome(entry=entry, result=None, problem=words)
+        except WorkerDiedError as error:
+            outcome = BatchOutcome(entry=entry, result=None, problem=str(error))
         outcomes[entry] = outcome
         if report is not None:
             report(outcome)

@@ -112,7 +112,7 @@ def keep_watching(
     watch : Watch
     how : BatchScoring
     executor : callable
-        Makes one for each round, so that a process that a submission killed does not end the watch.
+        Makes one for each round: between two of them no process waits.
     stop : threading.Event
         Ends it, once what is being scored is done.
     report : callable, optional

@@ -5,11 +5,10 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +30,9 @@ class Outputs:
     def check(self) -> None:
         """Raise an error before any work, if the page cannot be made."""
         if self.report is not None:
-            from csc_eval.report.templating import check_report_support
+            from csc_eval.report.templating import check_report
 
-            check_report_support()
+            check_report(self.report)
 
     def write(self, outcomes: list[BatchOutcome]) -> None:
         """Print and write the ranking."""
@@ -57,7 +56,9 @@ class Outputs:
 @contextmanager
 def _executor(workers: int, cluster: Any, options: dict[str, Any]) -> Iterator[Executor]:
     if cluster is None:
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        from csc_data.executors.processes import ProcessWorkers
+
+        with ProcessWorkers(workers, threads=1) as pool:
             yield pool
         return
     from csc_data.executors.cluster import start_jobs
@@ -110,6 +111,7 @@ def run_batch(
 
 def run_watch(*, folder: str, truth: str | None, data: str | None, workers: int, every: float, **options: Any) -> int:
     """Score what lands in a folder until a signal; returns the exit code."""
+    from csc_data.executors.processes import ProcessWorkers
     from csc_eval.batch.watching import Watch, keep_watching
     from csc_eval.command.terminal import resolve_paths, scoring_arguments
 
@@ -131,7 +133,7 @@ def run_watch(*, folder: str, truth: str | None, data: str | None, workers: int,
         keep_watching(
             watch,
             BatchScoring(truth=truth_path, arguments=arguments, resume=True),
-            partial(ProcessPoolExecutor, workers, mp_context=get_context("spawn"), initializer=_ignore_interrupts),
+            partial(ProcessWorkers, workers, threads=1),
             stop=stop,
             report=report,
         )
@@ -147,11 +149,6 @@ def _share(memory: int | None, workers: int) -> int:
 def _say(outcome: BatchOutcome) -> None:
     score = "failed" if outcome.result is None else f"{outcome.result.overall_score:.4f}"
     click.echo(f"{outcome.entry.evaluation_id}: {score}", err=True)
-
-
-def _ignore_interrupts() -> None:
-    """Leave Ctrl-C to the process that watches."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager
