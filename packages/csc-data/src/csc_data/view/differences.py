@@ -10,6 +10,7 @@ import numpy.typing as npt
 from csc_data.challenge.colours import Colour
 from csc_data.errors import CscError
 from csc_data.view.layers import Layer
+from csc_data.view.overview import with_overview
 from csc_data.volumes import Level, Volume
 
 MISSED, FALSE, AGREED = 1, 2, 3
@@ -30,9 +31,12 @@ def difference_layer(first: Layer, second: Layer, name: str, *, threshold: float
     threshold : float
         Probability from which on a voxel belongs to the class.
     """
-    level = first.volume.levels[0]
-    lazy = Difference(first, second, threshold)
-    volume = Volume(path=name, levels=(Level(name="s0", grid=level.grid, array=lazy),), attributes={})
+    ours, theirs = with_overview(first), with_overview(second)
+    levels = [
+        Level(name=level.name, grid=level.grid, array=Difference(ours, theirs, threshold, number))
+        for number, level in enumerate(ours.volume.levels)
+    ]
+    volume = Volume(path=name, levels=tuple(levels), attributes={})
     return Layer(name=name, kind="difference", volume=volume, class_name=first.class_name, group="difference")
 
 
@@ -43,14 +47,16 @@ class Difference:
     ----------
     first, second : Layer
     threshold : float
+    number : int
+        Which level of the first; the second is read from the level that fits it.
     """
 
     dtype = np.dtype("u1")
     chunks = (_CHUNK,) * 3
 
-    def __init__(self, first: Layer, second: Layer, threshold: float) -> None:
+    def __init__(self, first: Layer, second: Layer, threshold: float, number: int = 0) -> None:
         self._first, self._second, self._threshold = first, second, threshold
-        self._level = first.volume.levels[0]
+        self._level = first.volume.levels[number]
         self.shape = self._level.grid.shape
 
     def __getitem__(self, box: tuple[slice, slice, slice]) -> npt.NDArray[np.uint8]:

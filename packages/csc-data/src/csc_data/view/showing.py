@@ -15,6 +15,7 @@ from urllib.parse import quote
 from csc_data.errors import UnreadableDataError
 from csc_data.geometry import Roi
 from csc_data.view.layers import Layer
+from csc_data.view.overview import levels_to_show
 from csc_data.view.serving.server import ViewServer
 from csc_data.view.serving.volumes import ServedVolume
 from csc_data.view.state import state_of
@@ -155,7 +156,7 @@ class View:
         """Return where the viewer finds a layer; a volume that stands in several places is served once."""
         key = id(layer.volume)
         if key not in self._sources:
-            volume = ServedVolume(layer.name, layer.volume.levels)
+            volume = ServedVolume(layer.name, levels_to_show(layer))
             self._sources[key] = layer, self.server.add_volume(volume)  # the layer is kept, so its id is not given anew
         return self._sources[key][1]
 
