@@ -27,7 +27,7 @@ from csc_data.volumes.pyramid import merge
 FACTOR = 4  # along each axis
 _LEAST = 256  # voxels along the longest axis: what is smaller is seen as a whole by its finest level
 _CHUNK = 64
-_CACHE = ChunkCache(1 << 27)  # of all volumes together
+_CACHE = ChunkCache(1 << 26)  # of all volumes together
 
 
 def levels_to_show(layer: Layer) -> tuple[Level, ...]:
@@ -118,12 +118,15 @@ class MergedChunks:
 
     def load(self, wanted: Sequence[Index]) -> Iterator[tuple[int, Chunk]]:
         """Give chunks, merged; what is read for them is not held."""
+        deep = max(1, getattr(self.finer, "chunks", self.chunks)[0] // self.factors[0])
         for number, index in enumerate(wanted):
-            with passing_through():
-                values = np.asarray(self.finer[self._box(index)])
-            merged = merge(values, self.factors, "mean") if self.averaged else _largest(values, self.factors)
-            chunk = np.zeros(self.chunks, merged.dtype)
-            chunk[tuple(slice(0, n) for n in merged.shape)] = merged
+            z, y, x = self._box(index)
+            chunk = np.zeros(self.chunks, self.dtype)
+            for begin in range(0, self.chunks[0], deep):  # all at once would be 64 times as large as the chunk
+                slab = slice(z.start + begin * self.factors[0], min(z.stop, z.start + (begin + deep) * self.factors[0]))
+                if slab.start < slab.stop:
+                    merged = self._merged((slab, y, x))
+                    chunk[tuple(slice(b, b + n) for b, n in zip((begin, 0, 0), merged.shape, strict=True))] = merged
             yield number, chunk
 
     def stamps(self, wanted: Sequence[Index]) -> list[Hashable]:
@@ -133,10 +136,17 @@ class MergedChunks:
             return [None] * len(wanted)
         return [tuple(source.stamps(self._under(index, source.chunks))) for index in wanted]
 
-    def _box(self, index: Index) -> tuple[slice, ...]:
+    def _merged(self, box: tuple[slice, slice, slice]) -> npt.NDArray[Any]:
+        with passing_through():
+            values = np.asarray(self.finer[box])
+        return merge(values, self.factors, "mean") if self.averaged else _largest(values, self.factors)
+
+    def _box(self, index: Index) -> tuple[slice, slice, slice]:
+        """Return what a chunk stands for."""
         begin = [i * c * f for i, c, f in zip(index, self.chunks, self.factors, strict=True)]
         end = [b + c * f for b, c, f in zip(begin, self.chunks, self.factors, strict=True)]
-        return tuple(slice(b, min(e, n)) for b, e, n in zip(begin, end, self.finer.shape, strict=True))
+        z, y, x = (slice(b, min(e, n)) for b, e, n in zip(begin, end, self.finer.shape, strict=True))
+        return z, y, x
 
     def _under(self, index: Index, chunks: Shape) -> list[Index]:
         spans = [range(s.start // c, -(-s.stop // c)) for s, c in zip(self._box(index), chunks, strict=True)]

@@ -70,6 +70,7 @@ def state_of(
     *,
     roi: Roi | None = None,
     panes: Sequence[Sequence[str]] = (),
+    title: str = "",
 ) -> Any:
     """Return a `neuroglancer.ViewerState`: the layers, in nm, seen so that a box fills the view.
 
@@ -81,6 +82,8 @@ def state_of(
         What to look at, in nm; the extent of the last visible layer by default, which lies on top.
     panes : sequence of sequence of str
         Names of the layers of views side by side, which move together; one view of four sides by default.
+    title : str
+        Of the browser's window; a view that is saved is known by it again.
 
     Raises
     ------
@@ -104,6 +107,8 @@ def state_of(
     )
     for layer in layers_of(layers, source):
         state.layers.append(layer)
+    if title:
+        state.title = title
     if panes:
         views = [neuroglancer.LayerGroupViewer(layers=list(names), layout="xy") for names in panes]
         state.layout = neuroglancer.row_layout(views)

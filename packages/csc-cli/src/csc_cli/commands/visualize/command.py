@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import webbrowser
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +37,9 @@ def _parse_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple
 
 
 HEADINGS = {
-    "What": ("datasets", "crops", "classes", "kinds", "parts", "submission", "data"),
+    "What": ("datasets", "crops", "classes", "kinds", "parts", "submission", "data", "use_s3"),
     "How": ("compare", "given_state"),
-    "Where": ("browser", "bind", "port", "screenshot", "size"),
+    "Where": ("browser", "bind", "port", "screenshot", "size", "url_only"),
 }
 
 
@@ -53,6 +53,9 @@ HEADINGS = {
 @click.option("--parts", is_flag=True, help="Show the parts of a group class that -C names, instead of it.")
 @click.option("-S", "--submission", metavar="PATH", help="A zip or folder [default: that of the configuration].")
 @click.option(
+    "-s3", "--use-s3", is_flag=True, help="Show raw and annotations of the challenge's bucket, which the browser asks."
+)
+@click.option(
     "--compare",
     nargs=2,
     metavar="A B",
@@ -64,6 +67,11 @@ HEADINGS = {
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on [default: one that is free].")
 @click.option("--screenshot", metavar="PNG", help="Write a picture of the first crop instead, by headless Chromium.")
 @click.option("--size", metavar="WxH", default="1280x960", show_default=True, callback=_parse_size, help="Its size.")
+@click.option(
+    "--url-only",
+    is_flag=True,
+    help="Print links that show what is in the bucket in the public viewer, and end.",
+)
 @config_option
 def visualize(config: Config, compare: tuple[str, str] | None, screenshot: str | None, **options: Any) -> None:
     """Show raw, annotations, predictions and results in a browser.
@@ -72,28 +80,55 @@ def visualize(config: Config, compare: tuple[str, str] | None, screenshot: str |
     no internet is needed). Raw and the annotations are drawn from the start; the other layers wait in the viewer's
     list. It serves until Ctrl-C.
     """
-    from csc_cli.commands.visualize.finding import find_shown, missing_classes
     from csc_data.view import View, take_screenshot
 
     sides = None
     if compare is not None:
         sides, named = _sides(compare, config)
         options.update(kinds=sides, submission=named or options["submission"])
-    wanted = _wanted(options)
-    shown = find_shown(config, wanted, submission=options["submission"])
-    for line in missing_classes(shown, wanted):
-        say(line)
+    shown = _find(config, options)
+    if options["url_only"]:
+        _tell_public_links(shown, sides, options["given_state"])
+        return
     with View(options["bind"], options["port"]) as view:
         for crop in shown:
             view.add_later(crop.label, _scene_of(crop, sides))
-        if options["given_state"] is not None:
-            view.restore(options["given_state"])
+        place = "0" if options["given_state"] is None else view.restore(options["given_state"])
         if screenshot is not None:
-            take_screenshot(view, screenshot, size=options["size"])
-            say(f"wrote {screenshot}: {shown[0].label}")
+            take_screenshot(view, screenshot, place=place, size=options["size"])
+            say(f"wrote {screenshot}: {shown[int(place)].label}")
             return
         _tell_link(view, options["browser"])
         _wait()
+
+
+def _find(config: Config, options: Mapping[str, Any]) -> list[ShownCrop]:
+    """Return what there is to be shown, and say what there is not."""
+    from csc_cli.commands.visualize.finding import find_shown, say_missing
+    from csc_data.splits.search import CropTemplates
+
+    wanted = _wanted(options)
+    in_bucket = options["use_s3"] or options["url_only"]
+    templates = CropTemplates.in_bucket(config) if in_bucket else CropTemplates.below(config)
+    shown = find_shown(config, wanted, say, templates=templates, submission=options["submission"])
+    for line in say_missing(shown, wanted):
+        say(line)
+    return shown
+
+
+def _tell_public_links(shown: Sequence[ShownCrop], sides: tuple[str, str] | None, saved: str | None) -> None:
+    """Print a link for each crop of which there is something that the public viewer reads."""
+    from csc_cli.commands.visualize.public import public_link
+    from csc_data.errors import MissingDataError
+
+    links = 0
+    for crop in shown:
+        link = public_link(crop, _scene_of(crop, sides)(), say, saved)
+        if link is not None:
+            say(f"{crop.label}: {link}")
+            links += 1
+    if not links:
+        raise MissingDataError("nothing of this lies in a public bucket as the viewer reads it; leave --url-only out")
 
 
 def _wanted(options: Mapping[str, Any]) -> Wanted:

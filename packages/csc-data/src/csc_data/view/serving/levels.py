@@ -11,6 +11,7 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import numcodecs
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csc_data.formats.array_metadata import ArrayMetadata
+from csc_data.formats.cache import passing_through
 from csc_data.formats.chunk_files import StoredChunks, decode_chunk, read_n5_header
 from csc_data.formats.chunked_array import Index
 from csc_data.formats.codecs import Codec
@@ -165,6 +167,8 @@ class EncodedLevel(ServedLevel):
 
     def __init__(self, array: Any) -> None:
         self._array = array
+        # The browser holds what it was sent; what is computed is held for the next browser, too.
+        self._reading = passing_through if isinstance(getattr(array, "source", None), StoredChunks) else nullcontext
         self._dtype = viewer_dtype(array.dtype)
         shape = tuple(int(n) for n in array.shape)
         chunks = getattr(array, "chunks", None) or (64,) * len(shape)
@@ -185,7 +189,8 @@ class EncodedLevel(ServedLevel):
     def chunk(self, index: Index, part: Part | None = None) -> bytes | None:
         """Read, convert and encode a chunk; those at the end are padded by 0."""
         box = tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, self._chunks, strict=True))
-        values = np.asarray(self._array[box])
+        with self._reading():
+            values = np.asarray(self._array[box])
         whole = np.zeros(self._chunks, dtype=self._dtype)
         whole[tuple(slice(0, n) for n in values.shape)] = values
         encoded: bytes = bytes(_ENCODER.encode(whole))

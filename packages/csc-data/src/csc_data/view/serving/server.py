@@ -8,6 +8,7 @@ address bar, so that several people can look at once.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import mimetypes
 import re
@@ -16,12 +17,12 @@ import socket
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from importlib import resources
+from pathlib import Path
 from typing import Any, TypeVar
 
 from aiohttp import web
 
-from csc_data.errors import CscError, InvalidArgumentError
+from csc_data.errors import CscError, InvalidArgumentError, import_extra
 from csc_data.storage.stores.places import Part
 from csc_data.view.serving.page import front_page
 from csc_data.view.serving.volumes import ServedVolume
@@ -63,7 +64,7 @@ class ViewServer:
         self._volumes: list[ServedVolume] = []
         self._states: dict[str, tuple[str, Callable[[], Mapping[str, Any]]]] = {}
         self._changed: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
-        self._client = resources.files("neuroglancer") / "static" / "client"
+        self._client = _find_client()
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="view")
         self._socket = _listen(bind, port)
         self.bind, self.port = bind, self._socket.getsockname()[1]
@@ -245,6 +246,13 @@ def parse_range(header: str | None) -> Part | None:
     if not first:
         return -int(last), None
     return int(first), int(last) + 1 if last else None
+
+
+def _find_client() -> Path:
+    """Return where Neuroglancer keeps its client; importing it takes as long as all else until there is a link."""
+    found = importlib.util.find_spec("neuroglancer")
+    file = found.origin if found is not None else None
+    return Path(file or import_extra("neuroglancer", "the viewer", "csc-data[view]").__file__).parent / "static/client"
 
 
 def _listen(bind: str, port: int) -> socket.socket:
