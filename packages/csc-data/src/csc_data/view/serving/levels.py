@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -25,7 +24,7 @@ from csc_data.formats.chunked_array import Index
 from csc_data.formats.codecs import Codec
 from csc_data.storage.limits import DEFAULT_LIMITS, most_encoded_bytes
 from csc_data.storage.nodes import parse_document
-from csc_data.storage.stores.places import FolderStore, GatheredStore, Part, Store, join_key
+from csc_data.storage.stores.places import Part, join_key
 
 _COMPRESSORS = frozenset({"blosc", "gzip", "zlib", "zstd"})
 _SHARD_CODECS = frozenset({"bytes", "blosc", "gzip", "zstd", "transpose", "crc32c", "sharding_indexed"})
@@ -99,7 +98,7 @@ class StoredLevel(ServedLevel):
 
     def __init__(self, source: StoredChunks, document: Mapping[str, Any]) -> None:
         self._source = source
-        self._files = InsideStore(source.store, source.folder)
+        self._files = source.store
         self._codecs = source.metadata.codecs
         self.document = json.dumps(document).encode()
         self.counts = _counts(source.shape, source.chunks)
@@ -136,7 +135,7 @@ class ShardedLevel(ServedLevel):
 
     def __init__(self, source: StoredChunks, document: Mapping[str, Any], counts: tuple[int, ...]) -> None:
         self._source = source
-        self._files = InsideStore(source.store, source.folder)
+        self._files = source.store
         shard = source.metadata.shard
         assert shard is not None
         self._inner = shard.shape
@@ -195,35 +194,6 @@ class EncodedLevel(ServedLevel):
         whole[tuple(slice(0, n) for n in values.shape)] = values
         encoded: bytes = bytes(_ENCODER.encode(whole))
         return encoded
-
-
-class InsideStore:
-    """Files of one array, none of which may lie outside of its folder: a link in it that leads out is not followed.
-
-    The folder itself may be a link, as data folders often are. What lies in a zip or behind a URL has no links.
-
-    Parameters
-    ----------
-    store : Store
-    folder : str
-        Key of the array.
-    """
-
-    def __init__(self, store: Store, folder: str) -> None:
-        self._store = store
-        self._local = isinstance(store, FolderStore | GatheredStore)
-        self._root = os.path.realpath(store.place(folder)) + os.sep if self._local else ""
-
-    def read(self, key: str, limit: int, part: Part | None = None) -> bytes | None:
-        """Return the bytes of a file, or of a part of it; None if there is no such file, or it lies outside."""
-        return self._store.read(key, limit, part) if self._holds(key) else None
-
-    def size(self, key: str) -> int | None:
-        """Return how many bytes a file has; None if there is no such file, or it lies outside."""
-        return self._store.size(key) if self._holds(key) else None
-
-    def _holds(self, key: str) -> bool:
-        return not self._local or os.path.realpath(self._store.place(key)).startswith(self._root)
 
 
 def viewer_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:

@@ -24,6 +24,7 @@ from aiohttp import web
 
 from csc_data.errors import CscError, InvalidArgumentError, import_extra
 from csc_data.storage.stores.places import Part
+from csc_data.view.serving.connections import Connections, quiet_logger
 from csc_data.view.serving.page import front_page
 from csc_data.view.serving.volumes import ServedVolume
 
@@ -34,6 +35,7 @@ _CLIENT_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _JSON = (".zarray", ".zattrs", ".zgroup", "zarr.json")
 _READERS = 8
 _MOST_DIGITS = 6
+_TURNS = 8  # of the loop, in which those who have just connected become connections
 _HEADERS = {
     "Cache-Control": "no-store",  # a run that is looked at goes on writing
     "Referrer-Policy": "no-referrer",  # the secret stands in the path
@@ -70,6 +72,7 @@ class ViewServer:
         self.bind, self.port = bind, self._socket.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._ended: asyncio.Event | None = None
+        self._connections: Connections | None = None
         started: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(started,), name="view-server", daemon=True)
         self._thread.start()
@@ -142,11 +145,19 @@ class ViewServer:
 
     async def _serve(self, started: Future[None]) -> None:
         self._ended = asyncio.Event()
-        runner = web.AppRunner(self._application(), access_log=None, handle_signals=False, shutdown_timeout=0.5)
+        runner = web.AppRunner(
+            self._application(), access_log=None, logger=quiet_logger(), handle_signals=False, shutdown_timeout=0.5
+        )
         await runner.setup()
-        await web.SockSite(runner, self._socket).start()
+        assert runner.server is not None
+        self._connections = Connections(runner.server)
+        listening = await self._loop.create_server(self._connections, sock=self._socket)
         started.set_result(None)
         await self._ended.wait()
+        for _ in range(_TURNS):
+            self._connections.cut(runner.server.connections)  # closing them would wait for who does not read
+            await asyncio.sleep(0)
+        listening.close()
         await runner.cleanup()
 
     def _application(self) -> web.Application:
@@ -168,7 +179,9 @@ class ViewServer:
         follows = request.headers.get("Sec-Fetch-Mode") == "navigate"
         if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin") and not follows:
             return web.Response(status=403, headers=_HEADERS)
-        response: web.StreamResponse = await handler(request)
+        assert self._connections is not None
+        with self._connections.answering(request.protocol):
+            response: web.StreamResponse = await handler(request)
         return response
 
     async def _front(self, request: web.Request) -> web.Response:
@@ -244,7 +257,7 @@ def parse_range(header: str | None) -> Part | None:
         return None
     first, last = found.groups()
     if not first:
-        return -int(last), None
+        return (-int(last), None) if int(last) else (0, 0)
     return int(first), int(last) + 1 if last else None
 
 
