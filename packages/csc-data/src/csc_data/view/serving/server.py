@@ -35,7 +35,7 @@ _CLIENT_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _JSON = (".zarray", ".zattrs", ".zgroup", "zarr.json")
 _READERS = 8
 _MOST_DIGITS = 6
-_TURNS = 8  # of the loop, in which those who have just connected become connections
+_TURNS = 8  # of the loop, in which answers end, and those who have just connected become connections
 _HEADERS = {
     "Cache-Control": "no-store",  # a run that is looked at goes on writing
     "Referrer-Policy": "no-referrer",  # the secret stands in the path
@@ -154,9 +154,10 @@ class ViewServer:
         listening = await self._loop.create_server(self._connections, sock=self._socket)
         started.set_result(None)
         await self._ended.wait()
-        for _ in range(_TURNS):
-            self._connections.cut(runner.server.connections)  # closing them would wait for who does not read
+        for turn in range(2 * _TURNS):
             await asyncio.sleep(0)
+            if turn >= _TURNS:
+                self._connections.cut(runner.server.connections)  # closing them would wait for who does not read
         listening.close()
         await runner.cleanup()
 
