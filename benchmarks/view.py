@@ -32,7 +32,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 CROPS, CLASSES, CHUNK, CONNECTIONS = 16, 40, 64, 6
 KINDS_AND_VIEWS = [" ".join(words).replace("  ", " ").strip() for words in itertools.product(
@@ -220,48 +220,70 @@ def zoomed_rows(folder: Path, edge: int) -> None:
                 )  # fmt: skip
 
 
-def link_rows(folder: Path) -> None:
-    """Print how long it takes until there is a link, and until the state of a crop is there."""
-    import psutil
-
+@contextmanager
+def visualize(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run `csc visualize`; give its process once it has printed the link, and the link."""
     command = [sys.executable, "-m", "csc_cli", "visualize", "--data", str(folder / "data"), "--no-browser"]
     compiled = {**os.environ, "PYTHONPYCACHEPREFIX": str(folder / "compiled"), "PYTHONDONTWRITEBYTECODE": ""}
-    options: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": compiled}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=compiled
+    ) as process:
+        assert process.stdout is not None
+        yield process, next(line for line in process.stdout if line.startswith("http://")).strip()
+        process.terminate()
+
+
+def cpu_of(number: int) -> float:
+    """Return the CPU seconds of a process and of those that it began."""
+    import psutil
+
+    parent = psutil.Process(number)
+    return float(sum(sum(one.cpu_times()[:2]) for one in (parent, *parent.children(recursive=True))))
+
+
+def link_rows(folder: Path) -> None:
+    """Print how long it takes until there is a link, and until the state of a crop is there."""
     for number in range(4):  # the first compiles what is imported, as installing does
         started = time.perf_counter()
-        with subprocess.Popen(command, **options) as process:
-            assert process.stdout is not None
-            link = next(line for line in process.stdout if line.startswith("http://")).strip()
-            wall, cpu = time.perf_counter() - started, psutil.Process(process.pid).cpu_times()
+        with visualize(folder) as (process, link):
+            wall, used = time.perf_counter() - started, cpu_of(process.pid)
             with urllib.request.urlopen(f"{link}state/0", timeout=120) as answer:
                 layers = len(json.load(answer)["layers"])
-            opened, after = time.perf_counter() - started - wall, psutil.Process(process.pid).cpu_times()
-            process.terminate()
-        used, more = cpu.user + cpu.system, after.user + after.system - cpu.user - cpu.system
+            opened, more = time.perf_counter() - started - wall, cpu_of(process.pid) - used
         over = "  OVER THE BAR of 2 s" if wall > 2 else ""
-        if not number:
-            continue
-        print(f"the link, {CROPS} crops of {CLASSES} classes      {wall:8.2f} s{used:8.2f} s CPU{over}")
-        print(f"    the state of a crop, {layers} layers  {opened:8.2f} s{more:8.2f} s CPU", flush=True)
+        if number:
+            print(f"the link, {CROPS} crops of {CLASSES} classes      {wall:8.2f} s{used:8.2f} s CPU{over}")
+            print(f"    the state of a crop, {layers} layers  {opened:8.2f} s{more:8.2f} s CPU", flush=True)
+
+
+def crop_row(folder: Path) -> None:
+    """Print how long it takes until a picture of a crop is there, the command and the browser included."""
+    from csc_data.view.screenshot import headless_browser, wait_and_draw
+
+    started = time.perf_counter()
+    with visualize(folder) as (process, link), headless_browser((1280, 960)) as browser:
+        with urllib.request.urlopen(f"{link}state/0", timeout=120) as answer:
+            state = quote(answer.read())
+        wait_and_draw(browser, f"{link}v/view/#!{state}", folder / "crop.png", (1280, 960), 600)
+        wall, drawn, server = time.perf_counter() - started, cpu_of(browser.service.process.pid), cpu_of(process.pid)
+    over = "  OVER THE BAR of 15 s" if wall > 15 else ""
+    what = "a crop of csc visualize, raw and 8 classes"
+    print(f"{what:46}{wall:8.1f} s{drawn:8.1f} s CPU; command {server:.2f} s CPU{over}", flush=True)
 
 
 def browser_rows(folder: Path) -> None:
-    """Print how long a headless Chromium takes to draw, from its start on."""
-    import psutil
-
+    """Print how long a headless Chromium takes to draw all of large volumes, from its start on."""
     from csc_data.view.screenshot import headless_browser, wait_and_draw
 
+    crop_row(folder)
     for case, layers in itertools.product(KINDS_AND_VIEWS, (1, 8)):
         with served(folder, case, layers) as server:
             started = time.perf_counter()
             with headless_browser((1280, 960)) as browser:
                 wait_and_draw(browser, server.where["link"], folder / f"{case}-{layers}.png", (1280, 960), 600)
-                wall = time.perf_counter() - started
-                tree = psutil.Process(browser.service.process.pid).children(recursive=True)
-                used = sum(sum(process.cpu_times()[:2]) for process in tree)
-            over = "  OVER THE BAR of 15 s" if wall > 15 else ""
+                wall, used = time.perf_counter() - started, cpu_of(browser.service.process.pid)
             what = f"{case}, {layers} layers"
-            print(f"{what:46}{wall:8.1f} s{used:8.1f} s CPU; server {server.used()['cpu']:.2f} s CPU{over}", flush=True)
+            print(f"{what:46}{wall:8.1f} s{used:8.1f} s CPU; server {server.used()['cpu']:.2f} s CPU", flush=True)
 
 
 def main() -> None:

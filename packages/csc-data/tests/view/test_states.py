@@ -159,6 +159,15 @@ def test_where_a_saved_view_looks_holds_at_its_own_place_alone(tmp_path):
     assert [entry["layers"][0]["visible"] for entry in (first, second)] == [False, False]
 
 
+def test_a_view_written_by_hand_names_what_differs_alone(tmp_path):
+    with show([layer(name="a", class_name="mito")]) as view:
+        before = json.loads(view.server.state_text("0", "http://x"))
+        (tmp_path / "state.json").write_text('{"layers": [{"name": "a", "selectedAlpha": 0.9}]}')
+        view.restore(tmp_path / "state.json")
+        (now,) = json.loads(view.server.state_text("0", "http://x"))["layers"]
+    assert now == {**before["layers"][0], "selectedAlpha": 0.9}
+
+
 def test_what_a_saved_view_holds_is_what_it_began_with(tmp_path):
     """It goes through a file and back, and nothing is lost."""
     with show([layer(name="a"), layer(name="b", kind="raw")], title="here") as view:

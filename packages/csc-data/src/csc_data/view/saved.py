@@ -40,10 +40,11 @@ def restored(state: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, An
     another crop lies elsewhere.
     """
     drawn = {layer["name"]: layer for layer in saved["layers"]}
-    layers = [
-        {**drawn.get(layer["name"], layer), "source": layer["source"], "name": layer["name"]}
-        for layer in state["layers"]
-    ]
+    layers = []
+    for layer in state["layers"]:
+        kept = drawn.get(layer["name"], {})
+        begun = {} if "type" in kept else layer  # what the viewer saved is whole; what somebody wrote by hand is not
+        layers.append({**begun, **kept, "source": layer["source"]})
     elsewhere = saved.get("title", state.get("title")) != state.get("title")
-    kept = {name: value for name, value in saved.items() if not (elsewhere and name in _OF_A_PLACE)}
-    return {**state, **kept, "layers": layers}
+    others = {name: value for name, value in saved.items() if not (elsewhere and name in _OF_A_PLACE)}
+    return {**state, **others, "layers": layers}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -61,7 +63,7 @@ HEADINGS = {
     metavar="A B",
     help="Two kinds, or a kind and a submission, side by side, and their difference: A alone is missed, B alone false.",
 )
-@click.option("--state", "given_state", metavar="FILE", help="Begin as in this file: the JSON behind the viewer's {}.")
+@click.option("--state", "given_state", metavar="FILE", help="Begin as in this file, which the viewer's {} downloads.")
 @click.option("--browser/--no-browser", default=True, help="Whether to open a browser, where there is one.")
 @click.option("--bind", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on [default: one that is free].")
@@ -177,8 +179,14 @@ def _tell_link(view: View, browser: bool) -> None:
             f"from another machine: ssh -L {view.server.port}:127.0.0.1:{view.server.port} THIS-MACHINE, then that link"
         )
     say("Ctrl-C ends it")
-    if browser:
+    if browser and _has_windows():
         webbrowser.open(view.url)
+
+
+def _has_windows() -> bool:
+    """Tell whether a browser has somewhere to open a window: without that, one in the terminal would take its place."""
+    names = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    return sys.platform in ("win32", "darwin") or any(os.environ.get(name) for name in names)
 
 
 def _wait() -> None:
