@@ -50,7 +50,7 @@ class Connections:
 
 
 def quiet_logger() -> logging.Logger:
-    """Return a logger for aiohttp that passes over what is no HTTP: that is the fault of who sent it, not ours."""
+    """Return a logger for aiohttp that passes over requests that are not HTTP: those are the fault of who sent them."""
     logger = logging.getLogger(__name__)
     logger.addFilter(_is_ours)
     return logger
