@@ -132,16 +132,15 @@ class ViewServer:
         self.close()
 
     def _run(self, started: Future[None]) -> None:
-        asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(self._serve(started))
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._serve(started))
         except BaseException as error:
             if started.done():
                 raise
             started.set_exception(error)  # raised where it was to be started
         finally:
             self._socket.close()
-            self._loop.close()
 
     async def _serve(self, started: Future[None]) -> None:
         self._ended = asyncio.Event()
