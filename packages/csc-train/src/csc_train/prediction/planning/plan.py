@@ -16,8 +16,6 @@ from csc_data.loader.patches.value_transforms import transform_digest
 from csc_data.storage.room import check_writable
 from csc_data.volumes import Volume
 from csc_data.volumes.output import OutputStorage
-from csc_data.volumes.stored_values import StoredValues
-from csc_models.checkpoint import OutputDescription
 from csc_train.prediction.blocks import BlockJob, region_grid
 from csc_train.prediction.outputs import ClassGroup, Grouping, Output, OutputFolders
 from csc_train.prediction.planning.block_shapes import BlockShapes, count_windows
@@ -271,16 +269,10 @@ class _Planner:
             scales=settings.scales,
             storage=storage,
             attributes=self.record.to_attributes(),
-            meanings={name: self._meaning(each) for each in self.predictor.outputs for name in each.channels},
+            meanings=self.predictor.meanings,
             fingerprint=self._fingerprint(grid, target, raw, storage),
             is_mask=settings.output == "mask",
         )
-
-    def _meaning(self, output: OutputDescription) -> StoredValues:
-        settings = self.predictor.settings
-        if settings.output == "mask":
-            return StoredValues(kind="label")
-        return StoredValues(kind=self.predictor.blended(output), one=255.0 if settings.stored_dtype == "uint8" else 1.0)
 
     def _fingerprint(self, grid: Grid, target: Grid, raw: Volume, storage: OutputStorage) -> dict[str, Any]:
         """Return everything that the bytes of the output depend on."""
