@@ -15,8 +15,10 @@ from csc_data.errors import CscError, InvalidArgumentError
 from csc_data.geometry import Roi
 from csc_data.view.differences import DIFFERENCE_COLOURS
 from csc_data.view.layers import Layer
+from csc_data.view.live import LiveArray
 
 _WINDOW_PIXELS = 400  # width of one of the four views on a common screen
+_DOWNLOADS = 500  # a block that is computed takes one for as long, and the viewer has 100 for all layers
 _SAMPLE = 64  # voxels along an axis of what contrast is taken from
 _CONTRAST = (0.5, 99.5)  # percentiles
 
@@ -105,6 +107,8 @@ def state_of(
         layout="4panel",
         show_slices=False,
     )
+    if any(isinstance(layer.volume.levels[0].array, LiveArray) for layer in layers):
+        state.concurrent_downloads = _DOWNLOADS
     for layer in layers_of(layers, source):
         state.layers.append(layer)
     if title:

@@ -25,6 +25,7 @@ from csc_data.formats.codecs import Codec
 from csc_data.storage.limits import DEFAULT_LIMITS, most_encoded_bytes
 from csc_data.storage.nodes import parse_document
 from csc_data.storage.stores.places import Part, join_key
+from csc_data.view.live import BlockFuture, LiveArray
 
 _COMPRESSORS = frozenset({"blosc", "gzip", "zlib", "zstd"})
 _SHARD_CODECS = frozenset({"bytes", "blosc", "gzip", "zstd", "transpose", "crc32c", "sharding_indexed"})
@@ -74,6 +75,8 @@ def serve_array(array: Any) -> ServedLevel:
     array : array-like
         A `ChunkedArray`, or anything that has shape and dtype and is read by slices: (z, y, x).
     """
+    if isinstance(array, LiveArray):
+        return ComputedLevel(array)
     source = getattr(array, "source", None)
     if isinstance(source, StoredChunks) and not source.left_out:
         document = _document2(source.metadata)
@@ -186,14 +189,42 @@ class EncodedLevel(ServedLevel):
         self.document = json.dumps(document).encode()
 
     def chunk(self, index: Index, part: Part | None = None) -> bytes | None:
-        """Read, convert and encode a chunk; those at the end are padded by 0."""
+        """Read, convert and encode a chunk."""
         box = tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, self._chunks, strict=True))
         with self._reading():
-            values = np.asarray(self._array[box])
+            return self.encode(np.asarray(self._array[box]))
+
+    def encode(self, values: npt.NDArray[Any]) -> bytes:
+        """Convert and encode the values of a chunk; those at the end are padded by 0."""
         whole = np.zeros(self._chunks, dtype=self._dtype)
         whole[tuple(slice(0, n) for n in values.shape)] = values
         encoded: bytes = bytes(_ENCODER.encode(whole))
         return encoded
+
+
+class ComputedLevel(EncodedLevel):
+    """Blocks that are computed as they are asked for: who asks waits without a thread, see `ask`.
+
+    Parameters
+    ----------
+    array : LiveArray
+    """
+
+    def __init__(self, array: LiveArray) -> None:
+        super().__init__(array)
+        self._live = array
+
+    def ask(self, index: Index) -> BlockFuture:
+        """Ask for a block; `encode` makes a chunk of what is computed."""
+        return self._live.ask(index)
+
+    def encode(self, values: npt.NDArray[Any]) -> bytes:
+        """Encode what is its array's of a block, or a chunk."""
+        return super().encode(self._live.take(values) if values.ndim > len(self.counts) else values)
+
+    def size(self, index: Index) -> int | None:
+        """Return None: nothing is computed to tell how large it would be."""
+        return None
 
 
 def viewer_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:

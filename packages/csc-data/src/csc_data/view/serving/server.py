@@ -11,6 +11,7 @@ import asyncio
 import importlib.util
 import json
 import mimetypes
+import os
 import re
 import secrets
 import socket
@@ -24,7 +25,9 @@ from aiohttp import web
 
 from csc_data.errors import CscError, InvalidArgumentError, import_extra
 from csc_data.storage.stores.places import Part
+from csc_data.view.live import BlockFuture
 from csc_data.view.serving.connections import Connections, quiet_logger
+from csc_data.view.serving.levels import ComputedLevel
 from csc_data.view.serving.page import front_page
 from csc_data.view.serving.volumes import ServedVolume
 
@@ -34,6 +37,7 @@ _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _CLIENT_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _JSON = (".zarray", ".zattrs", ".zgroup", "zarr.json")
 _READERS = 8
+_MOST_WAITING = 4  # for blocks that are computed: a browser opens six lines, and the other layers want some
 _MOST_DIGITS = 6
 _TURNS = 8  # of the loop, in which answers end, and those who have just connected become connections
 _HEADERS = {
@@ -68,6 +72,7 @@ class ViewServer:
         self._changed: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
         self._client = _find_client()
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="view")
+        self._waiting = 0
         self._socket = _listen(bind, port)
         self.bind, self.port = bind, self._socket.getsockname()[1]
         self._loop = asyncio.new_event_loop()
@@ -145,7 +150,12 @@ class ViewServer:
     async def _serve(self, started: Future[None]) -> None:
         self._ended = asyncio.Event()
         runner = web.AppRunner(
-            self._application(), access_log=None, logger=quiet_logger(), handle_signals=False, shutdown_timeout=0.5
+            self._application(),
+            access_log=None,
+            logger=quiet_logger(),
+            handle_signals=False,
+            shutdown_timeout=0.5,
+            handler_cancellation=True,
         )
         await runner.setup()
         assert runner.server is not None
@@ -226,6 +236,9 @@ class ViewServer:
                 size = await self._off_loop(volume.size, path)
                 headers = _HEADERS | ({} if size is None else {"Content-Length": str(size)})
                 return web.Response(status=404 if size is None else 200, headers=headers)
+            computed = volume.ask(path)
+            if computed is not None:
+                return await self._when_computed(*computed)
             content = await self._off_loop(volume.read, path, part)
         except (CscError, OSError, MemoryError, ValueError) as error:
             return web.Response(status=500, text=str(error), headers=_HEADERS)
@@ -240,6 +253,26 @@ class ViewServer:
         first = part[0] if part[0] >= 0 else max(0, (size or 0) + part[0])
         where = f"bytes {first}-{first + len(content) - 1}/{'*' if size is None else size}"
         return web.Response(status=206, body=content, content_type=kind, headers=_HEADERS | {"Content-Range": where})
+
+    async def _when_computed(self, level: ComputedLevel, block: BlockFuture) -> web.Response:
+        """Send a block when it is computed; who is gone meanwhile wants it no more.
+
+        When too many wait, who comes is asked to come again: the viewer does, after a second or a few.
+        """
+        if not block.done() and self._waiting >= _MOST_WAITING:
+            block.cancel()
+            return web.Response(status=503, headers=_HEADERS)
+        self._waiting += 1
+        waiting = asyncio.wrap_future(block)
+        try:
+            await asyncio.wait({waiting})
+        finally:
+            self._waiting -= 1
+            waiting.cancel()
+        if waiting.cancelled():  # nothing is computed any more
+            return web.Response(status=503, headers=_HEADERS)
+        content = await self._off_loop(level.encode, waiting.result())
+        return web.Response(body=content, content_type="application/octet-stream", headers=_HEADERS)
 
     async def _off_loop(self, function: Callable[..., T], *arguments: Any) -> T:
         """Read in another thread; a browser that has gone takes what it waited for with it."""
@@ -269,11 +302,16 @@ def _find_client() -> Path:
 
 
 def _listen(bind: str, port: int) -> socket.socket:
+    listening: socket.socket | None = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(bind, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # elsewhere it lets two programs have one port
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
-    except (OSError, OverflowError) as error:
+        listening.listen()
+    except (OSError, OverflowError, UnicodeError) as error:
+        if listening is not None:
+            listening.close()
         raise InvalidArgumentError(f"the viewer cannot listen on {bind}, port {port}: {error}") from error
     return listening
