@@ -16,6 +16,7 @@ from csc_data.config.templates import anchor, fill
 from csc_data.errors import CscError, MissingDataError, UnreadableDataError, did_you_mean
 from csc_data.splits.crops import METADATA_FILES
 from csc_data.splits.search import CropTemplates, is_wanted, natural_key, search_crops
+from csc_data.storage.paths import is_remote
 from csc_data.storage.stores.submissions import open_store
 from csc_data.storage.trees import open_tree
 from csc_data.volumes import Level, Volume, open_volume
@@ -59,7 +60,7 @@ class ShownCrop:
     @property
     def label(self) -> str:
         """How it is called in messages."""
-        return f"{self.dataset}/{self.crop}" if self.dataset else self.crop
+        return "/".join(filter(None, (self.dataset, self.crop)))
 
     def classes(self) -> set[str]:
         """Return the classes that there is anything of."""
@@ -168,6 +169,13 @@ def find_shown(
     for one in shown:
         one.raw = _raw(places, one.dataset)
     return shown
+
+
+def find_volume(volume: str, templates: CropTemplates) -> ShownCrop:
+    """Return all of a data set, by its name, or of a raw volume by its path or URL."""
+    is_path = is_remote(volume) or "/" in volume or "\\" in volume or Path(volume).is_dir()
+    raw = volume if is_path else _raw(templates, volume)
+    return ShownCrop(dataset=volume, crop="", raw=raw)
 
 
 def _annotations(templates: CropTemplates, wanted: Wanted) -> Iterator[tuple[str, str, ClassVolume]]:
