@@ -9,16 +9,20 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
 
 from csc_cli.commands.visualize.finding import Wanted, find_shown
 from csc_cli.commands.visualize.opening import open_crop
 from csc_data.config.user_config import Config
 from csc_data.formats.writing import create_array
 from csc_data.geometry import Grid, Roi
-from csc_data.view import Layer, array_layer, open_layer, show
+from csc_data.view import BlockWorker, Layer, array_layer, live_volume, open_layer, show
 from csc_data.view.screenshot import ScreenshotError, headless_browser, wait_and_draw
 from csc_data.volumes import open_volume, write_multiscale
+from csc_train import TrainSettings, predict
+from csc_train.prediction import LiveNetwork
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = [
@@ -141,6 +145,50 @@ def test_data_in_a_bucket_go_to_the_browser_directly(browser, tmp_path, corner):
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_what_a_network_says_is_drawn_as_what_predict_writes(browser, tmp_path):
+    """Both are drawn; nothing of what is live was computed before the browser asked."""
+    config = Config(data=str(tmp_path))
+    grid = Grid(voxel_size=(VOXEL,) * 3, translation=(1000, 2000, 3000), shape=(N,) * 3)
+    values = np.random.default_rng(0).integers(0, 256, (4, 4, 4), "u1").repeat(8, 0).repeat(8, 1).repeat(8, 2)
+    raw = config.path("raw", dataset="a")
+    write_multiscale(raw, [values], [grid], chunks=(16, 16, 16))
+    settings = TrainSettings(
+        classes=["mito", "er"],
+        model=GivesRawBack(),
+        input_array_info={"shape": (16, 16, 16), "scale": (VOXEL,) * 3},
+    )
+    options = {"checkpoint": "untrained", "device": "cpu"}
+    predict(settings, config=config, volume="a", **options)
+    network, drawn = LiveNetwork(settings, **options), []
+    written = open_volume(config.path("predictions", dataset="a", crop="whole", class_name="er"))
+    where = {"voxel_size": grid.voxel_size, "translation": grid.translation}
+    black = array_layer(np.zeros(grid.shape, "u1"), "black", "raw", **where)
+    with BlockWorker(drawn.append) as worker:
+        live = live_volume(worker, network.on(open_volume(raw)), 1, "live")
+        for volume in (live, written):
+            layer = Layer(name="er", kind="probability", volume=volume, class_name="er", values=network.meanings["er"])
+            with show([black, layer], roi=written.levels[0].grid.bounds) as view:
+                drawn.append(picture(browser, view, tmp_path))
+    ours, theirs = drawn
+    np.testing.assert_array_equal(ours, theirs)
+    assert len(np.unique(theirs.reshape(-1, 3), axis=0)) > 8
+    middle = values[N // 2, N // 2, N // 2], values[N // 2, N // 2 - 1, N // 2]
+    brightness = voxel(ours, 0, 0).max(), voxel(ours, -1, 0).max()
+    assert (brightness[0] < brightness[1]) == (middle[0] > middle[1])  # er is what raw is not
+
+
+class GivesRawBack(nn.Module):
+    """Of two classes the first is as likely as raw is bright, and the second as it is dark."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        logit = torch.logit(x.clamp(1e-3, 1 - 1e-3)) * self.weight
+        return torch.cat([logit, -logit], dim=1)
 
 
 def test_the_page_with_several_places_lists_them(browser, tmp_path):
