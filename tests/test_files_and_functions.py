@@ -51,7 +51,6 @@ MANY_PARAMETERS = {
     "csc_data/view/layers.py array_layer",
     "csc_data/volumes/volume.py create_multiscale",
     "csc_data/volumes/volume.py write_multiscale",
-    "csc_eval/report/page.py write_report",
     "csc_eval/running/submission.py score_crop",
     "csc_eval/running/submission.py score_submission",
 }

@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, str] = {
     "visualize": "csc_cli.commands.visualize.command:visualize",
     "evaluate": "csc_eval.command.options:evaluate",
     "batch-eval": "csc_eval.command.options:batch_eval",
+    "report": "csc_cli.commands.report:report",
     "settings": "csc_cli.commands.settings:settings",
     "classes": "csc_cli.commands.classes:classes",
     "models": "csc_cli.commands.models.command:models",

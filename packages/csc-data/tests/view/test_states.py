@@ -40,13 +40,6 @@ def test_one_colour_stands_for_a_class_whatever_is_shown_of_it():
     assert colour in state["layers"][1]["shader"]
 
 
-def test_classes_have_colours_of_their_own():
-    from csc_data.challenge import label_classes
-
-    colours = [class_colour(name) for name in label_classes()]
-    assert len(set(colours)) == len(colours)
-
-
 @pytest.mark.parametrize(
     ("values", "said"),
     [

@@ -9,6 +9,8 @@ from click.testing import CliRunner
 import csc_eval
 from csc_data.errors import MissingDataError
 from csc_eval.command.options import evaluate
+from csc_eval.locating import locate_errors
+from csc_eval.running.result_files import open_scored, read_result
 from csc_eval.scoring.validation_truth import build_validation_truth, gather_predictions
 
 VOXEL, SHIFT = [4.0, 2.0, 2.0], [100.0, 50.0, 30.0]
@@ -76,6 +78,12 @@ def test_the_command_scores_validation_crops(data, monkeypatch):
     assert result.exit_code == 0, result.output
     assert "left out: crop2/nuc" in result.stderr
     assert json.loads((data / "r.json").read_text())["label_scores"]["mito"]["f1"] == 1
+    read = read_result(data / "r_extended.json")
+    assert (read.scored.truth, read.scored.datasplit) == ("", str(data / "datasplit.csv"))
+    with open_scored(read) as volumes:  # its truth is built again
+        (task,) = volumes.tasks(read, [("crop2", "er")]).values()
+        found = locate_errors(task)
+        assert found.false_alarms.sum() == read.crops["crop2"]["er"].fp
     both = CliRunner().invoke(evaluate, [*arguments, "-t", "x"])
     assert both.exit_code == 2
 

@@ -23,9 +23,9 @@ from csc_eval.scoring.validation_truth import build_validation_truth, gather_pre
 from csc_train import TrainSettings, train
 from csc_train.challenge_score.choosing import Validated, choose_crops, make_score_plan
 from csc_train.challenge_score.scoring import RULES, cut_at_half
+from csc_train.logs.run_files import read_rows
 from csc_train.objectives.objective import build_objective
 from csc_train.training.hooks.challenge import ChallengeScore
-from csc_train.training.hooks.metrics_table import read_rows
 from csc_train.training.loaders import make_loaders
 
 DATASET = "jrc_score"

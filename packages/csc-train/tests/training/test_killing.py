@@ -11,7 +11,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from csc_train import train
-from csc_train.training.hooks.metrics_table import read_rows
+from csc_train.logs.run_files import read_rows
 
 # Run by the name of a builtin: modules of tests cannot be imported by other processes.
 SCRIPT = """

@@ -17,7 +17,23 @@ from csc_data.view.remote import direct_source
 from csc_data.view.saved import read_saved, restored
 from csc_data.view.serving.server import ViewServer
 from csc_data.view.serving.volumes import ServedVolume
-from csc_data.view.state import state_of
+from csc_data.view.state import looking_at, state_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spot:
+    """Somewhere to go to in a scene.
+
+    Attributes
+    ----------
+    title : str
+        What the list says of it.
+    roi : Roi
+        What to look at, in nm.
+    """
+
+    title: str
+    roi: Roi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +47,14 @@ class Scene:
         What to look at, in nm; the extent of the last visible layer for None.
     panes : sequence of sequence of str
         Names of the layers of views side by side; one view of four sides where there are none.
+    spots : sequence of Spot
+        Where a click leads to, listed below the place while it is looked at.
     """
 
     layers: Sequence[Layer]
     roi: Roi | None = None
     panes: Sequence[Sequence[str]] = ()
+    spots: Sequence[Spot] = ()
 
 
 class View:
@@ -107,6 +126,7 @@ class View:
             with lock:
                 if self.states[name] is None:
                     scene = opened()
+                    self.server.add_spots(name, [_spot_of(spot) for spot in scene.spots])
                     self.states[name] = state_of(
                         scene.layers, self._source, roi=scene.roi, panes=scene.panes, title=title
                     )
@@ -166,6 +186,12 @@ class View:
                 source = self.server.add_volume(ServedVolume(layer.name, levels_to_show(layer)))
             self._sources[key] = layer, source  # the layer is kept, so its id is not given anew
         return self._sources[key][1]
+
+
+def _spot_of(spot: Spot) -> dict[str, Any]:
+    """Return what of a viewer's state changes when somebody goes there."""
+    position, scale = looking_at(spot.roi)
+    return {"title": spot.title, "position": position, "crossSectionScale": scale}
 
 
 def show(

@@ -99,10 +99,11 @@ def state_of(
     shown = [layer for layer in layers if layer.visible] or list(layers)
     box = roi or shown[-1].roi
     extent = box.extent
+    position, scale = looking_at(box)
     state = neuroglancer.ViewerState(
         dimensions=neuroglancer.CoordinateSpace(names=["x", "y", "z"], units="nm", scales=[1, 1, 1]),
-        position=[(b + e) / 2 for b, e in zip(box.begin, box.end, strict=True)][::-1],
-        cross_section_scale=max(extent) / _WINDOW_PIXELS,
+        position=position,
+        cross_section_scale=scale,
         projection_scale=2 * max(extent),
         layout="4panel",
         show_slices=False,
@@ -117,6 +118,12 @@ def state_of(
         views = [neuroglancer.LayerGroupViewer(layers=list(names), layout="xy") for names in panes]
         state.layout = neuroglancer.row_layout(views)
     return state
+
+
+def looking_at(box: Roi) -> tuple[list[float], float]:
+    """Return the position (x, y, z) in nm and the nm of a pixel with which a box fills a view."""
+    position = [(b + e) / 2 for b, e in zip(box.begin, box.end, strict=True)][::-1]
+    return position, max(box.extent) / _WINDOW_PIXELS
 
 
 def _drawn(layer: Layer, source: str) -> Any:

@@ -6,16 +6,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from csc_data.challenge import label_classes
+from csc_data.challenge.colours import class_colour
 from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Grid
 from csc_data.loader import get_dataloader
 from csc_data.loader.preview.drawing import draw_preview
-from csc_data.loader.preview.figure import COLOURS, Panel, choose_styles, paint_panel
+from csc_data.loader.preview.figure import Panel, choose_styles, paint_panel
 
 GRID = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(40, 40, 40))
 SIZE = 17
 TURNS = {"mirror": True, "rotate": {"axes": {"z": [-180, 180], "y": [-180, 180], "x": [-180, 180]}}}
 THRESHOLD = 0.5
+NAMES = ("mito", "er", "nuc")
+COLOURS = tuple(class_colour(name) for name in NAMES)
 GRADIENT = np.array([0.0011, 0.0017, 0.0023])  # of the world's raw, per nm
 
 
@@ -134,9 +138,9 @@ def panel(targets, *, raw_shape=(16, 16), raw_scale=(8.0, 8.0), target_scale=(8.
     return Panel(raw=raw, raw_scale=raw_scale, targets=targets, target_scale=target_scale, caption=())
 
 
-def paint(given, classes=("a", "b", "c")):
+def paint(given, classes=NAMES):
     classes = classes[: len(given.targets)]
-    return paint_panel(given, classes, choose_styles(classes, classes), (0.0, 1.0))
+    return paint_panel(given, classes, choose_styles(classes), (0.0, 1.0))
 
 
 def test_an_outline_is_the_innermost_rim_of_what_is_present():
@@ -199,13 +203,12 @@ def test_panels_have_the_proportions_of_the_sample_in_nm():
 
 def test_classes_are_told_apart_as_far_as_styles_reach():
     few = [f"c{number}" for number in range(21)]
-    assert len(set(choose_styles(few, ["c3"]).values())) == 21
-    many = [f"c{number}" for number in range(48)]
-    shown = many[40:]
-    assert len({choose_styles(many, shown)[name] for name in shown}) == len(shown)
+    assert len(set(choose_styles(few).values())) == 21
+    known = list(label_classes())
+    assert len(set(choose_styles(known).values())) == len(known)
     targets = np.zeros((9, 16, 16), dtype=np.float32)
     targets[8, 4:10, 5:13] = 1
     picture = paint(panel(targets), tuple(few[:9]))
-    outline = is_coloured(picture, COLOURS[1])
+    outline = is_coloured(picture, class_colour(few[8]))
     factor = len(picture) // 16
     assert 0.4 < outline[4 * factor, 5 * factor : 13 * factor].mean() < 0.6  # dashes

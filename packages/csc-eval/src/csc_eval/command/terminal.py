@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import click
 from csc_data.errors import InvalidArgumentError
 from csc_data.storage.stores.places import Store
 from csc_data.storage.stores.zips import MAX_UNCOMPRESSED_SIZE
+from csc_data.wording import plural
 from csc_eval.rules import LEADERBOARD, Rules, get_rules, rules_from_environment
 from csc_eval.scoring.results import FAILED, MISSING, TOO_MANY_INSTANCES, SubmissionScore
 
@@ -40,26 +42,29 @@ def run_evaluate(
 
     began = time.monotonic()
     if report is not None:
-        from csc_eval.report.page import check_report_support
+        from csc_eval.report.templating import check_report
 
-        check_report_support()
+        check_report(report)
     with _truth_paths(submission, truth, datasplit, data) as (submission_path, truth_path, raw_of):
         arguments = scoring_arguments(options)
         with _executor(scheduler) as executor, _progress(quiet=quiet) as progress:
             result = score_submission(submission_path, truth_path, executor=executor, progress=progress, **arguments)
+        if datasplit is not None and result.scored is not None:  # the truth that was built of it is gone in a moment
+            made_of = replace(result.scored, truth="", datasplit=str(Path(datasplit).absolute()))
+            result = replace(result, scored=made_of)
         click.echo(render_result(result, to_submit=datasplit is None))
         written: list[Path] = []
         if result_file is not None:
             written += write_results(result, result_file)
         if report is not None:
-            from csc_eval.report.page import write_report
+            from csc_eval.report.page import ReportOptions, write_report
 
-            raw_of = raw_of or _raw_of_test_crops(data)
-            written.append(write_report(result, report, submission=submission_path, truth=truth_path, raw=raw_of))
+            shown = ReportOptions(raw=raw_of or raw_of_test_crops(data))
+            written.append(write_report(result, report, submission=submission_path, truth=truth_path, options=shown))
     for path in written:
         click.echo(f"wrote {path}")
     seconds = time.monotonic() - began
-    click.echo(f"{result.num_evals_done} of {result.total_evals} labels in {seconds:.1f} s")
+    click.echo(f"{_count(result)} in {seconds:.1f} s")
     if result_file is None:
         click.echo("next: --result-file FILE keeps the numbers, --report FILE.html shows what went wrong")
     return 1 if result.failures else 0
@@ -141,7 +146,7 @@ def resolve_paths(submission: str | None, truth: str | None, data: str | None) -
     return submission_path, Path(truth) if truth is not None else config.path("ground_truth")
 
 
-def _raw_of_test_crops(data: str | None) -> dict[str, str]:
+def raw_of_test_crops(data: str | None) -> dict[str, str]:
     """Return the raw volume of each test crop whose data set lies in the data folder."""
     from csc_data.challenge.current_lists import load_test_crops
     from csc_data.config.user_config import load_config
@@ -265,6 +270,9 @@ def _remarks(result: SubmissionScore, *, to_submit: bool) -> list[str]:
             if score.place_differs:
                 misplaced.append(f"  {crop}/{name}: {score.place_differs}")
     remarks = []
+    quirks = [f"  {name}: {score.quirk}" for name, score in result.combined.classes.items() if score.quirk]
+    if quirks:
+        remarks.append("\n".join(["classes whose score says nothing of the voxels:", *quirks]))
     for status, words in ((MISSING, "not submitted"), (TOO_MANY_INSTANCES, "too many instances to be matched")):
         if status in by_status:
             remarks.append(f"{words}: {_listed(by_status[status])}")
@@ -280,6 +288,11 @@ def _remarks(result: SubmissionScore, *, to_submit: bool) -> list[str]:
         lines = [f"  {crop}/{name}: {problem}" for (crop, name), problem in result.failures.items()]
         remarks.append("\n".join([f"FAILED, scored as missing ({len(lines)}):", *lines]))
     return remarks
+
+
+def _count(result: SubmissionScore) -> str:
+    masks = result.num_evals_done - result.total_evals
+    return plural(result.total_evals, "label") + (f" and {plural(masks, 'mask')}" if masks > 0 else "")
 
 
 def _listed(names: Sequence[str], most: int = 8) -> str:

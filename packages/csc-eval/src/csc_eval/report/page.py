@@ -1,44 +1,52 @@
-"""One self-contained HTML page: scores per class and crop, their distribution, and slices that show what went wrong."""
+"""One self-contained HTML page: scores per class and crop, their distribution, and pictures of what went wrong."""
 
 from __future__ import annotations
 
-import html
-import importlib.util
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from csc_data.errors import CscError
-from csc_data.storage.atomic import replace_text
+from csc_data.challenge.colours import as_hex, class_colour
 from csc_data.storage.stores.places import Store
-from csc_eval.scoring.results import SubmissionScore
+from csc_data.storage.stores.submissions import open_store
+from csc_data.wording import plural
+from csc_eval.report.charts import DotChart, DotRow
+from csc_eval.report.labels import Shown, draw_labels
+from csc_eval.report.tables import Cell, Table
+from csc_eval.report.templating import check_report, format_score, render_page
+from csc_eval.running.result_files import ScoredVolumes
+from csc_eval.scoring.bootstrap import Interval, score_intervals
+from csc_eval.scoring.results import TOO_MANY_INSTANCES, ClassScore, LabelScore, SubmissionScore
 
-STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;color:#1c1c1c;background:#fff}
-h1,h2,h3{line-height:1.2}table{border-collapse:collapse;margin:1rem 0}
-td,th{padding:.25rem .7rem;border-bottom:1px solid #ddd;text-align:right;font-variant-numeric:tabular-nums}
-td:first-child,th:first-child{text-align:left}figure{margin:1.5rem 0}img{max-width:100%}
-.bad{color:#a40000}.hit{color:#2c7fb8}.miss{color:#c2790d}.alarm{color:#b5179e}
-td:has(.bar){text-align:left}.bar{display:inline-block;height:.7rem;background:#2c7fb8;vertical-align:middle}
-@media(prefers-color-scheme:dark){body{background:#16181b;color:#e6e6e6}td,th{border-color:#3a3d42}img{background:#fff}}
-"""
+MOST_LABELS = 640
+
+OWN_SCORES = frozenset(
+    ("combined_score", "iou", "pq")
+)  # metrics that are the score of a class, and stand there already
 
 
-class ReportError(CscError, ImportError):
-    """The report's libraries are not installed."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportOptions:
+    """What a page shows.
 
-
-def check_report_support() -> None:
-    """Raise a clear error, before any work, if figures cannot be drawn.
-
-    Raises
-    ------
-    ReportError
-        If matplotlib is not installed.
+    Attributes
+    ----------
+    raw : mapping of str to str
+        Crop to the path of its raw volume, shown behind the labels.
+    show : sequence of (crop, class), or None
+        Which labels to show in pictures; by default the worst ones.
+    labels : int
+        How many of them at most.
+    shown : Shown
+        How much of each.
     """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ReportError("the report needs matplotlib: pip install 'csc-eval[report]'")
+
+    raw: Mapping[str, str] = field(default_factory=dict)
+    show: Iterable[tuple[str, str]] | None = None
+    labels: int = MOST_LABELS
+    shown: Shown = field(default_factory=Shown)
 
 
 def write_report(
@@ -47,9 +55,7 @@ def write_report(
     *,
     submission: str | os.PathLike[str] | Store,
     truth: str | os.PathLike[str] | Store,
-    raw: Mapping[str, str] | None = None,
-    show: Iterable[tuple[str, str]] | None = None,
-    most: int = 12,
+    options: ReportOptions | None = None,
 ) -> Path:
     """Write a report of a score as one HTML file that needs nothing beside it.
 
@@ -61,125 +67,155 @@ def write_report(
         The file.
     submission, truth : path-like or Store
         What was scored.
-    raw : mapping of str to str, optional
-        Crop to the path of its raw volume, shown behind the labels.
-    show : iterable of (crop, class), optional
-        Which labels to show in slices; by default the worst ones.
-    most : int
-        How many to show at most.
+    options : ReportOptions, optional
+        What it shows.
 
     Raises
     ------
-    ReportError
-        If matplotlib is not installed.
+    csc_data.errors.MissingPackageError
+        If a library of the extra ``report`` is not installed.
+    InvalidArgumentError
+        If the page cannot be written there.
     """
-    check_report_support()
-    from csc_eval.report.figures import draw_comparisons, draw_distribution
-
-    chosen = list(show) if show is not None else worst_labels(result)
-    figures = draw_comparisons(result, chosen[:most], submission=submission, truth=truth, raw=raw or {})
-    body = [
-        f"<h1>Score {result.overall_score:.4f}</h1>",
-        f"<p>Rules <b>{html.escape(result.rules)}</b>, csc-eval {html.escape(result.version)}; "
-        f"{result.num_evals_done} of {result.total_evals} labels.</p>",
-        _overall_table(result),
-        _class_section(result),
-        f"<h2>Scores of crops</h2><figure>{draw_distribution(result)}</figure>",
-        _crop_section(result),
-        _problem_section(result),
-        "<h2>What went wrong</h2><p>Worst labels first, in the slice with the most wrong voxels: "
-        "<b class=hit>hits</b>, <b class=miss>misses</b>, <b class=alarm>false alarms</b>; lines are the borders of "
-        "instances.</p>",
-        *figures,
-    ]
-    page = (
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>csc-eval report</title><style>{STYLE}</style><body>{''.join(body)}</body></html>"
-    )
-    target = Path(path)
-    replace_text(target, page)
-    return target
+    check_report(path)
+    options = options or ReportOptions()
+    chosen = list(options.show) if options.show is not None else worst_labels(result)
+    volumes = ScoredVolumes(submission=open_store(submission), truth=open_store(truth), raw=options.raw)
+    tasks = volumes.tasks(result, chosen[: options.labels])
+    ordered = [tasks[label] for label in chosen[: options.labels] if label in tasks]
+    values = score_sections(result) | {
+        "result": result,
+        "title": f"Score {result.overall_score:.4f}",
+        "labels": draw_labels(ordered, result.crops, options.raw, options.shown),
+        "left_out": len(chosen) - len(ordered),
+    }
+    return render_page("score.html", path, values)
 
 
 def worst_labels(result: SubmissionScore) -> list[tuple[str, str]]:
-    """Return crop and class of the labels that were submitted and are not perfect, the worst first."""
+    """Return crop and class of the labels that were submitted and are not perfect, the worst first.
+
+    Those that were too many objects to be matched come first: their score says nothing.
+    """
     scores = [
-        (score.score, crop, name)
+        (-1.0 if score.status == TOO_MANY_INSTANCES else score.score, crop, name)
         for crop, labels in result.crops.items()
         for name, score in labels.items()
-        if not score.is_missing and score.score < 1
+        if not score.is_missing and (score.score < 1 or score.status == TOO_MANY_INSTANCES)
     ]
     return [(crop, name) for _, crop, name in sorted(scores)]
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-    lines = ("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
+def score_sections(result: SubmissionScore) -> dict[str, object]:
+    """Return the parts of a page that show a score: its tables, chart and remarks, as its template names them."""
+    intervals = score_intervals(result.crops)
+    return {
+        "counted": _counted(result),
+        "overall": _overall_table(result),
+        "interval": intervals.get(""),
+        "class_tables": _class_tables(result, intervals),
+        "distribution": _distribution(result, intervals),
+        "crop_table": _crop_table(result),
+        "remarks": _remarks(result),
+    }
 
 
-def _number(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.4f}"
+def _counted(result: SubmissionScore) -> str:
+    scores = [score for labels in result.crops.values() for score in labels.values()]
+    masks = max(0, len(scores) - result.total_evals)
+    missing = sum(score.status == "missing" for score in scores) - masks
+    parts = [f"{plural(result.total_evals, 'label')} of {plural(len(result.crops), 'crop')}"]
+    parts += [f"{missing} not submitted"] if missing else []
+    parts += [f"{len(result.failures)} failed"] if result.failures else []
+    parts += [f"and {plural(masks, 'mask')}, which the portal takes for labels"] if masks else []
+    return ", ".join(parts)
 
 
-def _overall_table(result: SubmissionScore) -> str:
+def _overall_table(result: SubmissionScore) -> Table:
     rows = []
     for entry in (result, *result.alternatives):
         for kind, combined in (("everything", entry.combined), ("what was submitted", entry.submitted)):
-            values = map(_number, combined.overall().values())
-            rows.append([f"{html.escape(entry.rules)}, {kind}", *values])
-    return _table(["", "instance", "semantic", "overall"], rows)
+            rows.append([f"{entry.rules}, {kind}", *map(format_score, combined.overall().values())])
+    return Table(header=["", "instance", "semantic", "overall"], rows=rows)
 
 
-def _class_section(result: SubmissionScore) -> str:
-    parts = ["<h2>Classes</h2>"]
+def _class_tables(result: SubmissionScore, intervals: Mapping[str, Interval]) -> list[tuple[str, Table]]:
+    tables = []
     for instance, title in ((True, "Instance classes"), (False, "Semantic classes")):
         classes = {name: score for name, score in result.combined.classes.items() if score.instance == instance}
         if not classes:
             continue
-        names = list(dict.fromkeys(n for score in classes.values() for n in (*score.metrics, *score.details)))
-        rows = []
-        for name, score in sorted(classes.items(), key=lambda item: item[1].score):
-            values = {**score.details, **score.metrics}
-            bar = f"<span class=bar style='width:{max(0.0, min(1.0, score.score)) * 8:.2f}rem'></span>"
-            numbers = [_number(values.get(key, math.nan)) for key in names]
-            rows.append([html.escape(name), bar, *numbers, str(score.tp), str(score.fp), str(score.fn)])
-        parts.append(f"<h3>{title}</h3>" + _table(["class", "", *names, "tp", "fp", "fn"], rows))
-    return "".join(parts)
+        every = (n for score in classes.values() for n in (*score.metrics, *score.details))
+        names = [name for name in dict.fromkeys(every) if name not in OWN_SCORES]
+        rows = [
+            _class_row(name, score, names, intervals.get(name))
+            for name, score in sorted(classes.items(), key=lambda item: item[1].score)
+        ]
+        header = ["class", "score", "95 % of resamples", *names, "tp", "fp", "fn", "to be known"]
+        tables.append((title, Table(header=header, rows=rows, words=(len(header) - 1,))))
+    return tables
 
 
-def _crop_section(result: SubmissionScore) -> str:
+def _class_row(name: str, score: ClassScore, names: list[str], interval: Interval | None) -> list[str | Cell]:
+    values = {**score.details, **score.metrics}
+    return [
+        Cell(text=name, colour=as_hex(class_colour(name))),
+        Cell(text=format_score(score.score), bar=None if score.quirk else score.score),
+        "-" if interval is None else f"{interval.low:.2f} to {interval.high:.2f}",
+        *[format_score(values.get(key, math.nan)) for key in names],
+        *(f"{count:,}" for count in (score.tp, score.fp, score.fn)),
+        score.quirk,
+    ]
+
+
+def _distribution(result: SubmissionScore, intervals: Mapping[str, Interval]) -> DotChart:
+    rows = []
+    for name, score in sorted(result.combined.classes.items(), key=lambda item: item[1].score):
+        labels = {crop: labels[name] for crop, labels in result.crops.items() if name in labels}
+        counted = {crop: label for crop, label in labels.items() if not label.quirk}
+        left_out = len(labels) - len(counted)
+        interval = intervals.get(name)
+        rows.append(
+            DotRow(
+                name=name,
+                colour=as_hex(class_colour(name)),
+                dots=[(label.score, f"{crop}: {label.score:.4f}") for crop, label in counted.items()],
+                mark=score.score,
+                interval=None if interval is None else (interval.low, interval.high),
+                note=f"{left_out} not drawn" if left_out else "",
+            )
+        )
+    widest = max((len(row.name) for row in rows), default=0)
+    return DotChart(title="Scores of crops by class", rows=rows, left=min(200, 24 + 7 * widest))
+
+
+def _crop_table(result: SubmissionScore) -> Table:
     rows = []
     for crop, labels in result.crops.items():
         for name, score in sorted(labels.items(), key=lambda item: item[1].score):
-            cells = [f"{html.escape(crop)} / {html.escape(name)}", _number(score.score)]
-            rows.append([*cells, str(score.tp), str(score.fp), str(score.fn), html.escape(score.status)])
-    table = _table(["crop / class", "score", "tp", "fp", "fn", "status"], rows)
-    return f"<details><summary>All {len(rows)} labels</summary>{table}</details>"
+            counts = [f"{count:,}" for count in (score.tp, score.fp, score.fn)]
+            rows.append([f"{crop} / {name}", format_score(score.score), *counts, _status(score)])
+    return Table(header=["crop / class", "score", "tp", "fp", "fn", "to be known"], rows=rows, words=(5,))
 
 
-def _problem_section(result: SubmissionScore) -> str:
-    lines = [
-        f"<li class=bad>{html.escape(f'{crop}/{name}')}: {html.escape(problem)}</li>"
-        for (crop, name), problem in result.failures.items()
-    ]
-    lines += [f"<li>ignored, as the truth has none: {html.escape(name)}</li>" for name in result.ignored]
+def _status(score: LabelScore) -> str:
+    return score.quirk or {"missing": "not submitted", "failed": "failed"}.get(score.status, "")
+
+
+def _remarks(result: SubmissionScore) -> list[str]:
+    labels = [(f"{crop}/{name}", score) for crop, labels in result.crops.items() for name, score in labels.items()]
+    lines = [f"{crop}/{name} failed: {problem}" for (crop, name), problem in result.failures.items()]
+    lines += [f"{name}: {score.quirk}" for name, score in result.combined.classes.items() if score.quirk]
+    lines += [f"{where}: {score.quirk}" for where, score in labels if score.status == TOO_MANY_INSTANCES]
+    lines += [f"ignored, as the truth has none: {name}" for name in result.ignored]
+    lines += [f"the portal would say otherwise: {reason}" for reason in result.portal_differs]
     lines += [
-        f"<li>the portal differs at {html.escape(f'{crop}/{name}')}: {html.escape(score.portal_differs)}</li>"
-        for crop, labels in result.crops.items()
-        for name, score in labels.items()
-        if score.portal_differs
+        f"the portal differs at {where}: {score.portal_differs}" for where, score in labels if score.portal_differs
     ]
+    lines += [f"{where}: {score.place_differs}" for where, score in labels if score.place_differs]
     lines += [
-        f"<li>{html.escape(f'{crop}/{name}')}: {html.escape(score.place_differs)}</li>"
-        for crop, labels in result.crops.items()
-        for name, score in labels.items()
-        if score.place_differs
-    ]
-    lines += [
-        f"<li>{html.escape(entry.class_name)}: {_number(entry.score)} by {html.escape(entry.rules)}, "
-        f"{_number(entry.other_score)} by {html.escape(entry.other_rules)}: {html.escape('; '.join(entry.reasons))}"
-        "</li>"
+        f"{entry.class_name}: {format_score(entry.score)} by {entry.rules}, {format_score(entry.other_score)} by "
+        f"{entry.other_rules}: {'; '.join(entry.reasons)}"
         for entry in result.differences
     ]
-    return f"<h2>To be known</h2><ul>{''.join(lines)}</ul>" if lines else ""
+    return lines

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,9 +15,9 @@ from csc_data.challenge import UnknownClassError, label_classes
 from csc_data.errors import InvalidArgumentError
 from csc_data.storage.atomic import replace_text
 from csc_data.storage.nodes import is_array
-from csc_data.storage.stores.places import Store
+from csc_data.storage.stores.places import GatheredStore, Store
 from csc_data.storage.stores.submissions import open_store
-from csc_data.storage.stores.zips import MAX_UNCOMPRESSED_SIZE
+from csc_data.storage.stores.zips import MAX_UNCOMPRESSED_SIZE, ZipStore
 from csc_eval._version import VERSION
 from csc_eval.placing.align import is_instance_class
 from csc_eval.rules import LEADERBOARD, Rules, parse_rules
@@ -26,7 +28,7 @@ from csc_eval.scoring.aggregate import combine_scores
 from csc_eval.scoring.differences import explain_differences
 from csc_eval.scoring.labels import LabelTask, score_label
 from csc_eval.scoring.metrics import parse_metrics
-from csc_eval.scoring.results import LabelScore, SubmissionScore
+from csc_eval.scoring.results import LabelScore, Scored, SubmissionScore
 from csc_eval.voxels.arrays import LIMITS
 
 Progress = Callable[[int, int, str], None]
@@ -194,6 +196,7 @@ def score_submission(
     >>> score_submission("submission.zip", "ground_truth.zarr").overall_score  # doctest: +SKIP
     0.4125
     """
+    began = time.monotonic()
     rule_sets = parse_rules(rules)
     names = parse_metrics(metrics, instance=True)
     submission_store = open_store(submission, max_size=max_uncompressed_size)
@@ -206,7 +209,18 @@ def score_submission(
     plan = Plan(tasks=contents.tasks) if unbounded else plan_work(contents.tasks, workers=workers, memory=memory)
     scores = run_tasks(plan, resume=resume, executor=executor, progress=progress)
     notes = portal_notes(submission_store, tuple(contents.masks), contents.ignored)
-    return collect_scores(contents, scores, rule_sets, portal_differs=notes)
+    result = collect_scores(contents, scores, rule_sets, portal_differs=notes)
+    return replace(result, scored=_describe(submission_store, truth_store, began))
+
+
+def _describe(submission: Store, truth: Store, began: float) -> Scored:
+    def path(store: Store) -> str:
+        return str(Path(store.path if isinstance(store, ZipStore) else store.name).absolute())
+
+    gathered = submission.places if isinstance(submission, GatheredStore) else None
+    where = path(submission) if gathered is None else {crop: path(store) for crop, store in gathered.items()}
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    return Scored(submission=where, truth=path(truth), time=now, seconds=round(time.monotonic() - began, 3))
 
 
 def collect_scores(

@@ -195,7 +195,7 @@ def _missing(task: LabelTask, truth: StoredArray, grid: CropGrid) -> tuple[Label
 def _score(
     task: LabelTask, truth: StoredArray, grid: CropGrid, predictions: Mapping[Geometry, Prediction]
 ) -> tuple[LabelScore, ...]:
-    mask = _open_mask(task, grid)
+    mask = open_mask(task, grid)
     truth_view: VoxelSource = truth if mask is None else Multiplied(truth, mask)
     truth_instances: Instances | None = None
     metrics = parse_metrics(task.metrics, instance=task.instance)
@@ -251,7 +251,14 @@ def _check_instances(task: LabelTask, truth: Instances, prediction: Instances) -
         )
 
 
-def _open_mask(task: LabelTask, grid: CropGrid) -> StoredArray | None:
+def open_mask(task: LabelTask, grid: CropGrid) -> StoredArray | None:
+    """Open the mask of a label's truth, if there is one.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If it has another shape.
+    """
     key = f"{task.truth_key}_mask"
     if not is_array(task.truth, key, limits=LIMITS):
         return None

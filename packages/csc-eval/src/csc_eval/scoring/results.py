@@ -15,6 +15,8 @@ MISSING = "missing"
 FAILED = "failed"
 TOO_MANY_INSTANCES = "skipped_too_many_instances"
 
+EMPTY_TRUTH = ("nothing was predicted either, which counts as 1", "whatever was predicted counts as 0")
+
 
 def finite_or_none(value: object) -> object:
     """Return JSON-ready data in which NaN and infinities are None, at any depth."""
@@ -97,6 +99,16 @@ class LabelScore:
         counts = (self.tp, self.fp, self.fn)
         return instance_metrics(*counts, self.hausdorff_norm_sum, self.n_hausdorff)["combined_score"]
 
+    @property
+    def quirk(self) -> str:
+        """Which rule gave 1 or 0 whatever the voxels are, "" if none did."""
+        if self.status == TOO_MANY_INSTANCES:
+            counts = "nothing, as if it were not there" if self.tp + self.fp + self.fn == 0 else "all wrong"
+            return f"too many predicted objects to be matched: it counts as {counts}"
+        if self.tp + self.fn == 0 and not self.is_missing:
+            return f"the truth is empty: {EMPTY_TRUTH[self.fp > 0]}"
+        return ""
+
     def to_dict(self) -> dict[str, Any]:
         """Return what the extended result file says about it."""
         document: dict[str, Any] = {"tp": self.tp, "fp": self.fp, "fn": self.fn}
@@ -158,6 +170,15 @@ class ClassScore:
     instance: bool
     details: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def quirk(self) -> str:
+        """Which rule gave 1 or 0 whatever the voxels are, "" if none did."""
+        if self.tp + self.fp + self.fn == 0:
+            return "counts as 1: in each crop the truth is empty, or there are too many predicted objects to be matched"
+        if self.tp + self.fn == 0:
+            return "counts as 0 whatever was predicted: the truth is empty in each crop"
+        return ""
+
     def to_dict(self, *, counts: bool = True) -> dict[str, Any]:
         """Return it for a result file, with or without the counts."""
         document: dict[str, Any] = dict(self.metrics)
@@ -205,6 +226,37 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """What was scored, and when.
+
+    Attributes
+    ----------
+    submission : str or mapping of str to str
+        Absolute path; crop to folder where it was gathered from several.
+    truth : str
+        Absolute path; "" where it was built from the annotations of a datasplit.
+    datasplit : str
+        Absolute path of that.
+    time : str
+        When it was done, ISO 8601 with the time zone.
+    seconds : float
+        How long it took.
+    """
+
+    submission: str | Mapping[str, str]
+    truth: str = ""
+    datasplit: str = ""
+    time: str = ""
+    seconds: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for a result file."""
+        submission = self.submission if isinstance(self.submission, str) else dict(self.submission)
+        names = ("truth", "datasplit", "time", "seconds")
+        return {"submission": submission, **{name: value for name in names if (value := getattr(self, name))}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SubmissionScore:
     """The score of a submission under one rule set.
 
@@ -230,6 +282,8 @@ class SubmissionScore:
         Where those say something else.
     version : str
         Version of csc-eval.
+    scored : Scored or None
+        Paths and time, which make no other score; None for one of neither files nor folders.
     """
 
     rules: str
@@ -242,6 +296,7 @@ class SubmissionScore:
     differences: tuple[Difference, ...] = ()
     portal_differs: tuple[str, ...] = ()
     version: str = ""
+    scored: Scored | None = field(default=None, compare=False)
 
     @property
     def overall_score(self) -> float:
@@ -292,6 +347,8 @@ class SubmissionScore:
                 **self.submitted.overall(),
             },
         }
+        if self.scored is not None:
+            document["scored"] = self.scored.to_dict()
         if self.ignored:
             document["ignored"] = list(self.ignored)
         if self.portal_differs:

@@ -7,13 +7,14 @@ import torch
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from csc_data.challenge.colours import class_colour
 from csc_data.loader import ArrayInfo
-from csc_data.loader.preview.figure import COLOURS
 from csc_train.objectives.metrics import Measured
 from csc_train.training.hooks.images import Images, is_drawn, sample_dice
 from csc_train.training.hooks.logbook import Logbook
 
 CLASSES = ("mito", "er")
+COLOURS = tuple(class_colour(name) for name in CLASSES)
 SHAPE = (4, 8, 8)
 
 

@@ -37,7 +37,19 @@ def _parse_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple
 
 
 HEADINGS = {
-    "What": ("datasets", "crops", "classes", "kinds", "parts", "submission", "volume", "data", "use_s3"),
+    "What": (
+        "datasets",
+        "crops",
+        "classes",
+        "kinds",
+        "parts",
+        "submission",
+        "volume",
+        "from_result",
+        "truth",
+        "data",
+        "use_s3",
+    ),
     "How": ("compare", "live", "given_state"),
     "Where": ("viewer", "browser", "bind", "port", "screenshot", "size", "url_only"),
 }
@@ -69,6 +81,12 @@ HEADINGS = {
     metavar="A B",
     help="Two kinds, or a kind and a submission, side by side, and their difference: A alone is missed, B alone false.",
 )
+@click.option(
+    "--from-result",
+    metavar="JSON",
+    help="The worst labels of a result_extended.json, with a list of the places where each is wrong.",
+)
+@click.option("-t", "--truth", metavar="PATH", help="With --from-result: the truth, where it was moved.")
 @click.option("--state", "given_state", metavar="FILE", help="Begin as in this file, which the viewer's {} downloads.")
 @click.option(
     "--viewer",
@@ -95,10 +113,11 @@ def visualize(config: Config, compare: tuple[str, str] | None, **options: Any) -
     no internet is needed). Raw and the annotations are drawn from the start; the other layers wait in the viewer's
     list. It serves until Ctrl-C.
     """
-    from csc_data.view import View, take_screenshot
-
     _check_options(compare, options)
     sides = None
+    if options["from_result"] is not None:
+        _show_worst(config, options)
+        return
     if compare is not None:
         sides, named = _sides(compare, config)
         options.update(kinds=sides, submission=named or options["submission"])
@@ -112,15 +131,43 @@ def visualize(config: Config, compare: tuple[str, str] | None, **options: Any) -
         if options["viewer"] == "napari":
             _show_in_napari(shown[0], _live(stack, wanted, options))
             return
-        view = stack.enter_context(View(options["bind"], options["port"]))
+        view = stack.enter_context(_view(options))
         live = _live(stack, wanted, options)
-        for crop in shown:
-            view.add_later(crop.label, _scene_of(crop, sides, live))
-        place = "0" if options["given_state"] is None else view.restore(options["given_state"])
-        if options["screenshot"] is not None:
-            take_screenshot(view, options["screenshot"], place=place, size=options["size"])
-            say(f"wrote {options['screenshot']}: {shown[int(place)].label}")
-            return
+        _serve(view, [(crop.label, _scene_of(crop, sides, live)) for crop in shown], options)
+
+
+def _show_worst(config: Config, options: Mapping[str, Any]) -> None:
+    from csc_cli.commands.visualize.worst import open_worst
+    from csc_eval.command.terminal import raw_of_test_crops
+
+    moved = options["submission"], options["truth"]
+    raw = raw_of_test_crops(str(config.root))
+    with (
+        ended_properly(),
+        open_worst(options["from_result"], moved, _wanted(options), raw, say) as labels,
+        _view(options) as view,
+    ):
+        _serve(view, [(label.title, label.open) for label in labels], options)
+
+
+def _view(options: Mapping[str, Any]) -> View:
+    from csc_data.view import View
+
+    return View(options["bind"], options["port"])
+
+
+def _serve(view: View, scenes: Sequence[tuple[str, Callable[[], Scene]]], options: Mapping[str, Any]) -> None:
+    """Serve scenes until somebody ends it, or take a picture of one."""
+    from csc_data.view import take_screenshot
+
+    for title, opened in scenes:
+        view.add_later(title, opened)
+    place = "0" if options["given_state"] is None else view.restore(options["given_state"])
+    if options["screenshot"] is not None:
+        take_screenshot(view, options["screenshot"], place=place, size=options["size"])
+        say(f"wrote {options['screenshot']}: {scenes[int(place)][0]}")
+        return
+    with ExitStack() as stack:
         wait = stack.enter_context(until_the_end())
         _tell_link(view)
         if options["browser"]:
@@ -129,13 +176,18 @@ def visualize(config: Config, compare: tuple[str, str] | None, **options: Any) -
 
 
 def _check_options(compare: tuple[str, str] | None, options: Mapping[str, Any]) -> None:
-    given = {name for name in ("live", "volume", "given_state", "screenshot") if options[name] is not None}
+    names = ("live", "volume", "from_result", "truth", "given_state", "screenshot")
+    given = {name for name in names if options[name] is not None}
+    if "from_result" in given and (compare or options["url_only"] or given & {"live", "volume"}):
+        raise click.UsageError("--from-result shows truth and submission, --compare and --live others; give one")
+    if given & {"from_result", "truth"} == {"truth"}:
+        raise click.UsageError("--truth goes with --from-result; `--data` names where truth lies otherwise")
     if compare is not None and given & {"live", "volume"}:
         raise click.UsageError("--compare is for what is stored; leave --live and --volume out")
     if options["url_only"] and options["live"] is not None:
         raise click.UsageError("nothing is computed for the public viewer; leave --live or --url-only out")
-    if options["viewer"] == "napari" and (compare or options["url_only"] or given & {"given_state", "screenshot"}):
-        raise click.UsageError("--compare, --state, --screenshot and --url-only are neuroglancer's; leave --viewer out")
+    if options["viewer"] == "napari" and (compare or options["url_only"] or given - {"live", "volume"}):
+        raise click.UsageError("napari shows a crop as it is, and --live; leave --viewer out, or the others")
 
 
 def _find(config: Config, wanted: Wanted, options: Mapping[str, Any]) -> list[ShownCrop]:

@@ -9,25 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from csc_data.challenge.colours import Colour, class_colour
+
 if TYPE_CHECKING:
     from PIL import Image
     from PIL.ImageFont import FreeTypeFont, ImageFont
 
-Colour = tuple[int, int, int]
-
-# Okabe and Ito's palette less black, https://jfly.uni-koeln.de/color: colour-blind people can tell them apart, too.
-COLOURS: tuple[Colour, ...] = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (240, 228, 66),
-    (0, 158, 115),
-    (213, 94, 0),
-    (204, 121, 167),
-    (0, 114, 178),
-)
 _DASHES = (0, 8, 3)
-"""Length in pixels of the dashes of the first, second and third seven classes; 0 for an unbroken line."""
+"""Length in pixels of the dashes of the first, second and third seven classes; 0 for an unbroken line.
 
+Of more colours than seven some are near to each other for some people: dashes tell them apart as well."""
+
+_SAME_DASH = 7
 _SIZE = 384
 _GAP = 12
 _LINE = 18
@@ -73,11 +66,12 @@ class Style:
     dash: int
 
 
-def choose_styles(classes: Sequence[str], shown: Sequence[str]) -> dict[str, Style]:
-    """Return the style of each class; with more classes than styles, only those shown get one."""
-    styles = [Style(colour, dash) for dash in _DASHES for colour in COLOURS]
-    named = list(classes) if len(classes) <= len(styles) else list(shown)
-    return {name: styles[number % len(styles)] for number, name in enumerate(named)}
+def choose_styles(classes: Sequence[str]) -> dict[str, Style]:
+    """Return the style of each class: the colour that it has everywhere, and a dash by its place among them."""
+    return {
+        name: Style(class_colour(name), _DASHES[number // _SAME_DASH % len(_DASHES)])
+        for number, name in enumerate(classes)
+    }
 
 
 def compose_figure(
@@ -100,7 +94,7 @@ def compose_figure(
 
     font = ImageFont.load_default(_FONT)
     shown = [name for c, name in enumerate(classes) if any((panel.targets[c] > 0).any() for panel in panels)]
-    styles = choose_styles(classes, shown)
+    styles = choose_styles(classes)
     low, high = np.percentile(np.concatenate([panel.raw.reshape(-1) for panel in panels]), (0.5, 99.5))
     pictures = [paint_panel(panel, classes, styles, (float(low), float(high)), size) for panel in panels]
     height, width = pictures[0].shape[:2]

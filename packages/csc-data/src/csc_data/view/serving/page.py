@@ -19,6 +19,8 @@ _PAGE = Template("""<!doctype html>
   nav { width: 17em; overflow-y: auto; flex: none; padding: .5em 0; }
   nav a { display: block; padding: .3em 1em; color: inherit; text-decoration: none; white-space: pre-line; }
   nav a:hover, nav a[aria-current] { background: #333; }
+  nav ol { list-style: none; margin: 0; padding: 0 0 .5em; }
+  nav li a { padding-left: 2em; color: #aaa; font-size: .92em; }
   iframe { border: 0; flex: 1; height: 100%; }
 </style>
 </head>
@@ -31,14 +33,37 @@ _PAGE = Template("""<!doctype html>
     if (!answer.ok) { document.title = await answer.text(); alert(document.title); return; }
     const state = await answer.json();
     const link = "v/view/#!" + encodeURIComponent(JSON.stringify(state));
-    if (whole) { location.replace(link); return; }
+    const spots = await (await fetch("spots/" + name)).json();
+    if (whole && !spots.length) { location.replace(link); return; }
+    document.querySelector("nav").hidden = false;
     document.querySelector("iframe")?.remove();
     const frame = document.createElement("iframe");
     frame.src = link;
     document.body.append(frame);
-    for (const a of document.querySelectorAll("nav a")) a.toggleAttribute("aria-current", a.dataset.name === name);
+    for (const a of document.querySelectorAll("nav > a")) a.toggleAttribute("aria-current", a.dataset.name === name);
+    list(spots, name, frame);
   };
-  const places = [...document.querySelectorAll("nav a")];
+  // A spot changes where the viewer looks, and nothing else of what somebody has made of the view.
+  const list = (spots, name, frame) => {
+    document.querySelector("nav ol")?.remove();
+    if (!spots.length) return;
+    const lines = document.createElement("ol");
+    for (const { title, ...change } of spots) {
+      const a = document.createElement("a");
+      a.href = "#";
+      a.textContent = title;
+      a.onclick = (event) => {
+        event.preventDefault();
+        const [page, hash] = frame.contentWindow.location.href.split("#!");
+        const state = { ...JSON.parse(decodeURIComponent(hash)), ...change };
+        frame.contentWindow.location.replace(page + "#!" + encodeURIComponent(JSON.stringify(state)));
+        for (const other of lines.querySelectorAll("a")) other.toggleAttribute("aria-current", other === a);
+      };
+      lines.appendChild(document.createElement("li")).append(a);
+    }
+    document.querySelector(`nav > a[data-name="$${name}"]`).after(lines);
+  };
+  const places = [...document.querySelectorAll("nav > a")];
   if (places.length === 1) open(places[0].dataset.name, true);
   else if (places.length) {
     document.querySelector("nav").hidden = false;

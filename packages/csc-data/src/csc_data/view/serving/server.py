@@ -16,7 +16,7 @@ import re
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -69,6 +69,7 @@ class ViewServer:
         self.secret = secrets.token_urlsafe(24)
         self._volumes: list[ServedVolume] = []
         self._states: dict[str, tuple[str, Callable[[], Mapping[str, Any]]]] = {}
+        self._spots: dict[str, list[Mapping[str, Any]]] = {}
         self._changed: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
         self._client = _find_client()
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="view")
@@ -113,6 +114,10 @@ class ViewServer:
             becomes the address that the browser used.
         """
         self._states[name] = title, state
+
+    def add_spots(self, name: str, spots: Sequence[Mapping[str, Any]]) -> None:
+        """Offer spots of a state, which the front page lists below it: each has a title and what changes there."""
+        self._spots[name] = list(spots)
 
     def state_text(self, name: str, origin: str) -> str:
         """Return a state as JSON, for a browser that came by an address."""
@@ -174,6 +179,7 @@ class ViewServer:
         app = web.Application(middlewares=[self._guard])
         app.router.add_get("/{secret}/", self._front)
         app.router.add_get("/{secret}/state/{name}", self._state)
+        app.router.add_get("/{secret}/spots/{name}", self._spots_of)
         app.router.add_get("/{secret}/data/{number}/{path:.*}", self._data)
         app.router.add_get("/{secret}/v/{view}/{file:.*}", self._client_file)
         app.router.add_get("/{secret}/events/{view}", self._events)
@@ -206,6 +212,10 @@ class ViewServer:
             text = await self._off_loop(self.state_text, name, f"{request.scheme}://{request.host}")
         except CscError as error:
             return web.Response(status=500, text=str(error), headers=_HEADERS)
+        return web.Response(text=text, content_type="application/json", headers=_HEADERS)
+
+    async def _spots_of(self, request: web.Request) -> web.Response:
+        text = json.dumps(self._spots.get(request.match_info["name"], []))
         return web.Response(text=text, content_type="application/json", headers=_HEADERS)
 
     async def _client_file(self, request: web.Request) -> web.Response:

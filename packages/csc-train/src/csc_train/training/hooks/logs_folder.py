@@ -6,13 +6,11 @@ import logging
 from pathlib import Path
 
 from csc_train.logs.event_files import cut_events, event_files
+from csc_train.logs.run_files import METRICS, RUN_RECORD
 from csc_train.settings import TrainSettings
 from csc_train.training.run import Run
 
 logger = logging.getLogger(__name__)
-
-METRICS = "metrics.csv"
-RUN_RECORD = "run.json"
 
 PER_STEP = frozenset({"loss", "lr", "gradient_norm", "samples_per_second", "data_wait"})
 """Tags that have a point for each step; all others have one for each epoch."""

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import logging
 from pathlib import Path
 
 from csc_data.storage.atomic import replace_text
-from csc_train.training.hooks.logs_folder import METRICS, batches_done, logs_folder
+from csc_train.logs.run_files import METRICS, Row, read_rows
+from csc_train.training.hooks.logs_folder import batches_done, logs_folder
 from csc_train.training.results import EpochRecord
 from csc_train.training.run import Hook, Run
-
-logger = logging.getLogger(__name__)
-
-Row = dict[str, str]
 
 
 class MetricsTable(Hook):
@@ -53,28 +49,6 @@ class MetricsTable(Hook):
             row.update({"validation_loss": record.validation.loss, **record.validation.values})
         self._rows.append({name: "" if value != value else repr(value) for name, value in row.items()})
         _write(logs_folder(run.settings) / METRICS, self._rows)
-
-
-def read_rows(file: Path) -> dict[int, Row]:
-    """Return the rows of a table by their epoch; none where there is no file.
-
-    Rows that are not whole, as of a disk that was full or a copy that was broken off, are left out.
-    """
-    if not file.is_file():
-        return {}
-    text = file.read_text(encoding="utf-8", errors="replace")
-    lines = text.splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n") and "\0" not in line]
-    reader = csv.DictReader(whole)
-    found = {int(row["epoch"]): row for row in reader if _is_whole(row)}
-    if len(found) < len(lines) - 1:
-        logger.warning("%s has rows that are damaged, or of the same epoch; they are left out", file)
-    return found
-
-
-def _is_whole(row: dict[str | None, str | None]) -> bool:
-    epoch = row.get("epoch")
-    return None not in row and None not in row.values() and epoch is not None and epoch.isdigit()
 
 
 def _write(file: Path, rows: list[Row]) -> None:

@@ -18,8 +18,9 @@ import torch
 
 from csc_data.errors import UnreadableDataError
 from csc_data.formats.writing import read_json, write_json
+from csc_train.logs.run_files import RUN_RECORD
 from csc_train.settings.data import LOADERS
-from csc_train.training.hooks.logs_folder import RUN_RECORD, batches_done, logs_folder
+from csc_train.training.hooks.logs_folder import batches_done, logs_folder
 from csc_train.training.loaders import Loaders
 from csc_train.training.run import End, Hook, Run
 
