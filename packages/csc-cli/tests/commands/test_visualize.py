@@ -80,7 +80,7 @@ def test_affinities_are_shown_where_they_are_named(data):
     write(data / "predictions/jrc_a.zarr/crop9" / name)
     config = load_config(data=data)
     for classes, expected in [(None, {"er"}), (["er*"], {"er", name}), ([name], {name})]:
-        (shown,) = find_shown(config, Wanted(crops=("crop9",), classes=classes, kinds=("predictions",)))
+        (shown,) = find_shown(config, Wanted(crops=("crop9",), classes=classes, kinds=("predictions",)), print)
         assert shown.classes() == expected
 
 
