@@ -14,7 +14,12 @@ def test_the_python_of_the_readme_runs_from_the_top_to_the_end(tmp_path):
     assert len(blocks) >= 7
     if importlib.util.find_spec("torch") is None:
         blocks = [block for block in blocks if "csc_data.loader" not in block and "get_dataloader" not in block]
-    for guest, name in (("accelerate",) * 2, ("pytorch_lightning",) * 2, ("neuroglancer", "csc_data.view")):
+    for guest, name in (
+        ("accelerate",) * 2,
+        ("pytorch_lightning",) * 2,
+        ("neuroglancer", "csc_data.view"),
+        ("dask", "napari_layers"),
+    ):
         if importlib.util.find_spec(guest) is None:
             blocks = [block for block in blocks if name not in block]
     script = tmp_path / "readme.py"

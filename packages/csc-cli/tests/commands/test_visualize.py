@@ -1,10 +1,12 @@
 """What `csc visualize` finds, how it draws it, and what it says of what it cannot show."""
 
+import dataclasses
 import json
 import os
 import signal
 import threading
 import time
+import urllib.parse
 import urllib.request
 import zipfile
 
@@ -12,14 +14,15 @@ import numpy as np
 import pytest
 
 from csc_cli.commands.visualize.comparing import compare_crop
-from csc_cli.commands.visualize.finding import Wanted, find_shown, missing_classes
+from csc_cli.commands.visualize.finding import Wanted, find_shown, say_missing
 from csc_cli.commands.visualize.kinds import KINDS
 from csc_cli.commands.visualize.opening import open_crop
 from csc_data.challenge.test_crops import TestCrop, write_test_crops
 from csc_data.config.user_config import load_config
-from csc_data.errors import MissingDataError
+from csc_data.errors import MissingDataError, UnreadableDataError
 from csc_data.formats.writing import create_array
 from csc_data.geometry import Grid
+from csc_data.splits.search import CropTemplates
 from csc_data.view.differences import MISSED
 from csc_data.volumes import write_multiscale
 from csc_data.volumes.stored_values import StoredValues
@@ -62,7 +65,7 @@ def data(tmp_path):
 
 
 def shown_of(data, **wanted):
-    return find_shown(load_config(data=data), Wanted(**wanted))
+    return find_shown(load_config(data=data), Wanted(**wanted), print)
 
 
 def names(crop, lines=None):
@@ -75,7 +78,7 @@ def test_affinities_are_shown_where_they_are_named(data):
     write(data / "predictions/jrc_a.zarr/crop9" / name)
     config = load_config(data=data)
     for classes, expected in [(None, {"er"}), (["er*"], {"er", name}), ([name], {name})]:
-        (shown,) = find_shown(config, Wanted(crops=("crop9",), classes=classes, kinds=("predictions",)))
+        (shown,) = find_shown(config, Wanted(crops=("crop9",), classes=classes, kinds=("predictions",)), print)
         assert shown.classes() == expected
 
 
@@ -127,7 +130,9 @@ def test_a_zip_is_read_where_it_lies(data, tmp_path):
     with zipfile.ZipFile(tmp_path / "sub.zip", "w") as archive:
         for file in folder.rglob("*"):
             archive.write(file, file.relative_to(folder))
-    (crop,) = find_shown(load_config(data=data), Wanted(kinds=("submission",)), submission=str(tmp_path / "sub.zip"))
+    (crop,) = find_shown(
+        load_config(data=data), Wanted(kinds=("submission",)), print, submission=str(tmp_path / "sub.zip")
+    )
     layers = open_crop(crop, print)
     assert [layer.name for layer in layers] == ["raw", "er (submission)"]
     assert layers[1].volume.path.startswith(str(tmp_path / "sub.zip"))
@@ -148,16 +153,23 @@ def test_a_crop_without_raw_says_so(data):
     assert "raw" in lines[0]
 
 
-def test_a_class_that_is_not_there_is_a_line(data):
-    wanted = Wanted(classes=("er", "mitto"))
-    shown = find_shown(load_config(data=data), wanted)
-    (line,) = missing_classes(shown, wanted)
-    assert "'mitto'" in line
+@pytest.mark.parametrize(
+    ("asked", "line"),
+    [
+        ({"classes": ("er", "mitto")}, "there is nothing of the class 'mitto'; known are er"),
+        ({"crops": ("9", "8")}, "there is nothing of the crop '8'"),
+        ({"datasets": ("jrc_a", "jrc_q*")}, "there is nothing of the data set 'jrc_q*'"),
+    ],
+)
+def test_what_is_not_there_is_a_line(data, asked, line):
+    wanted = Wanted(**asked)
+    (said,) = say_missing(find_shown(load_config(data=data), wanted, print), wanted)
+    assert said.startswith(line)
 
 
 def test_nothing_at_all_is_an_error_that_says_what_to_do(tmp_path):
     with pytest.raises(MissingDataError, match="csc fetch-data"):
-        find_shown(load_config(data=tmp_path), Wanted())
+        find_shown(load_config(data=tmp_path), Wanted(), print)
     assert set(KINDS) == {"gt", "predictions", "processed", "submission"}
 
 
@@ -229,3 +241,78 @@ def test_mistakes_are_one_line(data, run, arguments, said):
     result = run("visualize", "--data", str(data), "--no-browser", *arguments)
     assert result.exit_code in (1, 2)
     assert said in result.output.splitlines()[-1]
+
+
+@pytest.fixture
+def in_bucket(served, tmp_path, run):
+    """A data folder that holds predictions alone, of a crop whose raw and annotations are in the bucket."""
+    run("config", "set", "endpoint", served[0])
+    write(tmp_path / "data/predictions/jrc_x.zarr/crop1/er")
+    return served
+
+
+def states(output):
+    """Return the states in the links to the public viewer, by what stands before them."""
+    lines = [line.partition(": https://neuroglancer-demo.appspot.com/#!") for line in output.splitlines()]
+    return {name: json.loads(urllib.parse.unquote(state)) for name, _, state in lines if state}
+
+
+def test_links_to_the_public_viewer_name_what_is_in_the_bucket(in_bucket, run, tmp_path):
+    result = run("visualize", "--data", str(tmp_path / "data"), "--url-only", "-C", "mito,er")
+    assert result.exit_code == 0
+    assert "left out: er (predictions)" in result.output
+    (state,) = states(result.output).values()
+    place = f"zarr://{in_bucket[0]}/janelia-cosem-datasets/jrc_x/jrc_x.zarr/recon-1"
+    sources = {layer["name"]: layer["source"][0]["url"] for layer in state["layers"]}
+    labels = f"{place}/labels/groundtruth/crop1"
+    assert sources == {
+        "raw": f"{place}/em/fibsem-uint8",
+        "mito (truth)": f"{labels}/mito",
+        "er (truth)": f"{labels}/er",
+    }
+    assert state["position"] == [96.0, 96.0, 96.0]
+    assert state["title"] == "jrc_x/crop1"
+
+
+def test_the_public_viewer_gets_nothing_of_the_disk(data, run, served):
+    run("config", "set", "endpoint", served[0])
+    result = run("visualize", "--data", str(data), "--url-only", "-d", "jrc_a", "-k", "predictions")
+    assert result.exit_code == 1
+    assert "leave --url-only out" in result.output.splitlines()[-1]
+
+
+def test_what_the_bucket_has_stands_beside_what_is_on_the_disk(in_bucket, tmp_path):
+    config = load_config(data=tmp_path / "data")
+    (crop,) = find_shown(config, Wanted(), print, templates=CropTemplates.in_bucket(config))
+    assert names(crop) == ["raw", "mito (truth)", "er (truth)", "er (predictions)"]
+
+
+def test_a_dead_bucket_is_a_line_and_the_rest_is_shown(data):
+    config = load_config(data=data)
+    templates = dataclasses.replace(CropTemplates.in_bucket(config), endpoint="http://127.0.0.1:9")
+    lines = []
+    shown = find_shown(config, Wanted(), lines.append, templates=templates)
+    (line,) = lines
+    assert line.startswith("truth: no connection to http://127.0.0.1:9")
+    assert {crop.label for crop in shown} == {"jrc_a/crop1", "jrc_a/crop9"}
+
+
+def test_raw_that_no_bucket_has_is_a_line_and_the_rest_is_shown(data, run, served):
+    run("config", "set", "raw", "s3://nowhere/{dataset}")
+    run("config", "set", "endpoint", served[0])
+    lines = []
+    assert names(shown_of(data)[1], lines)[0] == "er (truth)"
+    (line,) = lines
+    assert line.startswith("jrc_a/crop9, raw: s3://nowhere/jrc_a")
+
+
+def test_a_submission_that_cannot_be_read_is_a_line_unless_it_was_named(data):
+    (data / "submission.zip").write_bytes(b"no zip")
+    lines = []
+    found = find_shown(load_config(data=data), Wanted(), lines.append)
+    assert [line.partition(":")[0] for line in lines] == ["submission"]
+    assert len(found) == 2
+    with pytest.raises(UnreadableDataError, match="not a zip"):
+        find_shown(load_config(data=data), Wanted(), print, submission=str(data / "submission.zip"))
+    with pytest.raises(MissingDataError, match="does not exist"):
+        find_shown(load_config(data=data), Wanted(), print, submission=str(data / "elsewhere.zip"))

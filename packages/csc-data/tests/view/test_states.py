@@ -133,3 +133,38 @@ def test_a_notebook_shows_the_view():
 @pytest.mark.parametrize("text", [None, "", "bytes=-", "bytes=a-b", "bytes=0-1,3-4", "x=0-1"])
 def test_other_ranges_are_the_whole(text):
     assert parse_range(text) is None
+
+
+def test_where_a_saved_view_looks_holds_at_its_own_place_alone(tmp_path):
+    with show([layer(name="a")], title="crop1") as view:
+        view.add([layer(name="a", translation=(800, 800, 800))], title="crop2")
+        saved = {
+            "title": "crop2",
+            "position": [1, 2, 3],
+            "layers": [{"name": "a", "visible": False}],
+            "showAxisLines": 0,
+        }
+        (tmp_path / "state.json").write_text(json.dumps(saved))
+        assert view.restore(tmp_path / "state.json") == "1"
+        first, second = (json.loads(view.server.state_text(name, "http://now")) for name in "01")
+    assert (first["title"], first["position"]) == ("crop1", [20, 20, 20])
+    assert (second["title"], second["position"]) == ("crop2", [1, 2, 3])
+    assert [entry["layers"][0]["visible"] for entry in (first, second)] == [False, False]
+
+
+def test_a_view_written_by_hand_names_what_differs_alone(tmp_path):
+    with show([layer(name="a", class_name="mito")]) as view:
+        before = json.loads(view.server.state_text("0", "http://x"))
+        (tmp_path / "state.json").write_text('{"layers": [{"name": "a", "selectedAlpha": 0.9}]}')
+        view.restore(tmp_path / "state.json")
+        (now,) = json.loads(view.server.state_text("0", "http://x"))["layers"]
+    assert now == {**before["layers"][0], "selectedAlpha": 0.9}
+
+
+def test_what_a_saved_view_holds_is_what_it_began_with(tmp_path):
+    """It goes through a file and back, and nothing is lost."""
+    with show([layer(name="a"), layer(name="b", kind="raw")], title="here") as view:
+        before = view.server.state_text("0", "http://x")
+        (tmp_path / "state.json").write_text(before)
+        view.restore(tmp_path / "state.json")
+        assert json.loads(view.server.state_text("0", "http://x")) == json.loads(before)

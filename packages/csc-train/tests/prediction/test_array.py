@@ -9,6 +9,8 @@ from torch import nn
 
 from csc_data.errors import InvalidArgumentError
 from csc_models import create_model
+from csc_models.checkpoint import CheckpointDescription
+from csc_models.export import Trial, to_torchscript
 from csc_train import predict_array
 from csc_train.prediction.window.weights import MONAI_LEAST, window_weights
 
@@ -189,3 +191,14 @@ def test_half_precision_comes_close():
     half = predict_array(network, RAW, patch_shape=(16, 16, 16), device="cpu", precision="bf16-mixed")
     assert half.dtype == np.float32
     assert 0 < np.abs(half - full).max() < 0.01
+
+
+def test_an_exported_file_predicts_as_its_network(tmp_path):
+    network = torch.nn.Conv3d(1, 2, 3, padding=1).requires_grad_(False)
+    info = {"raw": {"shape": (8, 8, 8), "scale": (8, 8, 8)}}
+    described = CheckpointDescription(classes=("mito", "er"), input_arrays=info, raw_range=(0.0, 1.0))
+    path = tmp_path / "network.pt"
+    to_torchscript(network, path, description=described, trial=Trial(shape=(2, 1, 8, 8, 8)))
+    raw = np.random.default_rng(0).integers(0, 256, (9, 12, 11)).astype(np.uint8)
+    expected = predict_array(network, raw, patch_shape=(8, 8, 8), device="cpu")
+    np.testing.assert_allclose(predict_array(path, raw, device="cpu"), expected, atol=1e-6)

@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from csc_data.errors import InvalidArgumentError
+from csc_data.volumes import open_volume
 from csc_data.volumes.stored_values import StoredValues
 from csc_train import TrainSettings, plan_prediction, predict, predict_array
-from csc_train.prediction import IncompletePredictionError
+from csc_train.prediction import IncompletePredictionError, LiveNetwork
 from csc_train.prediction.predictor import load_predictor
 
 FACTORS = {"mito": 1.0, "ld": -0.5, "mito_distance": 0.2, "ld_distance": -0.3}
@@ -64,6 +65,21 @@ def test_every_channel_is_an_array_by_its_name(world, form):
         volume = world.read("crop2", name)
         assert StoredValues.from_attributes(volume.attributes) == StoredValues(kind="probability", one=255)
         np.testing.assert_allclose(volume.levels[0].array[...], 255 * expected(raw, name), atol=0.51)
+
+
+def test_a_viewer_is_shown_each_of_them(world):
+    """By name, with its own meaning, in the order in which they are computed."""
+    network = LiveNetwork(experiment(), **CPU)
+    assert set(network.arrays) == set(FACTORS)
+    assert network.meanings["mito_distance"] == StoredValues(kind="probability", one=255)
+    live = network.on(open_volume(world.config.path("raw", dataset="a")), ["ld_distance", LINKS[1], "mito"])
+    assert live.names == ("mito", "ld_distance", LINKS[1])
+    for values, name in zip(live.compute((0, 0, 0)), live.names, strict=True):
+        np.testing.assert_allclose(values, 255 * expected(world.part((0, 0, 0), values.shape), name), atol=0.51)
+    turned = LiveNetwork(experiment(), tta="mirror", **CPU)  # which mixes the directions of affinities
+    assert set(turned.arrays) == set(FACTORS) - set(LINKS)
+    with pytest.raises(InvalidArgumentError, match="leave tta out"):
+        turned.on(open_volume(world.config.path("raw", dataset="a")), [LINKS[0]])
 
 
 def test_a_scored_class_brings_its_affinities_and_they_can_be_added(world):

@@ -9,7 +9,9 @@ import numpy.typing as npt
 
 from csc_data.challenge.colours import Colour
 from csc_data.errors import CscError
+from csc_data.formats.cache import passing_through
 from csc_data.view.layers import Layer
+from csc_data.view.overview import with_overview
 from csc_data.volumes import Level, Volume
 
 MISSED, FALSE, AGREED = 1, 2, 3
@@ -30,9 +32,12 @@ def difference_layer(first: Layer, second: Layer, name: str, *, threshold: float
     threshold : float
         Probability from which on a voxel belongs to the class.
     """
-    level = first.volume.levels[0]
-    lazy = Difference(first, second, threshold)
-    volume = Volume(path=name, levels=(Level(name="s0", grid=level.grid, array=lazy),), attributes={})
+    ours, theirs = with_overview(first), with_overview(second)
+    levels = [
+        Level(name=level.name, grid=level.grid, array=Difference(ours, theirs, threshold, number))
+        for number, level in enumerate(ours.volume.levels)
+    ]
+    volume = Volume(path=name, levels=tuple(levels), attributes={})
     return Layer(name=name, kind="difference", volume=volume, class_name=first.class_name, group="difference")
 
 
@@ -43,24 +48,27 @@ class Difference:
     ----------
     first, second : Layer
     threshold : float
+    number : int
+        Which level of the first; the second is read from the level that fits it.
     """
 
     dtype = np.dtype("u1")
-    chunks = (_CHUNK,) * 3
 
-    def __init__(self, first: Layer, second: Layer, threshold: float) -> None:
+    def __init__(self, first: Layer, second: Layer, threshold: float, number: int = 0) -> None:
         self._first, self._second, self._threshold = first, second, threshold
-        self._level = first.volume.levels[0]
+        self._level = first.volume.levels[number]
         self.shape = self._level.grid.shape
+        self.chunks = getattr(self._level.array, "chunks", (_CHUNK,) * 3)
 
     def __getitem__(self, box: tuple[slice, slice, slice]) -> npt.NDArray[np.uint8]:
         bounds = [part.indices(n) for part, n in zip(box, self.shape, strict=True)]
         begin, shape = [b for b, _, _ in bounds], [max(0, e - b) for b, e, _ in bounds]
-        ours = is_class(self._first, self._level.array[box], self._threshold)
-        if not ours.size:
+        if not all(shape):
             return np.zeros(shape, np.uint8)
         window = self._level.grid.window(begin, shape)
-        theirs = is_class(self._second, self._second.volume.read(window, 0), self._threshold)
+        with passing_through():  # whoever asks holds what it gets; held as well, whole volumes would fill the memory
+            ours = is_class(self._first, self._level.array[box], self._threshold)
+            theirs = is_class(self._second, self._second.volume.read(window, 0), self._threshold)
         found: npt.NDArray[np.uint8] = MISSED * ours.astype(np.uint8) + FALSE * theirs.astype(np.uint8)
         return found
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from csc_data.challenge.colours import Colour, class_colour
 from csc_data.geometry import Grid, Roi
+from csc_data.view.inside import keep_inside
 from csc_data.volumes import Level, Volume, open_volume
 from csc_data.volumes.stored_values import StoredValues
 
@@ -29,7 +30,8 @@ class Layer:
     kind : {"raw", "probability", "mask", "instances", "difference"}
         How it is drawn.
     volume : Volume
-        Its levels' arrays may be anything that has shape and dtype and is read by slices.
+        Its levels' arrays may be anything that has shape and dtype and is read by slices. On disk, links in its folder
+        that lead out of it are not followed.
     class_name : str
         Whose colour it has; "" for raw.
     group : str
@@ -47,6 +49,9 @@ class Layer:
     group: str = ""
     values: StoredValues | None = None
     visible: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "volume", keep_inside(self.volume))
 
     @property
     def colour(self) -> Colour:

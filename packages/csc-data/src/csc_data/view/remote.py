@@ -7,9 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
+from csc_data.formats.chunk_files import StoredChunks
+from csc_data.formats.ngff import multiscales
+from csc_data.storage.remote import fsspec_config, storage_options
+from csc_data.storage.stores.places import UrlStore
+from csc_data.view.serving.levels import EncodedLevel, serve_array
+from csc_data.volumes import Volume
+
 VIEWER = "https://neuroglancer-demo.appspot.com"
 """The public viewer."""
 
+_UNITS = frozenset({"angstrom", "nanometer", "micrometer", "millimeter", "meter"})  # as OME-NGFF writes them
 _SAFE = "~@#$&()*!+=:;,.?/'"  # what Neuroglancer itself leaves unquoted
 
 
@@ -39,3 +47,33 @@ def viewer_source(path: str, *, endpoint: str | None = None) -> str | None:
     else:
         return None
     return f"{'n5' if '.n5' in rest and '.zarr' not in rest else 'zarr'}://{place}"
+
+
+def direct_source(volume: Volume) -> str | None:
+    """Return what Neuroglancer calls a volume of a public bucket; None where a browser would not read what we do.
+
+    It reads OME-NGFF as the standard has it, and does so only from who lets every page read: web servers seldom do.
+    What has other metadata, types or codecs is converted by `csc_data.view.serving`.
+    """
+    sources = [getattr(level.array, "source", None) for level in volume.levels]
+    if not all(isinstance(source, StoredChunks) and not source.metadata.header for source in sources):
+        return None
+    store = sources[0].store  # type: ignore[union-attr]
+    if not isinstance(store, UrlStore) or not storage_options(volume.path, endpoint=store.endpoint).get("anon"):
+        return None
+    if not _is_standard(volume.attributes) or any(
+        isinstance(serve_array(level.array), EncodedLevel) for level in volume.levels
+    ):
+        return None
+    given = fsspec_config("s3")
+    elsewhere = given.get("endpoint_url") or given.get("client_kwargs", {}).get("endpoint_url")
+    return viewer_source(volume.path, endpoint=store.endpoint or elsewhere)
+
+
+def _is_standard(attributes: Mapping[str, Any]) -> bool:
+    """Tell whether a group names its axes and their units as OME-NGFF 0.4 and 0.5 do, z, y and x alone."""
+    found = multiscales(attributes)
+    axes = found[0].get("axes") if found else None
+    return [isinstance(axis, Mapping) and axis.get("name") for axis in axes or ()] == ["z", "y", "x"] and all(
+        axis.get("unit") in _UNITS for axis in axes or ()
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -127,16 +128,19 @@ def headless_browser(size: Sequence[int]) -> Iterator[Any]:
     ):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    try:
-        browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    except webdriver_error as error:
-        raise ScreenshotError(f"{program} does not start: {error.msg}") from error
-    try:
-        yield browser
-    except webdriver_error as error:
-        raise ScreenshotError(f"{program} ended or did not understand: {error.msg}") from error
-    finally:
-        browser.quit()
+    # Chromium leaves folders where its temporary files are.
+    with tempfile.TemporaryDirectory(prefix="csc-browser-", ignore_cleanup_errors=True) as scratch:
+        service = webdriver.ChromeService(driver, env={**os.environ, "TMPDIR": scratch})
+        try:
+            browser = webdriver.Chrome(options=options, service=service)
+        except webdriver_error as error:
+            raise ScreenshotError(f"{program} does not start: {error.msg}") from error
+        try:
+            yield browser
+        except webdriver_error as error:
+            raise ScreenshotError(f"{program} ended or did not understand: {error.msg}") from error
+        finally:
+            browser.quit()
 
 
 def _resize(browser: Any, size: Sequence[int]) -> bool:

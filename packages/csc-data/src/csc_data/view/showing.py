@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import html
-import json
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from csc_data.errors import UnreadableDataError
 from csc_data.geometry import Roi
 from csc_data.view.layers import Layer
+from csc_data.view.overview import levels_to_show
+from csc_data.view.remote import direct_source
+from csc_data.view.saved import read_saved, restored
 from csc_data.view.serving.server import ViewServer
 from csc_data.view.serving.volumes import ServedVolume
 from csc_data.view.state import looking_at, state_of
@@ -76,6 +76,7 @@ class View:
     def __init__(self, bind: str = "127.0.0.1", port: int = 0) -> None:
         self.server = ViewServer(bind, port)
         self.states: dict[str, Any] = {}
+        self._titles: dict[str, str] = {}
         self._sources: dict[int, tuple[Layer, str]] = {}
 
     @property
@@ -104,10 +105,9 @@ class View:
         InvalidArgumentError
             If there is no layer.
         """
-        state = state_of(layers, self._source, roi=roi)
-        name = f"{len(self.states)}"
+        state = state_of(layers, self._source, roi=roi, title=title)
+        name = self._offer(title, state.to_json)
         self.states[name] = state
-        self.server.add_state(name, title or name, state.to_json)
         return state
 
     def add_later(self, title: str, opened: Callable[[], Scene]) -> None:
@@ -120,7 +120,6 @@ class View:
         opened : callable
             Returns what is there.
         """
-        name = f"{len(self.states)}"
         lock = threading.Lock()
 
         def state() -> Mapping[str, Any]:
@@ -128,30 +127,31 @@ class View:
                 if self.states[name] is None:
                     scene = opened()
                     self.server.add_spots(name, [_spot_of(spot) for spot in scene.spots])
-                    self.states[name] = state_of(scene.layers, self._source, roi=scene.roi, panes=scene.panes)
+                    self.states[name] = state_of(
+                        scene.layers, self._source, roi=scene.roi, panes=scene.panes, title=title
+                    )
             found: Mapping[str, Any] = self.states[name].to_json()
             return found
 
+        name = self._offer(title, state)
         self.states[name] = None
-        self.server.add_state(name, title, state)
 
-    def restore(self, path: str | os.PathLike[str]) -> None:
-        """Begin as in a file: the JSON that the viewer shows behind its ``{}``, saved from this or an earlier run.
+    def restore(self, path: str | os.PathLike[str]) -> str:
+        """Begin as in a file that the viewer downloaded behind its ``{}``, in this or an earlier run; see `restored`.
 
-        Of the layers that are in both, what the file says of colours, visibility and the like holds, and so does where
-        it looks; their sources are those of this run, whose secret is another one.
+        Returns
+        -------
+        str
+            The name of the place that it was saved at; the first where there is none of its title.
 
         Raises
         ------
         UnreadableDataError
             If it cannot be read, or holds something else.
         """
-        try:
-            saved = json.loads(Path(path).read_bytes())
-            drawn = {str(layer["name"]): dict(layer) for layer in saved["layers"]}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UnreadableDataError(f"{os.fspath(path)} is not a state of the viewer: {error}") from error
-        self.server.change_states(lambda state: _restored(state, saved, drawn))
+        saved = read_saved(path)
+        self.server.change_states(lambda state: restored(state, saved))
+        return next((name for name, title in self._titles.items() if title == saved.get("title")), "0")
 
     def link(self, name: str) -> str:
         """Return the link to one place, without the list."""
@@ -171,12 +171,20 @@ class View:
         """Show it in a notebook."""
         return f'<iframe src="{html.escape(self.url)}" style="width: 100%; height: 600px; border: 0"></iframe>'
 
+    def _offer(self, title: str, state: Callable[[], Mapping[str, Any]]) -> str:
+        name = f"{len(self._titles)}"
+        self._titles[name] = title
+        self.server.add_state(name, title or name, state)
+        return name
+
     def _source(self, layer: Layer) -> str:
-        """Return where the viewer finds a layer; a volume that stands in several places is served once."""
+        """Return where the viewer finds a layer: in its bucket, or here, once for all places that it stands in."""
         key = id(layer.volume)
         if key not in self._sources:
-            volume = ServedVolume(layer.name, layer.volume.levels)
-            self._sources[key] = layer, self.server.add_volume(volume)  # the layer is kept, so its id is not given anew
+            source = direct_source(layer.volume)
+            if source is None:
+                source = self.server.add_volume(ServedVolume(layer.name, levels_to_show(layer)))
+            self._sources[key] = layer, source  # the layer is kept, so its id is not given anew
         return self._sources[key][1]
 
 
@@ -184,15 +192,6 @@ def _spot_of(spot: Spot) -> dict[str, Any]:
     """Return what of a viewer's state changes when somebody goes there."""
     position, scale = looking_at(spot.roi)
     return {"title": spot.title, "position": position, "crossSectionScale": scale}
-
-
-def _restored(state: Mapping[str, Any], saved: Mapping[str, Any], drawn: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a state as it was saved, with the sources that are served now."""
-    layers = [
-        {**drawn.get(layer["name"], layer), "source": layer["source"], "name": layer["name"]}
-        for layer in state["layers"]
-    ]
-    return {**state, **saved, "layers": layers}
 
 
 def show(

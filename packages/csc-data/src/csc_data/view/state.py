@@ -15,8 +15,10 @@ from csc_data.errors import CscError, InvalidArgumentError
 from csc_data.geometry import Roi
 from csc_data.view.differences import DIFFERENCE_COLOURS
 from csc_data.view.layers import Layer
+from csc_data.view.live import LiveArray
 
 _WINDOW_PIXELS = 400  # width of one of the four views on a common screen
+_DOWNLOADS = 500  # a block that is computed takes one for as long, and the viewer has 100 for all layers
 _SAMPLE = 64  # voxels along an axis of what contrast is taken from
 _CONTRAST = (0.5, 99.5)  # percentiles
 
@@ -70,6 +72,7 @@ def state_of(
     *,
     roi: Roi | None = None,
     panes: Sequence[Sequence[str]] = (),
+    title: str = "",
 ) -> Any:
     """Return a `neuroglancer.ViewerState`: the layers, in nm, seen so that a box fills the view.
 
@@ -81,6 +84,8 @@ def state_of(
         What to look at, in nm; the extent of the last visible layer by default, which lies on top.
     panes : sequence of sequence of str
         Names of the layers of views side by side, which move together; one view of four sides by default.
+    title : str
+        Of the browser's window; a view that is saved is known by it again.
 
     Raises
     ------
@@ -103,8 +108,12 @@ def state_of(
         layout="4panel",
         show_slices=False,
     )
+    if any(isinstance(layer.volume.levels[0].array, LiveArray) for layer in layers):
+        state.concurrent_downloads = _DOWNLOADS
     for layer in layers_of(layers, source):
         state.layers.append(layer)
+    if title:
+        state.title = title
     if panes:
         views = [neuroglancer.LayerGroupViewer(layers=list(names), layout="xy") for names in panes]
         state.layout = neuroglancer.row_layout(views)

@@ -78,6 +78,8 @@ def merge(values: npt.NDArray[Any], factors: Shape, merging: Merging) -> npt.NDA
 
     >>> merge(np.array([[[0, 1, 255]]], dtype="u1"), (1, 1, 2), "mean").tolist()
     [[[1, 255]]]
+    >>> merge(np.array([[[65534, 65535]]], dtype="u2"), (1, 1, 2), "mean").tolist()
+    [[[65535]]]
     >>> merge(np.array([[[0, 1, 0]]], dtype="u1"), (1, 1, 2), "majority").tolist()
     [[[1, 0]]]
     >>> merge(np.array([[[0, 7, 255, 255]]], dtype="u1"), (1, 1, 2), "most frequent").tolist()
@@ -89,7 +91,8 @@ def merge(values: npt.NDArray[Any], factors: Shape, merging: Merging) -> npt.NDA
     corners = [even[z :: factors[0], y :: factors[1], x :: factors[2]] for z, y, x in np.ndindex(*factors)]
     if merging == "most frequent":
         return _most_frequent(corners)
-    total: npt.NDArray[Any] = np.zeros(corners[0].shape, dtype=np.uint16 if whole else np.float32)
+    exact = np.uint16 if values.dtype == np.uint8 else np.float64 if whole else np.float32
+    total: npt.NDArray[Any] = np.zeros(corners[0].shape, dtype=exact)
     for corner in corners:
         total += corner
     count = len(corners)

@@ -8,6 +8,7 @@ from csc_models.export.bioimageio import to_bioimageio
 from csc_models.export.errors import ExportError
 from csc_models.export.exportable import Trial
 from csc_models.export.exported_program import to_exported_program
+from csc_models.export.loading import LoadedExport, is_exported, load_exported
 from csc_models.export.onnx import to_onnx
 from csc_models.export.package_details import Author, Citation, PackageDetails
 from csc_models.export.torchscript import to_torchscript
@@ -18,8 +19,11 @@ __all__ = [
     "Citation",
     "ExportError",
     "ExportedFile",
+    "LoadedExport",
     "PackageDetails",
     "Trial",
+    "is_exported",
+    "load_exported",
     "to_bioimageio",
     "to_exported_program",
     "to_onnx",

@@ -19,12 +19,12 @@ from csc_models.checkpoint.files import replacing
 from csc_models.export.errors import ExportError
 from csc_models.export.exportable import DEFAULT_TRIAL, Exportable, Trial, exportable
 from csc_models.export.metadata import METADATA_KEY, metadata_text
-from csc_models.export.quiet import quiet
 from csc_models.export.verification import (
     RUN_ERRORS,
     ExportedFile,
     check_agreement,
     example_input,
+    quiet,
     reason,
 )
 

@@ -20,8 +20,7 @@ from csc_models.export.errors import ExportError
 from csc_models.export.exportable import DEFAULT_TRIAL, Exportable, Trial, exportable
 from csc_models.export.exported_program import export_program
 from csc_models.export.metadata import METADATA_KEY, metadata_text
-from csc_models.export.quiet import quiet
-from csc_models.export.verification import RUN_ERRORS, ExportedFile, check_agreement, reason
+from csc_models.export.verification import RUN_ERRORS, ExportedFile, check_agreement, quiet, reason
 from csc_models.optional import import_extra
 
 _EXTRA = "onnx"
@@ -147,6 +146,14 @@ def onnx_runner(path: Path) -> Callable[[Tensor], Tensor]:
             raise ExportError(f"onnxruntime cannot run the network on {tuple(x.shape)}: {reason(error)}") from error
 
     return run
+
+
+def onnx_metadata(path: Path) -> str:
+    """Return the text that a file has under `METADATA_KEY`."""
+    runtime: Any = _import_runtime(f"running {path}")
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    text: str = session.get_modelmeta().custom_metadata_map[METADATA_KEY]
+    return text
 
 
 def _import_runtime(purpose: str) -> Any:

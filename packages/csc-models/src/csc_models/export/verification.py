@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -114,3 +116,16 @@ def reason(error: Exception) -> str:
     """The kind and the first line of an error, for a message."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0] if lines else 'no text'}"
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep warnings that users of an export cannot do anything about from them.
+
+    Torch's exporters warn about their own insides, and about sizes becoming constants, which is checked afterwards.
+    """
+    jit: Any = torch.jit  # its names have no types
+    with warnings.catch_warnings():
+        for kind in (DeprecationWarning, FutureWarning, UserWarning, jit.TracerWarning):
+            warnings.simplefilter("ignore", kind)
+        yield

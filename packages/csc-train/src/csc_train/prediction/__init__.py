@@ -1,6 +1,7 @@
 """Prediction of crops and of any box of a volume, block by block, and of arrays."""
 
 from csc_train.prediction.array import predict_array
+from csc_train.prediction.live import LiveNetwork, LivePrediction
 from csc_train.prediction.planning.plan import PredictPlan
 from csc_train.prediction.predict import check_prediction, plan_prediction, predict
 from csc_train.prediction.results import CropPrediction, IncompletePredictionError, PredictProgress, PredictResult
@@ -8,6 +9,8 @@ from csc_train.prediction.results import CropPrediction, IncompletePredictionErr
 __all__ = [
     "CropPrediction",
     "IncompletePredictionError",
+    "LiveNetwork",
+    "LivePrediction",
     "PredictPlan",
     "PredictProgress",
     "PredictResult",

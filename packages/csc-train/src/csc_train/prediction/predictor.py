@@ -19,6 +19,7 @@ from csc_data.loader import ArrayInfo, PatchShape
 from csc_data.volumes.stored_values import StoredValues
 from csc_models import list_pretrained, load_pretrained
 from csc_models.checkpoint import CheckpointDescription, OutputDescription, load_checkpoint
+from csc_models.export import is_exported, load_exported
 from csc_models.pretrained import fetch_pretrained, pretrained_description
 from csc_train.checkpoints import find_checkpoint
 from csc_train.description import describe_network
@@ -77,6 +78,14 @@ class Predictor:
         """The names of all arrays that can be predicted: of classes, and of what lies beside them."""
         return tuple(name for each in self.outputs if each.name not in self.elsewhere for name in each.channels)
 
+    @property
+    def meanings(self) -> dict[str, StoredValues]:
+        """What the values of each array mean as they are stored."""
+        if self.settings.output == "mask":
+            return dict.fromkeys(self.arrays, StoredValues(kind="label"))
+        one = 255.0 if self.settings.stored_dtype == "uint8" else 1.0
+        return {name: StoredValues(kind=self.blended(each), one=one) for each in self.outputs for name in each.channels}
+
     def blended(self, output: OutputDescription) -> Blended:
         """Return what is blended, and stored but for masks, of an output: probabilities, or what the network gives."""
         if self.settings.output in ("probability", "mask"):
@@ -96,7 +105,7 @@ class Predictor:
 
 
 def load_predictor(source: str | PathLike[str] | TrainSettings, **overrides: Any) -> Predictor:
-    """Load the network of an experiment (.py, .toml, settings), published by name, or of a checkpoint file (the rest).
+    """Load the network of an experiment (.py, .toml, settings), of published weights (a name), or of a file (the rest).
 
     Raises
     ------
@@ -175,7 +184,10 @@ def predictor_of(network: nn.Module, voxel_size: Sequence[float] | None, overrid
 def _load(
     path: Path, training: TrainSettings | None, settings: PredictSettings
 ) -> tuple[nn.Module, CheckpointDescription]:
-    """Load a checkpoint; return its network, and what it and the experiment say of it."""
+    """Load a checkpoint, or an exported file; return its network, and what it and the experiment say of it."""
+    if is_exported(path):
+        exported = load_exported(path)
+        return exported.model, _completed(exported.description, training, path)
     model = None
     if training is not None:
         seed_generators(training.random_seed)  # the weights of the file replace those that are drawn

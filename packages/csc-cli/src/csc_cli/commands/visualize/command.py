@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-import webbrowser
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from csc_cli.commands.visualize.kinds import KINDS, TITLES
+from csc_cli.commands.visualize.staying import browser_at, ended_properly, until_the_end
 from csc_cli.console import say
 from csc_cli.options import GroupedCommand, config_option, parse_names
 
 if TYPE_CHECKING:
     from csc_cli.commands.visualize.finding import ShownCrop, Wanted
+    from csc_cli.commands.visualize.live import LiveLayers
     from csc_data.config.user_config import Config
     from csc_data.view import Scene, View
 
@@ -37,9 +37,21 @@ def _parse_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple
 
 
 HEADINGS = {
-    "What": ("datasets", "crops", "classes", "kinds", "parts", "submission", "from_result", "truth", "data"),
-    "How": ("compare", "given_state"),
-    "Where": ("browser", "bind", "port", "screenshot", "size"),
+    "What": (
+        "datasets",
+        "crops",
+        "classes",
+        "kinds",
+        "parts",
+        "submission",
+        "volume",
+        "from_result",
+        "truth",
+        "data",
+        "use_s3",
+    ),
+    "How": ("compare", "live", "given_state"),
+    "Where": ("viewer", "browser", "bind", "port", "screenshot", "size", "url_only"),
 }
 
 
@@ -53,6 +65,17 @@ HEADINGS = {
 @click.option("--parts", is_flag=True, help="Show the parts of a group class that -C names, instead of it.")
 @click.option("-S", "--submission", metavar="PATH", help="A zip or folder [default: that of the configuration].")
 @click.option(
+    "-s3", "--use-s3", is_flag=True, help="Show raw and annotations of the challenge's bucket, which the browser asks."
+)
+@click.option(
+    "--volume", metavar="VOLUME", help="Instead of crops: all of a data set, or of a raw volume by its path or URL."
+)
+@click.option(
+    "--live",
+    metavar="NETWORK",
+    help="Show what this network says, computed where one looks: a checkpoint, an exported file, or published weights.",
+)
+@click.option(
     "--compare",
     nargs=2,
     metavar="A B",
@@ -64,67 +87,155 @@ HEADINGS = {
     help="The worst labels of a result_extended.json, with a list of the places where each is wrong.",
 )
 @click.option("-t", "--truth", metavar="PATH", help="With --from-result: the truth, where it was moved.")
-@click.option("--state", "given_state", metavar="FILE", help="Begin as in this file: the JSON behind the viewer's {}.")
+@click.option("--state", "given_state", metavar="FILE", help="Begin as in this file, which the viewer's {} downloads.")
+@click.option(
+    "--viewer",
+    type=click.Choice(["neuroglancer", "napari"]),
+    default="neuroglancer",
+    show_default=True,
+    help="napari opens a window, with the first crop.",
+)
 @click.option("--browser/--no-browser", default=True, help="Whether to open a browser, where there is one.")
 @click.option("--bind", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on [default: one that is free].")
 @click.option("--screenshot", metavar="PNG", help="Write a picture of the first crop instead, by headless Chromium.")
 @click.option("--size", metavar="WxH", default="1280x960", show_default=True, callback=_parse_size, help="Its size.")
+@click.option(
+    "--url-only",
+    is_flag=True,
+    help="Print links that show what is in the bucket in the public viewer, and end.",
+)
 @config_option
-def visualize(config: Config, compare: tuple[str, str] | None, screenshot: str | None, **options: Any) -> None:
+def visualize(config: Config, compare: tuple[str, str] | None, **options: Any) -> None:
     """Show raw, annotations, predictions and results in a browser.
 
     Everything that is there by default: a list of crops, and beside it the viewer (Neuroglancer, which comes along, so
     no internet is needed). Raw and the annotations are drawn from the start; the other layers wait in the viewer's
     list. It serves until Ctrl-C.
     """
-    from csc_cli.commands.visualize.finding import find_shown, missing_classes
-
-    if options["from_result"] is not None:
-        if compare is not None:
-            raise click.UsageError("--from-result shows truth and submission, --compare two of what there is; give one")
-        _show_worst(config, screenshot, options)
-        return
-    if options["truth"] is not None:
-        raise click.UsageError("--truth goes with --from-result; `--data` names where truth lies otherwise")
+    _check_options(compare, options)
     sides = None
+    if options["from_result"] is not None:
+        _show_worst(config, options)
+        return
     if compare is not None:
         sides, named = _sides(compare, config)
         options.update(kinds=sides, submission=named or options["submission"])
     wanted = _wanted(options)
-    shown = find_shown(config, wanted, submission=options["submission"])
-    for line in missing_classes(shown, wanted):
-        say(line)
-    _serve([(crop.label, _scene_of(crop, sides)) for crop in shown], screenshot, options)
+    shown = _find(config, wanted, options)
+    if options["url_only"]:
+        _tell_public_links(shown, sides, options["given_state"])
+        return
+    with ExitStack() as stack:
+        stack.enter_context(ended_properly())
+        if options["viewer"] == "napari":
+            _show_in_napari(shown[0], _live(stack, wanted, options))
+            return
+        view = stack.enter_context(_view(options))
+        live = _live(stack, wanted, options)
+        _serve(view, [(crop.label, _scene_of(crop, sides, live)) for crop in shown], options)
 
 
-def _show_worst(config: Config, screenshot: str | None, options: Mapping[str, Any]) -> None:
+def _show_worst(config: Config, options: Mapping[str, Any]) -> None:
     from csc_cli.commands.visualize.worst import open_worst
     from csc_eval.command.terminal import raw_of_test_crops
 
     moved = options["submission"], options["truth"]
     raw = raw_of_test_crops(str(config.root))
-    with open_worst(options["from_result"], moved, _wanted(options), raw, say) as labels:
-        _serve([(label.title, label.open) for label in labels], screenshot, options)
+    with (
+        ended_properly(),
+        open_worst(options["from_result"], moved, _wanted(options), raw, say) as labels,
+        _view(options) as view,
+    ):
+        _serve(view, [(label.title, label.open) for label in labels], options)
 
 
-def _serve(
-    scenes: Sequence[tuple[str, Callable[[], Scene]]], screenshot: str | None, options: Mapping[str, Any]
-) -> None:
-    """Serve scenes until somebody ends it, or take a picture of the first."""
-    from csc_data.view import View, take_screenshot
+def _view(options: Mapping[str, Any]) -> View:
+    from csc_data.view import View
 
-    with View(options["bind"], options["port"]) as view:
-        for title, opened in scenes:
-            view.add_later(title, opened)
-        if options["given_state"] is not None:
-            view.restore(options["given_state"])
-        if screenshot is not None:
-            take_screenshot(view, screenshot, size=options["size"])
-            say(f"wrote {screenshot}: {scenes[0][0]}")
-            return
-        _tell_link(view, options["browser"])
-        _wait()
+    return View(options["bind"], options["port"])
+
+
+def _serve(view: View, scenes: Sequence[tuple[str, Callable[[], Scene]]], options: Mapping[str, Any]) -> None:
+    """Serve scenes until somebody ends it, or take a picture of one."""
+    from csc_data.view import take_screenshot
+
+    for title, opened in scenes:
+        view.add_later(title, opened)
+    place = "0" if options["given_state"] is None else view.restore(options["given_state"])
+    if options["screenshot"] is not None:
+        take_screenshot(view, options["screenshot"], place=place, size=options["size"])
+        say(f"wrote {options['screenshot']}: {scenes[int(place)][0]}")
+        return
+    with ExitStack() as stack:
+        wait = stack.enter_context(until_the_end())
+        _tell_link(view)
+        if options["browser"]:
+            stack.enter_context(browser_at(view.url))
+        wait()
+
+
+def _check_options(compare: tuple[str, str] | None, options: Mapping[str, Any]) -> None:
+    names = ("live", "volume", "from_result", "truth", "given_state", "screenshot")
+    given = {name for name in names if options[name] is not None}
+    if "from_result" in given and (compare or options["url_only"] or given & {"live", "volume"}):
+        raise click.UsageError("--from-result shows truth and submission, --compare and --live others; give one")
+    if given & {"from_result", "truth"} == {"truth"}:
+        raise click.UsageError("--truth goes with --from-result; `--data` names where truth lies otherwise")
+    if compare is not None and given & {"live", "volume"}:
+        raise click.UsageError("--compare is for what is stored; leave --live and --volume out")
+    if options["url_only"] and options["live"] is not None:
+        raise click.UsageError("nothing is computed for the public viewer; leave --live or --url-only out")
+    if options["viewer"] == "napari" and (compare or options["url_only"] or given - {"live", "volume"}):
+        raise click.UsageError("napari shows a crop as it is, and --live; leave --viewer out, or the others")
+
+
+def _find(config: Config, wanted: Wanted, options: Mapping[str, Any]) -> list[ShownCrop]:
+    """Return what there is to be shown, and say what there is not."""
+    from csc_cli.commands.visualize.finding import find_shown, find_volume, say_missing
+    from csc_cli.commands.visualize.opening import open_crop
+    from csc_data.splits.search import CropTemplates
+
+    in_bucket = options["use_s3"] or options["url_only"]
+    templates = CropTemplates.in_bucket(config) if in_bucket else CropTemplates.below(config)
+    if options["volume"] is not None:
+        volume = find_volume(options["volume"], templates)
+        open_crop(volume, _refuse)
+        return [volume]
+    shown = find_shown(config, wanted, say, templates=templates, submission=options["submission"])
+    for line in say_missing(shown, wanted if options["live"] is None else replace(wanted, classes=None)):
+        say(line)
+    return shown
+
+
+def _live(stack: ExitStack, wanted: Wanted, options: Mapping[str, Any]) -> LiveLayers | None:
+    from csc_cli.commands.visualize.live import open_live
+
+    if options["live"] is None:
+        return None
+    return stack.enter_context(open_live(options["live"], wanted.class_name, say))
+
+
+def _show_in_napari(crop: ShownCrop, live: LiveLayers | None) -> None:
+    from csc_data.view import show_in_napari
+
+    say(f"napari shows {crop.label}")
+    show_in_napari(_scene_of(crop, None, live)().layers, title=crop.label, wait=True)
+
+
+def _tell_public_links(shown: Sequence[ShownCrop], sides: tuple[str, str] | None, saved: str | None) -> None:
+    """Print a link for each crop of which there is something that the public viewer reads."""
+    from csc_cli.commands.visualize.public import public_link
+    from csc_data.errors import MissingDataError
+
+    links = 0
+    for crop in shown:
+        link = public_link(crop, _scene_of(crop, sides, None)(), say, saved)
+        if link is not None:
+            say(f"{crop.label}: {link}")
+            links += 1
+    if not links:
+        raise MissingDataError("nothing of this lies in a public bucket as the viewer reads it; leave --url-only out")
 
 
 def _wanted(options: Mapping[str, Any]) -> Wanted:
@@ -151,45 +262,30 @@ def _sides(compare: tuple[str, str], config: Config) -> tuple[tuple[str, str], s
     return (first, second), paths[0] if paths else None
 
 
-def _scene_of(crop: ShownCrop, sides: tuple[str, str] | None) -> Callable[[], Scene]:
+def _refuse(line: str) -> NoReturn:
+    from csc_data.errors import MissingDataError
+
+    raise MissingDataError(line)
+
+
+def _scene_of(crop: ShownCrop, sides: tuple[str, str] | None, live: LiveLayers | None) -> Callable[[], Scene]:
     def opened() -> Scene:
         from csc_cli.commands.visualize.comparing import compare_crop
-        from csc_cli.commands.visualize.opening import open_crop, view_of
+        from csc_cli.commands.visualize.opening import open_crop, place_of
         from csc_data.view import Scene
 
         if sides is not None:
             return compare_crop(crop, sides, say)
         layers = open_crop(crop, say)
-        seen = view_of(layers)
-        return Scene(layers=layers, roi=None if seen is None else seen.roi)
+        return Scene(layers=layers if live is None else live.beside(layers), roi=place_of(layers))
 
     return opened
 
 
-def _tell_link(view: View, browser: bool) -> None:
+def _tell_link(view: View) -> None:
     say(view.url)
     if view.server.bind in ("127.0.0.1", "localhost", "::1"):
         say(
             f"from another machine: ssh -L {view.server.port}:127.0.0.1:{view.server.port} THIS-MACHINE, then that link"
         )
     say("Ctrl-C ends it")
-    if browser:
-        webbrowser.open(view.url)
-
-
-def _wait() -> None:
-    """Wait for Ctrl-C or SIGTERM, whether or not there is a terminal."""
-    with _ending() as ended:
-        while not ended.wait(timeout=3600):
-            pass
-
-
-@contextmanager
-def _ending() -> Iterator[threading.Event]:
-    ended = threading.Event()
-    previous = {number: signal.signal(number, lambda *_: ended.set()) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield ended
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

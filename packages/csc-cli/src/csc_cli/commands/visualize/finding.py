@@ -13,9 +13,10 @@ from csc_cli.commands.visualize.kinds import KINDS, TITLES
 from csc_data.challenge import label_classes
 from csc_data.challenge.current_lists import load_test_crops
 from csc_data.config.templates import anchor, fill
-from csc_data.errors import MissingDataError, UnreadableDataError, did_you_mean
+from csc_data.errors import CscError, MissingDataError, UnreadableDataError, did_you_mean
 from csc_data.splits.crops import METADATA_FILES
 from csc_data.splits.search import CropTemplates, is_wanted, natural_key, search_crops
+from csc_data.storage.paths import is_remote
 from csc_data.storage.stores.submissions import open_store
 from csc_data.storage.trees import open_tree
 from csc_data.volumes import Level, Volume, open_volume
@@ -59,7 +60,7 @@ class ShownCrop:
     @property
     def label(self) -> str:
         """How it is called in messages."""
-        return f"{self.dataset}/{self.crop}" if self.dataset else self.crop
+        return "/".join(filter(None, (self.dataset, self.crop)))
 
     def classes(self) -> set[str]:
         """Return the classes that there is anything of."""
@@ -111,7 +112,12 @@ class Wanted:
 
 
 def find_shown(
-    config: Config, wanted: Wanted, *, templates: CropTemplates | None = None, submission: str | None = None
+    config: Config,
+    wanted: Wanted,
+    tell: Callable[[str], None],
+    *,
+    templates: CropTemplates | None = None,
+    submission: str | None = None,
 ) -> list[ShownCrop]:
     """Return the crops that there is anything of, by data set and crop.
 
@@ -119,6 +125,8 @@ def find_shown(
     ----------
     config : Config
     wanted : Wanted
+    tell : callable
+        Called with a line for each place that cannot be looked through, such as a bucket that does not answer.
     templates : CropTemplates, optional
         Where annotated crops lie; below the data folder by default.
     submission : str, optional
@@ -127,7 +135,7 @@ def find_shown(
     Raises
     ------
     MissingDataError
-        If there is nothing of what was asked for.
+        If there is nothing of what was asked for, or a submission that was named is not there.
     UnreadableDataError
         If a submission that was named cannot be read.
     """
@@ -138,23 +146,36 @@ def find_shown(
         return found.setdefault((dataset, crop), ShownCrop(dataset=dataset, crop=crop))
 
     places = templates or CropTemplates.below(config)
-    if "gt" in wanted.kinds:
-        for dataset, crop, volume in _annotations(places, wanted):
-            of(dataset, crop).volumes.append(volume)
-        for dataset, crop, volume in _submitted(config.path("ground_truth"), "gt", tests, wanted):
-            of(dataset, crop).volumes.append(volume)
-    for kind in ("predictions", "processed"):
-        if kind in wanted.kinds:
-            for dataset, crop, volume in _results(config, kind, wanted):
-                of(dataset, crop).volumes.append(volume)
-    if "submission" in wanted.kinds:
-        for dataset, crop, volume in _submitted(submission_place(config, submission), "submission", tests, wanted):
-            of(dataset, crop).volumes.append(volume)
+    truth, handed_in = config.path("ground_truth"), submission_place(config, submission)
+    if submission is not None and not handed_in.exists():
+        raise MissingDataError(f"{submission} does not exist; expected a zip or a zarr folder")
+    looked_through: dict[str, list[Callable[[], Iterator[tuple[str, str, ClassVolume]]]]] = {
+        "gt": [lambda: _annotations(places, wanted), lambda: _submitted(truth, "gt", tests, wanted)],
+        "predictions": [lambda: _results(config, "predictions", wanted)],
+        "processed": [lambda: _results(config, "processed", wanted)],
+        "submission": [lambda: _submitted(handed_in, "submission", tests, wanted)],
+    }
+    for kind, looks in looked_through.items():
+        for look in looks if kind in wanted.kinds else ():
+            try:
+                for dataset, crop, volume in look():
+                    of(dataset, crop).volumes.append(volume)
+            except CscError as error:
+                if kind == "submission" and submission is not None:
+                    raise
+                tell(f"{TITLES[kind]}: {error}")
     shown = sorted(found.values(), key=lambda one: (natural_key(one.dataset), natural_key(one.crop)))
     _check(shown, wanted, config)
     for one in shown:
         one.raw = _raw(places, one.dataset)
     return shown
+
+
+def find_volume(volume: str, templates: CropTemplates) -> ShownCrop:
+    """Return all of a data set, by its name, or of a raw volume by its path or URL."""
+    is_path = is_remote(volume) or "/" in volume or "\\" in volume or Path(volume).is_dir()
+    raw = volume if is_path else _raw(templates, volume)
+    return ShownCrop(dataset=volume, crop="", raw=raw)
 
 
 def _annotations(templates: CropTemplates, wanted: Wanted) -> Iterator[tuple[str, str, ClassVolume]]:
@@ -249,10 +270,15 @@ def _check(shown: Sequence[ShownCrop], wanted: Wanted, config: Config) -> None:
         )
 
 
-def missing_classes(shown: Sequence[ShownCrop], wanted: Wanted) -> Iterator[str]:
-    """Say which of the classes that were asked for are nowhere."""
-    there = sorted(set().union(*(one.classes() for one in shown)))
-    for pattern in wanted.classes or ():
-        is_group = wanted.parts and pattern in label_classes()
-        if not is_group and not any(fnmatchcase(name, pattern) for name in there):
-            yield f"there is nothing of the class {pattern!r}; {did_you_mean(pattern, there)}"
+def say_missing(shown: Sequence[ShownCrop], wanted: Wanted) -> Iterator[str]:
+    """Say which of the data sets, crops and classes that were asked for are nowhere."""
+    for word, patterns, there in (
+        ("data set", wanted.datasets, {one.dataset for one in shown}),
+        ("crop", wanted.crops, {one.crop for one in shown}),
+        ("class", wanted.classes or (), set[str]().union(*(one.classes() for one in shown))),
+    ):
+        for pattern in patterns:
+            either = (pattern, f"crop{pattern}") if word == "crop" else (pattern,)
+            is_group = word == "class" and wanted.parts and pattern in label_classes()
+            if not is_group and not any(fnmatchcase(name, one) for name in there for one in either):
+                yield f"there is nothing of the {word} {pattern!r}; {did_you_mean(pattern, sorted(there))}"

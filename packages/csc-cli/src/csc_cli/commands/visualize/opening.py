@@ -10,12 +10,14 @@ from csc_cli.commands.visualize.kinds import KINDS, TITLES
 from csc_data.challenge import label_classes
 from csc_data.config.user_config import choose_endpoint
 from csc_data.errors import CscError
+from csc_data.geometry import Roi
 from csc_data.storage.paths import is_remote
 from csc_data.view import Kind, Layer
 from csc_data.volumes import Volume, open_volume
 from csc_data.volumes.stored_values import StoredValues
 
 _OPENERS = 16
+_MIDDLE = 256  # voxels of a volume that is too large to be seen as a whole
 _MOST_VISIBLE = 8  # more colours than that on top of each other tell nobody anything
 
 
@@ -114,6 +116,12 @@ def _kind_of(volume: ClassVolume, found: Volume, values: StoredValues | None) ->
     return "instances" if known is not None and known.instance else "mask"
 
 
-def view_of(layers: Sequence[Layer]) -> Layer | None:
-    """Return the layer that says where to look: the first that is not raw."""
-    return next((layer for layer in layers if layer.kind != "raw"), None)
+def place_of(layers: Sequence[Layer]) -> Roi | None:
+    """Return where to look, in nm: at the first layer that is not raw, else at the middle of raw."""
+    seen = next((layer for layer in layers if layer.kind != "raw"), None)
+    if seen is not None or not layers:
+        return None if seen is None else seen.roi
+    whole = layers[0].volume.levels[0].grid
+    middle = [(b + e) / 2 for b, e in zip(whole.bounds.begin, whole.bounds.end, strict=True)]
+    half = [_MIDDLE / 2 * size for size in whole.voxel_size]
+    return Roi(middle, middle).grow(half).intersect(whole.bounds)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import numcodecs
@@ -18,12 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from csc_data.formats.array_metadata import ArrayMetadata
+from csc_data.formats.cache import passing_through
 from csc_data.formats.chunk_files import StoredChunks, decode_chunk, read_n5_header
 from csc_data.formats.chunked_array import Index
 from csc_data.formats.codecs import Codec
 from csc_data.storage.limits import DEFAULT_LIMITS, most_encoded_bytes
 from csc_data.storage.nodes import parse_document
-from csc_data.storage.stores.places import FolderStore, GatheredStore, Part, Store, join_key
+from csc_data.storage.stores.places import Part, join_key
+from csc_data.view.live import BlockFuture, LiveArray
 
 _COMPRESSORS = frozenset({"blosc", "gzip", "zlib", "zstd"})
 _SHARD_CODECS = frozenset({"bytes", "blosc", "gzip", "zstd", "transpose", "crc32c", "sharding_indexed"})
@@ -73,6 +75,8 @@ def serve_array(array: Any) -> ServedLevel:
     array : array-like
         A `ChunkedArray`, or anything that has shape and dtype and is read by slices: (z, y, x).
     """
+    if isinstance(array, LiveArray):
+        return ComputedLevel(array)
     source = getattr(array, "source", None)
     if isinstance(source, StoredChunks) and not source.left_out:
         document = _document2(source.metadata)
@@ -97,7 +101,7 @@ class StoredLevel(ServedLevel):
 
     def __init__(self, source: StoredChunks, document: Mapping[str, Any]) -> None:
         self._source = source
-        self._files = InsideStore(source.store, source.folder)
+        self._files = source.store
         self._codecs = source.metadata.codecs
         self.document = json.dumps(document).encode()
         self.counts = _counts(source.shape, source.chunks)
@@ -134,7 +138,7 @@ class ShardedLevel(ServedLevel):
 
     def __init__(self, source: StoredChunks, document: Mapping[str, Any], counts: tuple[int, ...]) -> None:
         self._source = source
-        self._files = InsideStore(source.store, source.folder)
+        self._files = source.store
         shard = source.metadata.shard
         assert shard is not None
         self._inner = shard.shape
@@ -165,6 +169,8 @@ class EncodedLevel(ServedLevel):
 
     def __init__(self, array: Any) -> None:
         self._array = array
+        # The browser holds what it was sent; what is computed is held for the next browser, too.
+        self._reading = passing_through if isinstance(getattr(array, "source", None), StoredChunks) else nullcontext
         self._dtype = viewer_dtype(array.dtype)
         shape = tuple(int(n) for n in array.shape)
         chunks = getattr(array, "chunks", None) or (64,) * len(shape)
@@ -183,42 +189,42 @@ class EncodedLevel(ServedLevel):
         self.document = json.dumps(document).encode()
 
     def chunk(self, index: Index, part: Part | None = None) -> bytes | None:
-        """Read, convert and encode a chunk; those at the end are padded by 0."""
+        """Read, convert and encode a chunk."""
         box = tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, self._chunks, strict=True))
-        values = np.asarray(self._array[box])
+        with self._reading():
+            return self.encode(np.asarray(self._array[box]))
+
+    def encode(self, values: npt.NDArray[Any]) -> bytes:
+        """Convert and encode the values of a chunk; those at the end are padded by 0."""
         whole = np.zeros(self._chunks, dtype=self._dtype)
         whole[tuple(slice(0, n) for n in values.shape)] = values
         encoded: bytes = bytes(_ENCODER.encode(whole))
         return encoded
 
 
-class InsideStore:
-    """Files of one array, none of which may lie outside of its folder: a link in it that leads out is not followed.
-
-    The folder itself may be a link, as data folders often are. What lies in a zip or behind a URL has no links.
+class ComputedLevel(EncodedLevel):
+    """Blocks that are computed as they are asked for: who asks waits without a thread, see `ask`.
 
     Parameters
     ----------
-    store : Store
-    folder : str
-        Key of the array.
+    array : LiveArray
     """
 
-    def __init__(self, store: Store, folder: str) -> None:
-        self._store = store
-        self._local = isinstance(store, FolderStore | GatheredStore)
-        self._root = os.path.realpath(store.place(folder)) + os.sep if self._local else ""
+    def __init__(self, array: LiveArray) -> None:
+        super().__init__(array)
+        self._live = array
 
-    def read(self, key: str, limit: int, part: Part | None = None) -> bytes | None:
-        """Return the bytes of a file, or of a part of it; None if there is no such file, or it lies outside."""
-        return self._store.read(key, limit, part) if self._holds(key) else None
+    def ask(self, index: Index) -> BlockFuture:
+        """Ask for a block; `encode` makes a chunk of what is computed."""
+        return self._live.ask(index)
 
-    def size(self, key: str) -> int | None:
-        """Return how many bytes a file has; None if there is no such file, or it lies outside."""
-        return self._store.size(key) if self._holds(key) else None
+    def encode(self, values: npt.NDArray[Any]) -> bytes:
+        """Encode what is its array's of a block, or a chunk."""
+        return super().encode(self._live.take(values) if values.ndim > len(self.counts) else values)
 
-    def _holds(self, key: str) -> bool:
-        return not self._local or os.path.realpath(self._store.place(key)).startswith(self._root)
+    def size(self, index: Index) -> int | None:
+        """Return None: nothing is computed to tell how large it would be."""
+        return None
 
 
 def viewer_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:

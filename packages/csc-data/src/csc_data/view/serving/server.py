@@ -8,21 +8,26 @@ address bar, so that several people can look at once.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import mimetypes
+import os
 import re
 import secrets
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from importlib import resources
+from pathlib import Path
 from typing import Any, TypeVar
 
 from aiohttp import web
 
-from csc_data.errors import CscError, InvalidArgumentError
+from csc_data.errors import CscError, InvalidArgumentError, import_extra
 from csc_data.storage.stores.places import Part
+from csc_data.view.live import BlockFuture
+from csc_data.view.serving.connections import Connections, quiet_logger
+from csc_data.view.serving.levels import ComputedLevel
 from csc_data.view.serving.page import front_page
 from csc_data.view.serving.volumes import ServedVolume
 
@@ -32,7 +37,9 @@ _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _CLIENT_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _JSON = (".zarray", ".zattrs", ".zgroup", "zarr.json")
 _READERS = 8
+_MOST_WAITING = 4  # for blocks that are computed: a browser opens six lines, and the other layers want some
 _MOST_DIGITS = 6
+_TURNS = 8  # of the loop, in which answers end, and those who have just connected become connections
 _HEADERS = {
     "Cache-Control": "no-store",  # a run that is looked at goes on writing
     "Referrer-Policy": "no-referrer",  # the secret stands in the path
@@ -64,12 +71,14 @@ class ViewServer:
         self._states: dict[str, tuple[str, Callable[[], Mapping[str, Any]]]] = {}
         self._spots: dict[str, list[Mapping[str, Any]]] = {}
         self._changed: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
-        self._client = resources.files("neuroglancer") / "static" / "client"
+        self._client = _find_client()
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="view")
+        self._waiting = 0
         self._socket = _listen(bind, port)
         self.bind, self.port = bind, self._socket.getsockname()[1]
         self._loop = asyncio.new_event_loop()
         self._ended: asyncio.Event | None = None
+        self._connections: Connections | None = None
         started: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(started,), name="view-server", daemon=True)
         self._thread.start()
@@ -133,24 +142,37 @@ class ViewServer:
         self.close()
 
     def _run(self, started: Future[None]) -> None:
-        asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(self._serve(started))
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._serve(started))
         except BaseException as error:
             if started.done():
                 raise
             started.set_exception(error)  # raised where it was to be started
         finally:
             self._socket.close()
-            self._loop.close()
 
     async def _serve(self, started: Future[None]) -> None:
         self._ended = asyncio.Event()
-        runner = web.AppRunner(self._application(), access_log=None, handle_signals=False, shutdown_timeout=0.5)
+        runner = web.AppRunner(
+            self._application(),
+            access_log=None,
+            logger=quiet_logger(),
+            handle_signals=False,
+            shutdown_timeout=0.5,
+            handler_cancellation=True,
+        )
         await runner.setup()
-        await web.SockSite(runner, self._socket).start()
+        assert runner.server is not None
+        self._connections = Connections(runner.server)
+        listening = await self._loop.create_server(self._connections, sock=self._socket)
         started.set_result(None)
         await self._ended.wait()
+        for turn in range(2 * _TURNS):
+            await asyncio.sleep(0)
+            if turn >= _TURNS:
+                self._connections.cut(runner.server.connections)  # closing them would wait for who does not read
+        listening.close()
         await runner.cleanup()
 
     def _application(self) -> web.Application:
@@ -173,7 +195,9 @@ class ViewServer:
         follows = request.headers.get("Sec-Fetch-Mode") == "navigate"
         if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin") and not follows:
             return web.Response(status=403, headers=_HEADERS)
-        response: web.StreamResponse = await handler(request)
+        assert self._connections is not None
+        with self._connections.answering(request.protocol):
+            response: web.StreamResponse = await handler(request)
         return response
 
     async def _front(self, request: web.Request) -> web.Response:
@@ -222,6 +246,9 @@ class ViewServer:
                 size = await self._off_loop(volume.size, path)
                 headers = _HEADERS | ({} if size is None else {"Content-Length": str(size)})
                 return web.Response(status=404 if size is None else 200, headers=headers)
+            computed = volume.ask(path)
+            if computed is not None:
+                return await self._when_computed(*computed)
             content = await self._off_loop(volume.read, path, part)
         except (CscError, OSError, MemoryError, ValueError) as error:
             return web.Response(status=500, text=str(error), headers=_HEADERS)
@@ -236,6 +263,26 @@ class ViewServer:
         first = part[0] if part[0] >= 0 else max(0, (size or 0) + part[0])
         where = f"bytes {first}-{first + len(content) - 1}/{'*' if size is None else size}"
         return web.Response(status=206, body=content, content_type=kind, headers=_HEADERS | {"Content-Range": where})
+
+    async def _when_computed(self, level: ComputedLevel, block: BlockFuture) -> web.Response:
+        """Send a block when it is computed; who is gone meanwhile wants it no more.
+
+        When too many wait, who comes is asked to come again: the viewer does, after a second or a few.
+        """
+        if not block.done() and self._waiting >= _MOST_WAITING:
+            block.cancel()
+            return web.Response(status=503, headers=_HEADERS)
+        self._waiting += 1
+        waiting = asyncio.wrap_future(block)
+        try:
+            await asyncio.wait({waiting})
+        finally:
+            self._waiting -= 1
+            waiting.cancel()
+        if waiting.cancelled():  # nothing is computed any more
+            return web.Response(status=503, headers=_HEADERS)
+        content = await self._off_loop(level.encode, waiting.result())
+        return web.Response(body=content, content_type="application/octet-stream", headers=_HEADERS)
 
     async def _off_loop(self, function: Callable[..., T], *arguments: Any) -> T:
         """Read in another thread; a browser that has gone takes what it waited for with it."""
@@ -253,16 +300,28 @@ def parse_range(header: str | None) -> Part | None:
         return None
     first, last = found.groups()
     if not first:
-        return -int(last), None
+        return (-int(last), None) if int(last) else (0, 0)
     return int(first), int(last) + 1 if last else None
 
 
+def _find_client() -> Path:
+    """Return where Neuroglancer keeps its client; importing it takes as long as all else until there is a link."""
+    found = importlib.util.find_spec("neuroglancer")
+    file = found.origin if found is not None else None
+    return Path(file or import_extra("neuroglancer", "the viewer", "csc-data[view]").__file__).parent / "static/client"
+
+
 def _listen(bind: str, port: int) -> socket.socket:
+    listening: socket.socket | None = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(bind, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name == "posix":  # elsewhere it lets two programs have one port
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
-    except (OSError, OverflowError) as error:
+        listening.listen()
+    except (OSError, OverflowError, UnicodeError) as error:
+        if listening is not None:
+            listening.close()
         raise InvalidArgumentError(f"the viewer cannot listen on {bind}, port {port}: {error}") from error
     return listening

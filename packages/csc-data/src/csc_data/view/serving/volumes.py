@@ -11,7 +11,8 @@ from csc_data.formats.chunked_array import Index
 from csc_data.formats.ngff import multiscale_attributes
 from csc_data.geometry import Grid
 from csc_data.storage.stores.places import Part
-from csc_data.view.serving.levels import EncodedLevel, ServedLevel, serve_array
+from csc_data.view.live import BlockFuture
+from csc_data.view.serving.levels import ComputedLevel, EncodedLevel, ServedLevel, serve_array
 from csc_data.volumes import Level
 
 _CHUNK = re.compile(r"(?:c\.)?([0-9]{1,9}(?:\.[0-9]{1,9}){0,4})")
@@ -65,6 +66,13 @@ class ServedVolume:
             return self._files[path]
         found = self._find(path)
         return None if found is None else found[0].chunk(found[1], part)
+
+    def ask(self, path: str) -> tuple[ComputedLevel, BlockFuture] | None:
+        """Ask for a chunk that has to be computed, so that nobody waits for it in `read`; None for all else."""
+        found = None if path in self._files else self._find(path)
+        if found is None or not isinstance(found[0], ComputedLevel):
+            return None
+        return found[0], found[0].ask(found[1])
 
     def size(self, path: str) -> int | None:
         """Return how many bytes `read` returns of the whole."""

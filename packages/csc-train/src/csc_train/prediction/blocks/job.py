@@ -58,6 +58,8 @@ class BlockJob:
         One for each class.
     device : str, optional
         That of the settings by default, else the best one where the job is done.
+    within : Roi, optional
+        The box in nm in which raw is looked for; all around ``grid`` by default.
     """
 
     source: NetworkSource
@@ -70,6 +72,7 @@ class BlockJob:
     classes: tuple[str, ...] | None
     arrays: tuple[Path, ...] = ()
     device: str | None = None
+    within: Roi | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         # What a process has opened and loaded stays there.
@@ -114,7 +117,7 @@ class BlockJob:
     @functools.cached_property
     def _raw(self) -> RawSource:
         reach = max(max(info.extent) for info in _inputs(self.windows.patch))
-        return RawSource(self.raw, self.stored, self.grid.bounds.grow((reach,) * 3))
+        return RawSource(self.raw, self.stored, self.within or self.grid.bounds.grow((reach,) * 3))
 
     @functools.cached_property
     def _placements(self) -> tuple[Placement, ...]:

@@ -269,7 +269,7 @@ class _Planner:
             scales=settings.scales,
             storage=storage,
             attributes=self.record.to_attributes(),
-            meanings={name: self.predictor.meaning(each) for each in self.predictor.outputs for name in each.channels},
+            meanings=self.predictor.meanings,
             fingerprint=self._fingerprint(grid, target, raw, storage),
             is_mask=settings.output == "mask",
         )
