@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.blocks import BlockGrid, align_block_shape
+from csc_data.blocks import BlockGrid, align_block_shape, check_finished
 from csc_data.challenge import TestCrop
 from csc_data.errors import InvalidArgumentError
 from csc_data.formats.cache import ChunkCache
@@ -25,7 +25,6 @@ from csc_eval.rules import DEFINITION
 from csc_eval.voxels.arrays import Shape, VoxelSource
 from csc_submit.digests import digest_of_files
 from csc_submit.packing.cutting import find_cut
-from csc_submit.predictions import check_finished
 from csc_submit.values import Meaning, above_threshold, as_probabilities, check_block, find_meaning
 
 CHUNKS = (64, 64, 64)
@@ -157,7 +156,7 @@ def plan_fit(found: Found, folder: Path, options: PackOptions) -> FitPlan:
         If it cannot be read, does not overlap the crop, or holds probabilities and these are refused.
     """
     crop, source = found.crop, found.source
-    check_finished(source, found.class_name)
+    check_finished(source, class_name=found.class_name)
     volume = open_volume(source)
     meaning = find_meaning(volume, options.stored_as)
     instances = is_instance_class(found.class_name)
