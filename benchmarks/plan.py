@@ -94,7 +94,8 @@ def planned(config: Config, seed: int, seconds: float) -> Experiment:
     machine = look_at_machine("cpu", seconds=seconds, free_bytes=available_memory(), cores=available_cpus())
     plan, *others = make_plans(fingerprint, machine, datasplit=config.path("datasplit"), measure=measure)
     assert not others
-    choices = {choice.name: choice.value for choice in suggest_processing(plan.group.classes)}
+    suggested = suggest_processing(plan.group.classes, plan.settings.input_array_info.scale)
+    choices = {choice.name: choice.value for choice in suggested}
     return read_train_settings(plan.settings, random_seed=seed), ProcessSettings(**choices)
 
 
