@@ -22,7 +22,8 @@ from csc_submit.digests import digest_of_files
 from csc_submit.predictions import StoredPrediction
 from csc_submit.processing.fragments import StoredChannel
 from csc_submit.processing.local.local_steps import LocalSteps
-from csc_submit.processing.own_step import OwnStep, own_step
+from csc_submit.processing.own_function import own_step
+from csc_submit.processing.own_step import OwnStep
 from csc_submit.processing.passes import Pass, passes_of, steps_for
 from csc_submit.settings import ClassOptions, ProcessSettings
 from csc_submit.steps.declared import MutexWatershed, Own, Step
@@ -294,12 +295,13 @@ def plan_array(
 
 def made_with(settings: ProcessSettings, class_name: str) -> dict[str, Any]:
     """Return what settings say of a class, whatever prediction of it is processed; JSON values."""
-    own = own_step(settings)
+    own, parameters = own_step(settings), settings.own_parameters(class_name)
     listed = settings.step_list(class_name)
     return {
         "version": _VERSION,
         "options": dataclasses.asdict(settings.for_class(class_name)),
         "process_func": own.record if own is not None else None,
         **({"process_classes": list(settings.process_classes)} if settings.process_classes else {}),
+        **({"process_parameters": parameters} if own is not None and parameters else {}),
         **({} if listed is None else {"steps": [repr(step) for step in listed]}),
     }

@@ -87,7 +87,7 @@ def tune(
     MissingDataError
         If no crop validates, or predictions or truth are missing.
     InvalidArgumentError
-        If the experiment has an own ``process_func`` or lacks a class, or an option is out of range.
+        If the experiment lacks a class, or an option is out of range.
     ProblemsError
         If settings are wrong.
     """
@@ -100,16 +100,13 @@ def tune(
     if not isinstance(source, ProcessSettings | Experiment):
         source = read_experiment(Path(source))
     settings = as_process_settings(source)
-    if settings.process_func is not None:
-        raise InvalidArgumentError(
-            "process_func is code of your own, which csc tune cannot change; tune a file without it, or write what it "
-            "does as steps"
-        )
     rows = read_datasplit(options.get("datasplit") or config.path("datasplit"))
     crops = find_validation_crops(rows, config)
     names = choose_classes(crops, split_names(classes), settings.classes)
     check_predicted(crops, names, str(source.path) if isinstance(source, Experiment) else "CONFIG")
     settings, remarks = starting_settings(source, settings, rows, names)
+    if settings.process_func is not None and not settings.process_ranges:
+        remarks = (*remarks, "process_func stays as it is: process_ranges would say which of its arguments to try")
     began, entries = time.monotonic(), []
     # What others read is tuned before them.
     order = sorted(names, key=lambda name: len(predictions_read(settings, name, _annotated(crops, name))))

@@ -178,7 +178,14 @@ class LocalSteps:
         others = [
             None if name == self.class_name else self._begin(around.prediction_of(name)) for name in step.together
         ]
-        result = self.own(given, self.meaning, place, are_logits=self._keeps_logits, others=others)
+        result = self.own(
+            given,
+            self.meaning,
+            place,
+            are_logits=self._keeps_logits,
+            others=others,
+            parameters=dict(step.parameters),
+        )
         numbered = np.issubdtype(result.dtype, np.integer) and result.max(initial=0) > 1
         if numbered and self.instances and not self.alone and not self.meaning.is_label:
             raise InvalidArgumentError(
