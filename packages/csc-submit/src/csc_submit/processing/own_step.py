@@ -7,7 +7,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,8 @@ class OwnStep:
         Where these lie.
     file : Path or None
         The experiment file that defines it, from which other processes read it.
+    parameters : mapping
+        Its keyword arguments.
     """
 
     function: Callable[..., Any]
@@ -82,6 +84,7 @@ class OwnStep:
     tensor: bool = False
     device: str | None = None
     file: Path | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.file is None:
@@ -89,7 +92,7 @@ class OwnStep:
         return _load, (self.file, self._how())
 
     def _how(self) -> dict[str, Any]:
-        names = ("form", "values", "flat", "tensor", "device", "file")
+        names = ("form", "values", "flat", "tensor", "device", "file", "parameters")
         return {name: getattr(self, name) for name in names}
 
     @property
@@ -108,7 +111,6 @@ class OwnStep:
         *,
         are_logits: bool = False,
         others: Sequence[Volume | None] = (),
-        parameters: Mapping[str, Any] | None = None,
     ) -> Volume:
         """Return a mask, probabilities, or labels for a block.
 
@@ -123,8 +125,6 @@ class OwnStep:
             Whether ``given``, and others, are logits already.
         others : sequence of ndarray or None
             Of a step that gets several classes at once: the same of each, None in place of ``given``.
-        parameters : mapping, optional
-            Its keyword arguments for this class.
 
         Raises
         ------
@@ -139,7 +139,7 @@ class OwnStep:
             everything = [to_logits(one, meaning.values.one) for one in everything]
         values = np.stack(everything) if others else everything[0]
         try:
-            result = self._call(values, place, parameters or {})
+            result = self._call(values, place)
         except Exception as error:
             raise ProcessFuncError(f"process_func failed on {place}:\n{_own_traceback(error)}") from error
         if np.issubdtype(result.dtype, np.floating) and as_logits:
@@ -147,10 +147,10 @@ class OwnStep:
         result = _checked(result, values.shape, meaning)
         return result[next(n for n, other in enumerate(others) if other is None)] if others else result
 
-    def _call(self, values: Volume, place: Place, parameters: Mapping[str, Any]) -> Volume:
+    def _call(self, values: Volume, place: Place) -> Volume:
         extra = {"class_name": place.class_name, "voxel_size": place.voxel_size}
         named = inspect.signature(self.function).parameters
-        extra = {**parameters, **{name: value for name, value in extra.items() if name in named}}
+        extra = {**self.parameters, **{name: value for name, value in extra.items() if name in named}}
         if self.form == "block":
             return _as_array(self.function(values, **extra))
         # Planes are a batch, and so is a single volume; classes, where there are several, are its channels.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -178,14 +178,8 @@ class LocalSteps:
         others = [
             None if name == self.class_name else self._begin(around.prediction_of(name)) for name in step.together
         ]
-        result = self.own(
-            given,
-            self.meaning,
-            place,
-            are_logits=self._keeps_logits,
-            others=others,
-            parameters=dict(step.parameters),
-        )
+        own = replace(self.own, parameters=dict(step.parameters))
+        result = own(given, self.meaning, place, are_logits=self._keeps_logits, others=others)
         numbered = np.issubdtype(result.dtype, np.integer) and result.max(initial=0) > 1
         if numbered and self.instances and not self.alone and not self.meaning.is_label:
             raise InvalidArgumentError(
