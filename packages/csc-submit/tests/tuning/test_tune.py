@@ -241,8 +241,9 @@ def test_an_own_function_without_ranges_stays_and_says_so(predicted, tmp_path):
 
 def test_missing_crops_and_wrong_numbers_are_refused(predicted, world):
     config = predicted(1)
-    with pytest.raises(InvalidArgumentError, match="above 0"):
-        tune(ProcessSettings(), config=config, seconds=-1.0)
+    for wrong in ({"seconds": -1.0}, {"seconds": 0}, {"trials": 0}):
+        with pytest.raises(InvalidArgumentError, match="above 0"):
+            tune(ProcessSettings(), config=config, **wrong)
     world.rows.clear()
     world.annotate(40, {"er": np.ones((8, 8, 8), np.uint8)}, usage="train")
     with pytest.raises(MissingDataError, match="names no validation crops"):

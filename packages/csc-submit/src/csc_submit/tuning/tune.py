@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import TypedDict, Unpack, cast
 
 from csc_data.config.arguments import split_names
 from csc_data.config.experiment import Experiment, read_experiment
@@ -93,7 +93,8 @@ def tune(
     """
     load_optuna()
     config = config or load_config()
-    trials, seconds = options.get("trials") or TRIALS, options.get("seconds") or math.inf
+    given = {name: value for name, value in options.items() if value is not None}
+    trials, seconds = cast("int", given.get("trials", TRIALS)), cast("float", given.get("seconds", math.inf))
     if trials < 1 or seconds <= 0:
         raise InvalidArgumentError(f"trials and seconds must be above 0, got {trials} and {seconds}")
     source = experiment_or_settings
