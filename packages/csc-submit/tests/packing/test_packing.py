@@ -122,6 +122,8 @@ def test_masks_of_a_threshold_are_resampled_as_probabilities_where_these_were_ke
     else:
         expected = match_crop_space(folder, "er", **place, rules="definition-2026-06")
     np.testing.assert_array_equal(packed(config, "er")[...], expected)
+    (again,) = pack_results(config=config).rows
+    assert again == replace(row, status="there")
 
 
 def test_what_lies_beyond_the_source_is_zero_and_the_share_is_told(config, write_prediction, write_test_crop):

@@ -23,7 +23,7 @@ from csc_data.errors import ExistingOutputError
 from csc_data.formats.writing import read_attributes
 from csc_data.storage.room import DiskFullError, full_disk_told
 from csc_submit.packing.archive import GrowingZip
-from csc_submit.packing.fitting import FitPlan
+from csc_submit.packing.fitting import FitPlan, settle
 from csc_submit.packing.results import PackedArray, PackStatus
 from csc_submit.packing.writing import ATTRIBUTE, write_packed
 from csc_submit.workers import Workers
@@ -55,7 +55,7 @@ def check_existing(plans: Sequence[FitPlan]) -> None:
         If an array was packed from other data or with other settings.
     """
     for plan in plans:
-        if plan.target.exists() and _entry(plan).get("made_with") != plan.fingerprint():
+        if plan.target.exists() and _entry(plan).get("made_with") != settle(plan).fingerprint():
             raise ExistingOutputError(
                 f"{plan.target} was packed from something else, or in another way; overwrite the submission"
             )
@@ -147,12 +147,13 @@ def _entry(plan: FitPlan) -> dict[str, Any]:
 
 
 def _row(plan: FitPlan, status: PackStatus, contents: Mapping[str, Any]) -> PackedArray:
+    was_cut = plan.prediction is not None and contents.get("made_with", {}).get("threshold") is not None
     return PackedArray(
         dataset=plan.crop.dataset,
         crop=plan.crop.name,
         class_name=plan.class_name,
         status=status,
-        source=str(plan.source),
+        source=str(plan.prediction if was_cut else plan.source),
         voxels=contents.get("voxels", 0),
         instances=contents.get("instances"),
         covered=plan.covered,

@@ -18,7 +18,7 @@ from csc_data.volumes import grid_attributes
 from csc_eval.validating.contents import STORED_CHUNKS
 from csc_eval.voxels.arrays import VoxelSource
 from csc_submit.digests import files_below
-from csc_submit.packing.fitting import CHUNKS, FitPlan, open_fitted
+from csc_submit.packing.fitting import CHUNKS, FitPlan, open_fitted, settle
 from csc_submit.values import unsigned_dtype
 
 ATTRIBUTE = "csc_packed"
@@ -76,6 +76,7 @@ def write_packed(plan: FitPlan) -> None:
         If the source cannot be read, or holds what it should not.
     """
     shutil.rmtree(plan.work, ignore_errors=True)  # of a run that was killed
+    plan = settle(plan)
     source = open_fitted(plan)
     unfinished = plan.work / plan.target.name
     dtype = np.dtype(f"u{source.dtype.itemsize}") if plan.instances else np.dtype("u1")
