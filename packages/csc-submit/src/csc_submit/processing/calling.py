@@ -16,7 +16,7 @@ from csc_data.config.experiment import load_safe_config as load_safe_config  # s
 from csc_data.config.user_config import Config, load_config
 from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_submit.predictions import StoredPrediction, find_predictions
-from csc_submit.processing.own_function import own_step, with_experiment
+from csc_submit.processing.own_function import own_step, with_experiment, with_own_file
 from csc_submit.settings import ProcessOverrides, ProcessSettings
 from csc_submit.workers import Workers, WorkOptions, take_workers
 
@@ -133,7 +133,7 @@ def as_process_settings(given: Source, *, device: str | None = None, **overrides
         With everything that is wrong.
     """
     if isinstance(given, ProcessSettings):
-        adjusted = adjust_settings(given, **overrides)
+        adjusted = with_own_file(adjust_settings(given, **overrides), Path(), device)
         own_step(adjusted)  # so that what is wrong with it is said here
         return adjusted
     experiment = given if isinstance(given, Experiment) else read_experiment(Path(given))

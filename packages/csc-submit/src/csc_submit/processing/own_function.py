@@ -21,7 +21,7 @@ def own_step(settings: ProcessSettings) -> OwnStep | None:
     if function is None or isinstance(function, OwnStep):
         return function
     if isinstance(function, str):
-        return own_step(_of_file(settings, read_own_file(Path(function)), None))
+        return own_step(with_own_file(settings, Path(), None))
     form: ProcessForm = settings.process_form or "block"
     return _checked(OwnStep(function=function, form=form, values=_values(settings, form)), settings)
 
@@ -37,27 +37,30 @@ def with_experiment(settings: ProcessSettings, experiment: Experiment, device: s
     device : str or None
         Where tensors are put; what the experiment says by default.
     """
+    settings = with_own_file(settings, experiment.path.parent, device)
     function: Any = settings.process_func
-    if isinstance(function, str):
-        return _of_file(settings, read_own_file(experiment.path.parent / function), device)
     if function is None or experiment.names.get("process_func") is not function:
         return settings
     return _of_file(settings, experiment, device)
 
 
-def read_own_file(path: Path) -> Experiment:
-    """Read a Python file that another one names as the place of its ``process_func``.
+def with_own_file(settings: ProcessSettings, folder: Path, device: str | None) -> ProcessSettings:
+    """Return settings with the own step of the Python file that they name, from a folder; others as they are.
 
     Raises
     ------
     ProblemsError
         If there is no such file, or no function in it.
     """
+    function: Any = settings.process_func
+    if not isinstance(function, str):
+        return settings
+    path = folder / function
     found = read_experiment(path) if path.suffix == ".py" and path.is_file() else None
     if found is None or not callable(found.names.get("process_func")):
         what = f"{path} is not a Python file with a function of that name"
         raise ProblemsError("process_func", [Problem(where="process_func", what=what, remedy="name one that is")])
-    return found
+    return _of_file(settings, found, device)
 
 
 def _of_file(settings: ProcessSettings, experiment: Experiment, device: str | None) -> ProcessSettings:

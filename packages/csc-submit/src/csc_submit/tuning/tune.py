@@ -66,7 +66,8 @@ def tune(
 
     A value is taken if it gains where it was not chosen: crops are left out in turn, and where fewer than four hold a
     class, blocks of them. Otherwise that of the experiment stays; an experiment that says nothing of
-    post-processing begins with what `csc_submit.suggesting` suggests.
+    post-processing begins with what `csc_submit.suggesting` suggests. A ``process_func`` gets each crop in one piece;
+    those of its keyword arguments are tried that have ``process_ranges``.
 
     Parameters
     ----------
