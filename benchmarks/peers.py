@@ -31,8 +31,9 @@ from typing import Any
 from peers.challenge import UNANNOTATED, write_data
 from peers.label_maps import Unannotated
 from peers.ours import fit_to_steps, fit_to_time, run_ours
-from peers.scoring import own_places, score_predictions
+from peers.scoring import score_predictions
 from peers.theirs import run_worker, take_predictions, write_inputs
+from side_scores import own_places
 
 from csc_cli.commands.demo.experiment import FILE_NAME
 from csc_eval.running.memory import available_cpus

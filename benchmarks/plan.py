@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cpu_budget import fit_to_time
+from side_scores import own_places, score_side
 
 from csc_cli.commands.demo.experiment import CLASSES, write_experiment
 from csc_data.config.experiment import build_settings, read_experiment
@@ -27,9 +28,8 @@ from csc_data.geometry import Grid
 from csc_data.splits.split_file import read_datasplit, write_datasplit
 from csc_data.splits.splitting import SplitOptions, make_datasplit
 from csc_data.synthetic import Anatomy, ChallengePlan, default_plan, write_challenge
-from csc_eval import score_submission
 from csc_eval.running.memory import available_cpus, available_memory
-from csc_submit import ProcessSettings, pack_results, process
+from csc_submit import ProcessSettings
 from csc_submit.suggesting import suggest_processing
 from csc_train import TrainSettings, predict, train
 from csc_train.plan import StepCost, look_at_machine, make_plans, measure_step
@@ -94,7 +94,8 @@ def planned(config: Config, seed: int, seconds: float) -> Experiment:
     machine = look_at_machine("cpu", seconds=seconds, free_bytes=available_memory(), cores=available_cpus())
     plan, *others = make_plans(fingerprint, machine, datasplit=config.path("datasplit"), measure=measure)
     assert not others
-    choices = {choice.name: choice.value for choice in suggest_processing(plan.group.classes)}
+    suggested = suggest_processing(plan.group.classes, plan.settings.input_array_info.scale)
+    choices = {choice.name: choice.value for choice in suggested}
     return read_train_settings(plan.settings, random_seed=seed), ProcessSettings(**choices)
 
 
@@ -115,16 +116,10 @@ def run_side(side: str, config: Config, seed: int, seconds: float, quick: bool) 
         logs_save_path=str(place / "logs"),
     )
     spent = time.process_time() - began
-    own = dataclasses.replace(
-        config, **{name: f"{side}/{getattr(config, name)}" for name in ("predictions", "processed", "submission")}
-    )
+    own = own_places(config, side, "predictions", "processed", "submission")
     predict(result.best_checkpoint or result.latest_checkpoint, config=own, existing="overwrite")
-    process(processing, config=own, existing="overwrite")
-    pack_results(config=own, existing="overwrite")
-    score = score_submission(own.path("submission").with_suffix(".zip"), config.path("ground_truth"))
     return {
-        "overall": score.combined.overall_score,
-        "classes": {name: entry.score for name, entry in score.combined.classes.items()},
+        **score_side(own, processing),
         "cpu_seconds": spent,
         "steps": settings.epochs * settings.iterations_per_epoch,
         "patch": list(settings.input_array_info.shape),

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cpu_budget import fit_to_time
+from side_scores import own_places, score_side
 
 from csc_cli.commands.demo.experiment import CLASSES, write_experiment
 from csc_data.config.experiment import read_experiment
@@ -27,8 +28,7 @@ from csc_data.splits.split_file import read_datasplit, write_datasplit
 from csc_data.splits.splitting import SplitOptions, make_datasplit
 from csc_data.synthetic import ChallengePlan, SyntheticCrop, SyntheticDataset, write_challenge
 from csc_data.wording import table
-from csc_eval import score_submission
-from csc_submit import ProcessSettings, TuneResult, pack_results, process, tune
+from csc_submit import ProcessSettings, TuneResult, tune
 from csc_submit.tuning.starting import starting_settings
 from csc_train import predict, train
 from csc_train.settings import read_train_settings
@@ -100,19 +100,6 @@ def train_and_predict(config: Config, seed: int, seconds: float) -> None:
     done.write_text(json.dumps(spent), "utf-8")
 
 
-def score_side(config: Config, side: str, settings: ProcessSettings) -> dict[str, Any]:
-    """Process, pack and score the test crops."""
-    names = ("processed", "submission")
-    own = dataclasses.replace(config, **{name: f"{side}/{getattr(config, name)}" for name in names})
-    process(settings, "test", config=own, existing="overwrite")
-    pack_results(config=own, existing="overwrite")
-    score = score_submission(own.path("submission").with_suffix(".zip"), config.path("ground_truth"))
-    return {
-        "overall": score.combined.overall_score,
-        "classes": {name: entry.score for name, entry in score.combined.classes.items()},
-    }
-
-
 def run_challenge(config: Config) -> dict[str, Any]:
     """Tune, and score threshold 0.5 alone, what is suggested, and what was tuned."""
     file = config.root / "tune.toml"
@@ -128,7 +115,10 @@ def run_challenge(config: Config) -> dict[str, Any]:
         "cpu_seconds": spent,
         "points": sum(entry.points for entry in found.classes),
         "found": describe(found),
-        **{side: score_side(config, side, settings) for side, settings in sides.items()},
+        **{
+            side: score_side(own_places(config, side, "processed", "submission"), settings, "test")
+            for side, settings in sides.items()
+        },
     }
 
 

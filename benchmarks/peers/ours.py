@@ -6,12 +6,12 @@ from typing import Any
 
 from cpu_budget import fit_to_time
 from loader.measuring import cpu_seconds
+from side_scores import own_places
 
 from csc_data.config.user_config import Config
 from csc_train import TrainSettings, predict, train
 from csc_train.prediction.predictor import load_predictor
 from csc_train.settings import read_train_settings
-from peers.scoring import own_places
 
 
 def fit_to_steps(settings: TrainSettings, steps: int) -> TrainSettings:

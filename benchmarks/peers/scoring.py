@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
+
+from side_scores import own_places, score_side
 
 from csc_cli.commands.demo.experiment import FILE_NAME
 from csc_data.config.experiment import build_settings, read_experiment
 from csc_data.config.user_config import Config
-from csc_eval import score_submission
-from csc_submit import ProcessSettings, pack_results, process
+from csc_submit import ProcessSettings
 
 VOXEL_NM3 = 8.0**3  # at which the demo's recipe predicts
-
-
-def own_places(data: Config, folder: str, *names: str) -> Config:
-    """Return the configuration with templates whose places lie in a folder below the data folder."""
-    return dataclasses.replace(data, **{name: f"{folder}/{getattr(data, name)}" for name in names})
 
 
 def score_predictions(data: Config, folder: str) -> dict[str, dict[str, Any]]:
@@ -39,12 +34,4 @@ def score_predictions(data: Config, folder: str) -> dict[str, dict[str, Any]]:
 
 def _score(data: Config, folder: str, name: str, settings: ProcessSettings) -> dict[str, Any]:
     place = own_places(own_places(data, folder, "predictions"), f"{folder}/{name}", "processed", "submission")
-    process(settings, config=place, existing="overwrite")
-    pack_results(config=place, existing="overwrite")
-    score = score_submission(place.path("submission").with_suffix(".zip"), data.path("ground_truth")).combined
-    return {
-        "overall": score.overall_score,
-        "instance": score.overall_instance_score,
-        "semantic": score.overall_semantic_score,
-        "classes": {class_name: entry.score for class_name, entry in score.classes.items()},
-    }
+    return score_side(place, settings)

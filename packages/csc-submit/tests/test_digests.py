@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -71,6 +74,48 @@ def test_code_defaults_and_plain_values_of_the_module_count(other):
 def test_values_of_the_module_tell_functions_apart():
     text = "limit = {}\ndef f(x):\n    return x > limit"
     assert digest_of_function(function_from(text.format(1))) != digest_of_function(function_from(text.format(2)))
+
+
+@pytest.mark.parametrize(
+    ("text", "one", "other"),
+    [
+        ("def f(x, *, size={}):\n    return x > size", 1, 2),
+        ("def cut(x):\n    return x > {}\ndef f(x):\n    return cut(x)", 1, 2),
+        ("def a(x):\n    return x > {}\ndef b(x):\n    return a(x)\ndef f(x):\n    return [b(v) for v in x]", 1, 2),
+        ("sizes = {}\ndef f(x):\n    return x > sizes['a']", {"a": 1}, {"a": 2}),
+        ("limit = {}\ndef f(x):\n    return (lambda v: v > limit)(x)", 1, 2),
+        ("import numpy\nkernel = numpy.full(3, {})\ndef f(x):\n    return x * kernel", 1, 2),
+        ("def make(limit):\n    return lambda x: x > limit\nf = make({})", 1, 2),
+        ("import functools\ndef g(x, size):\n    return x > size\nf = functools.partial(g, size={})", 1, 2),
+    ],
+)
+def test_all_that_a_function_depends_on_in_its_file_counts(text, one, other):
+    def digest(value):
+        return digest_of_function(function_from(text.replace("{}", repr(value))))
+
+    assert digest(one) == digest(one)
+    assert digest(one) != digest(other)
+
+
+def test_a_function_has_the_same_digest_in_another_process():
+    code = (
+        "from csc_submit.digests import digest_of_function\n"
+        "names = {'er', 'mito', 'nuc', 'ves'}\n"
+        "def f(x):\n    return x in {'a', 'b', 'c', 'd'} or x in names\n"
+        "print(digest_of_function(f))"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(found) == 1
+
+
+def test_functions_that_call_each_other_have_a_digest():
+    text = "def g(x):\n    return f(x)\ndef f(x):\n    return g(x)"
+    assert digest_of_function(function_from(text)) == digest_of_function(function_from(text))
 
 
 def test_no_function_and_things_to_call_have_a_digest_too():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from csc_data.errors import MissingDataError
-from csc_submit.predictions import find_predictions
+from csc_submit.predictions import find_predictions, find_stored
 
 
 def test_all_are_found_in_natural_order_and_unfinished_or_foreign_folders_are_not(config, write_prediction):
@@ -31,3 +31,10 @@ def test_other_templates_are_read_backwards(config, write_prediction):
     assert (found.dataset, found.crop, found.class_name) == ("x", "crop7", "er")
     with pytest.raises(MissingDataError, match="csc predict"):
         find_predictions(dataclasses.replace(config, predictions="elsewhere/{crop}/{dataset}/{class_name}"))
+
+
+def test_results_are_found_where_their_template_says(config, write_prediction):
+    write_prediction(np.zeros((2, 2, 2), "u1"), "er", template="processed")
+    (found,) = find_stored(config, "processed")
+    assert (found.dataset, found.crop, found.class_name) == ("x", "crop7", "er")
+    assert find_stored(config, "predictions") == ()

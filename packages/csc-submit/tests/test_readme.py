@@ -15,7 +15,7 @@ def test_the_python_of_the_readme_runs(tmp_path, config, write_prediction, write
     write_prediction((probabilities * 255).astype("u1"), kind="probability", one=255)
     write_test_crop(probabilities.shape)
     text = README.read_text(encoding="utf-8")
-    first, experiment, _ = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    first, experiment, arguments, _ = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     (tmp_path / "readme.py").write_text(first, encoding="utf-8")
     command = [sys.executable, str(tmp_path / "readme.py")]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -24,7 +24,7 @@ def test_the_python_of_the_readme_runs(tmp_path, config, write_prediction, write
     assert lines[0].startswith("crop7 mito done")
     assert lines[1:] == ["data/submission.zip 0 missing 0 failed", "accepted"]
 
-    (tmp_path / "process.py").write_text(experiment, encoding="utf-8")
+    (tmp_path / "process.py").write_text(f"{experiment}\n{arguments}", encoding="utf-8")
     code = (
         "from csc_data.config.user_config import Config; from csc_submit import process; "
         "print(process('process.py', config=Config(data='data'), existing='overwrite').rows[-1].status)"

@@ -9,6 +9,7 @@ from csc_data.config.experiment import build_settings, read_experiment
 from csc_data.config.reference import describe_settings
 from csc_data.errors import ProblemsError
 from csc_submit import ProcessSettings
+from csc_submit.processing.calling import as_process_settings
 
 
 def read(tmp_path, text, name="experiment.toml"):
@@ -78,6 +79,33 @@ def test_values_that_cannot_be_meant_are_refused(tmp_path, text, where, words):
 def test_a_python_experiment_brings_its_own_step(tmp_path):
     settings = read(tmp_path, "def process_func(x):\n    return x > 0.5\n", "process_3D.py")
     assert settings.process_func(0.7)
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "words"),
+    [
+        ("process_parameters = {sise = 3}", "process_parameters.sise", "no such argument (did you mean"),
+        ("process_ranges = {sise = [3]}", "process_ranges.sise", "no such argument (did you mean"),
+        ("process_ranges = {size = 3}", "process_ranges.size", "must be a list of numbers"),
+        ("process_parameters = {size = {mitos = 3}}", "process_parameters.size", "mitos"),
+        ("process_parameters = {size = [3]}", "process_parameters.size", "must be a number"),
+        ('steps = [{name = "process_func", context = [1, 1, 1]}, "threshold"]', "steps.0", "takes nothing in a list"),
+    ],
+)
+def test_arguments_of_an_own_step_are_checked(tmp_path, text, where, words):
+    (tmp_path / "own.py").write_text("def process_func(x, *, size=3):\n    return x\n", encoding="utf-8")
+    file = tmp_path / "experiment.toml"
+    file.write_text(f'process_func = "own.py"\n{text}\n', encoding="utf-8")
+    with pytest.raises(ProblemsError) as caught:
+        as_process_settings(file)
+    assert any(problem.where.startswith(where) and words in str(problem) for problem in caught.value.problems)
+
+
+def test_a_file_without_an_own_step_is_told(tmp_path):
+    file = tmp_path / "experiment.toml"
+    file.write_text('process_func = "nowhere.py"\n', encoding="utf-8")
+    with pytest.raises(ProblemsError, match=r"nowhere.py is not a Python file with a function of that name"):
+        as_process_settings(file)
 
 
 def test_every_setting_is_described():

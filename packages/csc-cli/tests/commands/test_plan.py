@@ -54,7 +54,8 @@ def test_it_writes_an_experiment_that_every_stage_accepts(run, write_crops):
     train, _, process = read_all("plan.toml")
     assert train.classes == process.classes == CLASSES
     assert train.input_array_info.scale == (8, 8, 8)
-    assert process.min_size_nm3["mito"] == pytest.approx(0.25 * 4 / 3 * np.pi * 80**3, rel=0.15)
+    # A quarter of a ball of 80 nm that has lost its outermost voxels, of 8 nm.
+    assert process.min_size_nm3["mito"] == pytest.approx(0.25 * 4 / 3 * np.pi * 72**3, rel=0.15)
     text = Path("plan.toml").read_text("utf-8")
     assert "Training is expected to take about" in text
     assert "2 crops of 1 data set" in text

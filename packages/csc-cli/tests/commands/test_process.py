@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
 from csc_data.config.user_config import Config
+from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Grid
 from csc_data.volumes import open_volume, write_multiscale
 from csc_data.volumes.stored_values import StoredValues
@@ -53,3 +56,21 @@ def test_a_scheduler_that_does_not_answer_and_workers_besides_are_refused(run, t
     result = run("process", "settings.toml", *PLACES, "-w", "2", "--scheduler", "tcp://127.0.0.1:1")
     assert result.exit_code == 1
     assert "exclude each other" in result.output
+
+
+def test_where_there_is_worked_is_handed_on(run, tmp_path, monkeypatch):
+    asked = []
+
+    def stop(*_, **options):
+        asked.append({name: options.get(name) for name in ("max_workers", "scheduler", "cluster", "jobs")})
+        raise InvalidArgumentError("no more")
+
+    monkeypatch.setattr("csc_submit.process", stop)
+    monkeypatch.setattr("csc_submit.pack_results", stop)
+    for command in (("process", "x.toml"), ("pack-results",)):
+        for options in ((), ("-w", "2"), ("--scheduler", "tcp://x:1"), ("--cluster", "slurm", "--jobs", "3")):
+            assert run(*command, *options).exit_code == 1
+    nothing = dict.fromkeys(asked[0])
+    others = [{**nothing, "max_workers": 2}, {**nothing, "scheduler": "tcp://x:1"}]
+    others += [{**nothing, "cluster": "slurm", "jobs": 3}]
+    assert asked == [nothing, *others, {**nothing, "max_workers": os.cpu_count()}, *others]

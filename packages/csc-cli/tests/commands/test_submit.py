@@ -119,7 +119,7 @@ def test_what_an_interrupted_prediction_left_is_neither_processed_nor_packed(run
     result = run("process", experiment, *data)
     assert result.exit_code == 1
     assert "failed: a/crop1/mito: " in result.output
-    assert "is not finished; run `csc predict` again to do the rest" in result.output
+    assert "is not finished; run `csc predict` again" in result.output
     for source in ("processed", "predictions"):
         result = run("pack-results", "-i", source, *data)
         assert result.exit_code == 1

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import importlib
 import json
+import os
 import pkgutil
 import shutil
 import threading
@@ -20,13 +22,18 @@ from csc_cli.submission import (
     plan_submission,
 )
 from csc_cli.submission.disk import used_bytes
+from csc_cli.submission.working import SubmitWorkers
 from csc_data.challenge.test_crops import FILE_NAME, read_test_crops, write_test_crops
 from csc_data.errors import ExistingOutputError, InvalidArgumentError, ProblemsError
+from csc_data.executors import ProcessWorkers
 from csc_data.formats.writing import create_array
 from csc_data.storage.room import DiskFullError
 from csc_data.volumes import open_volume
 from csc_submit import pack_results, process
 from csc_train import predict
+from csc_train.prediction import predictor, session
+
+predict_module = importlib.import_module("csc_train.prediction.predict")  # the package has a function of that name
 
 
 class KilledError(BaseException):
@@ -101,7 +108,7 @@ PLACES = (
     ("after", "csc_cli.submission.record.SubmitRecord.set_stage", 3),
     ("before", "csc_cli.submission.folders.SubmitFolders.remove_stages", 1),
     ("after", "csc_submit.processing.pipeline.Pipeline._finish", 2),
-    ("after", "csc_submit.packing.pack.write_packed", 1),
+    ("after", "csc_submit.packing.running.write_packed", 1),
     ("before", "csc_cli.submission.making.write_zip", 1),
     ("after", "csc_cli.submission.making.write_zip", 1),
 )
@@ -138,7 +145,7 @@ def _killing(place, number, *, after):
 def test_run_again_it_computes_nothing(world, monkeypatch):
     first = world.submit()
     before = world.archive.stat().st_mtime_ns
-    monkeypatch.setattr("csc_cli.submission.crop.predict", lambda *_, **__: pytest.fail("predicts"))
+    monkeypatch.setattr("csc_train.prediction.PredictSession.predict", lambda *_, **__: pytest.fail("predicts"))
     again = world.submit()
     assert world.archive.stat().st_mtime_ns == before
     assert again.validation == first.validation
@@ -167,7 +174,7 @@ def test_what_was_only_predicted_is_processed_with_new_settings(world, monkeypat
         with pytest.raises(KilledError):
             world.submit()
     world.edit('"mito": 20', '"mito": 5')
-    monkeypatch.setattr("csc_cli.submission.crop.predict", lambda *_, **__: pytest.fail("predicts"))
+    monkeypatch.setattr("csc_train.prediction.PredictSession.predict", lambda *_, **__: pytest.fail("predicts"))
     result = world.submit(["1"])
     assert result.ok
     monkeypatch.undo()
@@ -175,14 +182,41 @@ def test_what_was_only_predicted_is_processed_with_new_settings(world, monkeypat
     assert '"min_voxels": 5' in (world.work / "record.json").read_text("utf-8")
 
 
-def test_an_experiment_that_is_changed_meanwhile_ends_the_run(world):
+def test_all_crops_are_made_with_what_the_run_began_with(world, unbroken, monkeypatch):
     class Editing(Watch):
         def finished(self, outcome):
             if outcome.crop == "a/crop1":
                 world.edit("device =", "overlap = 0.5\ndevice =")
 
-    with pytest.raises(ExistingOutputError, match="has now another reach, overlap than when this run began"):
-        world.submit(watch=Editing())
+    loaded = []
+    load = predictor.load_predictor
+    for module in (predict_module, session):
+        monkeypatch.setattr(
+            module, "load_predictor", lambda *given, **more: loaded.append(given) or load(*given, **more)
+        )
+    world.submit(watch=Editing())
+    assert world.archive.read_bytes() == unbroken.archive.read_bytes()
+    assert len(loaded) == 1
+
+
+def test_who_works_is_started_once_for_all_crops(world):
+    from csc_train.prediction.running.workers import ExecutionOptions
+
+    plan = plan_submission(world.experiment, config=world.config)
+    with SubmitWorkers(str(world.experiment), plan, SubmitOptions(workers=2)) as workers:
+        assert workers.session.start() is workers.session.start()
+        pool = workers.for_processing()["executor"]
+        assert workers.for_processing()["executor"] is workers.for_packing()["executor"] is pool
+        assert pool is not workers.session.start()
+        assert isinstance(pool.executor, ProcessWorkers)
+    with pytest.raises(RuntimeError, match="shutdown"):
+        pool.executor.submit(print)
+    with SubmitWorkers(str(world.experiment), plan, SubmitOptions()) as workers:
+        assert (workers.for_processing(), workers.for_packing()) == ({}, {"max_workers": os.cpu_count()})
+    dask = SubmitOptions(execution=ExecutionOptions(scheduler="tcp://x:1"))
+    with SubmitWorkers(str(world.experiment), plan, dask) as workers:
+        workers.session.start = lambda: pool
+        assert workers.for_processing() == workers.for_packing() == {"executor": pool}
 
 
 def test_classes_of_several_runs_come_together(world, unbroken):
@@ -314,7 +348,7 @@ FULL_AT = {
     "folders": ("os.makedirs", "predictions"),
     "records": ("csc_data.storage.atomic.Path.write_text", "record.json"),
     "marks": ("csc_data.blocks.sharing.append_line", "processed"),
-    "zip": ("shutil.copyfileobj", ""),
+    "zip": ("zipfile.ZipFile.writestr", ""),
 }
 
 
@@ -388,11 +422,11 @@ def test_stages_work_where_they_are_told_to():
 
     scheduler = SubmitOptions(workers=3, execution=ExecutionOptions(scheduler="tcp://x:1"))
     assert scheduler.of_prediction == {"execution": scheduler.execution}
-    assert scheduler.processing_place == {"scheduler": "tcp://x:1"}
+    assert scheduler.on_dask
     gpus = SubmitOptions(workers=3, execution=ExecutionOptions(devices=2), given={"min_voxels": 2, "threshold": 0.4})
     assert gpus.of_prediction == {"execution": gpus.execution, "threshold": 0.4}
     assert gpus.of_processing == {"min_voxels": 2, "threshold": 0.4}
-    assert gpus.processing_place == {"max_workers": 3}
+    assert not gpus.on_dask
     assert SubmitOptions(workers=3).of_prediction == {"workers": 3}
 
 

@@ -49,13 +49,18 @@ def test_what_is_half_written_is_refused_by_who_reads(tmp_path):
     check_finished(tmp_path / "er", "s3://bucket/er")
     ledger.start()
     check_finished(tmp_path / "mito", tmp_path / "nowhere" / "er", "s3://bucket/er")
-    with pytest.raises(UnreadableDataError, match="er is not finished; run again what writes it"):
+    with pytest.raises(UnreadableDataError, match="er is not finished; run `csc predict` again"):
         check_finished(tmp_path / "mito", tmp_path / "er")
     Ledger(tmp_path / ".b.ledger", {"volumes": ["mito"]}).start()
     with pytest.raises(UnreadableDataError, match="mito is not finished"):
         check_finished(str(tmp_path / "mito"))
+    with pytest.raises(UnreadableDataError, match="er_of_a_net is not finished"):
+        check_finished(tmp_path / "er_of_a_net", class_name="er")
     run_blocks(nothing, GRID, ledger=ledger)
     check_finished(tmp_path / "er")
+    (tmp_path / ".damaged.ledger").write_text("{", encoding="utf-8")
+    with pytest.raises(UnreadableDataError, match="er is not finished; run what writes it again"):
+        check_finished(tmp_path / "er")
 
 
 @given(cut=st.integers(1, 200))

@@ -58,7 +58,7 @@ def test_a_run_that_was_killed_goes_on_and_gives_the_same_bytes(source, tmp_path
 
     with pytest.raises(KeyboardInterrupt):
         write_volumes([replace(begun, source=replace(begun.source, read=read))])
-    with pytest.raises(UnreadableDataError, match="is not finished; run again"):
+    with pytest.raises(UnreadableDataError, match="is not finished; run"):
         open_source(begun.folders[0])
     told = []
     assert write_volumes([begun], progress=lambda done, total: told.append((done, total))) == 1

@@ -75,6 +75,17 @@ def test_sizes_shares_and_voxel_sizes_are_those_of_the_crops(rows):
     assert found.annotated_nm3 == pytest.approx(2 * 48**3 * 512 + 24**3 * 64)
 
 
+def test_small_objects_are_those_of_the_crop_that_has_the_smallest_and_crumbs_are_none(tmp_path):
+    rows = [write_crop(tmp_path, f"crop{radius}", {"ves": balls(72, radius, 6)}, (8, 8, 8)) for radius in (5, 3, 4)]
+    crumbs = balls(72, 5, 6)
+    crumbs[0, :4, :4:2] = np.arange(100, 104)[:, None] + 8 * np.arange(2)
+    rows.append(write_crop(tmp_path, "crop9", {"ves": np.roll(crumbs, 4, 0)}, (8, 8, 8)))
+    small = take_fingerprint(rows, ["ves"]).classes["ves"].small_nm
+    assert small == pytest.approx(48, rel=0.05)
+    rows = [write_crop(tmp_path, "few", {"ves": balls(48, 5, 4)}, (8, 8, 8))]
+    assert take_fingerprint(rows, ["ves"]).classes["ves"].small_nm is None
+
+
 def test_a_coarser_look_finds_about_the_same_in_less_memory(rows):
     fine, coarse = take_fingerprint(rows), take_fingerprint(rows, most_voxels=24**3)
     assert coarse.classes["mito"].diameter_nm.median == pytest.approx(fine.classes["mito"].diameter_nm.median, rel=0.1)

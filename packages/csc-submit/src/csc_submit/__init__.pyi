@@ -5,8 +5,8 @@ from .packing.official_calls import save_numpy_class_arrays_to_zarr as save_nump
 from .packing.official_calls import save_numpy_class_labels_to_zarr as save_numpy_class_labels_to_zarr
 from .packing.official_calls import save_numpy_labels_to_zarr as save_numpy_labels_to_zarr
 from .packing.official_calls import zip_submission as zip_submission
-from .packing.pack import PackResult as PackResult
 from .packing.pack import pack_results as pack_results
+from .packing.results import PackResult as PackResult
 from .processing.arrays import process_array as process_array
 from .processing.arrays import process_arrays as process_arrays
 from .processing.calling import load_safe_config as load_safe_config

@@ -1,20 +1,21 @@
-"""Finding predictions below a data folder."""
+"""Finding predictions, and what was made of them, below a data folder."""
 
 from __future__ import annotations
 
 import fnmatch
 import glob
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from csc_data.blocks import unfinished_work
-from csc_data.config.templates import anchor
+from csc_data.config.templates import anchor, fill
 from csc_data.config.user_config import Config
 from csc_data.errors import MissingDataError
+from csc_data.splits.crops import METADATA_FILES
+from csc_data.splits.search import natural_key
 
-_ZARR_METADATA = (".zgroup", ".zarray", "zarr.json")
+_NAMES = ("dataset", "crop", "class_name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,34 @@ class StoredPrediction:
     crop: str
     class_name: str
     path: Path
+
+
+def find_stored(config: Config, kind: Literal["predictions", "processed"]) -> tuple[StoredPrediction, ...]:
+    """Return all that lies where a path template says.
+
+    Parameters
+    ----------
+    config : Config
+    kind : {"predictions", "processed"}
+        Its template.
+
+    Returns
+    -------
+    tuple of StoredPrediction
+        By data set, crop and class; hidden folders and those without metadata of an array or group are left out.
+    """
+    found = []
+    # The template may be absolute, which Path.glob does not take.
+    pattern = anchor(glob.escape(config.root.as_posix()), _pattern(config, kind))
+    for path in map(Path, glob.glob(pattern)):  # noqa: PTH207
+        names = config.placeholders(kind, path)
+        if names and not path.name.startswith(".") and any((path / file).exists() for file in METADATA_FILES):
+            found.append(StoredPrediction(**{name: names[name] for name in _NAMES}, path=path))
+    return tuple(sorted(found, key=lambda one: (natural_key(one.dataset), natural_key(one.crop), one.class_name)))
+
+
+def _pattern(config: Config, kind: str) -> str:
+    return fill(getattr(config, kind), dict.fromkeys(_NAMES, "*"))
 
 
 def find_predictions(config: Config, crops: Sequence[str] | None = None) -> tuple[StoredPrediction, ...]:
@@ -40,60 +69,24 @@ def find_predictions(config: Config, crops: Sequence[str] | None = None) -> tupl
     Returns
     -------
     tuple of StoredPrediction
-        By data set, crop and class; hidden folders and those without zarr metadata are left out.
+        As `find_stored` has them.
 
     Raises
     ------
     MissingDataError
         If there are no predictions, or a crop that was asked for was not predicted.
     """
-    pattern = config.predictions.format(dataset="*", crop="*", class_name="*")
-    found = []
-    # The template may be absolute, which Path.glob does not take.
-    for path in map(Path, glob.glob(anchor(glob.escape(config.root.as_posix()), pattern))):  # noqa: PTH207
-        match = config.placeholders("predictions", path)
-        if match and not path.name.startswith(".") and any((path / name).exists() for name in _ZARR_METADATA):
-            found.append(
-                StoredPrediction(
-                    dataset=match["dataset"], crop=match["crop"], class_name=match["class_name"], path=path
-                )
-            )
+    found = find_stored(config, "predictions")
     if not found:
         raise MissingDataError(
-            f"{config.root} holds no predictions (looked for {pattern}); `csc predict` makes them, --data names "
-            "another folder"
+            f"{config.root} holds no predictions (looked for {_pattern(config, 'predictions')}); `csc predict` makes "
+            "them, --data names another folder"
         )
-    found.sort(key=lambda p: (p.dataset, _natural(p.crop), p.class_name))
     if crops is None:
-        return tuple(found)
+        return found
     wanted = [f"crop{crop}" if str(crop).isdigit() else str(crop) for crop in crops]
     for name in wanted:
         if not any(fnmatch.fnmatchcase(prediction.crop, name) for prediction in found):
             known = ", ".join(dict.fromkeys(prediction.crop for prediction in found))
             raise MissingDataError(f"there are no predictions of {name}; there are some of {known}")
     return tuple(p for p in found if any(fnmatch.fnmatchcase(p.crop, name) for name in wanted))
-
-
-def _natural(name: str) -> tuple[str, int]:
-    match = re.search(r"\d+$", name)
-    return (name[: match.start()], int(match[0])) if match else (name, -1)
-
-
-def check_finished(folder: Path, class_name: str) -> None:
-    """Check that a prediction is complete.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the prediction; a run that writes it block by block keeps a record beside it.
-    class_name : str
-        Its class.
-
-    Raises
-    ------
-    MissingDataError
-        If blocks are missing.
-    """
-    for work in unfinished_work(folder.parent):
-        if class_name in work.get("classes", [class_name]):
-            raise MissingDataError(f"{folder} is not finished; run `csc predict` again to do the rest")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, TypeVar
 
 from csc_data.challenge import class_problems, get_instance_classes
 from csc_data.config.settings import COUNT, NOT_NEGATIVE, Given, Limits, Names, OfNames, setting, settings
+from csc_data.errors import Problem
 from csc_data.geometry import Shape, Triple
 from csc_submit.steps.declared import Step
 from csc_submit.steps.reading import read_step, step_problems
@@ -98,11 +99,22 @@ class ProcessSettings:
         step_problems,
         default=None,
     )
-    process_func: Callable[..., Any] | None = setting(
+    process_func: Callable[..., Any] | str | None = setting(
         "Own step: gets one class of one block with its halo (float32 z, y, x; probabilities also where the file "
         "holds logits; labels as they are), and, where its signature names them, class_name and voxel_size. "
-        "Returns as many voxels: bool, or probabilities, which then meet the threshold, or labels.",
+        "Returns as many voxels: bool, or probabilities, which then meet the threshold, or labels. Or the Python file "
+        "that has it, from the folder of this one.",
         default=None,
+    )
+    process_parameters: Mapping[str, Any] = setting(
+        "Keyword arguments of process_func: numbers, texts or true and false, or mappings from classes to such.",
+        lambda given, _: _parameter_problems(given),
+        default={},
+    )
+    process_ranges: Mapping[str, Any] = setting(
+        "Which values `csc tune` tries for keyword arguments of process_func: lists of numbers, or of true and false.",
+        lambda given, _: _range_problems(given),
+        default={},
     )
     process_form: ProcessForm | None = setting(
         "How process_func is called: block, as above; official, as by the official toolbox: float32 logits with the "
@@ -155,10 +167,35 @@ class ProcessSettings:
         listed = self.steps.get(class_name) if isinstance(self.steps, Mapping) else self.steps
         return None if listed is None else tuple(read_step(entry) for entry in listed)
 
+    def own_parameters(self, class_name: str) -> dict[str, Any]:
+        """Return the keyword arguments of ``process_func`` for one class; those that it does not name are left out."""
+        return {
+            name: value.get(class_name) if isinstance(value, Mapping) else value
+            for name, value in self.process_parameters.items()
+            if not isinstance(value, Mapping) or class_name in value
+        }
+
     def _instance_names(self) -> frozenset[str]:
         if self.instance_classes is not None:
             return frozenset(self.instance_classes)
         return get_instance_classes()
+
+
+def _parameter_problems(given: Mapping[str, Any]) -> Iterable[Problem]:
+    for name, value in given.items():
+        if isinstance(value, Mapping):
+            yield from class_problems([str(key) for key in value], name)
+        for one in value.values() if isinstance(value, Mapping) else [value]:
+            if not isinstance(one, bool | int | float | str):
+                yield Problem(where=name, what=f"must be a number, a text, true or false, got {one!r}")
+
+
+def _range_problems(given: Mapping[str, Any]) -> Iterable[Problem]:
+    for name, values in given.items():
+        listed = isinstance(values, Sequence) and not isinstance(values, str) and len(values) > 0
+        if not listed or not all(isinstance(value, bool | int | float) for value in values):
+            what = f"must be a list of numbers, or of true and false, got {values!r}"
+            yield Problem(where=name, what=what, remedy=f"such as {name} = [1, 2, 3]")
 
 
 def _pick(value: ValueT | Mapping[str, ValueT], class_name: str, default: ValueT) -> ValueT:
@@ -178,7 +215,9 @@ class ProcessOverrides(TypedDict, total=False):
     instance_classes: Sequence[str] | None
     connectivity: Connectivity | None
     steps: Any
-    process_func: Callable[..., Any] | None
+    process_func: Callable[..., Any] | str | None
+    process_parameters: Mapping[str, Any] | None
+    process_ranges: Mapping[str, Any] | None
     process_form: ProcessForm | None
     process_values: ProcessValues | None
     process_classes: Sequence[str] | None

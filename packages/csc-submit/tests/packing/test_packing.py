@@ -4,6 +4,7 @@ import errno
 import hashlib
 import shutil
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from csc_data.challenge.test_crops import write_test_crops
 from csc_data.errors import ExistingOutputError, InvalidArgumentError, MissingDataError
 from csc_data.formats.reading import open_array
 from csc_data.geometry import Grid
@@ -21,6 +23,7 @@ from csc_eval import match_crop_space
 from csc_eval.placing.resample import Resampled
 from csc_eval.voxels.arrays import MemoryArray
 from csc_submit import pack_results
+from csc_submit.packing.archive import write_zip
 
 
 def packed(config, class_name="mito"):
@@ -119,6 +122,8 @@ def test_masks_of_a_threshold_are_resampled_as_probabilities_where_these_were_ke
     else:
         expected = match_crop_space(folder, "er", **place, rules="definition-2026-06")
     np.testing.assert_array_equal(packed(config, "er")[...], expected)
+    (again,) = pack_results(config=config).rows
+    assert again == replace(row, status="there")
 
 
 def test_what_lies_beyond_the_source_is_zero_and_the_share_is_told(config, write_prediction, write_test_crop):
@@ -202,13 +207,61 @@ def test_other_folders_are_packed_with_and_without_data_sets(config, write_predi
     assert (tmp_path / "other.zarr" / "crop7" / "er" / ".zarray").exists()
 
 
+def test_the_zip_that_grows_with_the_arrays_is_the_one_of_the_folder(
+    config, write_prediction, write_test_crop, tmp_path
+):
+    crop = write_test_crop((4, 4, 4), ("er", "mito", "nuc", "pm"))
+    crops = [replace(crop, id=number) for number in (7, 30, 8)]
+    write_test_crops(config.root / "test_crop_manifest.csv", crops)
+    for one in crops:
+        for name in ("er", "mito", "nuc"):
+            write_prediction(np.full((4, 4, 4), one.id), name, crop=one.name, kind="label", template="processed")
+    pack_results(config=config)
+    shutil.rmtree(config.path("submission") / "crop30" / "mito")  # one is packed anew between those that are there
+    damaged = config.path("processed", dataset="x", crop="crop8", class_name="nuc") / "s0" / "0" / "0" / "0"
+    damaged.write_bytes(b"damaged")
+    shutil.rmtree(config.path("submission") / "crop8" / "nuc")
+    result = pack_results(config=config)
+    assert [row.status for row in result.rows if row.class_name == "nuc"] == ["there", "failed", "there"]
+    assert result.archive.read_bytes() == write_zip(config.path("submission"), tmp_path / "again.zip").read_bytes()
+    with zipfile.ZipFile(result.archive) as archive:
+        names = archive.namelist()
+    assert names == sorted(names)
+    assert {name.rpartition("/")[0] for name in names if name.endswith(".zarray")} == {
+        *(f"crop{number}/{name}" for number in (7, 30, 8) for name in ("er", "mito")),
+        "crop7/nuc",
+        "crop30/nuc",
+    }
+
+
+def test_a_class_that_fails_is_taken_out_of_the_zip_too(config, write_prediction, write_test_crop):
+    for name in ("er", "mito"):
+        write_prediction(np.ones((4, 4, 4), "i4"), name, kind="label", template="processed")
+    write_test_crop((4, 4, 4), ("er", "mito"))
+    pack_results(config=config)
+    damaged = config.path("processed", dataset="x", crop="crop7", class_name="mito") / "s0" / "0" / "0" / "0"
+    damaged.write_bytes(b"damaged")
+    result = pack_results(config=config, existing="overwrite")
+    assert [row.status for row in result.rows] == ["packed", "failed"]
+    with zipfile.ZipFile(result.archive) as archive:
+        assert not [name for name in archive.namelist() if "mito" in name]
+
+
+def test_where_all_fail_there_is_no_zip(config, write_prediction, write_test_crop):
+    write_prediction(np.full((4, 4, 4), -1, "i4"), kind="label", template="processed")
+    write_test_crop((4, 4, 4))
+    result = pack_results(config=config)
+    assert (result.archive, [row.status for row in result.rows]) == (None, ["failed"])
+    assert not list(config.root.glob("submission.zip*"))
+
+
 @pytest.mark.slow
 def test_processes_pack_the_same(config, write_prediction, write_test_crop, tmp_path, monkeypatch):
     labels = np.random.default_rng(0).integers(0, 5, (70, 20, 20)).astype("u1")
     for name in ("mito", "nuc"):
         write_prediction(labels, name, kind="label", template="processed")
     write_test_crop(labels.shape, ("mito", "nuc"))
-    monkeypatch.setattr("csc_submit.packing.pack.BLOCKS_PER_PROCESS", 1)
+    monkeypatch.setattr("csc_submit.packing.running.BLOCKS_PER_PROCESS", 1)
     here = pack_results(config=config, destination=tmp_path / "here.zarr")
     there = pack_results(config=config, destination=tmp_path / "there.zarr", max_workers=2)
     assert here.rows == there.rows
@@ -310,7 +363,7 @@ def test_a_full_disk_is_no_fault_of_a_class_so_that_nothing_is_removed(
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("csc_submit.packing.pack.write_packed", full)
+    monkeypatch.setattr("csc_submit.packing.running.write_packed", full)
     with pytest.raises(DiskFullError, match="it goes on where it stopped"):
         pack_results(config=config, existing="overwrite")
     assert sorted(config.path("submission").rglob("*")) == there

@@ -101,3 +101,15 @@ def test_a_hole_takes_the_id_around_it_however_large_and_one_between_two_stays(c
     process(settings, config=config)
     folder = config.path("processed", dataset="x", crop="crop7", class_name="mito")
     np.testing.assert_array_equal(open_volume(folder).levels[0].array[...], found)
+
+
+def test_an_own_step_may_number_more_objects_than_the_type_of_its_labels_holds():
+    mask = np.zeros((2, 60, 60), "u1")
+    mask[0, ::2, ::2] = 1  # 900 voxels apart
+    settings = ProcessSettings(process_func=lambda x: np.cumsum(x.ravel() > 0).reshape(x.shape) * (x > 0))
+    found = process_array(mask, "mito", settings, voxel_size=(8, 8, 8), stored=StoredValues(kind="label"))
+    assert np.count_nonzero(found) == 900
+    assert len(np.unique(found)) == 901
+    settings = ProcessSettings(process_func=lambda x: (x > 0) * 2**33)
+    with pytest.raises(InvalidArgumentError, match="ids up to 8589934592"):
+        process_array(mask, "mito", settings, voxel_size=(8, 8, 8), stored=StoredValues(kind="label"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -10,10 +11,11 @@ from scipy import ndimage
 
 from csc_data.errors import InvalidArgumentError, MissingDataError, MissingPackageError
 from csc_data.geometry import Grid
-from csc_data.volumes import write_multiscale
+from csc_data.volumes import open_volume, write_multiscale
 from csc_eval import DEFINITION, score_submission
 from csc_eval.scoring.validation_truth import build_validation_truth
 from csc_submit import ProcessSettings, pack_results, process, tune
+from csc_submit.predictions import find_predictions
 from csc_submit.tuning.section import describe_settings
 
 SHAPE = (18, 20, 22)
@@ -37,6 +39,14 @@ def predicted(world, write_prediction, make_blobs, network):
         return world.config
 
     return make
+
+
+def as_toml(sections):
+    """Write settings line by line, as ``csc tune`` does."""
+    entries = [(choice.name, choice.value) for _, choices in sections for choice in choices]
+    flat = [(f"{name}.{key}", one) for name, value in entries if isinstance(value, dict) for key, one in value.items()]
+    flat += [entry for entry in entries if not isinstance(entry[1], dict)]
+    return "\n".join(f"{name} = {json.dumps(value)}" for name, value in flat)
 
 
 @pytest.fixture
@@ -190,14 +200,50 @@ def test_a_class_without_any_truth_stays_and_says_why(predicted):
     assert np.isnan(result.classes[0].score)
 
 
-def test_an_own_function_and_missing_crops_and_wrong_numbers_are_refused(predicted, world, tmp_path):
-    config = predicted(1)
+def test_arguments_of_an_own_function_are_tuned_where_they_have_ranges(predicted, tmp_path):
+    config = predicted(4, classes=("er", "mito"))
     own = tmp_path / "own.py"
-    own.write_text("def process_func(x):\n    return x > 0.5\n", encoding="utf-8")
-    with pytest.raises(InvalidArgumentError, match="code of your own"):
-        tune(own, config=config)
-    with pytest.raises(InvalidArgumentError, match="above 0"):
-        tune(ProcessSettings(), config=config, seconds=-1.0)
+    own.write_text(
+        "classes = ['er', 'mito']\n"
+        "threshold = 0.5\n"
+        "process_parameters = {'by': 'cut', 'cut': {'mito': 0.6}}\n"
+        "process_ranges = {'cut': [0.2, 0.3, 0.4, 0.5, 0.6]}\n"
+        "def process_func(x, class_name, by=None, cut=0.5):\n"
+        "    assert by == 'cut'\n"
+        "    return x > cut\n",
+        encoding="utf-8",
+    )
+    found = tune(own, config=config, trials=40)
+    er, mito = found.classes
+    assert (er.before["process_parameters.cut"], mito.before["process_parameters.cut"]) == (0.5, 0.6)
+    assert er.after["process_parameters.cut"] < 0.5
+    assert er.gain.mean > 0.05
+    file = tmp_path / "elsewhere" / "tuned.toml"
+    file.parent.mkdir()
+    file.write_text(as_toml(describe_settings(found)), encoding="utf-8")
+    assert f"process_parameters.cut.er = {er.after['process_parameters.cut']}" in file.read_text(encoding="utf-8")
+    for crop in find_predictions(config, ["7"]):
+        cut = (er if crop.class_name == "er" else mito).after["process_parameters.cut"]
+        process(file, ["7"], config=config, classes=[crop.class_name], existing="overwrite")
+        place = config.path("processed", dataset="x", crop="crop7", class_name=crop.class_name)
+        stored = open_volume(crop.path).levels[0].array[...]
+        np.testing.assert_array_equal(open_volume(place).levels[0].array[...] > 0, stored / np.float32(255) > cut)
+
+
+def test_an_own_function_without_ranges_stays_and_says_so(predicted, tmp_path):
+    config = predicted(4, classes=("er",))
+    own = tmp_path / "own.py"
+    own.write_text("threshold = 0.5\ndef process_func(x):\n    return x / 2\n", encoding="utf-8")
+    found = tune(own, "er", config=config, trials=20)
+    assert "process_ranges" in found.remarks[0]
+    assert found.classes[0].after["threshold"] < 0.5
+
+
+def test_missing_crops_and_wrong_numbers_are_refused(predicted, world):
+    config = predicted(1)
+    for wrong in ({"seconds": -1.0}, {"seconds": 0}, {"trials": 0}):
+        with pytest.raises(InvalidArgumentError, match="above 0"):
+            tune(ProcessSettings(), config=config, **wrong)
     world.rows.clear()
     world.annotate(40, {"er": np.ones((8, 8, 8), np.uint8)}, usage="train")
     with pytest.raises(MissingDataError, match="names no validation crops"):

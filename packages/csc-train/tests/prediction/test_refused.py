@@ -75,7 +75,7 @@ def not_fetched(raw):
     [
         (shutil.rmtree, "there is no raw data for it"),
         (not_fetched, "has none of the 1 chunks that hold it; fetch them"),
-        (half_converted, "fibsem-uint8 is not finished; run again what writes it"),
+        (half_converted, "fibsem-uint8 is not finished; run what writes it again"),
         (in_micrometres, "it lies beside the raw data"),
         (flat, "expected three lengths in nm"),
         (without_voxel_size, "its place in nm is unknown"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,9 +14,9 @@ from torch import nn
 from csc_data.blocks import Execution, MissingBlocksError, unfinished_work
 from csc_data.errors import ExistingOutputError, InvalidArgumentError, UnreadableDataError
 from csc_train import IncompletePredictionError, plan_prediction, predict
+from csc_train.prediction import session
 from csc_train.prediction.blocks import BlockJob
 
-predicting = importlib.import_module("csc_train.prediction.predict")  # the package has a function of that name
 AS_IS = {"checkpoint": "untrained", "output": "logit", "output_dtype": "float32", "device": "cpu"}
 
 
@@ -28,7 +27,7 @@ def on_threads(monkeypatch):
         with ThreadPoolExecutor(2) as executor:
             yield Execution(executor=executor, max_pending=3)
 
-    monkeypatch.setattr(predicting, "open_execution", threads)
+    monkeypatch.setattr(session, "open_execution", threads)
 
 
 def digest(world):
@@ -97,7 +96,7 @@ def test_a_record_of_an_earlier_version_is_told_and_goes_when_it_is_overwritten(
 
 
 def test_what_cannot_be_sent_to_workers_is_told_before_they_start(world, multiples, monkeypatch):
-    monkeypatch.setattr(predicting, "open_execution", lambda options: pytest.fail("workers are started"))
+    monkeypatch.setattr(session, "open_execution", lambda options: pytest.fail("workers are started"))
     multiples.model.local = lambda: nn.Identity()
     with pytest.raises(InvalidArgumentError, match=r"cannot be sent to other processes.*experiment file") as caught:
         predict(multiples, config=world.config, workers=2, **AS_IS)

@@ -8,6 +8,7 @@ import click
 
 from csc_cli.console import progress_bar, say
 from csc_cli.options import config_option, crops_option, existing_option
+from csc_cli.stages.execution import work_options
 from csc_data.wording import format_bytes, listed, plural, table
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     help="The zarr folder to write; the zip lies beside it [default: submission.zarr in the data folder].",
 )
 @crops_option
-@click.option("-w", "--max-workers", type=click.IntRange(1), help="Most processes [default: as many as CPUs].")
+@work_options("as many as CPUs")
 @click.option(
     "--as-probabilities",
     type=click.Choice(["refuse", "threshold"]),
@@ -44,21 +45,19 @@ if TYPE_CHECKING:
 @click.option("--zip/--no-zip", default=True, show_default=True, help="Also write the zip to upload.")
 @existing_option
 @config_option
-def pack_results(config: Config, max_workers: int | None, **options: Any) -> None:
+def pack_results(config: Config, **options: Any) -> None:
     """Pack results on the grids of the test crops, as the score reads them, and zip them."""
     import os
 
     import csc_submit
 
+    if not any(options[name] for name in ("max_workers", "scheduler", "cluster")):
+        options["max_workers"] = os.cpu_count()
     with progress_bar("blocks") as bar:
-        result = csc_submit.pack_results(
-            config=config, progress=bar, max_workers=max_workers or os.cpu_count() or 1, **options
-        )
+        result = csc_submit.pack_results(config=config, progress=bar, **options)
     _tell(result)
     if not result.packed:
-        raise click.ClickException(
-            f"nothing could be packed, see above; {result.destination} and its zip are as they were"
-        )
+        raise click.ClickException("nothing could be packed, see above; there is no new zip")
     if result.failed:
         raise click.ClickException("the submission is not whole, see above")
     upload = result.archive or result.destination

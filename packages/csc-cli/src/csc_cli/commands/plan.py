@@ -116,10 +116,8 @@ def _write(file: Path, plans: Sequence[Plan], fingerprint: Fingerprint, machine:
             f"Looked at: {fingerprint.looked_at}.",
             f"Training is expected to take {made.expectation()}.",
         ]
-        sections = [
-            ("Training", made.choices),
-            ("From probabilities to masks and objects", suggest_processing(made.group.classes)),
-        ]
+        processing = suggest_processing(made.group.classes, settings.input_array_info.scale)
+        sections = [("Training", made.choices), ("From probabilities to masks and objects", processing)]
         replace_text(target, experiment_text(title, sections))
         files.append(target)
     return files

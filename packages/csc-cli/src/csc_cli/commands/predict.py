@@ -9,7 +9,7 @@ import click
 
 from csc_cli.console import say, say_logged
 from csc_cli.options import GroupedCommand, config_option, existing_option, parse_names, set_option
-from csc_cli.stages.execution import make_execution, parse_devices
+from csc_cli.stages.execution import make_execution, predict_options
 from csc_data.wording import table
 
 if TYPE_CHECKING:
@@ -80,12 +80,7 @@ def _parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) 
 @click.option("--scales", type=click.IntRange(min=1), help="Levels to write, for viewers.")
 @click.option("--format", "output_format", type=click.Choice(["2", "3"]), help="Format of zarr.")
 @click.option("--shards", metavar="VOXELS", callback=_parse_shape, help="Edge of a file of format 3, or z,y,x.")
-@click.option("--device", help="cuda, mps or cpu [default: the first of them that is there].")
-@click.option("--devices", metavar="N", callback=parse_devices, help="GPUs of this machine, a process each.")
-@click.option("-w", "--workers", type=click.IntRange(min=1), help="Processes on the CPU of this machine.")
-@click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://node:8786.")
-@click.option("--cluster", type=click.Choice(["slurm", "lsf"]), help="Start Dask workers by this.")
-@click.option("--jobs", type=click.IntRange(min=1), default=1, help="Workers to start by --cluster.")
+@predict_options
 @click.option("--precision", metavar="FORMAT", help="32-true, 16-mixed, bf16-mixed or auto.")
 @click.option("--compile", is_flag=True, default=None, help="Compile the network.")
 @click.option("--batch", "batch_size", type=click.IntRange(min=1), help="Patches at a time.")

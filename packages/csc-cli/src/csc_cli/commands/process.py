@@ -10,6 +10,7 @@ import click
 
 from csc_cli.console import progress_bar, say
 from csc_cli.options import config_option, existing_option, parse_names
+from csc_cli.stages.execution import work_options
 from csc_data.wording import plural, table
 
 if TYPE_CHECKING:
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 @click.option("-i", "--input-path", metavar="PATH", help="Where predictions lie, with {dataset} and {crop}.")
 @click.option("-o", "--output-path", metavar="PATH", help="Where results go, with {dataset} and {crop}.")
 @click.option("-d", "--device", help="Where the tensors of a process_func lie that takes some.")
-@click.option("-w", "--max-workers", type=click.IntRange(min=1), help="Processes of this machine [default: 1].")
-@click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://node:8786.")
+@work_options("1")
 @existing_option
 @config_option
 def process(experiment: str, config: Config, **options: Any) -> None:

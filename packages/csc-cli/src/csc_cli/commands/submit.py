@@ -11,7 +11,7 @@ import click
 
 from csc_cli.console import progress_bar, say, say_logged
 from csc_cli.options import GroupedCommand, config_option, crops_option, existing_option, parse_names, set_option
-from csc_cli.stages.execution import make_execution, parse_devices
+from csc_cli.stages.execution import make_execution, predict_options
 from csc_data.wording import format_bytes, format_seconds, listed, plural
 
 if TYPE_CHECKING:
@@ -58,12 +58,7 @@ def _parse_disk(ctx: click.Context, param: click.Parameter, value: str | None) -
 )
 @click.option("--disk", metavar="SIZE", callback=_parse_disk, help="Take no more than this on the disk, such as 20GB.")
 @click.option("--keep", is_flag=True, help="Keep predictions and processed volumes, and use those that are there.")
-@click.option("--device", help="cuda, mps or cpu [default: the first of them that is there].")
-@click.option("--devices", metavar="N", callback=parse_devices, help="GPUs of this machine, a process each.")
-@click.option("-w", "--workers", type=click.IntRange(min=1), help="Processes on the CPU of this machine.")
-@click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://node:8786.")
-@click.option("--cluster", type=click.Choice(["slurm", "lsf"]), help="Start Dask workers that predict by this.")
-@click.option("--jobs", type=click.IntRange(min=1), default=1, help="Workers to start by --cluster.")
+@predict_options
 @click.option("--dry-run", is_flag=True, help="Tell passes, voxels and disk of each crop; do nothing.")
 @existing_option
 @config_option

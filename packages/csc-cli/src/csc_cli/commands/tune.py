@@ -32,7 +32,8 @@ def tune(experiment: str, config: Config, output: str, overwrite: bool, **option
     """Choose thresholds, sizes and parameters of steps on the validation crops, by the official score.
 
     From predictions that are there: `csc predict CONFIG -c validation` makes them. Crops are left out in turn, or
-    blocks of them where fewer than four hold a class; a value that does not gain on what was left out is not taken.
+    blocks of them where fewer than four hold a class; a value that does not gain on what was left out is not taken. Of
+    a process_func those keyword arguments are tried that the setting process_ranges gives values for.
     """
     import time
 

@@ -1,12 +1,14 @@
-"""Where blocks are predicted, as several commands are told it."""
+"""Where there is worked, as several commands are told it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cli.options import parse_names
+from csc_cli.options import Decorator, parse_names
 
 if TYPE_CHECKING:
     from csc_data.executors.cluster import System
@@ -19,6 +21,51 @@ def parse_devices(ctx: click.Context, param: click.Parameter, value: str | None)
     if not names:
         return None
     return int(names[0]) if len(names) == 1 and names[0].isdigit() else tuple(names)
+
+
+def predict_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say where blocks are predicted."""
+    added: tuple[Decorator, ...] = (
+        click.option("--device", help="cuda, mps or cpu [default: the first of them that is there]."),
+        click.option("--devices", metavar="N", callback=parse_devices, help="GPUs of this machine, a process each."),
+        click.option("-w", "--workers", type=click.IntRange(min=1), help="Processes on the CPU of this machine."),
+        *_cluster_options,
+    )
+    return _with(command, *added)
+
+
+def work_options(default: str) -> Decorator:
+    """Return what adds the options that say where predictions are processed, or results packed.
+
+    Parameters
+    ----------
+    default : str
+        How many processes there are by default, for people.
+    """
+    text = f"Processes of this machine [default: {default}]."
+    processes: Decorator = click.option("-w", "--max-workers", type=click.IntRange(min=1), help=text)
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(command)
+        def call(*, jobs: int, **values: Any) -> Any:
+            return command(jobs=None if values["cluster"] is None else jobs, **values)
+
+        return _with(call, processes, *_cluster_options)
+
+    return add
+
+
+_cluster_options: tuple[Decorator, ...] = (
+    click.option("--scheduler", metavar="ADDRESS", help="A Dask scheduler, such as tcp://node:8786."),
+    click.option("--cluster", type=click.Choice(["slurm", "lsf"]), help="Start Dask workers by this."),
+    click.option("--jobs", type=click.IntRange(min=1), default=1, help="Workers to start by --cluster."),
+)
+
+
+def _with(command: Callable[..., Any], *options: Decorator) -> Callable[..., Any]:
+    for option in reversed(options):  # click lists the last one first
+        command = option(command)
+    return command
 
 
 def make_execution(

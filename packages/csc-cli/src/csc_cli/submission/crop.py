@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,13 +12,13 @@ from csc_cli.submission.options import SubmitOptions
 from csc_cli.submission.plan import CropTask, SubmitPlan, with_read
 from csc_cli.submission.record import Stage
 from csc_cli.submission.results import CropOutcome, Doing, SubmitProgress, Watch
-from csc_data.blocks import Existing, unfinished_work
-from csc_data.errors import ExistingOutputError, Problem
+from csc_cli.submission.working import SubmitWorkers
+from csc_data.blocks import unfinished_work
+from csc_data.errors import Problem
 from csc_data.wording import format_bytes
 from csc_eval import Finding, validate_submission
 from csc_submit import pack_results, process
-from csc_train import predict
-from csc_train.prediction import IncompletePredictionError, PredictPlan
+from csc_train.prediction import IncompletePredictionError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,18 +27,18 @@ class CropWork:
 
     Attributes
     ----------
-    experiment : str
     plan : SubmitPlan
         Of all crops.
     options : SubmitOptions
+    workers : SubmitWorkers
     watch : Watch
     task : CropTask
         One of the plan.
     """
 
-    experiment: str
     plan: SubmitPlan
     options: SubmitOptions
+    workers: SubmitWorkers
     watch: Watch
     task: CropTask
 
@@ -92,11 +91,6 @@ class CropWork:
     def _crops(self) -> list[Any]:
         return [task.crop for task in self.plan.tasks]
 
-    @property
-    def _existing(self) -> Existing:
-        # Where nothing is kept, what is to be overwritten has gone already.
-        return "overwrite" if self.options.existing == "overwrite" and self.options.keep else "resume"
-
     def _check_room(self) -> None:
         folders, disk = self.plan.folders, self.options.disk
         taken = folders.used(self._crops) - used_bytes(folders.stage_folders(self.task.crop))
@@ -112,34 +106,14 @@ class CropWork:
         arrays = with_read(self.plan.settings, left)
         if self._is_behind(left, 1, "processed") or (self._is_behind(left, 0, "predicted") and self._are_there(arrays)):
             return []
-        given = dict(self.options.of_prediction)
-        predictor = self.plan.prediction.predictor
-        if self.experiment.endswith((".py", ".toml")) and predictor.checkpoint and not predictor.settings.checkpoints:
-            given["checkpoint"] = predictor.checkpoint  # the best one may be another by now
         try:
-            predict(
-                self.experiment,
-                [self.name],
-                config=self.plan.folders.of_stages,
-                existing=self._existing,
-                progress=lambda state: self._report("predict", state.done, state.blocks),
-                on_plan=self._check_same,
-                **{**given, "classes_to_write": arrays},
+            self.workers.session.predict(
+                [self.name], arrays, progress=lambda state: self._report("predict", state.done, state.blocks)
             )
         except IncompletePredictionError as error:
             return list(error.problems)
         self.plan.record.set_stage(self.name, left, "predicted")
         return []
-
-    def _check_same(self, plan: PredictPlan) -> None:
-        """Check that a crop is predicted with what all are: somebody may have changed the experiment meanwhile."""
-        before = self.plan.prediction.fingerprint
-        differing = [name for name, value in plan.fingerprint.items() if value != before[name]]
-        if differing:
-            raise ExistingOutputError(
-                f"{self.experiment} has now another {', '.join(differing)} than when this run began; change it back "
-                "to go on, or overwrite the submission"
-            )
 
     def _process(self, left: Sequence[str]) -> list[Problem]:
         """Process classes that are predicted, unless that is done; return what failed."""
@@ -150,15 +124,14 @@ class CropWork:
         predictions, _ = self.plan.folders.stage_folders(self.task.crop)
         # Others may be read by these, where they are there still.
         names = [name for name in self.task.classes if (predictions / name).is_dir()]
-        place: Any = self.options.processing_place
         result = process(
             self.plan.settings,
             [self.name],
             config=self.plan.folders.of_stages,
-            existing=self._existing,
+            existing=self.options.existing_stages,
             progress=lambda done, blocks: self._report("process", done, blocks),
             classes=names,
-            **place,
+            **self.workers.for_processing(),
         )
         done = {row.class_name for row in result.rows if row.status in ("done", "there")}
         record.set_stage(self.name, [name for name in predicted if name in done], "processed")
@@ -178,8 +151,8 @@ class CropWork:
             classes=processed,
             existing="overwrite",
             zip=False,
-            max_workers=self.options.workers or os.cpu_count() or 1,
             progress=lambda done, blocks: self._report("pack", done, blocks),
+            **self.workers.for_packing(),
         )
         record.set_stage(self.name, [row.class_name for row in result.packed], "packed")
         wrong = (*result.failed, *result.missing)

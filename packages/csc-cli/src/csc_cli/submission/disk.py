@@ -11,7 +11,7 @@ from csc_data.challenge import TestCrop, get_instance_classes
 from csc_data.errors import CscError
 from csc_data.geometry import Shape, Triple
 from csc_submit import ProcessSettings
-from csc_submit.processing.own_step import own_step
+from csc_submit.processing.own_function import own_step
 from csc_submit.processing.passes import passes_of, steps_for
 from csc_train.prediction.planning.estimate import RegionEstimate
 

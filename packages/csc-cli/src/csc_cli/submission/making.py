@@ -14,6 +14,7 @@ from csc_cli.submission.plan import SubmitPlan, make_plan, submit_folders
 from csc_cli.submission.record import SubmitRecord
 from csc_cli.submission.results import SubmitResult, Watch
 from csc_cli.submission.running_alone import running_alone
+from csc_cli.submission.working import SubmitWorkers
 from csc_data.blocks import Existing
 from csc_data.blocks.output import remove_partial_files
 from csc_data.config.experiment import is_being_read
@@ -78,9 +79,11 @@ def submit(
         watch.planned(plan)
         plan.check(options.existing)
         _begin(plan, options.existing)
-        outcomes = [
-            CropWork(experiment=source, plan=plan, options=options, watch=watch, task=task).run() for task in plan.tasks
-        ]
+        with SubmitWorkers(source, plan, options) as workers:
+            outcomes = [
+                CropWork(plan=plan, options=options, workers=workers, watch=watch, task=task).run()
+                for task in plan.tasks
+            ]
         folders.tidy(plan.record.crops)
         archive = _zip(plan)
         validation = None if archive is None else validate_submission(archive, config=config)

@@ -38,7 +38,7 @@ class SubmitOptions:
     workers : int, optional
         Processes of this machine, in all stages; with an ``execution`` in those after predicting.
     execution : ExecutionOptions, optional
-        Where blocks are predicted; a scheduler processes, too.
+        Where blocks are predicted; Dask's workers process and pack, too.
     given : mapping
         Settings of prediction and processing that go before those of the experiment.
 
@@ -83,11 +83,14 @@ class SubmitOptions:
         return {name: value for name, value in self.given.items() if name in _names(ProcessSettings)}
 
     @property
-    def processing_place(self) -> dict[str, Any]:
-        """The keywords for `csc_submit.process` that say where blocks are worked on."""
-        if self.execution is not None and self.execution.scheduler is not None:
-            return {"scheduler": self.execution.scheduler}
-        return {"max_workers": self.workers}
+    def on_dask(self) -> bool:
+        """Whether Dask's workers do it all."""
+        return self.execution is not None and (self.execution.scheduler or self.execution.cluster) is not None
+
+    @property
+    def existing_stages(self) -> Existing:
+        """What to do with predictions and processed volumes; those to overwrite have gone where none is kept."""
+        return "overwrite" if self.existing == "overwrite" and self.keep else "resume"
 
 
 def _names(settings: type[Any]) -> set[str]:

@@ -19,7 +19,7 @@ from csc_data.errors import ExistingOutputError, InvalidArgumentError
 from csc_data.wording import format_bytes, listed, plural, table
 from csc_submit import ProcessSettings
 from csc_submit.processing.calling import as_process_settings
-from csc_submit.processing.own_step import own_step
+from csc_submit.processing.own_function import own_step
 from csc_submit.processing.passes import steps_for
 from csc_submit.processing.planning import made_with
 from csc_train import plan_prediction

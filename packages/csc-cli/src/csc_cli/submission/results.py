@@ -35,12 +35,12 @@ class CropOutcome:
     ----------
     crop : str
         Its data set and name.
-    packed, there, empty : tuple of str
-        Classes that this run packed, that were packed before, and those of the former that hold nothing.
+    packed, there : tuple of str
+        Classes that this run packed, and that were packed before.
     problems : tuple of Problem
         What failed.
     findings : tuple of Finding
-        What the portal makes of what was packed, but for classes that are empty.
+        What the portal makes of what was packed.
     disk : int
         Bytes of all of the submission when the crop was packed, before its intermediates went.
     seconds : float
@@ -49,7 +49,6 @@ class CropOutcome:
     crop: str
     packed: tuple[str, ...] = ()
     there: tuple[str, ...] = ()
-    empty: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     findings: tuple[Finding, ...] = ()
     disk: int = 0

@@ -7,7 +7,7 @@ block does not depend on the order, the bytes are the same as of one run. Proces
 time, on any machine that has the folder, claim blocks beside the ledger, and take over those of one that dies.
 """
 
-from csc_data.blocks.executions import on_processes, on_scheduler
+from csc_data.blocks.executions import on_cluster, on_processes, on_scheduler
 from csc_data.blocks.grid import Block, BlockGrid, align_block_shape
 from csc_data.blocks.ledger import Ledger, check_finished, unfinished_work
 from csc_data.blocks.output import Existing, discard_record, prepare_output
@@ -27,6 +27,7 @@ __all__ = [
     "align_block_shape",
     "check_finished",
     "discard_record",
+    "on_cluster",
     "on_processes",
     "on_scheduler",
     "prepare_output",

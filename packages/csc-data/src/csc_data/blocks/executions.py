@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from csc_data.blocks.runs import Execution
-from csc_data.executors.cluster import connect
+from csc_data.executors.cluster import System, connect, start_jobs
 from csc_data.executors.processes import ProcessWorkers
 
 _ON_SCHEDULER = 128  # blocks that a cluster of unknown size is given at a time
@@ -44,3 +44,18 @@ def on_scheduler(address: str) -> Iterator[Execution]:
     """
     with connect(address) as executor:
         yield Execution(executor=executor, max_pending=_ON_SCHEDULER)
+
+
+@contextmanager
+def on_cluster(system: System, jobs: int) -> Iterator[Execution]:
+    """Work on blocks in jobs of a batch system, which are started and ended.
+
+    Raises
+    ------
+    MissingPackageError
+        If Dask or dask-jobqueue are not installed.
+    ClusterError
+        If the system takes no jobs.
+    """
+    with start_jobs(system, jobs=jobs) as executor:
+        yield Execution(executor=executor, max_pending=2 * jobs)

@@ -187,8 +187,14 @@ def unfinished_work(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], ...
     return tuple(fingerprints)
 
 
-def check_finished(*volumes: str | os.PathLike[str]) -> None:
+def check_finished(*volumes: str | os.PathLike[str], class_name: str | None = None) -> None:
     """Check of volumes that are to be read that no run that writes them is unfinished; those at a URL are left out.
+
+    Parameters
+    ----------
+    *volumes : path-like
+    class_name : str, optional
+        The class that they hold, where folders may not be named after it.
 
     Raises
     ------
@@ -201,9 +207,9 @@ def check_finished(*volumes: str | os.PathLike[str]) -> None:
             names.setdefault(Path(path).parent, []).append(Path(path).name)
     for folder, wanted in names.items():
         for work in unfinished_work(folder):
-            written = (*work.get("classes", ()), *work.get("volumes", ()))
-            half = next((name for name in wanted if name in written), None)
+            # A record that is damaged does not say what it is of: it may be any of them.
+            written = {*work.get("classes", ()), *work.get("volumes", ())} or {*wanted}
+            half = next((name for name in wanted if name in written or class_name in written), None)
             if half is not None:
-                raise UnreadableDataError(
-                    f"{folder / half} is not finished; run again what writes it, or wait until it has ended"
-                )
+                writer = "`csc predict`" if "classes" in work else "what writes it"
+                raise UnreadableDataError(f"{folder / half} is not finished; run {writer} again, or wait until it ends")

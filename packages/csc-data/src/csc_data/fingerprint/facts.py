@@ -53,6 +53,9 @@ class ClassFacts:
         The diameter of the object that, with the smaller ones, makes half of the volume: specks do not count in it.
     thickness_nm : float or None
         Twice the distance from the surface that 95 % of its voxels stay below; the width of a membrane or tube.
+    small_nm : float or None
+        The diameter that one in ten of the whole objects of a crop stays below, in the crop where that is least; crumbs
+        of a few voxels do not count. None without a crop that holds enough whole ones.
     """
 
     name: str
@@ -64,6 +67,7 @@ class ClassFacts:
     diameter_nm: Spread | None
     bulk_nm: float | None
     thickness_nm: float | None
+    small_nm: float | None = None
 
     @property
     def share(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,8 @@ from csc_data.splits.split_file import SplitRow
 DEFAULT_VOXELS = 1 << 22
 _CROPS_FOR_THICKNESS = 6  # of each class, those with the most of it
 _ENOUGH_WHOLE = 5  # objects, from which on those that are cut off do not count
+_CRUMB = 8  # voxels: what is smaller is a slip of the annotator, and no network finds it
+_SMALL = 10.0  # percent of the objects of a crop
 
 
 @dataclass(slots=True)
@@ -123,7 +125,16 @@ def _class_facts(name: str, tally: _ClassTally) -> ClassFacts:
         diameter_nm=Spread.of(diameters_nm(whole).tolist()) if len(whole) else None,
         bulk_nm=float(diameters_nm(np.array(bulk_volume_nm3(volumes)))) if len(volumes) else None,
         thickness_nm=float(np.median(thicknesses)) if thicknesses else None,
+        small_nm=min((size for view in tally.views for size in _small_nm(view)), default=None),
     )
+
+
+def _small_nm(view: ClassView) -> Iterator[float]:
+    """Yield the diameter that small objects of a crop stay below, if it holds enough whole ones."""
+    objects, crumb = view.objects, _CRUMB * float(np.prod(view.voxel_size))
+    whole = objects.volume_nm3[~objects.is_cut & (objects.volume_nm3 >= crumb)]
+    if len(whole) >= _ENOUGH_WHOLE:
+        yield float(np.percentile(diameters_nm(whole), _SMALL))
 
 
 def _dataset_facts(name: str, crops: Sequence[AnnotatedCrop], grey: npt.NDArray[Any]) -> DatasetFacts:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.blocks import BlockGrid, align_block_shape
+from csc_data.blocks import BlockGrid, align_block_shape, check_finished
 from csc_data.challenge import TestCrop
 from csc_data.errors import InvalidArgumentError
 from csc_data.formats.cache import ChunkCache
@@ -25,7 +25,6 @@ from csc_eval.rules import DEFINITION
 from csc_eval.voxels.arrays import Shape, VoxelSource
 from csc_submit.digests import digest_of_files
 from csc_submit.packing.cutting import find_cut
-from csc_submit.predictions import check_finished
 from csc_submit.values import Meaning, above_threshold, as_probabilities, check_block, find_meaning
 
 CHUNKS = (64, 64, 64)
@@ -64,6 +63,8 @@ class FitPlan:
         Name of the level of the source that is read; empty where it is an array.
     made_with : dict
         All that the result depends on, but for the contents of the source.
+    prediction : Path or None
+        What a mask may have been cut from, and is packed from then: see `settle`.
     """
 
     crop: TestCrop
@@ -76,6 +77,7 @@ class FitPlan:
     covered: float
     level: str
     made_with: dict[str, Any]
+    prediction: Path | None = None
 
     def fingerprint(self) -> dict[str, Any]:
         """Return all that the result depends on. This reads the whole source: call it once, and only where needed."""
@@ -148,16 +150,13 @@ class Found:
 def plan_fit(found: Found, folder: Path, options: PackOptions) -> FitPlan:
     """Look at a source and decide how it gets onto the grid of a test crop.
 
-    A mask that another voxel size would resample, and that is no more than a threshold of a prediction that was kept,
-    is packed from the prediction: probabilities resampled and then cut show an outline that a mask has lost.
-
     Raises
     ------
     CscError
         If it cannot be read, does not overlap the crop, or holds probabilities and these are refused.
     """
     crop, source = found.crop, found.source
-    check_finished(source, found.class_name)
+    check_finished(source, class_name=found.class_name)
     volume = open_volume(source)
     meaning = find_meaning(volume, options.stored_as)
     instances = is_instance_class(found.class_name)
@@ -165,12 +164,6 @@ def plan_fit(found: Found, folder: Path, options: PackOptions) -> FitPlan:
     threshold = None if meaning.is_label else options.threshold
     level = volume.level_for(crop.voxel_size)
     resampled = not np.allclose(level.grid.voxel_size, crop.voxel_size)
-    if meaning.is_label and not instances and resampled and found.prediction is not None:
-        cut = find_cut(volume, found.prediction)
-        if cut is not None:
-            source, volume = found.prediction, open_volume(found.prediction)
-            meaning, level = find_meaning(volume), volume.level_for(crop.voxel_size)
-            threshold = cut
     overlap = level.grid.bounds.intersect(crop.grid.bounds)
     if overlap.empty:
         raise InvalidArgumentError(
@@ -187,14 +180,41 @@ def plan_fit(found: Found, folder: Path, options: PackOptions) -> FitPlan:
         instances=instances,
         covered=min(1.0, covered),
         level=level.name,
-        made_with={
-            "version": _VERSION,
-            "grid of the source": repr(level.grid),
-            "grid of the crop": repr(crop.grid),
-            "meaning": dataclasses.asdict(meaning),
-            "threshold": threshold,
-        },
+        made_with=_made_with(crop, level, meaning, threshold),
+        prediction=found.prediction if meaning.is_label and not instances and resampled else None,
     )
+
+
+def settle(plan: FitPlan) -> FitPlan:
+    """Return a plan with the source that is packed in the end. This may read all of it, so who packs it does it.
+
+    A mask that another voxel size would resample, and that is no more than a threshold of a prediction that was kept,
+    is packed from the prediction: probabilities resampled and then cut show an outline that a mask has lost.
+    """
+    cut = None if plan.prediction is None else find_cut(open_volume(plan.source), plan.prediction)
+    if cut is None or plan.prediction is None:
+        return dataclasses.replace(plan, prediction=None)
+    volume = open_volume(plan.prediction)
+    meaning, level = find_meaning(volume), volume.level_for(plan.crop.voxel_size)
+    return dataclasses.replace(
+        plan,
+        source=plan.prediction,
+        meaning=meaning,
+        threshold=cut,
+        level=level.name,
+        made_with=_made_with(plan.crop, level, meaning, cut),
+        prediction=None,
+    )
+
+
+def _made_with(crop: TestCrop, level: Level, meaning: Meaning, threshold: float | None) -> dict[str, Any]:
+    return {
+        "version": _VERSION,
+        "grid of the source": repr(level.grid),
+        "grid of the crop": repr(crop.grid),
+        "meaning": dataclasses.asdict(meaning),
+        "threshold": threshold,
+    }
 
 
 def _check_values(volume: Volume, meaning: Meaning, options: PackOptions) -> None:

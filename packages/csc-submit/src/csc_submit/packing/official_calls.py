@@ -15,7 +15,8 @@ from csc_data.errors import ExistingOutputError, InvalidArgumentError, MissingDa
 from csc_data.formats.writing import create_array
 from csc_submit.packing.archive import write_zip
 from csc_submit.packing.fitting import CHUNKS
-from csc_submit.packing.pack import PackResult, pack_results
+from csc_submit.packing.pack import pack_results
+from csc_submit.packing.results import PackResult
 from csc_submit.packing.writing import stored_chunks
 
 

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, as_completed
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Unpack
 
 from csc_data.blocks import Existing, Progress
 from csc_data.challenge import TestCrop
@@ -17,98 +13,15 @@ from csc_data.challenge.current_lists import load_test_crops
 from csc_data.challenge.test_crops import select_crops
 from csc_data.config.user_config import Config
 from csc_data.errors import CscError, ExistingOutputError, InvalidArgumentError, MissingDataError, did_you_mean
-from csc_data.executors import ProcessWorkers, WorkerDiedError
-from csc_data.formats.writing import ensure_groups, read_attributes
-from csc_data.storage.room import DiskFullError, full_disk_told
+from csc_data.formats.writing import ensure_groups
+from csc_data.storage.room import full_disk_told
 from csc_data.volumes.stored_values import Kind
-from csc_submit.packing.archive import write_zip
+from csc_submit.packing.archive import GrowingZip
 from csc_submit.packing.fitting import AsProbabilities, FitPlan, Found, PackOptions, plan_fit
+from csc_submit.packing.results import PackedArray, PackResult
+from csc_submit.packing.running import Packing, check_existing, remove_stale
 from csc_submit.packing.sources import Sources
-from csc_submit.packing.writing import ATTRIBUTE, write_packed
-from csc_submit.progress import shift_progress
-
-BLOCKS_PER_PROCESS = 64
-"""Another process is worth its start when it has so many blocks to do."""
-
-logger = logging.getLogger(__name__)
-
-PackStatus = Literal["packed", "there", "empty", "missing", "failed"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackedArray:
-    """What became of one class of one test crop.
-
-    Attributes
-    ----------
-    crop : str
-        For example ``crop557``.
-    status : {"packed", "there", "empty", "missing", "failed"}
-        ``there``: an earlier run had packed it. ``empty``: it is in the submission, and all of it is 0. ``missing``:
-        the test crop wants it, and it does not exist.
-    source : str
-        Where it came from.
-    voxels : int
-        How many voxels are not 0.
-    instances : int or None
-        How many ids; None for semantic classes.
-    covered : float
-        Share of the test crop that the source covers, from 0 to 1; the rest is 0.
-    reason : str
-        Why it failed or is missing.
-    """
-
-    dataset: str
-    crop: str
-    class_name: str
-    status: PackStatus
-    source: str = ""
-    voxels: int = 0
-    instances: int | None = None
-    covered: float = 0.0
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackResult:
-    """What a run of `pack_results` did.
-
-    Attributes
-    ----------
-    rows : tuple of PackedArray
-        One a class and test crop.
-    destination : Path
-        The zarr folder.
-    archive : Path or None
-        The zip.
-    """
-
-    rows: tuple[PackedArray, ...]
-    destination: Path
-    archive: Path | None
-
-    def _of(self, *statuses: PackStatus) -> tuple[PackedArray, ...]:
-        return tuple(row for row in self.rows if row.status in statuses)
-
-    @property
-    def failed(self) -> tuple[PackedArray, ...]:
-        """The rows that ended with an error."""
-        return self._of("failed")
-
-    @property
-    def missing(self) -> tuple[PackedArray, ...]:
-        """The rows for which there was nothing to pack."""
-        return self._of("missing")
-
-    @property
-    def empty(self) -> tuple[PackedArray, ...]:
-        """The rows that are in the submission without a single voxel."""
-        return self._of("empty")
-
-    @property
-    def packed(self) -> tuple[PackedArray, ...]:
-        """The rows that are in the submission."""
-        return self._of("packed", "there", "empty")
+from csc_submit.workers import Workers, WorkOptions
 
 
 @full_disk_told()
@@ -124,8 +37,8 @@ def pack_results(
     threshold: float = 0.5,
     stored_as: Kind | None = None,
     zip: bool = True,  # noqa: A002  # what people call it
-    max_workers: int = 1,
     progress: Progress | None = None,
+    **work: Unpack[WorkOptions],
 ) -> PackResult:
     """Pack results into what the challenge takes: one array a class and test crop, and a zip of them.
 
@@ -159,10 +72,11 @@ def pack_results(
         What arrays hold that do not say so themselves.
     zip : bool
         Whether to write the zip, the same bytes for the same content.
-    max_workers : int
-        Most processes to work in; there are fewer where there is little to do.
     progress : callable, optional
-        Called with the finished and all blocks.
+        Called with the finished and all blocks, array by array.
+    **work : object
+        Where arrays are packed, each in one piece, see `csc_submit.workers.WorkOptions`; of ``max_workers`` there are
+        fewer where there is little to do. The zip is written here, while others pack.
 
     Returns
     -------
@@ -177,8 +91,7 @@ def pack_results(
     DiskFullError
         If the disk is full before the end; what is done stays.
     """
-    if max_workers < 1:
-        raise InvalidArgumentError(f"max_workers must be 1 or more, got {max_workers}")
+    workers = Workers(**work)
     options = PackOptions(as_probabilities=as_probabilities, threshold=threshold, stored_as=stored_as)
     chosen = _select(select_crops(load_test_crops(config), crops), classes)
     folder = Path(destination) if destination is not None else config.path("submission")
@@ -193,20 +106,34 @@ def pack_results(
             "`csc process` makes them, --data names another folder"
         )
     if existing == "resume":
-        _check_existing(plans)
-    archive_path = folder.with_suffix(".zip")
-    if zip and plans:
-        # The folder changes from here on: a run that ends early must not leave the old zip beside it.
-        archive_path.unlink(missing_ok=True)
-    rows += _pack_all(plans, existing, max_workers, progress)
-    if plans:  # where nothing at all can be packed, an earlier submission may be all that somebody has
-        _remove_stale(rows, folder)
-    ensure_groups(folder)
+        check_existing(plans)
+    for row in rows if plans else ():  # where nothing at all can be packed, an earlier submission may be all there is
+        remove_stale(row, folder)
+    packing = Packing(plans, folder, existing=existing, progress=progress)
+    for place in dict.fromkeys([folder] * bool(plans) + [plan.target.parent for plan in plans]):
+        ensure_groups(place)
+    archive = None
+    if zip:
+        archive = _pack_and_zip(packing, workers, folder)
+    else:
+        packing.run(workers)
+    rows += packing.rows
     rows.sort(key=lambda row: (int(row.crop.removeprefix("crop")), row.class_name))
-    result = PackResult(rows=tuple(rows), destination=folder, archive=None)
-    if not (zip and result.packed):
-        return result
-    return dataclasses.replace(result, archive=write_zip(folder, archive_path))
+    return PackResult(rows=tuple(rows), destination=folder, archive=archive)
+
+
+def _pack_and_zip(packing: Packing, workers: Workers, folder: Path) -> Path | None:
+    """Pack, and write the zip; return it, if anything is in it."""
+    place = folder.with_suffix(".zip")
+    if packing.left:
+        # The folder changes from here on: a run that ends early must not leave the old zip beside it.
+        place.unlink(missing_ok=True)
+    with GrowingZip(folder, place, [plan.target for plan in packing.left]) as archive:
+        packing.run(workers, archive)
+        if not any(row.status != "failed" for row in packing.rows):
+            return None
+        archive.complete()
+    return place
 
 
 def _select(crops: Sequence[TestCrop], classes: Sequence[str] | None) -> Sequence[TestCrop]:
@@ -252,94 +179,3 @@ def _plan(
             except CscError as error:
                 rows.append(dataclasses.replace(row, reason=str(error)))
     return rows, plans
-
-
-def _remove_stale(rows: Sequence[PackedArray], folder: Path) -> None:
-    """Remove what an earlier run packed for a class that is now missing or failed: it would be submitted unnoticed."""
-    for row in rows:
-        target = folder / row.crop / row.class_name
-        if row.status in ("missing", "failed") and ATTRIBUTE in read_attributes(target):
-            logger.warning("%s was packed by an earlier run and is removed, as it is %s this time", target, row.status)
-            shutil.rmtree(target)
-
-
-def _entry(plan: FitPlan) -> dict[str, Any]:
-    """Return what an array that was packed before says of itself; nothing if it is none of ours."""
-    entry = read_attributes(plan.target).get(ATTRIBUTE)
-    return entry if isinstance(entry, dict) else {}
-
-
-def _check_existing(plans: Sequence[FitPlan]) -> None:
-    """Refuse before any work is done, not in the middle of it."""
-    for plan in plans:
-        if plan.target.exists() and _entry(plan).get("made_with") != plan.fingerprint():
-            raise ExistingOutputError(
-                f"{plan.target} was packed from something else, or in another way; overwrite the submission"
-            )
-
-
-def _pack_all(
-    plans: Sequence[FitPlan], existing: Existing, max_workers: int, progress: Progress | None
-) -> list[PackedArray]:
-    there = [plan for plan in plans if existing != "overwrite" and plan.target.exists()]
-    rows = [_row_of(plan, "there", _entry(plan)) for plan in there]
-    # The largest first: the last to finish is then a small one.
-    plans = sorted((plan for plan in plans if plan not in there), key=lambda plan: -len(plan.blocks))
-    total = sum(len(plan.blocks) for plan in plans)
-    workers = min(max_workers, len(plans), 1 + total // BLOCKS_PER_PROCESS)
-    if workers > 1:
-        return rows + list(_pack_in_processes(plans, workers, progress))
-    done = 0
-    for plan in plans:
-        rows.append(_pack_one(plan, shift_progress(progress, done, total)))
-        done += len(plan.blocks)
-    return rows
-
-
-def _pack_in_processes(plans: Sequence[FitPlan], workers: int, progress: Progress | None) -> Iterator[PackedArray]:
-    total, done = sum(len(plan.blocks) for plan in plans), 0
-    with ProcessWorkers(workers, threads=1) as pool:
-        futures: dict[Future[PackedArray], FitPlan] = {pool.submit(_pack_one, plan): plan for plan in plans}
-        try:
-            for future in as_completed(futures):
-                plan = futures[future]
-                try:
-                    row = future.result()
-                except WorkerDiedError as error:
-                    row = _failed(plan, error)
-                done += len(plan.blocks)
-                if progress:
-                    progress(done, total)
-                yield row
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _pack_one(plan: FitPlan, progress: Progress | None = None) -> PackedArray:
-    total = len(plan.blocks)
-    try:
-        with full_disk_told(plan.work):
-            contents = write_packed(plan, lambda done: progress(done, total) if progress else None)
-    except DiskFullError:  # not the fault of the source: nothing may be removed for it
-        raise
-    except (CscError, OSError) as error:
-        return _failed(plan, error)
-    return _row_of(plan, "packed" if contents.voxels else "empty", dataclasses.asdict(contents))
-
-
-def _failed(plan: FitPlan, error: Exception) -> PackedArray:
-    logger.warning("%s failed: %s", plan.target, error)
-    return dataclasses.replace(_row_of(plan, "failed", {}), reason=str(error))
-
-
-def _row_of(plan: FitPlan, status: PackStatus, contents: Mapping[str, Any]) -> PackedArray:
-    return PackedArray(
-        dataset=plan.crop.dataset,
-        crop=f"crop{plan.crop.id}",
-        class_name=plan.class_name,
-        status=status,
-        source=str(plan.source),
-        voxels=contents.get("voxels", 0),
-        instances=contents.get("instances"),
-        covered=plan.covered,
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from csc_data.volumes import grid_attributes
 from csc_eval.validating.contents import STORED_CHUNKS
 from csc_eval.voxels.arrays import VoxelSource
 from csc_submit.digests import files_below
-from csc_submit.packing.fitting import CHUNKS, FitPlan, open_fitted
+from csc_submit.packing.fitting import CHUNKS, FitPlan, open_fitted, settle
 from csc_submit.values import unsigned_dtype
 
 ATTRIBUTE = "csc_packed"
@@ -62,15 +62,13 @@ class IdCounter:
         return len(np.union1d(np.flatnonzero(self._seen).astype(np.uint64), self._large))
 
 
-def write_packed(plan: FitPlan, done: Callable[[int], None]) -> Contents:
+def write_packed(plan: FitPlan) -> None:
     """Write an array in a hidden folder, and put it in its place when it is whole.
 
     Parameters
     ----------
     plan : FitPlan
         Which, and from what.
-    done : callable
-        Called with the number of finished blocks.
 
     Raises
     ------
@@ -78,15 +76,16 @@ def write_packed(plan: FitPlan, done: Callable[[int], None]) -> Contents:
         If the source cannot be read, or holds what it should not.
     """
     shutil.rmtree(plan.work, ignore_errors=True)  # of a run that was killed
+    plan = settle(plan)
     source = open_fitted(plan)
     unfinished = plan.work / plan.target.name
     dtype = np.dtype(f"u{source.dtype.itemsize}") if plan.instances else np.dtype("u1")
-    contents = _write(source, unfinished, plan, dtype, done)
+    contents = _write(source, unfinished, plan, dtype)
     smallest = unsigned_dtype(contents.largest)
     if smallest < dtype:
         # The largest id is known only now. What was written is packed well, so this costs little beside the source.
         wide = unfinished.rename(plan.work / "wide")
-        _write(_Array(wide), unfinished, plan, smallest, lambda _: None)
+        _write(_Array(wide), unfinished, plan, smallest)
     entry = {"made_with": plan.fingerprint(), "voxels": contents.voxels, "instances": contents.instances}
     attributes = {**grid_attributes(plan.grid), ATTRIBUTE: entry, **stored_chunks(unfinished)}
     open_array_for_writing(unfinished).attrs.update(attributes)
@@ -94,7 +93,6 @@ def write_packed(plan: FitPlan, done: Callable[[int], None]) -> Contents:
         shutil.rmtree(plan.target)
     unfinished.rename(plan.target)
     shutil.rmtree(plan.work)
-    return contents
 
 
 def stored_chunks(folder: Path) -> dict[str, int]:
@@ -102,12 +100,10 @@ def stored_chunks(folder: Path) -> dict[str, int]:
     return {STORED_CHUNKS: sum(not file.name.startswith(".") for _, file in files_below(folder))}
 
 
-def _write(
-    source: VoxelSource, folder: Path, plan: FitPlan, dtype: np.dtype[Any], done: Callable[[int], None]
-) -> Contents:
+def _write(source: VoxelSource, folder: Path, plan: FitPlan, dtype: np.dtype[Any]) -> Contents:
     target = create_array(folder, shape=plan.grid.shape, dtype=dtype, chunks=CHUNKS, labels=True)
     ids, voxels = IdCounter(), 0
-    for number, block in enumerate(plan.blocks, start=1):
+    for block in plan.blocks:
         end = [b + n for b, n in zip(block.begin, block.shape, strict=True)]
         values = source.read(block.begin, end)
         count = int(np.count_nonzero(values))
@@ -118,7 +114,6 @@ def _write(
                 # To look for those above 0 first is worth it where they are few.
                 few = 2 * count < values.size or values.dtype == bool
                 ids.add(values[values != 0].astype(dtype, copy=False) if few else values)
-        done(number)
     return Contents(
         largest=ids.largest if plan.instances else 1, voxels=voxels, instances=ids.count if plan.instances else None
     )

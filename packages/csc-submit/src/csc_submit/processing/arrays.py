@@ -18,7 +18,7 @@ from csc_data.volumes.stored_values import StoredValues
 from csc_submit.processing.components import ids_around, label_components
 from csc_submit.processing.fragments import divide
 from csc_submit.processing.local.local_steps import LocalSteps, Surroundings
-from csc_submit.processing.own_step import own_step
+from csc_submit.processing.own_function import own_step
 from csc_submit.processing.passes import Pass, is_numbered, kept_objects, passes_of, steps_for
 from csc_submit.processing.planning import check_options
 from csc_submit.settings import Connectivity, ProcessSettings

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from csc_data.blocks import Execution, Existing, on_processes, on_scheduler
+from csc_data.blocks import Existing
 from csc_data.challenge.current_lists import load_test_crops
 from csc_data.config.arguments import place_template, said_once, split_names
 from csc_data.config.experiment import Experiment, adjust_settings, build_settings, read_experiment
@@ -18,23 +16,18 @@ from csc_data.config.experiment import load_safe_config as load_safe_config  # s
 from csc_data.config.user_config import Config, load_config
 from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_submit.predictions import StoredPrediction, find_predictions
-from csc_submit.processing.own_step import with_experiment
+from csc_submit.processing.own_function import own_step, with_experiment, with_own_file
 from csc_submit.settings import ProcessOverrides, ProcessSettings
+from csc_submit.workers import Workers, WorkOptions, take_workers
 
 Source = str | os.PathLike[str] | Experiment | ProcessSettings
 
 
-class ProcessOptions(ProcessOverrides, total=False):
-    """Keywords of `process`.
+class ProcessOptions(ProcessOverrides, WorkOptions, total=False):
+    """Keywords of `process`: settings, and where there is worked, with those of `WorkOptions`.
 
     Attributes
     ----------
-    executor : concurrent.futures.Executor
-        Where blocks are worked on; here, one by one, by default.
-    max_workers : int
-        Processes of this machine to work on them instead.
-    scheduler : str
-        Address of a Dask scheduler whose workers do.
     device : str
         Where the tensors of a ``process_func`` lie that takes some.
     config_path, input_path, output_path, overwrite
@@ -42,9 +35,6 @@ class ProcessOptions(ProcessOverrides, total=False):
         ``existing="overwrite"``.
     """
 
-    executor: Executor | None
-    max_workers: int | None
-    scheduler: str | None
     device: str | None
     config_path: str | os.PathLike[str] | None
     input_path: str | os.PathLike[str] | None
@@ -63,15 +53,14 @@ class ProcessCall:
         With the places of predictions and results.
     crops : sequence of str, or None
     existing : {"resume", "refuse", "overwrite"}
-    places : mapping
-        ``executor``, ``max_workers`` or ``scheduler``.
+    workers : Workers
     """
 
     settings: ProcessSettings
     config: Config
     crops: Sequence[str] | None
     existing: Existing
-    places: Mapping[str, Any] = field(default_factory=dict)
+    workers: Workers
 
     def find_predictions(self) -> tuple[StoredPrediction, ...]:
         """Return the predictions of the crops; of "test" those that there are.
@@ -88,29 +77,6 @@ class ProcessCall:
         if not found:
             raise MissingDataError("no test crop was predicted; `csc predict CONFIG -c test` predicts them")
         return found
-
-    @contextmanager
-    def open_execution(self) -> Iterator[Execution]:
-        """Start what is to work on blocks, and end it afterwards.
-
-        Raises
-        ------
-        MissingPackageError
-            If a scheduler is named and Dask is not installed.
-        ClusterError
-            If it does not answer.
-        """
-        count = self.places.get("max_workers", 1)
-        if "executor" in self.places:
-            yield Execution(executor=self.places["executor"])
-        elif "scheduler" in self.places:
-            with on_scheduler(self.places["scheduler"]) as execution:
-                yield execution
-        elif count > 1:
-            with on_processes(count) as execution:
-                yield execution
-        else:
-            yield Execution()
 
 
 def read_call(
@@ -138,13 +104,7 @@ def read_call(
     base = config or load_config()
     for name, option in (("predictions", "input_path"), ("processed", "output_path")):
         base = _with_path(base, name, option, given.pop(option, None))
-    places: dict[str, Any] = {
-        name: given.pop(name) for name in ("executor", "max_workers", "scheduler") if name in given
-    }
-    if len(places) > 1:
-        raise InvalidArgumentError(f"{' and '.join(places)} exclude each other: give one of them")
-    if places.get("max_workers", 1) < 1:
-        raise InvalidArgumentError(f"max_workers must be 1 or more, got {places['max_workers']}")
+    workers = take_workers(given)
     settings = as_process_settings(chosen, device=given.pop("device", None), **given)
     names = split_names(crops)
     return ProcessCall(
@@ -152,7 +112,7 @@ def read_call(
         config=base,
         crops=None if names is None or list(names) == ["*"] else names,  # None: all that were predicted
         existing=how or settings.existing,
-        places=places,
+        workers=workers,
     )
 
 
@@ -173,7 +133,9 @@ def as_process_settings(given: Source, *, device: str | None = None, **overrides
         With everything that is wrong.
     """
     if isinstance(given, ProcessSettings):
-        return adjust_settings(given, **overrides)
+        adjusted = with_own_file(adjust_settings(given, **overrides), Path(), device)
+        own_step(adjusted)  # so that what is wrong with it is said here
+        return adjusted
     experiment = given if isinstance(given, Experiment) else read_experiment(Path(given))
     return with_experiment(build_settings(experiment, ProcessSettings, **overrides), experiment, device)
 

@@ -7,7 +7,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit
 
-from csc_data.config.experiment import Experiment, read_experiment
+from csc_data.config.experiment import read_experiment
 from csc_data.errors import CscError, InvalidArgumentError
 from csc_data.geometry import Shape, Triple
 from csc_submit.digests import digest_of_function
-from csc_submit.settings import ProcessForm, ProcessSettings, ProcessValues
+from csc_submit.settings import ProcessForm, ProcessValues
 from csc_submit.values import Meaning
 
 Volume = npt.NDArray[Any]
@@ -73,6 +73,8 @@ class OwnStep:
         Where these lie.
     file : Path or None
         The experiment file that defines it, from which other processes read it.
+    parameters : mapping
+        Its keyword arguments.
     """
 
     function: Callable[..., Any]
@@ -82,6 +84,7 @@ class OwnStep:
     tensor: bool = False
     device: str | None = None
     file: Path | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.file is None:
@@ -89,7 +92,7 @@ class OwnStep:
         return _load, (self.file, self._how())
 
     def _how(self) -> dict[str, Any]:
-        names = ("form", "values", "flat", "tensor", "device", "file")
+        names = ("form", "values", "flat", "tensor", "device", "file", "parameters")
         return {name: getattr(self, name) for name in names}
 
     @property
@@ -147,7 +150,7 @@ class OwnStep:
     def _call(self, values: Volume, place: Place) -> Volume:
         extra = {"class_name": place.class_name, "voxel_size": place.voxel_size}
         named = inspect.signature(self.function).parameters
-        extra = {name: value for name, value in extra.items() if name in named}
+        extra = {**self.parameters, **{name: value for name, value in extra.items() if name in named}}
         if self.form == "block":
             return _as_array(self.function(values, **extra))
         # Planes are a batch, and so is a single volume; classes, where there are several, are its channels.
@@ -164,55 +167,6 @@ class OwnStep:
         return result.reshape(values.shape) if fits else result
 
 
-def own_step(settings: ProcessSettings) -> OwnStep | None:
-    """Return the own step of settings, if they have one."""
-    function: Any = settings.process_func
-    if function is None or isinstance(function, OwnStep):
-        return function
-    form: ProcessForm = settings.process_form or "block"
-    return OwnStep(function=function, form=form, values=_values(settings, form))
-
-
-def with_experiment(settings: ProcessSettings, experiment: Experiment, device: str | None) -> ProcessSettings:
-    """Return settings whose own step knows the experiment: whether that is an official one, flat, or with tensors.
-
-    Parameters
-    ----------
-    settings : ProcessSettings
-        Made of the experiment.
-    experiment : Experiment
-    device : str or None
-        Where tensors are put; what the experiment says by default.
-    """
-    function: Any = settings.process_func
-    names = experiment.names
-    if function is None or names.get("process_func") is not function:
-        return settings
-    form: ProcessForm = settings.process_form or ("official" if is_official(names) else "block")
-    assert function is not None
-    chosen = device if device is not None else names.get("device")
-    step = OwnStep(
-        function=function,
-        form=form,
-        values=_values(settings, form),
-        flat=form == "official" and _is_flat(names),
-        tensor=form == "official" and _knows_torch(function),
-        device=None if chosen is None else str(chosen),
-        file=experiment.path.resolve(),
-    )
-    return _replace_func(settings, step)
-
-
-def is_official(names: Mapping[str, Any]) -> bool:
-    """Tell whether an experiment is a processing config of the official toolbox.
-
-    It loads its training config, or names the arrays of a network that it does not define.
-    """
-    if "load_safe_config" in names:
-        return True
-    return "input_array_info" in names and not {"model", "model_name"} & names.keys()
-
-
 def to_logits(probabilities: Volume, one: float) -> npt.NDArray[np.float32]:
     """Return logits; 0 and 1 are taken for half a stored step less.
 
@@ -224,42 +178,20 @@ def to_logits(probabilities: Volume, one: float) -> npt.NDArray[np.float32]:
     return found
 
 
-def _values(settings: ProcessSettings, form: ProcessForm) -> ProcessValues:
-    return settings.process_values or ("logit" if form == "official" else "probability")
-
-
-def _replace_func(settings: ProcessSettings, step: OwnStep) -> ProcessSettings:
-    made: Any = settings  # of a class made by `csc_data.config.settings.settings`
-    replaced: ProcessSettings = replace(made, process_func=step)
-    return replaced
-
-
 def replace_function(function: Callable[..., Any], how: dict[str, Any]) -> OwnStep:
     """Return a step as it was before it was sent to another process."""
     return OwnStep(function=function, **how)
 
 
 @functools.cache
-def _functions(file: Path) -> Callable[..., Any]:
+def function_of(file: Path) -> Callable[..., Any]:
+    """Return the ``process_func`` of a Python file; the same one each time."""
     function: Callable[..., Any] = read_experiment(file).names["process_func"]
     return function
 
 
 def _load(file: Path, how: dict[str, Any]) -> OwnStep:
-    return OwnStep(function=_functions(file), **how)
-
-
-def _is_flat(names: Mapping[str, Any]) -> bool:
-    infos = [names.get("input_array_info"), names.get("target_array_info")]
-    shapes = [info["shape"] if isinstance(info, Mapping) else getattr(info, "shape", ()) for info in infos if info]
-    return any(len(shape) == 2 or 1 in shape for shape in shapes)
-
-
-def _knows_torch(function: Callable[..., Any]) -> bool:
-    """Tell whether the module that defines a function has imported torch, or something of it."""
-    values = getattr(function, "__globals__", {}).values()
-    homes = [getattr(value, "__name__" if inspect.ismodule(value) else "__module__", None) for value in values]
-    return "torch" in sys.modules and any(str(home).partition(".")[0] == "torch" for home in homes)
+    return OwnStep(function=function_of(file), **how)
 
 
 def _as_array(result: Any) -> Volume:

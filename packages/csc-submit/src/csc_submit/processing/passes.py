@@ -117,9 +117,7 @@ def steps_for(
         The classes that are there, the more important ones first.
     """
     mine = own is not None and (not settings.process_classes or class_name in settings.process_classes)
-    own_steps = (
-        [Own(context=settings.process_halo or PROCESS_FUNC_HALO, together=settings.process_classes)] if mine else []
-    )
+    own_steps = [_own(settings, class_name)] if mine else []
     options = settings.for_class(class_name)
     steps: list[Step] = []
     listed = settings.step_list(class_name)
@@ -134,7 +132,8 @@ def steps_for(
     else:
         for step in listed:
             if isinstance(step, Own):
-                steps += own_steps
+                # One with parameters is of a list that was put together here, to try them.
+                steps += [step] if mine and step.parameters else own_steps
             elif isinstance(step, Threshold) and step.level is None:
                 steps.append(Threshold(level=options.threshold))
             elif isinstance(step, Hierarchy):
@@ -146,6 +145,14 @@ def steps_for(
     if options.instances and not numbers:
         steps.append(Components())
     return tuple(steps)
+
+
+def _own(settings: ProcessSettings, class_name: str) -> Own:
+    return Own(
+        context=settings.process_halo or PROCESS_FUNC_HALO,
+        together=settings.process_classes,
+        parameters=tuple(sorted(settings.own_parameters(class_name).items())),
+    )
 
 
 def _agreeing(class_name: str, known: Sequence[str]) -> list[Step]:

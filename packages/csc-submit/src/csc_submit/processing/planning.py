@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from csc_data.blocks import BlockGrid, align_block_shape
+from csc_data.blocks import BlockGrid, align_block_shape, check_finished
 from csc_data.challenge import label_classes
 from csc_data.config.user_config import Config
 from csc_data.errors import CscError, InvalidArgumentError, MissingDataError
@@ -19,10 +19,11 @@ from csc_data.volumes import open_volume
 from csc_data.volumes.channels import class_of_channel
 from csc_data.volumes.stored_values import Kind, StoredValues
 from csc_submit.digests import digest_of_files
-from csc_submit.predictions import StoredPrediction, check_finished
+from csc_submit.predictions import StoredPrediction
 from csc_submit.processing.fragments import StoredChannel
 from csc_submit.processing.local.local_steps import LocalSteps
-from csc_submit.processing.own_step import OwnStep, own_step
+from csc_submit.processing.own_function import own_step
+from csc_submit.processing.own_step import OwnStep
 from csc_submit.processing.passes import Pass, passes_of, steps_for
 from csc_submit.settings import ClassOptions, ProcessSettings
 from csc_submit.steps.declared import MutexWatershed, Own, Step
@@ -210,7 +211,7 @@ def _find_beside(
         if name not in channels:
             there = ", ".join(sorted(channels.keys() - {class_name})) or "no other"
             raise MissingDataError(f"the steps of {class_name} read {name}, which was not predicted; there is {there}")
-        check_finished(channels[name].path, name)
+        check_finished(channels[name].path, class_name=name)
         volume = open_volume(channels[name].path)
         level, meaning = volume.levels[0], find_meaning(volume, stored_as)
         if level.grid != grid or meaning.is_label:
@@ -244,7 +245,7 @@ def plan_array(
     CscError
         If the prediction cannot be read, or what is asked makes no sense for it.
     """
-    check_finished(prediction.path, prediction.class_name)
+    check_finished(prediction.path, class_name=prediction.class_name)
     volume = open_volume(prediction.path)
     level = volume.levels[0]
     mine = settings.for_class(prediction.class_name)
@@ -294,12 +295,13 @@ def plan_array(
 
 def made_with(settings: ProcessSettings, class_name: str) -> dict[str, Any]:
     """Return what settings say of a class, whatever prediction of it is processed; JSON values."""
-    own = own_step(settings)
+    own, parameters = own_step(settings), settings.own_parameters(class_name)
     listed = settings.step_list(class_name)
     return {
         "version": _VERSION,
         "options": dataclasses.asdict(settings.for_class(class_name)),
         "process_func": own.record if own is not None else None,
         **({"process_classes": list(settings.process_classes)} if settings.process_classes else {}),
+        **({"process_parameters": parameters} if own is not None and parameters else {}),
         **({} if listed is None else {"steps": [repr(step) for step in listed]}),
     }

@@ -141,7 +141,7 @@ def process(
     _check_existing(plans, how)
     total = sum(plan.steps for plan in plans)
     base = 0
-    with call.open_execution() as execution:
+    with call.workers.open() as execution:
         for plan in plans:
             rows.append(_process_one(plan, how, execution, shift_progress(progress, base, total)))
             base += plan.steps

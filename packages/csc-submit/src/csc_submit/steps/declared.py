@@ -77,6 +77,7 @@ class Own(Step):
     takes_values = True
     context: Any = setting("Voxels of context on each side.", default=_NO_VOXELS)
     together: Names = setting("The classes whose predictions it gets at once.", _CLASSES, default=())
+    parameters: Any = setting("Pairs of names and values: its keyword arguments.", default=())
 
     def halo(self, voxel_size: Triple) -> Shape:
         """Return what it is given."""

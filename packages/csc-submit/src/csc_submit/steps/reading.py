@@ -8,7 +8,7 @@ from typing import Any
 from csc_data.challenge import class_problems
 from csc_data.config.settings import Earlier
 from csc_data.errors import Problem, ProblemsError, did_you_mean
-from csc_submit.steps.declared import STEPS, Components, Hierarchy, MutexWatershed, Step, Union
+from csc_submit.steps.declared import STEPS, Components, Hierarchy, MutexWatershed, Own, Step, Union
 
 StepList = Sequence[str | Mapping[str, Any] | Step]
 
@@ -65,6 +65,9 @@ def _list_problems(given: Any, prefix: str) -> Iterable[Problem]:
             yield from (problem.within(place) for problem in error.problems)
             return
         name = next(known for known, cls in STEPS.items() if isinstance(step, cls))
+        if isinstance(step, Own) and isinstance(entry, Mapping) and len(entry) > 1:
+            remedy = "set process_halo, process_classes and process_parameters"
+            yield Problem(where=place, what=f"{name} takes nothing in a list", remedy=remedy)
         if not step.takes_values and not masked:
             yield Problem(where=place, what=f"{name} needs a mask", remedy='put "threshold" before it')
             return

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from csc_data.blocks import check_finished
 from csc_data.challenge import label_classes
 from csc_data.config.user_config import Config
 from csc_data.errors import InvalidArgumentError, MissingDataError, did_you_mean
 from csc_data.splits.split_file import SplitRow
 from csc_data.wording import listed
-from csc_submit.predictions import check_finished, find_predictions
+from csc_submit.predictions import find_predictions
 from csc_submit.settings import ProcessSettings
 
 
@@ -122,7 +123,9 @@ def check_predicted(crops: Sequence[ValidationCrop], classes: Sequence[str], exp
     Raises
     ------
     MissingDataError
-        If predictions are missing or unfinished, with the command that makes them.
+        If predictions are missing, with the command that makes them.
+    UnreadableDataError
+        If one is half written.
     """
     missing = []
     for crop in crops:
@@ -132,7 +135,7 @@ def check_predicted(crops: Sequence[ValidationCrop], classes: Sequence[str], exp
             missing.append(f"{crop.key} ({listed(lacking)})")
         for name in names:
             if name in crop.predictions:
-                check_finished(crop.predictions[name], name)
+                check_finished(crop.predictions[name], class_name=name)
     if missing:
         raise MissingDataError(
             f"validation crops are not predicted: {listed(missing)}; `csc predict {experiment} -c validation` does it"

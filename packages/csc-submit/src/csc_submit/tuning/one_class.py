@@ -11,6 +11,7 @@ from csc_data.errors import MissingDataError
 from csc_data.wording import listed, plural
 from csc_eval import LabelScore
 from csc_eval.placing.align import is_instance_class
+from csc_submit.processing.own_function import own_step
 from csc_submit.processing.passes import steps_for
 from csc_submit.settings import ProcessSettings
 from csc_submit.tuning.choosing import ScoreBook, make_folds
@@ -119,16 +120,18 @@ def predictions_read(settings: ProcessSettings, class_name: str, crops: Sequence
         If one of them is not there in a crop.
     """
     found: dict[str, None] = {}
+    own = own_step(settings)
     for crop in crops:
         known = crop.known(settings)
         queue = [class_name]
         while queue:
             # Which are read does not depend on the voxel size.
             name = queue.pop()
-            steps = steps_for(settings, name, (1.0, 1.0, 1.0), None, known)
+            steps = steps_for(settings, name, (1.0, 1.0, 1.0), own, known)
             classes = [read for step in steps for read in step.reads if read not in found and read != class_name]
-            needed = [*classes, *(channel for step in steps for channel in step.channels(name))]
-            missing = [name for name in needed if name not in crop.predictions]
+            beside = [other for step in steps for other in step.channels(name) if other != class_name]
+            needed = [*classes, *beside]
+            missing = [other for other in needed if other not in crop.predictions]
             if missing:
                 raise MissingDataError(
                     f"the steps of {class_name} read {listed(missing)}, not predicted in {crop.key}; "

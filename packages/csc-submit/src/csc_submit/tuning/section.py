@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from csc_data.challenge import label_classes
 from csc_data.fingerprint import Choice
+from csc_submit.processing.own_function import own_step
 from csc_submit.settings import ProcessSettings
 from csc_submit.tuning.results import TunedClass, TuneResult
-from csc_submit.tuning.space import STEPS_OF, plain_step
+from csc_submit.tuning.space import OWN, STEPS_OF, plain_step
 
 BY_CLASS = ("threshold", "smoothing_nm", "opening_nm", "fill_holes", "min_voxels", "min_size_nm3")
+_OWN = ("process_func", "process_parameters")
 
 
 def describe_settings(result: TuneResult) -> tuple[tuple[str, tuple[Choice, ...]], ...]:
@@ -24,8 +27,9 @@ def describe_settings(result: TuneResult) -> tuple[tuple[str, tuple[Choice, ...]
     general = []
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        if field.name not in (*BY_CLASS, "steps", "process_func") and value != getattr(defaults, field.name):
+        if field.name not in (*BY_CLASS, "steps", *_OWN) and value != getattr(defaults, field.name):
             general.append(Choice(name=field.name, value=_plain(value), reason=""))
+    general += _own_settings(settings)
     tuned = {entry.class_name: entry for entry in result.classes}
     named = settings.classes or tuple(label_classes())
     sections = [("All classes", tuple(general))] if general else []
@@ -35,6 +39,16 @@ def describe_settings(result: TuneResult) -> tuple[tuple[str, tuple[Choice, ...]
         if choices or entry is not None:
             sections.append((f"{name}: {_heading(entry)}", choices))
     return tuple(sections)
+
+
+def _own_settings(settings: ProcessSettings) -> list[Choice]:
+    """Return what says which ``process_func`` it is, and its arguments that are alike for all classes."""
+    own = own_step(settings)
+    if own is None:
+        return []
+    found = [] if own.file is None else [Choice(name="process_func", value=own.file.as_posix(), reason="")]
+    alike = {name: value for name, value in settings.process_parameters.items() if not isinstance(value, Mapping)}
+    return [*found, *(Choice(name=f"{OWN}{name}", value=value, reason="") for name, value in alike.items())]
 
 
 def _heading(entry: TunedClass | None) -> str:
@@ -61,6 +75,10 @@ def _choices(settings: ProcessSettings, name: str, entry: TunedClass | None) -> 
         value, default = getattr(settings.for_class(name), setting), getattr(ProcessSettings(), setting)
         if value != default or setting in reasons:
             choices.append(Choice(name=f"{setting}.{name}", value=value, reason=reasons.get(setting, "")))
+    for argument, value in settings.process_parameters.items():
+        if isinstance(value, Mapping) and name in value:
+            reason = reasons.get(f"{OWN}{argument}", "")
+            choices.append(Choice(name=f"{OWN}{argument}.{name}", value=value[name], reason=reason))
     listed = settings.step_list(name)
     if listed is not None:
         said = [f"{place} {text}" for place, text in reasons.items() if place.startswith(STEPS_OF)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from csc_data.challenge import label_classes
+from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Triple
+from csc_submit.processing.own_function import own_step
 from csc_submit.settings import ProcessSettings
-from csc_submit.steps.declared import STEPS, Step, Threshold
+from csc_submit.steps.declared import STEPS, Own, Step, Threshold
 from csc_submit.steps.reading import read_step
 
 Value = float | int | bool
@@ -22,6 +25,9 @@ Point = tuple[Value, ...]
 
 STEPS_OF = "steps."
 """Begin of the names of parameters in a list of steps: ``steps.2.radius_nm``."""
+
+OWN = "process_parameters."
+"""Begin of the names of keyword arguments of ``process_func``: ``process_parameters.size``."""
 
 _SMOOTHING = (0.0, 1.0, 2.0)  # sigmas and
 _RADII = (0.0, 1.0, 1.5, 2.0, 3.0)  # radii, in voxels
@@ -37,7 +43,7 @@ class Parameter:
     Attributes
     ----------
     name : str
-        A setting, or a parameter of a step of a list: ``steps.2.radius_nm``.
+        A setting, a parameter of a step of a list, ``steps.2.radius_nm``, or an argument, ``process_parameters.size``.
     values : tuple
         What is tried, ascending, the default among it.
     default : float, int or bool
@@ -107,10 +113,11 @@ def find_parameters(settings: ProcessSettings, class_name: str, figures: ClassFi
     """Return what can be tuned of a class.
 
     Of the plain settings these are threshold and smoothing, sizes where objects are scored, and what else the
-    experiment sets for the class; of a list of steps, their numbers but for margins and counts.
+    experiment sets for the class; of a list of steps, their numbers but for margins and counts; of ``process_func``,
+    the arguments that have ranges.
     """
     listed = settings.step_list(class_name)
-    found: dict[str, tuple[Value, list[Value]]] = {}
+    found = _own_arguments(settings, class_name)
     if listed is None:
         options = settings.for_class(class_name)
         if not figures.is_label:
@@ -134,6 +141,25 @@ def find_parameters(settings: ProcessSettings, class_name: str, figures: ClassFi
         Parameter(name=name, values=tuple(sorted({default, *values})), default=default)
         for name, (default, values) in found.items()
     )
+
+
+def _own_arguments(settings: ProcessSettings, class_name: str) -> dict[str, tuple[Value, list[Value]]]:
+    """Return the keyword arguments of ``process_func`` that have ranges, where it is called for a class."""
+    own, listed = own_step(settings), settings.step_list(class_name)
+    left_out = settings.process_classes and class_name not in settings.process_classes
+    if own is None or left_out or (listed is not None and not any(isinstance(step, Own) for step in listed)):
+        return {}
+    given, defaults = settings.own_parameters(class_name), inspect.signature(own.function).parameters
+    found: dict[str, tuple[Value, list[Value]]] = {}
+    for name, values in settings.process_ranges.items():
+        default = given.get(name, defaults[name].default if name in defaults else inspect.Parameter.empty)
+        if not isinstance(default, bool | int | float):
+            raise InvalidArgumentError(
+                f"process_func has no number to begin with for {name}; give the argument a default, or set it in "
+                "process_parameters"
+            )
+        found[f"{OWN}{name}"] = (default, list(values))
+    return found
 
 
 def _tunable_fields(step: Step, figures: ClassFigures) -> list[tuple[str, Value, list[Value]]]:
@@ -172,6 +198,11 @@ def with_values(settings: ProcessSettings, class_name: str, values: Mapping[str,
             listed = list(settings.step_list(class_name) or ()) if listed is None else listed
             number, _, field = name.removeprefix(STEPS_OF).partition(".")
             listed[int(number)] = dataclasses.replace(listed[int(number)], **{field: value})  # type: ignore[type-var]
+        elif name.startswith(OWN):
+            arguments = changes.setdefault("process_parameters", dict(settings.process_parameters))
+            argument = name.removeprefix(OWN)
+            before = _by_class(arguments[argument]) if argument in arguments else {}
+            arguments[argument] = {**before, class_name: value}
         else:
             changes[name] = {**_by_class(getattr(settings, name)), class_name: value}
     if listed is not None:

@@ -44,5 +44,6 @@ def starting_settings(
         fingerprint = take_fingerprint(rows, wanted)
     except CscError as error:
         return settings, (f"{nothing}: compared with a threshold of 0.5, as nothing can be suggested ({error})",)
-    choices: dict[str, Any] = {choice.name: choice.value for choice in suggest_processing(fingerprint.of(wanted))}
+    suggested = suggest_processing(fingerprint.of(wanted), fingerprint.native_voxel_size)
+    choices: dict[str, Any] = {choice.name: choice.value for choice in suggested}
     return adjust_settings(settings, **choices), (f"{nothing}: compared with what `csc plan` suggests",)

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import TypedDict, Unpack, cast
 
 from csc_data.config.arguments import split_names
 from csc_data.config.experiment import Experiment, read_experiment
@@ -66,7 +66,8 @@ def tune(
 
     A value is taken if it gains where it was not chosen: crops are left out in turn, and where fewer than four hold a
     class, blocks of them. Otherwise that of the experiment stays; an experiment that says nothing of
-    post-processing begins with what `csc_submit.suggesting` suggests.
+    post-processing begins with what `csc_submit.suggesting` suggests. A ``process_func`` gets each crop in one piece;
+    those of its keyword arguments are tried that have ``process_ranges``.
 
     Parameters
     ----------
@@ -87,29 +88,27 @@ def tune(
     MissingDataError
         If no crop validates, or predictions or truth are missing.
     InvalidArgumentError
-        If the experiment has an own ``process_func`` or lacks a class, or an option is out of range.
+        If the experiment lacks a class, or an option is out of range.
     ProblemsError
         If settings are wrong.
     """
     load_optuna()
     config = config or load_config()
-    trials, seconds = options.get("trials") or TRIALS, options.get("seconds") or math.inf
+    given = {name: value for name, value in options.items() if value is not None}
+    trials, seconds = cast("int", given.get("trials", TRIALS)), cast("float", given.get("seconds", math.inf))
     if trials < 1 or seconds <= 0:
         raise InvalidArgumentError(f"trials and seconds must be above 0, got {trials} and {seconds}")
     source = experiment_or_settings
     if not isinstance(source, ProcessSettings | Experiment):
         source = read_experiment(Path(source))
     settings = as_process_settings(source)
-    if settings.process_func is not None:
-        raise InvalidArgumentError(
-            "process_func is code of your own, which csc tune cannot change; tune a file without it, or write what it "
-            "does as steps"
-        )
     rows = read_datasplit(options.get("datasplit") or config.path("datasplit"))
     crops = find_validation_crops(rows, config)
     names = choose_classes(crops, split_names(classes), settings.classes)
     check_predicted(crops, names, str(source.path) if isinstance(source, Experiment) else "CONFIG")
     settings, remarks = starting_settings(source, settings, rows, names)
+    if settings.process_func is not None and not settings.process_ranges:
+        remarks = (*remarks, "process_func stays as it is: process_ranges would say which of its arguments to try")
     began, entries = time.monotonic(), []
     # What others read is tuned before them.
     order = sorted(names, key=lambda name: len(predictions_read(settings, name, _annotated(crops, name))))

@@ -3,8 +3,9 @@
 from csc_train.prediction.array import predict_array
 from csc_train.prediction.live import LiveNetwork, LivePrediction
 from csc_train.prediction.planning.plan import PredictPlan
-from csc_train.prediction.predict import check_prediction, plan_prediction, predict
+from csc_train.prediction.predict import check_prediction, open_session, plan_prediction, predict
 from csc_train.prediction.results import CropPrediction, IncompletePredictionError, PredictProgress, PredictResult
+from csc_train.prediction.session import PredictSession
 
 __all__ = [
     "CropPrediction",
@@ -14,7 +15,9 @@ __all__ = [
     "PredictPlan",
     "PredictProgress",
     "PredictResult",
+    "PredictSession",
     "check_prediction",
+    "open_session",
     "plan_prediction",
     "predict",
     "predict_array",

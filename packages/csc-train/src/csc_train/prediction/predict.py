@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import pickle
-import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Unpack
 
-from csc_data.blocks import BlockRun, Chain, Existing, Progress, run_chains
+from csc_data.blocks import Existing
 from csc_data.config.experiment import is_being_read
 from csc_data.config.user_config import Config
-from csc_data.errors import CscError, InvalidArgumentError, Problem, ProblemsError
-from csc_data.storage.room import DiskFullError, full_disk_told
-from csc_train.prediction.outputs import OutputFolders
-from csc_train.prediction.planning.call import PredictCall, PredictOptions, Source, read_call
-from csc_train.prediction.planning.estimate import TimeLeft
-from csc_train.prediction.planning.plan import PredictPlan, RegionWork, make_plan
-from csc_train.prediction.predictor import load_predictor
-from csc_train.prediction.results import (
-    CropPrediction,
-    IncompletePredictionError,
-    PredictCallback,
-    PredictProgress,
-    PredictResult,
-)
-from csc_train.prediction.running.workers import open_execution
+from csc_data.errors import ProblemsError
+from csc_data.storage.room import full_disk_told
+from csc_train.prediction.planning.call import PredictOptions, Source, read_call
+from csc_train.prediction.planning.plan import PredictPlan, make_plan
+from csc_train.prediction.predictor import Predictor, load_predictor
+from csc_train.prediction.results import PredictCallback, PredictResult
+from csc_train.prediction.session import PredictSession
 from csc_train.prediction.source import NetworkSource
 from csc_train.prediction.stability import Stability, measure_stability
 
@@ -87,30 +77,33 @@ def predict(
     """
     if isinstance(experiment_or_checkpoint, str | PathLike) and is_being_read(Path(experiment_or_checkpoint)):
         return PredictResult(checkpoint=None, classes=(), crops=(), problems=(), seconds=0.0)
-    started = time.perf_counter()
-    call = read_call(experiment_or_checkpoint, crops, config, existing, options)
-    plan = make_plan(call, load_predictor(call.source, **call.overrides))
-    if on_plan is not None:
-        on_plan(plan)
-    plan.estimate.check_room()
-    done: list[CropPrediction] = []
-    problems = list(plan.problems)
-    if plan.works:
-        run = _Run(call, plan, progress)
-        with open_execution(plan.execution) as execution:
-            run_chains(run.chains(), execution)
-        done += [run.done[number] for number in sorted(run.done)]
-        problems += [run.problems[number] for number in sorted(run.problems)]
-    result = PredictResult(
-        checkpoint=plan.predictor.checkpoint,
-        classes=plan.predictor.classes,
-        crops=tuple(done),
-        problems=tuple(problems),
-        seconds=time.perf_counter() - started,
-    )
-    if problems:
-        raise IncompletePredictionError(result)
-    return result
+    with PredictSession(read_call(experiment_or_checkpoint, crops, config, existing, options)) as session:
+        return session.predict(progress=progress, on_plan=on_plan)
+
+
+def open_session(
+    experiment_or_checkpoint: Source,
+    *,
+    config: Config | None = None,
+    existing: Existing | None = None,
+    predictor: Predictor | None = None,
+    **options: Unpack[PredictOptions],
+) -> PredictSession:
+    """Return what predicts as `predict` does, crops by crops, with a network that is loaded once; a context.
+
+    Parameters
+    ----------
+    experiment_or_checkpoint, config, existing, **options
+        As for `predict`.
+    predictor : Predictor, optional
+        The network, where it is loaded already.
+
+    Raises
+    ------
+    CscError, csc_models.ModelError
+        If settings or checkpoint cannot be used at all.
+    """
+    return PredictSession(read_call(experiment_or_checkpoint, None, config, existing, options), predictor)
 
 
 def plan_prediction(
@@ -152,97 +145,3 @@ def check_prediction(
         raise ProblemsError("prediction", plan.problems)
     work = plan.works[0]
     return measure_stability(work.job(work.groups[0], NetworkSource(given=plan.predictor)))
-
-
-def _source(call: PredictCall, plan: PredictPlan) -> NetworkSource:
-    """Return where the processes that predict get the network from: this one has it, others load it themselves."""
-    predictor = plan.predictor
-    if plan.execution.is_here:
-        return NetworkSource(given=predictor)
-    overrides = dict(call.overrides)
-    if predictor.checkpoint is not None and not predictor.settings.checkpoints:
-        overrides["checkpoint"] = predictor.checkpoint.absolute()  # the best one may be another by then
-    given = call.source
-    if isinstance(given, str | PathLike) and Path(given).exists():
-        given = Path(given).absolute()
-    source = NetworkSource(given=given, overrides=overrides)
-    try:
-        pickle.dumps(source)
-    except (pickle.PicklingError, TypeError, AttributeError) as error:
-        raise InvalidArgumentError(
-            f"what predicts cannot be sent to other processes: {error}; give an experiment file or a checkpoint, or "
-            "predict in this process alone"
-        ) from error
-    return source
-
-
-class _Run:
-    """Predicts the regions of a plan: one after the other, and the next where one leaves workers idle."""
-
-    def __init__(self, call: PredictCall, plan: PredictPlan, progress: PredictCallback | None) -> None:
-        self.call, self.plan, self.progress = call, plan, progress
-        self.source = _source(call, plan)
-        self.left = TimeLeft(estimate=plan.estimate)
-        self.done: dict[int, CropPrediction] = {}
-        self.problems: dict[int, Problem] = {}
-
-    def chains(self) -> Iterator[Chain]:
-        """Yield the work on each region; what becomes of it is kept here."""
-        for number, work in enumerate(self.plan.works):
-            yield self._chain(number, work)
-
-    def _chain(self, number: int, work: RegionWork) -> Chain:
-        # A crop that fails must not cost the others: its error is reported with those of all, at the end.
-        try:
-            with full_disk_told(self.plan.estimate.place):
-                self.done[number] = yield from self._predict(number, work)
-        except DiskFullError:  # which costs all
-            raise
-        except CscError as error:
-            self.problems[number] = Problem(where=work.region.label, what=str(error))
-
-    def _predict(self, number: int, work: RegionWork) -> Generator[BlockRun, None, CropPrediction]:
-        started = time.perf_counter()
-        classes = work.estimate.classes
-        if self.call.existing == "overwrite":
-            OutputFolders(region=work.region, config=self.call.config).free(classes)
-        for group in work.groups:
-            group.prepare(self.call.existing)
-        resumed = sum(len(group.ledger.finished) for group in work.groups)
-        before = 0
-        for group in work.groups:
-            job = work.job(group, self.source)
-            yield from group.runs(job, self._reporter(number, work, before))
-            before += len(group.blocks)
-        return CropPrediction(
-            crop=work.region.name,
-            dataset=work.region.dataset,
-            folder=work.groups[0].folders[0].parent,
-            classes=classes,
-            shape=work.estimate.shape,
-            blocks=work.estimate.blocks,
-            resumed_blocks=resumed,
-            seconds=time.perf_counter() - started,
-        )
-
-    def _reporter(self, number: int, work: RegionWork, before: int) -> Progress | None:
-        if self.progress is None:
-            return None
-        progress, count = self.progress, len(self.plan.works)
-
-        def report(done: int, _: int) -> None:
-            self.left.take(number, before + done)
-            progress(
-                PredictProgress(
-                    crop=work.region.name,
-                    number=number + 1,
-                    crops=count,
-                    done=before + done,
-                    blocks=work.estimate.blocks,
-                    done_in_all=self.left.done,
-                    blocks_in_all=self.left.blocks,
-                    seconds_left=self.left.seconds(),
-                )
-            )
-
-        return report

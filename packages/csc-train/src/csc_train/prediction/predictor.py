@@ -92,13 +92,6 @@ class Predictor:
             return "probability"
         return "distance" if output.values == "distance" else "logit"
 
-    def meaning(self, output: OutputDescription) -> StoredValues:
-        """Return what the stored values of an output mean."""
-        settings = self.settings
-        if settings.output == "mask":
-            return StoredValues(kind="label")
-        return StoredValues(kind=self.blended(output), one=255.0 if settings.stored_dtype == "uint8" else 1.0)
-
     def batch_size(self, windows: Windows) -> int:
         """Return how many patches go through it together."""
         return choose_batch_size(self.settings.batch_size, windows, self.channels or len(self.classes) or 1)

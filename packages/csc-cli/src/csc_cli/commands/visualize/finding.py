@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from csc_cli.commands.visualize.kinds import KINDS, TITLES
 from csc_data.challenge import label_classes
 from csc_data.challenge.current_lists import load_test_crops
-from csc_data.config.templates import anchor, fill
+from csc_data.config.templates import fill
 from csc_data.errors import CscError, MissingDataError, UnreadableDataError, did_you_mean
-from csc_data.splits.crops import METADATA_FILES
 from csc_data.splits.search import CropTemplates, is_wanted, natural_key, search_crops
 from csc_data.storage.paths import is_remote
 from csc_data.storage.stores.submissions import open_store
 from csc_data.storage.trees import open_tree
 from csc_data.volumes import Level, Volume, open_volume
 from csc_data.volumes.channels import class_of_channel
+from csc_submit.predictions import find_stored
 
 if TYPE_CHECKING:
     from csc_data.challenge.test_crops import TestCrop
@@ -190,22 +189,16 @@ def _annotations(templates: CropTemplates, wanted: Wanted) -> Iterator[tuple[str
             yield crop.dataset, crop.crop, ClassVolume(kind="gt", class_name=name, open=opened)
 
 
-def _results(config: Config, kind: str, wanted: Wanted) -> Iterator[tuple[str, str, ClassVolume]]:
-    template: str = getattr(config, kind)
-    pattern = anchor(glob.escape(config.root.as_posix()), fill(template, dict.fromkeys(_NAMES, "*")))
-    for path in sorted(map(Path, glob.glob(pattern))):  # noqa: PTH207 - the template may be absolute
-        names = config.placeholders(kind, path)
-        if names is None or path.name.startswith(".") or not any((path / file).exists() for file in METADATA_FILES):
-            continue
-        if wanted.crop(names["dataset"], names["crop"]) and wanted.class_name(names["class_name"]):
+def _results(
+    config: Config, kind: Literal["predictions", "processed"], wanted: Wanted
+) -> Iterator[tuple[str, str, ClassVolume]]:
+    for stored in find_stored(config, kind):
+        if wanted.crop(stored.dataset, stored.crop) and wanted.class_name(stored.class_name):
 
-            def opened(path: Path = path) -> Volume:
+            def opened(path: Path = stored.path) -> Volume:
                 return open_volume(path)
 
-            yield names["dataset"], names["crop"], ClassVolume(kind=kind, class_name=names["class_name"], open=opened)
-
-
-_NAMES = ("dataset", "crop", "class_name")
+            yield stored.dataset, stored.crop, ClassVolume(kind=kind, class_name=stored.class_name, open=opened)
 
 
 def submission_place(config: Config, given: str | None = None) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -91,10 +91,12 @@ class LocalSteps:
             return np.dtype("u1") if any(isinstance(step, Seeds) for step in self.steps) else source
         if not self.instances:
             return np.dtype("u1")
+        ids = np.dtype("u4") if self.own is not None else np.dtype("u1")  # what an own step may make of a mask
         if self.meaning.is_label:
             # Labels in floats are checked to be whole numbers when they are read.
-            return np.dtype(f"u{source.itemsize}") if source.kind in "iu" else np.dtype("u8")
-        return np.dtype("u4") if self.own is not None else np.dtype("u1")
+            size = source.itemsize if source.kind in "iub" else 8
+            return np.dtype(f"u{max(size, ids.itemsize)}")
+        return ids
 
     def apply(self, stored: Volume, around: Surroundings) -> Volume:
         """Return the mask (bool) or the labels (unsigned) of values, shape (z, y, x).
@@ -178,13 +180,17 @@ class LocalSteps:
         others = [
             None if name == self.class_name else self._begin(around.prediction_of(name)) for name in step.together
         ]
-        result = self.own(given, self.meaning, place, are_logits=self._keeps_logits, others=others)
+        own = replace(self.own, parameters=dict(step.parameters))
+        result = own(given, self.meaning, place, are_logits=self._keeps_logits, others=others)
         numbered = np.issubdtype(result.dtype, np.integer) and result.max(initial=0) > 1
         if numbered and self.instances and not self.alone and not self.meaning.is_label:
             raise InvalidArgumentError(
                 "process_func returned ids, but numbers of one block mean nothing in the next; return a mask, or set "
                 "block_shape to the shape of the whole crop"
             )
+        most = np.iinfo(self.stored_dtype(given.dtype)).max
+        if numbered and self.instances and result.max(initial=0) > most:
+            raise InvalidArgumentError(f"process_func returned ids up to {result.max()}; they must be {most} at most")
         return result
 
 

@@ -18,6 +18,7 @@ from csc_submit.packing.arrays import pack_array
 from csc_submit.packing.cutting import cut_between
 from csc_submit.packing.fitting import FitPlan, open_fitted
 from csc_submit.processing.arrays import process_arrays
+from csc_submit.processing.own_function import own_step
 from csc_submit.processing.passes import steps_for
 from csc_submit.settings import ProcessSettings
 from csc_submit.steps.declared import Components, ObjectStep, Step, Threshold
@@ -58,14 +59,14 @@ class ClassScorer:
     ) -> None:
         self.class_name, self.crops = class_name, tuple(crops)
         self._settings, self._levels = settings, tuple(levels)
-        self._is_instance = is_instance_class(class_name)
+        self._is_instance, self._own = is_instance_class(class_name), own_step(settings)
         self._scores: dict[tuple[Steps, ...], Scores] = {}
         self._tables: ByteCache[ThresholdTable | ObjectTable] = ByteCache(_TABLE_BYTES)
 
     def score(self, settings: ProcessSettings) -> Scores:
         """Return the score of each part, with the steps that settings have for the class."""
         steps = tuple(
-            steps_for(settings, self.class_name, crop.grid.voxel_size, None, crop.known) for crop in self.crops
+            steps_for(settings, self.class_name, crop.grid.voxel_size, self._own, crop.known) for crop in self.crops
         )
         if steps not in self._scores:
             found: dict[str, LabelScore] = {}

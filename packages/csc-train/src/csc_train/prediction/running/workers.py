@@ -10,9 +10,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from csc_data.blocks import Execution, on_processes, on_scheduler
+from csc_data.blocks import Execution, on_cluster, on_processes, on_scheduler
 from csc_data.errors import InvalidArgumentError
-from csc_data.executors.cluster import System, start_jobs
+from csc_data.executors.cluster import System
 from csc_train.settings import PredictSettings
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -112,8 +112,7 @@ def open_execution(options: ExecutionOptions) -> Iterator[Execution]:
         if options.scheduler is not None:
             yield stack.enter_context(on_scheduler(options.scheduler))
         elif options.cluster is not None:
-            executor = stack.enter_context(start_jobs(options.cluster, jobs=options.jobs))
-            yield Execution(executor=executor, max_pending=2 * options.jobs)
+            yield stack.enter_context(on_cluster(options.cluster, options.jobs))
         elif options.devices is not None or options.workers > 1:
             environments = _environments(options)
             count = len(environments)
