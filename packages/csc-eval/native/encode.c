@@ -43,9 +43,13 @@ static int repeats(const void *bytes, uint64_t pattern)
                                       int32_t *stop, uint64_t *key, int64_t *n_runs, int64_t capacity)                 \
     {                                                                                                                  \
         const int64_t nx = shape[2], block = 64 / (int64_t)sizeof(TYPE), step = 8 / (int64_t)sizeof(TYPE);             \
-        int64_t n = *n_runs, line = first_line;                                                                        \
+        int64_t n = *n_runs, line = first_line, z = line / shape[1], y = line % shape[1];                              \
         for (; line < shape[0] * shape[1] && n + nx <= capacity; line++) {                                             \
-            const TYPE *row = voxels + line / shape[1] * strides[0] + line % shape[1] * strides[1];                    \
+            const TYPE *row = voxels + z * strides[0] + y * strides[1];                                                \
+            if (++y == shape[1]) {                                                                                     \
+                y = 0;                                                                                                 \
+                z++;                                                                                                   \
+            }                                                                                                          \
             int64_t x = 0;                                                                                             \
             for (;;) {                                                                                                 \
                 while (x + block <= nx && all_zero(row + x))                                                           \
@@ -137,27 +141,27 @@ CSC_API void csc_count_pairs(const int64_t *shape, const uint8_t *truth, const i
 {
     const int64_t nx = shape[2];
     int64_t both = 0, in_truth = 0, in_prediction = 0;
-    for (int64_t line = 0; line < shape[0] * shape[1]; line++) {
-        const int64_t z = line / shape[1], y = line % shape[1];
-        const uint8_t *t = truth ? truth + z * truth_strides[0] + y * truth_strides[1] : NULL;
-        const uint8_t *p = prediction ? prediction + z * prediction_strides[0] + y * prediction_strides[1] : NULL;
-        for (int64_t begin = 0; begin < nx; begin += 255) {
-            const int64_t end = begin + 255 < nx ? begin + 255 : nx;
-            uint8_t b = 0, in_t = 0, in_p = 0; /* so narrow that sixteen are added at once */
-            if (t && p)
-                for (int64_t x = begin; x < end; x++)
-                    b = (uint8_t)(b + ((t[x] != 0) & (p[x] != 0)));
-            if (t)
-                for (int64_t x = begin; x < end; x++)
-                    in_t = (uint8_t)(in_t + (t[x] != 0));
-            if (p)
-                for (int64_t x = begin; x < end; x++)
-                    in_p = (uint8_t)(in_p + (p[x] != 0));
-            both += b;
-            in_truth += in_t;
-            in_prediction += in_p;
+    for (int64_t z = 0; z < shape[0]; z++)
+        for (int64_t y = 0; y < shape[1]; y++) {
+            const uint8_t *t = truth ? truth + z * truth_strides[0] + y * truth_strides[1] : NULL;
+            const uint8_t *p = prediction ? prediction + z * prediction_strides[0] + y * prediction_strides[1] : NULL;
+            for (int64_t begin = 0; begin < nx; begin += 255) {
+                const int64_t end = begin + 255 < nx ? begin + 255 : nx;
+                uint8_t b = 0, in_t = 0, in_p = 0; /* so narrow that sixteen are added at once */
+                if (t && p)
+                    for (int64_t x = begin; x < end; x++)
+                        b = (uint8_t)(b + ((t[x] != 0) & (p[x] != 0)));
+                if (t)
+                    for (int64_t x = begin; x < end; x++)
+                        in_t = (uint8_t)(in_t + (t[x] != 0));
+                if (p)
+                    for (int64_t x = begin; x < end; x++)
+                        in_p = (uint8_t)(in_p + (p[x] != 0));
+                both += b;
+                in_truth += in_t;
+                in_prediction += in_p;
+            }
         }
-    }
     counts[0] += both;
     counts[1] += in_prediction - both;
     counts[2] += in_truth - both;
