@@ -188,7 +188,8 @@ def test_the_schema_knows_the_short_forms(schema, text):
         "intensity_transforms = {gama = {}}",
         "intensity_transforms = {gamma = {probability = 2}}",
         "threshold = {mito = 1.5}",
-        'process_func = "f"',
+        "process_func = 3",
+        "steps = 3",
         'model = "3d_unet"',
     ],
 )
@@ -206,5 +207,5 @@ def test_every_entry_of_the_schema_says_what_it_is_for(schema):
     for name, entry in schema["properties"].items():
         assert len(entry["description"]) > 15, name
     assert schema["properties"]["epochs"]["default"] == 1000
-    assert "Python files only" in schema["properties"]["process_func"]["description"]
+    assert "Python files only" in schema["properties"]["model"]["description"]
     assert set(schema["properties"]["classes"]["description"].split(": ", 1)[0].split()) == {"train"}

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import numpy as np
 import pytest
@@ -79,9 +79,14 @@ def test_chunks_that_are_asked_for_and_never_read(shown, get):
 def test_more_connections_than_are_kept(shown, get):
     """Those that wait longest are cut; whoever asks for something is served."""
     with lines(shown, MOST_WAITING + 60) as some:
-        assert is_quick(get)
-        some[0].settimeout(5)
-        assert some[0].recv(1) == b""
+        some[0].settimeout(0.2)
+        for _ in range(50):  # those who come at once are counted when the next one comes
+            assert is_quick(get)
+            with suppress(TimeoutError):
+                assert some[0].recv(1) == b""
+                break
+        else:
+            pytest.fail("the line that waits longest is still open")
         some[-1].settimeout(0.05)
         with pytest.raises(TimeoutError):
             some[-1].recv(1)

@@ -211,7 +211,9 @@ class SlowStore(FolderStore):
 
 
 START = """
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs this aside has it ignored
 from csc_data.storage.stores.places import FolderStore
 from dataclasses import replace
 sys.path.insert(0, {here!r})
@@ -246,7 +248,7 @@ def test_no_worker_outlives_the_run(how, many, tmp_path):
     try:
         wait_for(lambda: len(list(notes.iterdir())) == 2)
         process.send_signal(how)
-        process.wait(20)
+        process.wait(60)
         workers = [int(note.name) for note in notes.iterdir()]
         wait_for(lambda: not any(map(alive, workers)))
     finally:

@@ -93,7 +93,7 @@ class ProcessSettings:
     connectivity: Connectivity = setting(
         "Neighbours that make voxels one object: 6 share a face, 18 an edge, 26 a corner; scores use 26.", default=26
     )
-    steps: Any = setting(
+    steps: Mapping[str, Any] | Sequence[Any] | None = setting(
         "Instead of the steps above: a list of names and of mappings with a name and parameters, for all classes, or a "
         "mapping from classes to such lists. Classes without one have the steps above.",
         step_problems,
@@ -104,6 +104,7 @@ class ProcessSettings:
         "holds logits; labels as they are), and, where its signature names them, class_name and voxel_size. "
         "Returns as many voxels: bool, or probabilities, which then meet the threshold, or labels. Or the Python file "
         "that has it, from the folder of this one.",
+        lambda given, _: _function_problems(given),
         default=None,
     )
     process_parameters: Mapping[str, Any] = setting(
@@ -181,6 +182,11 @@ class ProcessSettings:
         return get_instance_classes()
 
 
+def _function_problems(given: Any) -> Iterable[Problem]:
+    if isinstance(given, str) and not given.endswith(".py"):
+        yield Problem(where="", what=f"must be a function, or the name of a Python file, got {given!r}")
+
+
 def _parameter_problems(given: Mapping[str, Any]) -> Iterable[Problem]:
     for name, value in given.items():
         if isinstance(value, Mapping):
@@ -214,7 +220,7 @@ class ProcessOverrides(TypedDict, total=False):
     min_size_nm3: float | Mapping[str, float] | None
     instance_classes: Sequence[str] | None
     connectivity: Connectivity | None
-    steps: Any
+    steps: Mapping[str, Any] | Sequence[Any] | None
     process_func: Callable[..., Any] | str | None
     process_parameters: Mapping[str, Any] | None
     process_ranges: Mapping[str, Any] | None

@@ -13,6 +13,7 @@ from csc_data.splits.row_selection import select_rows
 from csc_data.splits.search import CropTemplates
 from csc_data.splits.split_file import SplitRow, read_datasplit, write_datasplit
 from csc_data.splits.splitting import SplitOptions, make_datasplit
+from csc_data.storage.atomic import UnwritableFileError
 from csc_data.storage.paths import is_remote
 from csc_train.settings import TrainSettings
 from csc_train.settings.data import VALIDATION_SHARE, as_cube
@@ -98,10 +99,8 @@ def _make(settings: TrainSettings, config: Config, path: Path) -> Sequence[Split
 def _write(path: Path, rows: Sequence[SplitRow]) -> None:
     try:
         write_datasplit(path, rows)
-    except OSError as error:
-        raise InvalidArgumentError(
-            f"{path} cannot be written: {error.strerror}; name another file by datasplit_path"
-        ) from error
+    except UnwritableFileError as error:
+        raise InvalidArgumentError(f"{error}, by datasplit_path") from error
 
 
 def _scale(settings: TrainSettings) -> Triple | None:

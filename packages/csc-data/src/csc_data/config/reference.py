@@ -59,6 +59,8 @@ def settings_schema(cls: type[Any]) -> dict[str, Any]:
     for entry in schema["properties"].values():
         if entry.get("default", 0) is None:
             del entry["default"]
+        if any(entry.get("anyOf", ())):  # what only Python can give is not told of
+            entry["anyOf"] = [allowed for allowed in entry["anyOf"] if allowed]
         if not {"type", "enum", "const", "$ref"} & set(entry) and not all(entry.get("anyOf", [{}])):
             for key in ("anyOf", "default"):
                 entry.pop(key, None)
