@@ -102,6 +102,7 @@ def test_one_id_for_two_submissions_is_an_error(folder):
 
 
 def test_the_command_prints_and_writes_the_ranking(folder):
+    pytest.importorskip("jinja2")
     places = {name: folder / "out" / f"ranking.{name}" for name in ("csv", "json", "html")}
     arguments = ["-c", folder / "batch.csv", "-t", folder / "t.zarr", "--table", places["csv"]]
     arguments += ["--json", places["json"]]

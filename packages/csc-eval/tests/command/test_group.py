@@ -69,6 +69,7 @@ def test_intervals_are_shown_where_they_are_asked_for(run, scored):
 
 
 def test_two_results_are_compared(run, scored, tmp_path):
+    pytest.importorskip("jinja2")
     page = tmp_path / "page.html"
     found = run("compare", scored / "bad/result.json", scored / "good/result_extended.json", "--report", page)
     assert found.exit_code == 0, found.output
@@ -124,6 +125,7 @@ def test_what_cannot_be_compared_is_one_line(run, scored, arguments, words):
 
 
 def test_a_page_of_a_result_is_written_later(run, scored, tmp_path):
+    pytest.importorskip("jinja2")
     page = tmp_path / "page.html"
     found = run("report", scored / "bad/result_extended.json", page)
     assert found.exit_code == 0, found.output

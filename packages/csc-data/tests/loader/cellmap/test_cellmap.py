@@ -127,7 +127,8 @@ def test_workers_of_their_loader_draw_samples_of_their_own(rows):
     combined = as_cellmap_split(load(rows)).train_datasets_combined
     loader = CellMapDataLoader(combined, batch_size=2, num_workers=2, weighted_sampler=True, iterations_per_epoch=16)
     samples = [sample.numpy().tobytes() for batch in loader for sample in batch["input"]]
-    assert len(set(samples)) == len(samples) == 16
+    assert len(samples) == 16
+    assert len(set(samples)) > 12  # workers that draw alike give eight; two draws may fall on one place by chance
 
 
 def test_their_loader_tiles_the_validation_crops_once(rows):
