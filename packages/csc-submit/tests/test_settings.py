@@ -108,6 +108,11 @@ def test_a_file_without_an_own_step_is_told(tmp_path):
         as_process_settings(file)
 
 
+def test_a_text_that_names_no_python_file_is_refused_as_it_is_read():
+    with pytest.raises(ProblemsError, match=r"must be a function, or the name of a Python file, got 'f'"):
+        ProcessSettings(process_func="f")
+
+
 def test_every_setting_is_described():
     assert all(row.doc.endswith(".") for row in describe_settings(ProcessSettings))
 

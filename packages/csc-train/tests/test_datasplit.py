@@ -35,10 +35,8 @@ def test_without_data_it_is_said_what_to_do(tmp_path):
 def test_a_place_that_cannot_be_written_is_told(data_folder, tmp_path):
     (tmp_path / "folder").mkdir()
     settings = TrainSettings(classes=["mito"], datasplit_path=tmp_path / "folder")
-    with pytest.raises(
-        InvalidArgumentError,
-        match=r"\(Is a directory\): choose another place, by",
-    ):
+    words = r"folder cannot be written \(Is a directory\): choose another place, by datasplit_path"
+    with pytest.raises(InvalidArgumentError, match=words):
         experiment_rows(settings, data_folder.config)
     assert not list(tmp_path.glob("*.part"))
 

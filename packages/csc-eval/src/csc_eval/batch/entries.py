@@ -50,6 +50,12 @@ class BatchOutcome:
     problem: str = ""
 
 
+def scored_outcome(entry: BatchEntry, result: SubmissionScore) -> BatchOutcome:
+    """Return what became of a submission that has a result: its problem names the labels that have no score."""
+    problem = "; ".join(f"{crop}/{name}: {text}" for (crop, name), text in result.failures.items())
+    return BatchOutcome(entry=entry, result=result, problem=problem)
+
+
 def read_batch(path: str | os.PathLike[str]) -> list[BatchEntry]:
     """Read a CSV with the columns data_path and evaluation_id; relative paths start from the CSV's folder.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from csc_data.errors import CscError
 from csc_data.executors.processes import WorkerDiedError
-from csc_eval.batch.entries import BatchEntry, BatchOutcome
+from csc_eval.batch.entries import BatchEntry, BatchOutcome, scored_outcome
 from csc_eval.running.submission import score_submission, write_results
 
 
@@ -40,8 +40,7 @@ def score_entry(entry: BatchEntry, how: BatchScoring) -> BatchOutcome:
         write_results(result, entry.result_file)
     except (CscError, OSError, MemoryError) as error:
         return BatchOutcome(entry=entry, result=None, problem=str(error) or type(error).__name__)
-    problem = "; ".join(f"{crop}/{name}: {text}" for (crop, name), text in result.failures.items())
-    return BatchOutcome(entry=entry, result=result, problem=problem)
+    return scored_outcome(entry, result)
 
 
 def score_batch(

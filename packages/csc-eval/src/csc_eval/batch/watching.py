@@ -10,7 +10,7 @@ from pathlib import Path
 
 from csc_data.errors import CscError, MissingDataError
 from csc_data.storage.atomic import replace_text
-from csc_eval.batch.entries import BatchEntry, BatchOutcome
+from csc_eval.batch.entries import BatchEntry, BatchOutcome, scored_outcome
 from csc_eval.batch.scoring import BatchScoring, score_batch
 from csc_eval.running.result_files import read_result
 
@@ -77,8 +77,7 @@ class Watch:
                 except CscError as error:
                     yield BatchOutcome(entry=entry, result=None, problem=str(error))
                     continue
-                failures = "; ".join(f"{crop}/{name}: {text}" for (crop, name), text in result.failures.items())
-                yield BatchOutcome(entry=entry, result=result, problem=failures)
+                yield scored_outcome(entry, result)
             elif entry.failure_file.is_file():
                 yield BatchOutcome(entry=entry, result=None, problem=entry.failure_file.read_text("utf-8").strip())
 
