@@ -17,6 +17,7 @@ MITO = ClassFacts(
     diameter_nm=Spread(p5=100, median=110, p75=120, p95=130),
     bulk_nm=115,
     thickness_nm=150,
+    instance=True,
 )
 FINE = (1e-3, 1e-3, 1e-3)
 """Voxels so small that to lose one is nothing."""
@@ -24,7 +25,7 @@ FINE = (1e-3, 1e-3, 1e-3)
 
 def test_small_objects_of_instance_classes_are_removed_and_true_ones_are_kept():
     small = replace(MITO, name="ves", diameter_nm=replace(MITO.diameter_nm, p5=40), bulk_nm=46)
-    membrane = replace(MITO, name="mito_mem")
+    membrane = replace(MITO, name="mito_mem", instance=False)
     settings = ProcessSettings(**{c.name: c.value for c in suggest_processing([MITO, small, membrane], FINE)})
     ball = np.pi / 6 * 100**3
     assert 0.1 * ball < settings.for_class("mito").min_size_nm3 < 0.5 * ball

@@ -27,7 +27,7 @@ def every(name):
 
 def test_a_browser_gets_the_numbers_of_predict(world, experiment):
     predict(experiment, config=world.config, volume="a")
-    with View() as view, open_live(experiment, every, print) as live:
+    with View() as view, open_live(experiment, None, every, print) as live:
         view.add_later("x", _scene_of(find_volume("a", CropTemplates.below(world.config)), None, live))
         state = json.loads(view.server.state_text("0", f"http://127.0.0.1:{view.server.port}"))
         shown = {layer["name"]: layer for layer in state["layers"]}
@@ -44,7 +44,7 @@ def test_a_browser_gets_the_numbers_of_predict(world, experiment):
 def test_of_a_crop_the_network_is_drawn_over_raw_and_the_rest_waits(world, experiment):
     predict(experiment, ["1"], config=world.config)
     crop, *_ = find_shown(world.config, Wanted(), print)
-    with open_live(experiment, lambda name: name == "er", print) as live:
+    with open_live(experiment, None, lambda name: name == "er", print) as live:
         scene = _scene_of(crop, None, live)()
     layers = {layer.name: layer for layer in scene.layers}
     assert [name for name, layer in layers.items() if layer.visible] == ["raw", "er (live)"]
@@ -54,7 +54,10 @@ def test_of_a_crop_the_network_is_drawn_over_raw_and_the_rest_waits(world, exper
 
 
 def test_a_class_that_the_network_does_not_know_is_said(world, experiment):
-    with pytest.raises(InvalidArgumentError, match="it knows mito, er"), open_live(experiment, lambda _: False, print):
+    with (
+        pytest.raises(InvalidArgumentError, match="it knows mito, er"),
+        open_live(experiment, None, lambda _: False, print),
+    ):
         pass
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, TypeVar
 
-from csc_data.challenge import class_problems, get_instance_classes
-from csc_data.config.settings import COUNT, NOT_NEGATIVE, Given, Limits, Names, OfNames, setting, settings
+from csc_data.challenge import ClassTable
+from csc_data.challenge.class_settings import CLASS_NAMES, Table, class_table_setting, name_problems
+from csc_data.config.settings import COUNT, NOT_NEGATIVE, Earlier, Given, Limits, Names, setting, settings
 from csc_data.errors import Problem
 from csc_data.geometry import Shape, Triple
 from csc_submit.steps.declared import Step
@@ -45,9 +47,6 @@ class ClassOptions:
         return max(self.min_voxels, math.ceil(self.min_size_nm3 / math.prod(voxel_size) - 1e-9))
 
 
-CLASSES = OfNames(lambda name, _: class_problems([name]))
-
-
 @settings
 class ProcessSettings:
     """The settings of post-processing.
@@ -57,37 +56,40 @@ class ProcessSettings:
     classes), removal of small objects.
     """
 
-    classes: Names = setting("The classes to process; all that were predicted when empty.", CLASSES, default=())
+    class_table: Table = class_table_setting(
+        "Which classes there are: a classes.toml with more than the challenge's; by default that of the data folder."
+    )
+    classes: Names = setting("The classes to process; all that were predicted when empty.", CLASS_NAMES, default=())
     threshold: float | Mapping[str, float] = setting(
         "The probability above which a voxel belongs to the class; for logits and distances it is converted.",
         Limits(gt=0, lt=1),
-        CLASSES,
+        CLASS_NAMES,
         default=0.5,
     )
     smoothing_nm: float | Mapping[str, float] = setting(
         "Sigma in nm of a Gaussian on the probabilities, before the threshold; 0 is none.",
         NOT_NEGATIVE,
-        CLASSES,
+        CLASS_NAMES,
         default=0.0,
     )
     opening_nm: float | Mapping[str, float] = setting(
         "Radius in nm of a morphological opening by a ball: removes what is thinner; 0 is none.",
         NOT_NEGATIVE,
-        CLASSES,
+        CLASS_NAMES,
         default=0.0,
     )
     fill_holes: bool | Mapping[str, bool] = setting(
-        "Fill background that the class encloses on all sides within the volume.", CLASSES, default=False
+        "Fill background that the class encloses on all sides within the volume.", CLASS_NAMES, default=False
     )
     min_voxels: int | Mapping[str, int] = setting(
-        "Remove connected objects of fewer voxels than this.", NOT_NEGATIVE, CLASSES, default=0
+        "Remove connected objects of fewer voxels than this.", NOT_NEGATIVE, CLASS_NAMES, default=0
     )
     min_size_nm3: float | Mapping[str, float] = setting(
-        "Remove connected objects of less volume than this.", NOT_NEGATIVE, CLASSES, default=0.0
+        "Remove connected objects of less volume than this.", NOT_NEGATIVE, CLASS_NAMES, default=0.0
     )
     instance_classes: Given[tuple[str, ...] | None, Sequence[str] | None] = setting(
         "The classes whose objects get ids of their own; those that the challenge scores so when not given.",
-        CLASSES,
+        CLASS_NAMES,
         default=None,
     )
     connectivity: Connectivity = setting(
@@ -109,7 +111,7 @@ class ProcessSettings:
     )
     process_parameters: Mapping[str, Any] = setting(
         "Keyword arguments of process_func: numbers, texts or true and false, or mappings from classes to such.",
-        lambda given, _: _parameter_problems(given),
+        lambda given, earlier: _parameter_problems(given, earlier),
         default={},
     )
     process_ranges: Mapping[str, Any] = setting(
@@ -131,7 +133,7 @@ class ProcessSettings:
     process_classes: Names = setting(
         "Classes whose predictions process_func gets at once, in this order: (classes, z, y, x), or (1, classes, ...) "
         "in the official form. It returns as many, and is not called for other classes. One by one when empty.",
-        CLASSES,
+        CLASS_NAMES,
         default=(),
     )
     process_halo: Given[Shape | None, Sequence[int] | None] = setting(
@@ -179,7 +181,7 @@ class ProcessSettings:
     def _instance_names(self) -> frozenset[str]:
         if self.instance_classes is not None:
             return frozenset(self.instance_classes)
-        return get_instance_classes()
+        return self.class_table.instances
 
 
 def _function_problems(given: Any) -> Iterable[Problem]:
@@ -187,10 +189,10 @@ def _function_problems(given: Any) -> Iterable[Problem]:
         yield Problem(where="", what=f"must be a function, or the name of a Python file, got {given!r}")
 
 
-def _parameter_problems(given: Mapping[str, Any]) -> Iterable[Problem]:
+def _parameter_problems(given: Mapping[str, Any], earlier: Earlier) -> Iterable[Problem]:
     for name, value in given.items():
         if isinstance(value, Mapping):
-            yield from class_problems([str(key) for key in value], name)
+            yield from (found.within(name) for found in name_problems([str(key) for key in value], earlier))
         for one in value.values() if isinstance(value, Mapping) else [value]:
             if not isinstance(one, bool | int | float | str):
                 yield Problem(where=name, what=f"must be a number, a text, true or false, got {one!r}")
@@ -211,6 +213,7 @@ def _pick(value: ValueT | Mapping[str, ValueT], class_name: str, default: ValueT
 class ProcessOverrides(TypedDict, total=False):
     """Settings that go before those of an experiment, for type checkers; ``existing`` is an argument of `process`."""
 
+    class_table: ClassTable | str | os.PathLike[str] | None
     classes: Sequence[str] | None
     threshold: float | Mapping[str, float] | None
     smoothing_nm: float | Mapping[str, float] | None

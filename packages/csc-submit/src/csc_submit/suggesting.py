@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from csc_data.challenge import get_instance_classes
 from csc_data.fingerprint import Choice, ClassFacts
 from csc_data.geometry import Triple
 
@@ -33,7 +32,7 @@ def suggest_processing(classes: Sequence[ClassFacts], voxel_size: Triple) -> tup
     ]
     sizes, words = {}, []
     for facts in classes:
-        if facts.name not in get_instance_classes() or facts.diameter_nm is None or facts.bulk_nm is None:
+        if not facts.instance or facts.diameter_nm is None or facts.bulk_nm is None:
             continue
         volume = _least_volume(facts, facts.diameter_nm.p5, facts.bulk_nm, voxel_size)
         if volume >= math.prod(voxel_size):  # below that there is nothing to remove

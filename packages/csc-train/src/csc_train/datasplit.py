@@ -88,8 +88,9 @@ def _make(settings: TrainSettings, config: Config, path: Path) -> Sequence[Split
         scale=_scale(settings) if own else None,
         datasets=settings.datasets if own else ("*",),
     )
+    where = CropTemplates.in_bucket(config) if settings.use_s3 else config
     try:
-        return make_datasplit(CropTemplates.in_bucket(config) if settings.use_s3 else config, options).rows
+        return make_datasplit(where, options, table=settings.class_table).rows
     except MissingDataError as error:
         raise MissingDataError(
             f"there is no datasplit {path} (`csc make-datasplit` writes one), and none can be made: {error}"

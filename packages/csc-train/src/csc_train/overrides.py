@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal, TypedDict
 
+from csc_data.challenge import ClassTable
 from csc_data.loader.intensity import IntensityTransform, IntensityTransforms
 from csc_data.loader.patches.value_transforms import ValueTransform
 from csc_data.loader.poses.array_info import ArrayInfo
@@ -22,6 +23,7 @@ Place = str | PathLike[str]
 class TrainOverrides(TypedDict, total=False):
     """Settings of `TrainSettings` that go before those of an experiment."""
 
+    class_table: ClassTable | Place | None
     classes: Sequence[str] | None
     raw_range: Sequence[float] | None
     interpolation: Literal["linear", "cubic"] | None

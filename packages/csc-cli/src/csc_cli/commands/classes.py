@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from csc_cli.console import say
+from csc_cli.options import config_option
 from csc_data.wording import plural, table
+
+if TYPE_CHECKING:
+    from csc_data.config.user_config import Config
 
 
 @click.command()
@@ -14,26 +20,28 @@ from csc_data.wording import plural, table
 @click.option(
     "--refresh", is_flag=True, help="First read the organisers' lists of crops again, and say what changed in them."
 )
-def classes(tested: bool, instance: bool, refresh: bool) -> None:
-    """List the label classes: id, how they are scored, and what group classes are made of."""
-    from csc_data.challenge import label_classes
+@config_option
+def classes(tested: bool, instance: bool, refresh: bool, config: Config) -> None:
+    """List the label classes: id, how they are scored, and what group classes are made of.
+
+    Those of a classes.toml in the data folder come last.
+    """
+    from csc_data.challenge import load_classes
 
     if refresh:
         from csc_cli.stages.refreshing import refresh_lists
 
         refresh_lists()
-    by_id = {entry.id: name for name, entry in label_classes().items()}
+    known = load_classes(config)
     rows = [
         (
             entry.id,
             name,
             "instance" if entry.instance else "semantic",
-            "yes" if entry.tested else "no",
-            " ".join(by_id[part] for part in sorted(entry.parts))
-            if len(entry.parts) <= 12
-            else plural(len(entry.parts), "class"),
+            "yes" if entry.tested else "own" if name in known.own else "no",
+            " ".join(known.parts_of(name)) if len(entry.parts) <= 12 else plural(len(entry.parts), "class"),
         )
-        for name, entry in label_classes().items()
+        for name, entry in known.items()
         if (entry.tested or not tested) and (entry.instance or not instance)
     ]
     say(table(["id", "class", "kind", "tested", "made of"], rows))

@@ -42,6 +42,8 @@ def _parse_classes(ctx: click.Context, param: click.Parameter, value: str | None
     found: dict[str, tuple[int, ...]] = {}
     for part in (value or "").split(",") if value else ():
         name, _, number = (word.strip() for word in part.partition("="))
+        if name.isdigit():  # 1=mito, as tables of values have it
+            name, number = number, name
         if not name or not number.isdigit():
             raise click.BadParameter(f"{part!r} is not CLASS=VALUE, such as mito=1", ctx, param)
         found[name] = (*found.get(name, ()), int(number))
@@ -65,7 +67,10 @@ def _parse_classes(ctx: click.Context, param: click.Parameter, value: str | None
     "--labels-translation", metavar="NM", callback=_parse_numbers, help="Centre of their voxel 0 [default: as IN]."
 )
 @click.option("--class", "class_name", metavar="NAME", help="The class of the labels; ids of objects are kept.")
-@click.option("--class-values", metavar="NAME=VALUE,...", callback=_parse_classes, help="Which values are which class.")
+@click.option(
+    "--class-values", "--classes", metavar="NAME=VALUE,...", callback=_parse_classes,
+    help="Which values are which class: mito=1,er=2, or 1=mito,2=er.",
+)  # fmt: skip
 @click.option("--unknown", type=int, metavar="VALUE", help="The value of voxels that nobody annotated.")
 @click.option("--dataset", metavar="NAME", help="Instead of OUT: a data set of the data folder, for training.")
 @click.option("--crop", type=click.IntRange(min=0), default=1, show_default=True, help="Number of its annotated crop.")

@@ -36,11 +36,17 @@ def get_counts(
     Voxels of the challenge's annotations are taken from their metadata, where these are counted already; others are
     read.
     """
+    from csc_data.challenge import load_classes
     from csc_data.splits.dataset_counts import count_by_dataset
     from csc_data.storage.atomic import replace_text
 
     counts, left_out = count_by_dataset(
-        search.templates(config), classes, datasets=search.datasets, crops=search.crops, all_levels=not finest
+        search.templates(config),
+        classes,
+        datasets=search.datasets,
+        crops=search.crops,
+        all_levels=not finest,
+        table=load_classes(config),
     )
     say(table(HEADERS, [_row(count, "{:,}") for count in counts]))
     for problem in left_out:

@@ -74,11 +74,12 @@ if TYPE_CHECKING:
 @config_option
 def make_datasplit(search: CropSearch, csv_path: str | None, dry_run: bool, config: Config, **options: Any) -> None:
     """Split the annotated crops into training and validation, every class on both sides where it can be."""
+    from csc_data.challenge import load_classes
     from csc_data.splits.splitting import SplitOptions, make_datasplit
 
     force = _where_forced(*(options.pop(name) for name in ("force_all", "force_train", "force_validate")))
     chosen = SplitOptions(force_all_classes=force, datasets=search.datasets, crops=search.crops, **options)
-    split = make_datasplit(search.templates(config), chosen)
+    split = make_datasplit(search.templates(config), chosen, table=load_classes(config))
     _tell(split)
     if chosen.by_list:
         say("  by the list in this package: voxels are those annotated, raw was not looked at")

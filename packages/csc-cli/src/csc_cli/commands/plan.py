@@ -14,6 +14,7 @@ from csc_cli.options import classes_option, config_option
 from csc_data.wording import format_bytes, format_seconds, listed, plural, table
 
 if TYPE_CHECKING:
+    from csc_data.challenge import ClassTable
     from csc_data.config.user_config import Config
     from csc_data.fingerprint import Fingerprint
     from csc_train.plan import Machine, Plan
@@ -40,6 +41,7 @@ def plan(out: str, config: Config, overwrite: bool, **options: Any) -> None:
     Looks at the crops of the datasplit that train: sizes and shares of the classes, voxel sizes, grey values. Classes
     that want very different voxel sizes get a file each.
     """
+    from csc_data.challenge import load_classes
     from csc_data.errors import ExistingOutputError
     from csc_data.splits.split_file import read_datasplit
 
@@ -51,7 +53,7 @@ def plan(out: str, config: Config, overwrite: bool, **options: Any) -> None:
     existing = sorted([*file.parent.glob(file.name), *file.parent.glob(f"{file.stem}_*nm.toml")])
     if existing and not overwrite:
         raise ExistingOutputError(f"{existing[0]} exists; choose another name with --out, or replace it by --overwrite")
-    fingerprint = _look(rows, options["classes"])
+    fingerprint = _look(rows, options["classes"], load_classes(config))
     machine = _machine(options["device"], options["minutes"] * 60)
     plans = _plan(fingerprint, machine, file.stem, options)
     files = _write(file, plans, fingerprint, machine)
@@ -60,11 +62,11 @@ def plan(out: str, config: Config, overwrite: bool, **options: Any) -> None:
     say(f"next: csc train {files[0]}")
 
 
-def _look(rows: Sequence[Any], classes: Sequence[str] | None) -> Fingerprint:
+def _look(rows: Sequence[Any], classes: Sequence[str] | None, table_of_classes: ClassTable) -> Fingerprint:
     from csc_data.fingerprint import take_fingerprint
 
     with progress_bar("crops") as bar:
-        fingerprint = take_fingerprint(rows, classes, progress=bar)
+        fingerprint = take_fingerprint(rows, classes, progress=bar, table=table_of_classes)
     say(table(_HEADERS, [_row(facts) for facts in fingerprint.classes.values()], indent="  "))
     present = {name: facts for name, facts in fingerprint.classes.items() if facts.crops_present}
     absent = [name for name in fingerprint.classes if name not in present]

@@ -58,7 +58,7 @@ def train(experiment: str, config: Config, given: dict[str, Any], dry_run: bool,
     try:
         # What the loader says of its first batches: how much of each class is known and present in them.
         with say_logged("csc_data.loader.batches"):
-            result = csc_train.train(read, config=config, post_process=post_processing(read), **overrides)
+            result = csc_train.train(read, config=config, post_process=post_processing(read, config), **overrides)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     if result.resumed_from and not result.records and not result.stopped:

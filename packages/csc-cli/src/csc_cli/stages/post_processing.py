@@ -11,11 +11,12 @@ from csc_cli.console import say
 
 if TYPE_CHECKING:
     from csc_data.config.experiment import Experiment
+    from csc_data.config.user_config import Config
     from csc_data.geometry import Triple
     from csc_train.challenge_score.scoring import PostProcess
 
 
-def post_processing(experiment: Experiment) -> PostProcess | None:
+def post_processing(experiment: Experiment, config: Config) -> PostProcess | None:
     """Return what `csc_train.train` is to do with probabilities; None, said in a line, if the settings have mistakes.
 
     What is wrong with names that training reads as well, it says itself.
@@ -29,7 +30,7 @@ def post_processing(experiment: Experiment) -> PostProcess | None:
     from csc_train import TrainSettings
 
     try:
-        settings = as_process_settings(experiment)
+        settings = as_process_settings(experiment, config)
     except ProblemsError as error:
         own_names = ProcessSettings.__dataclass_fields__.keys() - TrainSettings.__dataclass_fields__.keys()
         own = [problem for problem in error.problems if problem.where.partition(".")[0] in own_names]

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from csc_data.challenge import TestCrop, get_instance_classes
+from csc_data.challenge import TestCrop
 from csc_data.errors import CscError
 from csc_data.geometry import Shape, Triple
 from csc_submit import ProcessSettings
@@ -49,11 +49,11 @@ def most_bytes(
     predictions = math.ceil(share * estimate.bytes + _FILE_BLOCK * files)
     voxel_size = _mean_voxel_size(crop, estimate)
     chunk = min(_CHUNK, *settings.block_shape)
-    processed = [_array_bytes(estimate.shape, _label_bytes(name), chunk) for name in names]
+    processed = [_array_bytes(estimate.shape, _label_bytes(name, settings), chunk) for name in names]
     # Classes are processed one by one: each pass leaves an array, and tables of blocks, until the last one is there.
     largest = 2 * _array_bytes(estimate.shape, _ID_BYTES, chunk)
     under_way = [_passes(settings, name, voxel_size, names) * largest for name in names]
-    packed = [_array_bytes(crop.shape, _label_bytes(name), _CHUNK) for name in names]
+    packed = [_array_bytes(crop.shape, _label_bytes(name, settings), _CHUNK) for name in names]
     # The ids of a class are written twice, as their type is known in the end.
     return predictions + sum(processed) + sum(packed) + max([*under_way, *packed]) + _RECORDS
 
@@ -67,8 +67,8 @@ def _passes(settings: ProcessSettings, name: str, voxel_size: Triple, known: tup
     return len(passes_of(steps_for(settings, name, voxel_size, own_step(settings), known)))
 
 
-def _label_bytes(name: str) -> float:
-    return _ID_BYTES if name in get_instance_classes() else _MASK_BYTES
+def _label_bytes(name: str, settings: ProcessSettings) -> float:
+    return _ID_BYTES if name in settings.class_table.instances else _MASK_BYTES
 
 
 def _array_bytes(shape: Shape, each: float, chunk: int) -> int:

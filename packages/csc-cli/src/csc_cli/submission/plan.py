@@ -208,7 +208,7 @@ def make_plan(
     """
     folders = submit_folders(config, options)
     wanted = select_crops(load_test_crops(config), None if crops is None or list(crops) == ["test"] else crops)
-    settings = process_settings(experiment, options)
+    settings = process_settings(experiment, options, config)
     prediction = plan_prediction(
         experiment,
         [crop.name for crop in wanted],
@@ -286,7 +286,7 @@ def submit_folders(config: Config, options: SubmitOptions) -> SubmitFolders:
     return SubmitFolders(config=config, destination=options.destination or config.path("submission"), keep=options.keep)
 
 
-def process_settings(experiment: str, options: SubmitOptions) -> ProcessSettings:
+def process_settings(experiment: str, options: SubmitOptions, config: Config) -> ProcessSettings:
     """Return what is done to predictions; the defaults where a checkpoint or published weights predict.
 
     Raises
@@ -295,4 +295,4 @@ def process_settings(experiment: str, options: SubmitOptions) -> ProcessSettings
         With everything that is wrong.
     """
     source = experiment if experiment.endswith((".py", ".toml")) else ProcessSettings()
-    return as_process_settings(source, device=options.given.get("device"), **options.of_processing)
+    return as_process_settings(source, config, device=options.given.get("device"), **options.of_processing)

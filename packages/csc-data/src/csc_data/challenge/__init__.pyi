@@ -1,12 +1,14 @@
+from .classes import ClassTable as ClassTable
 from .classes import LabelClass as LabelClass
 from .classes import UnknownClassError as UnknownClassError
-from .classes import class_problems as class_problems
 from .classes import get_class as get_class
 from .classes import get_class_relations as get_class_relations
 from .classes import get_instance_classes as get_instance_classes
 from .classes import get_tested_classes as get_tested_classes
 from .classes import label_classes as label_classes
 from .facts import get_storage as get_storage
+from .own_classes import load_classes as load_classes
+from .own_classes import read_classes as read_classes
 from .test_crops import TestCrop as TestCrop
 from .test_crops import TestCropRow as TestCropRow
 from .test_crops import UnknownCropError as UnknownCropError
@@ -18,13 +20,13 @@ from .training_crops import get_training_crops as get_training_crops
 from .training_crops import training_crops_by_id as training_crops_by_id
 
 __all__ = [
+    "ClassTable",
     "LabelClass",
     "TestCrop",
     "TestCropRow",
     "TrainingCrop",
     "UnknownClassError",
     "UnknownCropError",
-    "class_problems",
     "get_class",
     "get_class_relations",
     "get_instance_classes",
@@ -34,6 +36,8 @@ __all__ = [
     "get_tested_classes",
     "get_training_crops",
     "label_classes",
+    "load_classes",
+    "read_classes",
     "training_crops_by_id",
 ]
 

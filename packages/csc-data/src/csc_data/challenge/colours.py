@@ -6,7 +6,7 @@ import colorsys
 import zlib
 from functools import cache
 
-from csc_data.challenge.classes import label_classes
+from csc_data.challenge.classes import ClassTable, label_classes
 
 Colour = tuple[int, int, int]
 
@@ -28,15 +28,17 @@ _FIRST = tuple(
 _GOLDEN = 0.61803398875  # its multiples never come close to each other, however many there are
 
 
-def class_colour(name: str) -> Colour:
-    """Return the colour of a class, red, green and blue in 0..255; one that the challenge does not have has one too.
+def class_colour(name: str, known: ClassTable | None = None) -> Colour:
+    """Return the colour of a class, red, green and blue in 0..255; one that nobody knows has one too.
 
     >>> class_colour("mito"), class_colour("mito") == class_colour("er")
     ((230, 159, 0), False)
     """
-    known = _numbers().get(name)
-    if known is not None and 3 * known < len(_TABLE):
-        red, green, blue = _TABLE[3 * known : 3 * known + 3]
+    if known is not None and name in known and (own := known[name].colour):
+        return from_hex(own)
+    number = _numbers().get(name)
+    if number is not None and 3 * number < len(_TABLE):
+        red, green, blue = _TABLE[3 * number : 3 * number + 3]
         return red, green, blue
     hue = zlib.crc32(name.encode()) * _GOLDEN % 1
     r, g, b = colorsys.hsv_to_rgb(hue, 0.6, 1.0)
@@ -56,3 +58,13 @@ def as_hex(colour: Colour) -> str:
     '#ff0010'
     """
     return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def from_hex(text: str) -> Colour:
+    """Return a colour that HTML writes so.
+
+    >>> from_hex("#ff0010")
+    (255, 0, 16)
+    """
+    red, green, blue = bytes.fromhex(text.removeprefix("#"))
+    return red, green, blue

@@ -154,7 +154,9 @@ def is_being_read(path: str | Path) -> bool:
     return _being_read.get() == Path(path).resolve()
 
 
-def build_settings(experiment: Experiment, cls: type[SettingsT], **overrides: Any) -> SettingsT:
+def build_settings(
+    experiment: Experiment, cls: type[SettingsT], *, defaults: Mapping[str, Any] | None = None, **overrides: Any
+) -> SettingsT:
     """Take the settings that a dataclass declares from an experiment.
 
     Parameters
@@ -163,6 +165,8 @@ def build_settings(experiment: Experiment, cls: type[SettingsT], **overrides: An
         From `read_experiment`.
     cls : type
         A class made by `csc_data.config.settings.settings`.
+    defaults : mapping, optional
+        Settings that hold where the experiment says nothing, for example those of the data folder.
     **overrides : object
         Settings given elsewhere, for example by options of a command; None leaves the file's value.
 
@@ -172,7 +176,7 @@ def build_settings(experiment: Experiment, cls: type[SettingsT], **overrides: An
         With everything that is wrong: types, ranges, missing and misspelt names.
     """
     own = _names_of(cls)
-    values = {name: value for name, value in experiment.names.items() if name in own}
+    values = {name: value for name, value in {**(defaults or {}), **experiment.names}.items() if name in own}
     values.update({name: value for name, value in overrides.items() if value is not None})
     problems = _stray_names(experiment, own)
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from csc_data.challenge import class_problems
+from csc_data.challenge import load_classes
 from csc_data.config.user_config import Config
 from csc_data.converting.sources.opening import open_source
 from csc_data.converting.sources.source import Source
@@ -85,9 +85,13 @@ class Conversion:
 
     def __post_init__(self) -> None:
         problems = [Problem(where="", what=what, remedy=remedy) for wrong, what, remedy in self._rules() if wrong]
-        problems += class_problems([*self.class_values, *([self.class_name] if self.class_name else [])])
         if problems:
             raise ProblemsError("convert", problems)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that are named."""
+        return tuple(self.class_values) or (() if self.class_name is None else (self.class_name,))
 
     def _rules(self) -> tuple[tuple[bool, str, str], ...]:
         has_labels = self.kind == "labels" or self.labels is not None
@@ -129,9 +133,13 @@ def plan_conversion(wanted: Conversion, config: Config, progress: Progress | Non
         If there is no such file.
     InvalidArgumentError
         If the voxel size is not known, slices are missing, or raw and labels differ in shape.
+    ProblemsError
+        If there is no class of a name.
     UnreadableDataError
         If a file is damaged, has not three axes, or holds values that are not grey values or labels.
     """
+    if problems := load_classes(config).problems(wanted.classes):
+        raise ProblemsError("convert", problems)
     source = _open(wanted, wanted.source)
     grid, said = choose_grid(source, wanted.voxel_size, wanted.translation)
     if wanted.kind == "labels":

@@ -10,7 +10,6 @@ from fnmatch import fnmatchcase
 from csc_data.challenge import (
     TestCrop,
     UnknownCropError,
-    class_problems,
     get_storage,
     get_tested_classes,
     label_classes,
@@ -211,7 +210,7 @@ def check_classes(classes: Sequence[str]) -> None:
     ProblemsError
         With every name that it does not have, and the nearest that it has.
     """
-    problems = [found for name in classes if name != "all" for found in class_problems([name], name)]
+    problems = [found.within(name) for name in classes if name != "all" for found in label_classes().problems([name])]
     if problems:
         raise ProblemsError("classes to fetch", problems)
     if not classes:

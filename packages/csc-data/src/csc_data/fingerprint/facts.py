@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from csc_data.challenge import ClassTable, label_classes
 from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Triple
 
@@ -56,6 +57,8 @@ class ClassFacts:
     small_nm : float or None
         The diameter that one in ten of the whole objects of a crop stays below, in the crop where that is least; crumbs
         of a few voxels do not count. None without a crop that holds enough whole ones.
+    instance : bool
+        Whether it is scored as instances.
     """
 
     name: str
@@ -68,6 +71,7 @@ class ClassFacts:
     bulk_nm: float | None
     thickness_nm: float | None
     small_nm: float | None = None
+    instance: bool = False
 
     @property
     def share(self) -> float:
@@ -121,6 +125,8 @@ class Fingerprint:
         The shortest edges of the crops that train.
     looked_at : str
         What was read to find this out, for people.
+    table : ClassTable
+        Which classes there are.
     """
 
     classes: Mapping[str, ClassFacts]
@@ -128,6 +134,7 @@ class Fingerprint:
     validation_crops: int
     crop_extent_nm: Spread
     looked_at: str
+    table: ClassTable = field(default_factory=label_classes)
 
     @property
     def crops(self) -> int:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.challenge import get_instance_classes
 from csc_data.fingerprint.objects import MeasuredObjects, measure_objects, measure_thickness
 from csc_data.geometry import Grid, Shape, Triple, as_shape
 from csc_data.splits.annotations import AnnotatedCrop, EncodedArray, unite_codes
@@ -70,7 +69,7 @@ def look_at(crop: AnnotatedCrop, name: str, most_voxels: int) -> ClassView:
     """
     volumes = crop.labels[name]
     grid = overview_grid(volumes[0], most_voxels)
-    if name in get_instance_classes() and len(volumes) == 1:
+    if name in crop.table.instances and len(volumes) == 1:
         labels, codes = _read_ids(volumes[0], grid)
     else:
         codes = unite_codes(volumes, lambda volume: _read_slabs(volume, grid, UNKNOWN))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.challenge import label_classes
+from csc_data.challenge import ClassTable, label_classes
 from csc_data.errors import InvalidArgumentError, MissingDataError, Problem, ProblemsError
 from csc_data.fingerprint.facts import ClassFacts, DatasetFacts, Fingerprint, Spread
 from csc_data.fingerprint.objects import bulk_volume_nm3, diameters_nm
@@ -45,6 +45,7 @@ def take_fingerprint(
     *,
     most_voxels: int = DEFAULT_VOXELS,
     progress: Callable[[int, int], None] | None = None,
+    table: ClassTable | None = None,
 ) -> Fingerprint:
     """Look at the crops of a datasplit that train.
 
@@ -58,6 +59,8 @@ def take_fingerprint(
         a voxel.
     progress : callable, optional
         Takes (finished, all) crops.
+    table : ClassTable, optional
+        What is known of classes; the challenge's by default.
 
     Raises
     ------
@@ -75,12 +78,13 @@ def take_fingerprint(
     training = [row for row in rows if row.usage == "train"]
     if not training:
         raise MissingDataError("the datasplit has no crop that trains; `csc make-datasplit` writes one that has")
-    names = _annotated(training) if classes is None else tuple(dict.fromkeys(classes))
+    table = label_classes() if table is None else table
+    names = _annotated(training, table) if classes is None else tuple(dict.fromkeys(classes))
     tallies = {name: _ClassTally() for name in names}
     crops: dict[str, list[AnnotatedCrop]] = defaultdict(list)
     greys: dict[str, list[npt.NDArray[Any]]] = defaultdict(list)
     for number, row in enumerate(training, start=1):
-        crop = open_crop(row, names)
+        crop = open_crop(row, names, table)
         if crop is not None:
             crops[row.dataset].append(crop)
             greys[row.dataset].append(sample_grey(crop).reshape(-1))
@@ -93,21 +97,22 @@ def take_fingerprint(
         what = "nobody annotated it in a crop that trains"
         raise ProblemsError("classes", [Problem(where=name, what=what, remedy=remedy) for name in unknown])
     return Fingerprint(
-        classes={name: _class_facts(name, tally) for name, tally in tallies.items()},
+        classes={name: _class_facts(name, tally, instance=name in table.instances) for name, tally in tallies.items()},
         datasets=tuple(_dataset_facts(name, found, np.concatenate(greys[name])) for name, found in crops.items()),
         validation_crops=len({row.labels for row in rows if row.usage == "validate"}),
         crop_extent_nm=Spread.of([min(crop.bounds.extent) for found in crops.values() for crop in found]),
         looked_at=_describe(len(training), tallies),
+        table=table,
     )
 
 
-def _annotated(rows: Sequence[SplitRow]) -> tuple[str, ...]:
-    """Return the classes of the rows, those of the challenge first, in its order."""
+def _annotated(rows: Sequence[SplitRow], table: ClassTable) -> tuple[str, ...]:
+    """Return the classes of the rows, those of the table first, in its order."""
     named = dict.fromkeys(name for row in rows for name in row.classes)
-    return tuple(dict.fromkeys([*(name for name in label_classes() if name in named), *named]))
+    return tuple(dict.fromkeys([*(name for name in table if name in named), *named]))
 
 
-def _class_facts(name: str, tally: _ClassTally) -> ClassFacts:
+def _class_facts(name: str, tally: _ClassTally, *, instance: bool) -> ClassFacts:
     sizes = [float(np.prod(view.voxel_size)) for view in tally.views]
     volumes = np.concatenate([view.objects.volume_nm3 for view in tally.views])
     is_cut = np.concatenate([view.objects.is_cut for view in tally.views])
@@ -117,6 +122,7 @@ def _class_facts(name: str, tally: _ClassTally) -> ClassFacts:
     thicknesses = [value for value in found if value is not None]
     return ClassFacts(
         name=name,
+        instance=instance,
         crops=len(tally.views),
         crops_present=len(tally.places),
         known_nm3=sum(view.known * size for view, size in zip(tally.views, sizes, strict=True)),

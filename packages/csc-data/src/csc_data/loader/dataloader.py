@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Unpack
 
-from csc_data.challenge import UnknownClassError, label_classes
+from csc_data.challenge import ClassTable, UnknownClassError
 from csc_data.errors import MissingDataError
 from csc_data.loader.batches import PatchLoader
 from csc_data.loader.intensity import IntensityTransform, IntensityTransforms
@@ -164,7 +164,7 @@ def get_dataloader(
     ProblemsError
         If settings or the datasplit have mistakes.
     UnknownClassError
-        If a class is neither one of the challenge nor in the datasplit.
+        If a class is neither in the table of classes nor in the datasplit.
     """
     given = dict(locals())
     datasplit, configured = split_first(given.pop("config"))
@@ -208,8 +208,8 @@ def open_loaders(
     classes = settings.classes
     annotated = {name for row in rows for name in row.classes}
     for name in classes:
-        if name not in annotated and name not in label_classes():
-            raise UnknownClassError(name)
+        if name not in annotated and name not in settings.class_table:
+            raise UnknownClassError(name, settings.class_table)
     for problem in settings.unstored_changes():
         _log.warning("%s", problem)
     regions = RegionCache(settings.cache_bytes)
@@ -263,18 +263,18 @@ def open_loaders(
 
 def _open(rows: Sequence[SplitRow], usage: Usage, settings: SampleSettings) -> list[AnnotatedCrop]:
     """Open the crops of a usage; with the other classes annotated there, where they tell what is absent."""
-    challenge = label_classes()
+    table = settings.class_table
     crops = []
     for row in rows:
         if row.usage == usage:
-            others = [name for name in row.classes if settings.use_mutual_exclusion and name in challenge]
-            crops.append(_open_row(row, list(dict.fromkeys([*settings.classes, *others]))))
+            others = [name for name in row.classes if settings.use_mutual_exclusion and name in table]
+            crops.append(_open_row(row, list(dict.fromkeys([*settings.classes, *others])), table))
     return [crop for crop in crops if crop is not None]
 
 
-def _open_row(row: SplitRow, classes: Sequence[str]) -> AnnotatedCrop | None:
+def _open_row(row: SplitRow, classes: Sequence[str], table: ClassTable) -> AnnotatedCrop | None:
     try:
-        return open_crop(row, classes)
+        return open_crop(row, classes, table)
     except MissingDataError as error:
         raise MissingDataError(
             f"{error}; the datasplit names {row.dataset}/{row.crop}: was data moved, or not fetched? `csc verify-data` "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
+from csc_data.challenge.class_settings import Table, class_table_setting
 from csc_data.config.settings import (
     COUNT,
     NOT_NEGATIVE,
@@ -54,6 +55,7 @@ def rising(limits: tuple[float, float] | None, _: Earlier) -> Iterator[Problem]:
 class SampleSettings:
     """Which samples there are, and what is done to them."""
 
+    class_table: Table = class_table_setting()
     classes: Names = setting("classes to learn, in the order of the output channels", not_empty, different)
     raw_range: Given[tuple[float, float], Sequence[float]] = setting(
         "what the ends of the raw type's range become before the network sees them", rising, default=DEFAULT_RANGE

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from csc_data.blocks import check_finished
-from csc_data.challenge import label_classes
+from csc_data.challenge import ClassTable, label_classes
 from csc_data.errors import MissingDataError
 from csc_data.geometry import Roi
 from csc_data.splits.split_file import SplitRow
@@ -55,15 +55,18 @@ class AnnotatedCrop:
         part where a group class is known through all of its parts. Classes that are not known here are not in it.
     bounds : Roi
         The annotated box in nm.
+    table : ClassTable
+        What is known of classes: which have instances, parts, and exclude each other.
     """
 
     name: str
     raw: Volume
     labels: Mapping[str, tuple[Volume, ...]]
     bounds: Roi
+    table: ClassTable = field(default_factory=label_classes)
 
 
-def open_crop(row: SplitRow, classes: Sequence[str]) -> AnnotatedCrop | None:
+def open_crop(row: SplitRow, classes: Sequence[str], table: ClassTable | None = None) -> AnnotatedCrop | None:
     """Open what a row of a datasplit names.
 
     Parameters
@@ -72,6 +75,8 @@ def open_crop(row: SplitRow, classes: Sequence[str]) -> AnnotatedCrop | None:
         Only classes that it names count as annotated; the parts of a group class are also looked for beside them.
     classes : sequence of str
         The classes that are wanted.
+    table : ClassTable, optional
+        What is known of classes; the challenge's by default.
 
     Returns
     -------
@@ -86,9 +91,10 @@ def open_crop(row: SplitRow, classes: Sequence[str]) -> AnnotatedCrop | None:
         If one cannot be read, or is half written.
     """
     check_finished(row.raw, *(join(row.labels, name) for name in row.classes))
+    table = label_classes() if table is None else table
     labels: dict[str, tuple[Volume, ...]] = {}
     for name in classes:
-        volumes = _open_class(row, name)
+        volumes = _open_class(row, name, table)
         if volumes:
             labels[name] = volumes
     if not labels:
@@ -106,20 +112,27 @@ def open_crop(row: SplitRow, classes: Sequence[str]) -> AnnotatedCrop | None:
         _log.warning(
             "%s at %s reaches beyond its raw, which is at %s: there its labels are unknown", name, bounds, there
         )
-    return AnnotatedCrop(name=name, raw=raw, labels=labels, bounds=bounds)
+    return AnnotatedCrop(name=name, raw=raw, labels=labels, bounds=bounds, table=table)
 
 
-def _open_class(row: SplitRow, name: str) -> tuple[Volume, ...]:
+def _open_class(row: SplitRow, name: str, table: ClassTable) -> tuple[Volume, ...]:
     if name in row.classes:
         return (_open_codes(join(row.labels, name)),)
-    entry = label_classes().get(name)
+    entry = table.get(name)
     if entry is None or not entry.parts:
         return ()
-    names = [part.name for part in label_classes().values() if part.id in entry.parts]
+    names, left = [], set(entry.parts)
+    # A smaller group that is annotated stands for its parts, the largest first.
+    groups = [table[other] for other in row.classes if other in table and table[other].parts]
+    for group in sorted(groups, key=lambda group: -len(group.parts)):
+        if group.parts <= entry.parts and group.parts & left:
+            names.append(group.name)
+            left -= group.parts
+    names += [part.name for part in table.values() if part.id in left]
     volumes = []
-    for part in names:
+    for part_name in names:
         try:
-            volumes.append(_open_codes(join(row.labels, part)))
+            volumes.append(_open_codes(join(row.labels, part_name)))
         except MissingDataError:
             return ()
     return tuple(volumes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from csc_data.challenge import UnknownClassError, label_classes
+from csc_data.challenge import ClassTable, UnknownClassError, label_classes
 from csc_data.errors import Problem
 from csc_data.geometry import Triple
 from csc_data.splits.crops import find_crops
@@ -44,6 +44,7 @@ def count_by_dataset(
     datasets: Sequence[str] = ("*",),
     crops: Sequence[str] = ("*",),
     all_levels: bool = True,
+    table: ClassTable | None = None,
 ) -> tuple[list[ClassCount], list[Problem]]:
     """Count crops and voxels of each class in each data set, at each scale.
 
@@ -57,6 +58,8 @@ def count_by_dataset(
         Names or patterns.
     all_levels : bool
         Whether to count at every scale level, or at the finest of each annotation.
+    table : ClassTable, optional
+        Which classes there are; the challenge's by default.
 
     Returns
     -------
@@ -70,19 +73,20 @@ def count_by_dataset(
     MissingDataError
         If there is no annotated crop.
     UnknownClassError
-        If a class is neither one of the challenge nor annotated.
+        If a class is neither in the table nor annotated.
     """
+    table = label_classes() if table is None else table
     found, left_out = find_crops(where, classes, datasets=datasets, crops=crops, all_levels=all_levels)
     annotated = {name for crop in found for name in crop.levels}
     for name in classes or ():
-        if name not in annotated and name not in label_classes():
-            raise UnknownClassError(name)
+        if name not in annotated and name not in table:
+            raise UnknownClassError(name, table)
     levels: dict[tuple[str, str, Triple], list[LevelCount]] = {}
     for crop in found:
         for name, own in crop.levels.items():
             for level in own:
                 levels.setdefault((crop.dataset, name, level.voxel_size), []).append(level)
-    ids = {name: entry.id for name, entry in label_classes().items()}
+    ids = {name: entry.id for name, entry in table.items()}
     ordered = sorted(
         levels.items(), key=lambda item: (natural_key(item[0][0]), ids.get(item[0][1], len(ids)), item[0][1:])
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from csc_data.challenge import UnknownClassError, label_classes
+from csc_data.challenge import ClassTable, UnknownClassError, label_classes, load_classes
 from csc_data.config.user_config import Config
 from csc_data.errors import MissingDataError, Problem, ProblemsError
 from csc_data.geometry import LEVEL_TOLERANCE, Triple
@@ -99,7 +99,9 @@ class Datasplit:
     left_out: tuple[Problem, ...]
 
 
-def make_datasplit(where: Config | CropTemplates, options: SplitOptions | None = None) -> Datasplit:
+def make_datasplit(
+    where: Config | CropTemplates, options: SplitOptions | None = None, *, table: ClassTable | None = None
+) -> Datasplit:
     """Split annotated crops into training and validation.
 
     The split is a function of the data and the options. Each class that at least two groups have gets crops on both
@@ -110,6 +112,8 @@ def make_datasplit(where: Config | CropTemplates, options: SplitOptions | None =
     where : Config or CropTemplates
         The data folder of this configuration, or any other place, also a bucket.
     options : SplitOptions, optional
+    table : ClassTable, optional
+        Which classes there are; by default those of the data folder, or of the challenge.
 
     Raises
     ------
@@ -122,13 +126,15 @@ def make_datasplit(where: Config | CropTemplates, options: SplitOptions | None =
             raise MissingDataError(
                 f"there is no data folder {where.root}; name another with --data, or fetch data into it"
             )
+        table = load_classes(where) if table is None else table
         where = CropTemplates.below(where)
+    table = label_classes() if table is None else table
     find = list_crops if options.by_list else find_crops
     found, left_out = find(where, options.classes, datasets=options.datasets, crops=options.crops)
     annotated = {name for crop in found for name in crop.levels}
     for name in options.classes or ():
-        if name not in annotated and name not in label_classes():
-            raise UnknownClassError(name)
+        if name not in annotated and name not in table:
+            raise UnknownClassError(name, table)
     crops = _usable(found, options, left_out)
     if not crops:
         reasons = "; ".join(map(str, left_out[:3])) + ("; ..." if len(left_out) > 3 else "")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from csc_data.challenge import ClassTable
 from csc_data.challenge.colours import Colour, class_colour
 from csc_data.geometry import Grid, Roi
 from csc_data.view.inside import keep_inside
@@ -40,6 +41,8 @@ class Layer:
         What the numbers of a prediction mean; None is the whole range of their type as 0 to 1.
     visible : bool
         Whether it is drawn from the start; else it waits in the viewer's list, and nothing of it is read.
+    table : ClassTable or None
+        Which classes there are; None for the challenge's.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Layer:
     group: str = ""
     values: StoredValues | None = None
     visible: bool = True
+    table: ClassTable | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "volume", keep_inside(self.volume))
@@ -56,7 +60,7 @@ class Layer:
     @property
     def colour(self) -> Colour:
         """Red, green and blue of its class."""
-        return class_colour(self.class_name or self.name)
+        return class_colour(self.class_name or self.name, self.table)
 
     @property
     def roi(self) -> Roi:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from csc_data.challenge.own_classes import make_classes
 from csc_data.errors import MissingDataError
 from csc_data.geometry import Grid
 from csc_data.loader import ABSENT, PRESENT, UNKNOWN, open_crop
@@ -84,6 +85,34 @@ def test_a_group_is_the_union_of_its_parts_where_all_are_annotated(crop_of):
 
 def test_a_group_with_a_part_that_nobody_annotated_is_unknown(crop_of):
     assert crop_of({"mito_mem": (ids(1), None), "mito_lum": (ids(0, 1), None)}, ["mito"]) is None
+
+
+def test_a_smaller_group_that_is_annotated_stands_for_its_parts(crop_of):
+    labels = {"ne": (ids(1), None), "er_mem": (ids(0, 1), None), "er_lum": (ids(0, 0, 1), None), "eres": (ids(), None)}
+    crop = crop_of(labels, ["er", "ne_mem_all"])
+    assert read_codes(crop, ["er"], GRID)[0].reshape(-1)[:4].tolist() == [PRESENT, PRESENT, PRESENT, ABSENT]
+    assert list(crop.labels) == ["er"]  # ne is more than its membranes
+
+
+def test_own_classes_have_instances_parts_and_exclusions(world):
+    own = {
+        "synapse": {"instance": True, "excludes": ["er"]},
+        "psd": {},
+        "contact": {"parts": ["synapse", "psd"]},
+    }
+    table = make_classes({"classes": own}, "classes.toml")
+    world.write_raw(GRID)
+    for name, values in (("synapse", ids(3, 0, 4)), ("psd", ids(0, 1))):
+        world.write_labels(name, GRID, values=values)
+    classes = ("contact", "synapse", "er_mem", "mito")
+    crop = open_crop(world.row(["synapse", "psd"]), classes, table)
+    source = LabelSource(crop, classes, exclusions(classes, list(crop.labels), table), RegionCache(1 << 20))
+    codes = source.read(GRID).reshape(4, -1)[:, :3]
+    assert codes[0].tolist() == [PRESENT, PRESENT, PRESENT]
+    assert codes[2].tolist() == [ABSENT, UNKNOWN, ABSENT]  # er, and so its membrane, is not where a synapse is
+    assert codes[3].tolist() == [UNKNOWN] * 3
+    found = source.gather_ids(*PatchMap.upright(GRID)).reshape(4, -1)[:, :3]
+    assert found.tolist() == [[0] * 3, [3, 0, 4], [0] * 3, [0] * 3]
 
 
 def test_a_group_with_an_array_of_its_own_is_that_array(crop_of):

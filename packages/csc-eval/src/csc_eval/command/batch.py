@@ -98,7 +98,7 @@ def run_batch(
     jobs = _job_options(cluster, options)
     entries = read_batch(csv_file)
     _, truth_path = resolve_paths("", truth, data)
-    arguments = scoring_arguments({**options, "workers": 1, "resume": None})
+    arguments = scoring_arguments({**options, "workers": 1, "resume": None}, truth_path.parent)
     arguments["memory"] = parse_size(jobs["memory"]) if cluster else _share(arguments["memory"], workers)
     with _executor(workers, cluster, jobs) as executor:
         how = BatchScoring(truth=truth_path, arguments=arguments, resume=resume)
@@ -119,7 +119,7 @@ def run_watch(*, folder: str, truth: str | None, data: str | None, workers: int,
     outputs.check()
     watch = Watch(folder, every)
     _, truth_path = resolve_paths("", truth, data)
-    arguments = scoring_arguments({**options, "workers": 1, "resume": None})
+    arguments = scoring_arguments({**options, "workers": 1, "resume": None}, truth_path.parent)
     arguments["memory"] = _share(arguments["memory"], workers)
 
     def report(outcomes: list[BatchOutcome]) -> None:

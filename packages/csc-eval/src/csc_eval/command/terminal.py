@@ -6,7 +6,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_data.errors import InvalidArgumentError
+from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_data.storage.limits import MAX_UNCOMPRESSED_SIZE
 from csc_data.storage.stores.places import Store
 from csc_data.wording import plural
@@ -23,6 +23,8 @@ from csc_eval.scoring.results import FAILED, MISSING, TOO_MANY_INSTANCES, Submis
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+
+    from csc_data.challenge.classes import ClassTable
 
 WORST_CROPS = 3
 
@@ -49,8 +51,8 @@ def run_evaluate(
         from csc_eval.report.templating import check_report
 
         check_report(report)
-    with _truth_paths(submission, truth, datasplit, data) as (submission_path, truth_path, raw_of):
-        arguments = scoring_arguments(options)
+    with _truth_paths(submission, truth, datasplit, data, options) as (submission_path, truth_path, raw_of):
+        arguments = scoring_arguments(options, Path(truth_path).parent if datasplit is None else data_folder(data))
         with _executor(scheduler) as executor, _progress(quiet=quiet) as progress:
             result = score_submission(submission_path, truth_path, executor=executor, progress=progress, **arguments)
         if datasplit is not None and result.scored is not None:  # the truth that was built of it is gone in a moment
@@ -102,8 +104,8 @@ def run_report(*, result: str, page: str, submission: str | None, truth: str | N
     return 0
 
 
-def scoring_arguments(options: dict[str, Any]) -> dict[str, Any]:
-    """Turn the options that all commands share into arguments of `score_submission`."""
+def scoring_arguments(options: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Turn the options that all commands share into arguments of `score_submission`; own classes are a folder's."""
     from csc_eval.running.memory import parse_size
     from csc_eval.scoring.metrics import METRICS
 
@@ -113,13 +115,30 @@ def scoring_arguments(options: dict[str, Any]) -> dict[str, Any]:
     workers = options["workers"]
     return {
         "rules": chosen_rules(options["rules"]),
-        "instance_classes": _split(options["instance_classes"]),
+        "instance_classes": _split(options["instance_classes"]) or own_classes(folder),
         "metrics": METRICS if metrics == ("all",) else metrics,
         "workers": _workers_from_environment() if workers is None else workers,
         "memory": None if memory is None else parse_size(memory),
         "resume": options["resume"],
         "max_uncompressed_size": parse_size(limit) if limit else MAX_UNCOMPRESSED_SIZE,
     }
+
+
+def own_classes(folder: Path) -> ClassTable | None:
+    """Return what the ``classes.toml`` of a folder says; None where it has none, and nothing need be imported."""
+    file = folder / "classes.toml"
+    if not file.is_file():
+        return None
+    from csc_data.challenge.own_classes import read_classes
+
+    return read_classes(file)
+
+
+def data_folder(data: str | None) -> Path:
+    """Return the data folder of the user's configuration, or the one given."""
+    from csc_data.config.user_config import load_config
+
+    return load_config(data=data).root
 
 
 def chosen_rules(names: Sequence[str]) -> tuple[Rules, ...]:
@@ -141,7 +160,7 @@ def _split(text: str | None) -> tuple[str, ...] | None:
 
 @contextmanager
 def _truth_paths(
-    submission: str | None, truth: str | None, datasplit: str | None, data: str | None
+    submission: str | None, truth: str | None, datasplit: str | None, data: str | None, options: Mapping[str, Any]
 ) -> Iterator[tuple[Path | Store, Path, dict[str, str]]]:
     """Yield the submission, the truth, and the raw volume of each crop where it is known."""
     if datasplit is None:
@@ -155,7 +174,9 @@ def _truth_paths(
     from csc_eval.scoring.validation_truth import build_validation_truth, gather_predictions
 
     with tempfile.TemporaryDirectory(prefix="csc-eval-") as folder:
-        built = build_validation_truth(datasplit, Path(folder, "truth.zarr"))
+        table = own_classes(data_folder(data))
+        instances = _split(options["instance_classes"]) or (None if table is None else tuple(table.instances))
+        built = build_validation_truth(datasplit, Path(folder, "truth.zarr"), instance_classes=instances)
         for problem in built.skipped:
             click.echo(f"left out: {problem}", err=True)
         chosen = Path(submission) if submission is not None else gather_predictions(built, data)
@@ -173,6 +194,11 @@ def resolve_paths(submission: str | None, truth: str | None, data: str | None) -
         folder = config.path("submission")
         archive = folder.with_suffix(".zip")
         submission_path = archive if archive.exists() or not folder.exists() else folder
+        if not submission_path.exists():
+            raise MissingDataError(
+                f"there is no submission {submission_path}; name one (-s), or score the predictions of validation "
+                f"crops by their annotations: --datasplit {config.path('datasplit')}"
+            )
     else:
         submission_path = Path(submission)
     return submission_path, Path(truth) if truth is not None else config.path("ground_truth")

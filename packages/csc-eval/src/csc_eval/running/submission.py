@@ -31,6 +31,8 @@ from csc_eval.voxels.arrays import LIMITS
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from csc_data.challenge.classes import ClassTable
+
 Progress = Callable[[int, int, str], None]
 """Called with how many labels are done, of how many, and the last one's name."""
 
@@ -61,7 +63,7 @@ def find_contents(
     truth: Store,
     *,
     rules: Sequence[Rules],
-    instance_classes: Iterable[str] | None = None,
+    instance_classes: Iterable[str] | ClassTable | None = None,
     metrics: Iterable[str] = (),
 ) -> Contents:
     """List the crops and labels of the truth, and where the submission has them.
@@ -80,10 +82,8 @@ def find_contents(
             "training crops, which are groups, give the datasplit that names them (--datasplit)"
         )
     places = match_crops(submission, truth, truth_crops)
-    instance_set = None if instance_classes is None else frozenset(instance_classes)
     annotated = {name for names in truth_crops.values() for name in names}
-    if instance_set is not None:
-        _check_classes(instance_set, annotated)
+    instance_set, own = (None, ()) if instance_classes is None else _kinds(instance_classes, annotated)
     tasks: list[LabelTask] = []
     masks, ignored = {}, []
     for crop, names in truth_crops.items():
@@ -99,6 +99,7 @@ def find_contents(
                 submission=submission if name in submitted else None,
                 key=f"{place}/{name}",
                 instance=is_instance_class(name, instance_set),
+                own=name in own,
                 rules=tuple(rules),
                 metrics=tuple(metrics),
             )
@@ -110,12 +111,17 @@ def find_contents(
     return Contents(tasks=tuple(tasks), masks=masks, ignored=tuple(ignored))
 
 
-def _check_classes(names: Iterable[str], annotated: Set[str]) -> None:
-    from csc_data.challenge.classes import UnknownClassError, label_classes
+def _kinds(given: Iterable[str] | ClassTable, annotated: Set[str]) -> tuple[Set[str], Sequence[str]]:
+    """Return the classes that are scored as instances, and those that a table has beyond the challenge's."""
+    from csc_data.challenge.classes import ClassTable, UnknownClassError, label_classes
 
+    if isinstance(given, ClassTable):
+        return given.instances, given.own
+    names = frozenset(given)
     for name in sorted(names):
         if name not in annotated and name not in label_classes():
             raise UnknownClassError(name)
+    return names, ()
 
 
 def _label_names(truth: Store, crop: str) -> tuple[str, ...]:
@@ -150,7 +156,7 @@ def score_submission(
     truth: str | os.PathLike[str] | Store,
     *,
     rules: str | Rules | Iterable[str | Rules] = LEADERBOARD,
-    instance_classes: Iterable[str] | None = None,
+    instance_classes: Iterable[str] | ClassTable | None = None,
     metrics: Iterable[str] = (),
     workers: int = 1,
     memory: int | None = None,
@@ -170,8 +176,8 @@ def score_submission(
         scored; what the submission has beyond it is ignored and named.
     rules : str, Rules, or several of them
         By default the leaderboard's. Of several, the first makes the result, the others come as ``alternatives``.
-    instance_classes : iterable of str, optional
-        Classes to align and score as instances; by default those of the challenge.
+    instance_classes : iterable of str or ClassTable, optional
+        Classes to align and score as instances, or a table that tells; by default those of the challenge.
     metrics : iterable of str
         Further metrics to work out, see `csc_eval.METRICS`.
     workers : int
@@ -285,7 +291,7 @@ def score_crop(
     crop: str,
     *,
     rules: str | Rules = LEADERBOARD,
-    instance_classes: Iterable[str] | None = None,
+    instance_classes: Iterable[str] | ClassTable | None = None,
     metrics: Iterable[str] = (),
 ) -> dict[str, LabelScore]:
     """Score one crop of a submission.

@@ -57,6 +57,8 @@ class LabelTask:
         Which further metrics to work out.
     memory : int
         Bytes that scoring it may take, 0 for no bound.
+    own : bool
+        Whether it is a class that the challenge does not have: what the portal aligns by does not concern it.
     """
 
     crop: str
@@ -68,6 +70,7 @@ class LabelTask:
     rules: tuple[Rules, ...]
     metrics: tuple[str, ...] = ()
     memory: int = 0
+    own: bool = False
 
     @property
     def truth_key(self) -> str:
@@ -213,7 +216,9 @@ def _score(
     for rules in task.rules:
         # Rules that place the prediction alike share the work.
         prediction = predictions[rules.geometry]
-        as_instances = is_aligned_as_instances(task.class_name, instance=task.instance, rules=rules)
+        as_instances = task.instance
+        if not task.own:
+            as_instances = is_aligned_as_instances(task.class_name, instance=task.instance, rules=rules)
         in_cubes = rules.seams and is_large(prediction.voxels.shape) and is_resampled(prediction, grid)
         place = (prediction.voxel_size, prediction.translation)
         way = (rules.offset, rules.threshold, rules.max_volume_ratio, as_instances, in_cubes, place)

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.challenge import label_classes
 from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Triple, as_triple
 from csc_data.volumes.channels import class_of_channel
@@ -107,7 +106,7 @@ def process_arrays(
     """
     meaning = Meaning(values=stored or StoredValues(kind="probability"), assumed=False)
     nm, own = as_triple(voxel_size, "voxel_size"), own_step(settings)
-    known = [name for name in settings.classes or label_classes() if name in values]
+    known = [name for name in settings.classes or settings.class_table if name in values]
     steps, reads = {}, {}
     classes = [name for name in values if class_of_channel(name) is None]
     for volume in values.values():

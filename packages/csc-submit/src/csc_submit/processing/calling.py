@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from csc_data.blocks import Existing
+from csc_data.challenge.class_settings import defaults_of
 from csc_data.challenge.current_lists import load_test_crops
 from csc_data.config.arguments import place_template, said_once, split_names
 from csc_data.config.experiment import Experiment, adjust_settings, build_settings, read_experiment
@@ -105,7 +106,7 @@ def read_call(
     for name, option in (("predictions", "input_path"), ("processed", "output_path")):
         base = _with_path(base, name, option, given.pop(option, None))
     workers = take_workers(given)
-    settings = as_process_settings(chosen, device=given.pop("device", None), **given)
+    settings = as_process_settings(chosen, base, device=given.pop("device", None), **given)
     names = split_names(crops)
     return ProcessCall(
         settings=settings,
@@ -116,12 +117,16 @@ def read_call(
     )
 
 
-def as_process_settings(given: Source, *, device: str | None = None, **overrides: Any) -> ProcessSettings:
+def as_process_settings(
+    given: Source, config: Config | None = None, *, device: str | None = None, **overrides: Any
+) -> ProcessSettings:
     """Return checked settings from an experiment file or from settings made in code.
 
     Parameters
     ----------
     given : path, Experiment or ProcessSettings
+    config : Config, optional
+        Whose data folder may bring classes of its own; the user's by default.
     device : str, optional
         Where the tensors of a ``process_func`` lie that takes some.
     **overrides : object
@@ -137,7 +142,8 @@ def as_process_settings(given: Source, *, device: str | None = None, **overrides
         own_step(adjusted)  # so that what is wrong with it is said here
         return adjusted
     experiment = given if isinstance(given, Experiment) else read_experiment(Path(given))
-    return with_experiment(build_settings(experiment, ProcessSettings, **overrides), experiment, device)
+    settings = build_settings(experiment, ProcessSettings, defaults=defaults_of(config or load_config()), **overrides)
+    return with_experiment(settings, experiment, device)
 
 
 def _with_path(config: Config, name: str, option: str, path: str | os.PathLike[str] | None) -> Config:

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.challenge import get_class_relations, label_classes
+from csc_data.challenge import ClassTable
 from csc_data.geometry import Shape, Triple, as_shape
 from csc_submit.processing.own_step import OwnStep
 from csc_submit.settings import PROCESS_FUNC_HALO, ProcessSettings
@@ -137,7 +137,7 @@ def steps_for(
             elif isinstance(step, Threshold) and step.level is None:
                 steps.append(Threshold(level=options.threshold))
             elif isinstance(step, Hierarchy):
-                steps += _agreeing(class_name, known)
+                steps += _agreeing(class_name, known, settings.class_table)
             else:
                 steps.append(step)
     last = steps[-1] if steps else None
@@ -155,13 +155,12 @@ def _own(settings: ProcessSettings, class_name: str) -> Own:
     )
 
 
-def _agreeing(class_name: str, known: Sequence[str]) -> list[Step]:
+def _agreeing(class_name: str, known: Sequence[str], classes: ClassTable) -> list[Step]:
     """Return what makes a class agree with those that go before it."""
-    classes = label_classes()
     # Parts before their groups, so that no two classes wait for each other.
     order = sorted(known, key=lambda name: len(classes[name].parts))
     before = order[: order.index(class_name)]
-    excluded = set(get_class_relations([class_name, *before])[class_name])
+    excluded = set(classes.relations([class_name, *before])[class_name])
     others = tuple(name for name in before if name in excluded)
     parts = tuple(name for name in before if classes[name].atoms <= classes[class_name].parts)
     return [*([Outside(of=others)] if others else []), *([Union(of=parts)] if parts else [])]

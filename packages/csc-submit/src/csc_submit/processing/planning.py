@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from csc_data.blocks import BlockGrid, align_block_shape, check_finished
-from csc_data.challenge import label_classes
 from csc_data.config.user_config import Config
 from csc_data.errors import CscError, InvalidArgumentError, MissingDataError
 from csc_data.geometry import Grid, Shape, as_shape
@@ -156,7 +155,7 @@ def plan_crop(
     # Affinities and the like have no results of their own: steps of their class read them.
     wanted = set(settings.classes) or {name for name in channels if class_of_channel(name) is None}
     by_name = {name: p for name, p in channels.items() if name in wanted}
-    order = settings.classes or tuple(label_classes())
+    order = settings.classes or tuple(settings.class_table)
     known = [name for name in order if name in by_name]
     drafts: dict[str, ArrayPlan] = {}
     for name, prediction in by_name.items():

@@ -8,23 +8,19 @@ components of all blocks, and so do not depend on blocks at all. A *watershed* i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from csc_data.challenge import class_problems
 from csc_data.config.settings import (
     NOT_NEGATIVE,
     POSITIVE,
-    Earlier,
     Given,
     Limits,
     Names,
-    OfNames,
     not_empty,
     setting,
     settings,
 )
-from csc_data.errors import Problem
 from csc_data.geometry import Shape, Triple, as_shape
 from csc_data.volumes.affinities import NEAREST_NEIGHBOURS, Offset, affinity_name, offset_problems
 
@@ -33,7 +29,6 @@ Scope = Literal["local", "holes", "objects", "watershed"]
 TRUNCATE = 3.0
 """Sigmas after which a Gaussian is cut off; 0.3 % of it lie beyond."""
 
-_CLASSES = OfNames(lambda name, _: class_problems([name]))
 _NO_VOXELS: Shape = (0, 0, 0)
 
 
@@ -76,7 +71,7 @@ class Own(Step):
 
     takes_values = True
     context: Any = setting("Voxels of context on each side.", default=_NO_VOXELS)
-    together: Names = setting("The classes whose predictions it gets at once.", _CLASSES, default=())
+    together: Names = setting("The classes whose predictions it gets at once.", default=())
     parameters: Any = setting("Pairs of names and values: its keyword arguments.", default=())
 
     def halo(self, voxel_size: Triple) -> Shape:
@@ -196,14 +191,6 @@ class Components(ObjectStep):
     """Number objects from 1 by their first voxels in the order z, y, x; touching voxels of equal value are one."""
 
 
-def _landscape(value: str, _: Earlier) -> Iterable[Problem]:
-    return [] if value in ("distance", "probability") else class_problems([value])
-
-
-def _seeds(value: str, _: Earlier) -> Iterable[Problem]:
-    return [] if value == "distance" else class_problems([value])
-
-
 @settings
 class Watershed(Step):
     """Divide a mask among seeds, and number what results.
@@ -213,15 +200,12 @@ class Watershed(Step):
     """
 
     scope = "watershed"
-    seeds: str = setting(
-        "distance, or a class whose objects are the seeds, such as mito_lum.", _seeds, default="distance"
-    )
+    seeds: str = setting("distance, or a class whose objects are the seeds, such as mito_lum.", default="distance")
     seed_distance_nm: float = setting(
         "Of seeds by distance: what lies as deep in the mask, piece by piece.", POSITIVE, default=40.0
     )
     on: str = setting(
         "What is flooded: distance to the border, probability, or the distance to a class between, such as mito_mem.",
-        _landscape,
         default="distance",
     )
     margin_nm: float = setting("Context of each block in nm.", NOT_NEGATIVE, default=200.0)
@@ -282,21 +266,21 @@ class _WithOthers(Step):
 class Inside(_WithOthers):
     """Keep what lies in one of these classes."""
 
-    of: Names = setting("The classes.", _CLASSES)
+    of: Names = setting("The classes.")
 
 
 @settings
 class Outside(_WithOthers):
     """Keep what lies in none of these classes."""
 
-    of: Names = setting("The classes.", _CLASSES)
+    of: Names = setting("The classes.")
 
 
 @settings
 class Union(_WithOthers):
     """Add what these classes have."""
 
-    of: Names = setting("The classes.", _CLASSES)
+    of: Names = setting("The classes.")
 
 
 @settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from csc_data.challenge import class_problems
+from csc_data.challenge.class_settings import name_problems
 from csc_data.config.settings import Earlier
 from csc_data.errors import Problem, ProblemsError, did_you_mean
 from csc_submit.steps.declared import STEPS, Components, Hierarchy, MutexWatershed, Own, Step, Union
@@ -42,13 +42,13 @@ def step_problems(given: Any, earlier: Earlier) -> Iterable[Problem]:
         return
     if isinstance(given, Mapping):
         for name, entries in given.items():
-            yield from class_problems([name], str(name))
-            yield from _list_problems(entries, f"{name}.")
+            yield from (found.within(str(name)) for found in name_problems([name], earlier))
+            yield from _list_problems(entries, f"{name}.", earlier)
     else:
-        yield from _list_problems(given, "")
+        yield from _list_problems(given, "", earlier)
 
 
-def _list_problems(given: Any, prefix: str) -> Iterable[Problem]:
+def _list_problems(given: Any, prefix: str, earlier: Earlier) -> Iterable[Problem]:
     where = prefix.rstrip(".")
     if isinstance(given, str | Mapping) or not isinstance(given, Sequence):
         yield Problem(where=where, what="must be a list of steps", remedy='such as ["threshold", "components"]')
@@ -64,6 +64,7 @@ def _list_problems(given: Any, prefix: str) -> Iterable[Problem]:
         except ProblemsError as error:
             yield from (problem.within(place) for problem in error.problems)
             return
+        yield from (found.within(place) for found in name_problems(step.reads, earlier))
         name = next(known for known, cls in STEPS.items() if isinstance(step, cls))
         if isinstance(step, Own) and isinstance(entry, Mapping) and len(entry) > 1:
             remedy = "set process_halo, process_classes and process_parameters"

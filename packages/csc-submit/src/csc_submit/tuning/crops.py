@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from csc_data.blocks import check_finished
-from csc_data.challenge import label_classes
+from csc_data.challenge import ClassTable
 from csc_data.config.user_config import Config
 from csc_data.errors import InvalidArgumentError, MissingDataError, did_you_mean
 from csc_data.splits.split_file import SplitRow
@@ -48,7 +48,7 @@ class ValidationCrop:
 
     def known(self, settings: ProcessSettings) -> tuple[str, ...]:
         """Return the classes that post-processing has there, the more important ones first."""
-        return tuple(name for name in settings.classes or label_classes() if name in self.predictions)
+        return tuple(name for name in settings.classes or settings.class_table if name in self.predictions)
 
 
 def find_validation_crops(rows: Sequence[SplitRow], config: Config) -> tuple[ValidationCrop, ...]:
@@ -80,7 +80,7 @@ def find_validation_crops(rows: Sequence[SplitRow], config: Config) -> tuple[Val
 
 
 def choose_classes(
-    crops: Sequence[ValidationCrop], wanted: Sequence[str] | None, known: Sequence[str]
+    crops: Sequence[ValidationCrop], wanted: Sequence[str] | None, known: Sequence[str], table: ClassTable
 ) -> tuple[str, ...]:
     """Return the classes to tune, in the order of the experiment, or of the challenge.
 
@@ -91,6 +91,8 @@ def choose_classes(
         Those that were asked for; all that are annotated and known by default.
     known : sequence of str
         The classes of the experiment; empty if it names none, which are then those that were predicted.
+    table : ClassTable
+        Which classes there are.
 
     Raises
     ------
@@ -101,12 +103,12 @@ def choose_classes(
     """
     annotated = {name for crop in crops for name in crop.classes}
     predicted = {name for crop in crops for name in crop.predictions}
-    there = tuple(known) or tuple(name for name in label_classes() if name in predicted)
+    there = tuple(known) or tuple(name for name in table if name in predicted)
     if wanted is None:
         chosen = tuple(name for name in there if name in annotated)
         if there and not chosen:
             raise MissingDataError(f"no validation crop has a truth of {listed(there)}; choose others for validation")
-        return chosen or tuple(name for name in label_classes() if name in annotated)
+        return chosen or tuple(name for name in table if name in annotated)
     for name in wanted:
         if there and name not in there:
             raise InvalidArgumentError(

@@ -10,7 +10,6 @@ import numpy as np
 from csc_data.errors import MissingDataError
 from csc_data.wording import listed, plural
 from csc_eval import LabelScore
-from csc_eval.placing.align import is_instance_class
 from csc_submit.processing.own_function import own_step
 from csc_submit.processing.passes import steps_for
 from csc_submit.settings import ProcessSettings
@@ -52,7 +51,8 @@ def tune_class(
     CscError
         If a prediction or an annotation cannot be read.
     """
-    truths = [read_truth(crop, class_name) for crop in crops]
+    instance = class_name in settings.class_table.instances
+    truths = [read_truth(crop, class_name, instance=instance) for crop in crops]
     holding = sum(bool(truth.values.any()) for truth in truths)
     if not holding:
         return _kept(class_name, f"no validation crop holds any (of {plural(len(crops), 'crop')} annotated)")
@@ -68,7 +68,7 @@ def tune_class(
         )
         for crop, truth in zip(crops, truths, strict=True)
     ]
-    parameters = find_parameters(settings, class_name, _figures(class_name, held, truths))
+    parameters = find_parameters(settings, class_name, _figures(held, truths))
     if not parameters:
         return _kept(class_name, "its steps have no numbers to tune")
     parts = [part for crop in held for part in crop.parts]
@@ -142,8 +142,8 @@ def predictions_read(settings: ProcessSettings, class_name: str, crops: Sequence
     return tuple(found)
 
 
-def _figures(class_name: str, crops: Sequence[HeldCrop], truths: Sequence[Truth]) -> ClassFigures:
-    instances = is_instance_class(class_name)
+def _figures(crops: Sequence[HeldCrop], truths: Sequence[Truth]) -> ClassFigures:
+    instances = any(truth.instance for truth in truths)
     volumes: list[float] = []
     for truth in truths if instances else ():
         sizes = np.bincount(truth.values.ravel())[1:]

@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from csc_data.challenge import label_classes
 from csc_data.fingerprint import Choice
 from csc_submit.processing.own_function import own_step
 from csc_submit.settings import ProcessSettings
@@ -27,11 +26,11 @@ def describe_settings(result: TuneResult) -> tuple[tuple[str, tuple[Choice, ...]
     general = []
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        if field.name not in (*BY_CLASS, "steps", *_OWN) and value != getattr(defaults, field.name):
+        if field.name not in ("class_table", *BY_CLASS, "steps", *_OWN) and value != getattr(defaults, field.name):
             general.append(Choice(name=field.name, value=_plain(value), reason=""))
     general += _own_settings(settings)
     tuned = {entry.class_name: entry for entry in result.classes}
-    named = settings.classes or tuple(label_classes())
+    named = settings.classes or tuple(settings.class_table)
     sections = [("All classes", tuple(general))] if general else []
     for name in named:
         entry = tuned.get(name)

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from csc_data.challenge import label_classes
 from csc_data.errors import InvalidArgumentError
 from csc_data.geometry import Triple
 from csc_submit.processing.own_function import own_step
@@ -201,18 +200,18 @@ def with_values(settings: ProcessSettings, class_name: str, values: Mapping[str,
         elif name.startswith(OWN):
             arguments = changes.setdefault("process_parameters", dict(settings.process_parameters))
             argument = name.removeprefix(OWN)
-            before = _by_class(arguments[argument]) if argument in arguments else {}
+            before = _by_class(arguments[argument], settings) if argument in arguments else {}
             arguments[argument] = {**before, class_name: value}
         else:
-            changes[name] = {**_by_class(getattr(settings, name)), class_name: value}
+            changes[name] = {**_by_class(getattr(settings, name), settings), class_name: value}
     if listed is not None:
-        changes["steps"] = {**_by_class(settings.steps), class_name: listed}
+        changes["steps"] = {**_by_class(settings.steps, settings), class_name: listed}
     return dataclasses.replace(settings, **changes)
 
 
-def _by_class(given: Any) -> dict[str, Any]:
+def _by_class(given: Any, settings: ProcessSettings) -> dict[str, Any]:
     """Return a setting that may hold for all classes as a mapping."""
-    return dict(given) if isinstance(given, Mapping) else dict.fromkeys(label_classes(), given)
+    return dict(given) if isinstance(given, Mapping) else dict.fromkeys(settings.class_table, given)
 
 
 def plain_step(given: Any) -> str | dict[str, Any]:

@@ -9,7 +9,6 @@ from csc_data.config.experiment import Experiment, adjust_settings
 from csc_data.errors import CscError
 from csc_data.fingerprint import take_fingerprint
 from csc_data.splits.split_file import SplitRow
-from csc_eval.placing.align import is_instance_class
 from csc_submit.settings import ProcessSettings
 from csc_submit.suggesting import suggest_processing
 
@@ -36,12 +35,12 @@ def starting_settings(
     if not isinstance(source, Experiment) or any(name in source.names for name in SECTION):
         return settings, ()
     trained = {name for row in rows if row.usage == "train" for name in row.classes}
-    wanted = [name for name in classes if name in trained and is_instance_class(name)]
+    wanted = [name for name in classes if name in trained and name in settings.class_table.instances]
     nothing = f"{source.path} says nothing of post-processing"
     if not wanted:
         return settings, (f"{nothing}: compared with a threshold of 0.5",)
     try:
-        fingerprint = take_fingerprint(rows, wanted)
+        fingerprint = take_fingerprint(rows, wanted, table=settings.class_table)
     except CscError as error:
         return settings, (f"{nothing}: compared with a threshold of 0.5, as nothing can be suggested ({error})",)
     suggested = suggest_processing(fingerprint.of(wanted), fingerprint.native_voxel_size)

@@ -101,10 +101,10 @@ def tune(
     source = experiment_or_settings
     if not isinstance(source, ProcessSettings | Experiment):
         source = read_experiment(Path(source))
-    settings = as_process_settings(source)
+    settings = as_process_settings(source, config)
     rows = read_datasplit(options.get("datasplit") or config.path("datasplit"))
     crops = find_validation_crops(rows, config)
-    names = choose_classes(crops, split_names(classes), settings.classes)
+    names = choose_classes(crops, split_names(classes), settings.classes, settings.class_table)
     check_predicted(crops, names, str(source.path) if isinstance(source, Experiment) else "CONFIG")
     settings, remarks = starting_settings(source, settings, rows, names)
     if settings.process_func is not None and not settings.process_ranges:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from csc_data.challenge import get_instance_classes
 from csc_data.splits.split_file import read_datasplit
 from csc_data.volumes import open_volume
 from csc_eval import DEFINITION, score_submission
@@ -57,7 +58,7 @@ def scored(world, write_prediction, make_blobs, network):
 def in_memory(config, class_name, settings):
     crops = find_validation_crops(read_datasplit(config.path("datasplit")), config)
     others = predictions_read(settings, class_name, crops)
-    truths = [read_truth(crop, class_name) for crop in crops]
+    truths = [read_truth(crop, class_name, instance=class_name in get_instance_classes()) for crop in crops]
     held = [
         hold_crop(crop, class_name, others, settings, (truth, whole(truth.target.shape)))
         for crop, truth in zip(crops, truths, strict=True)

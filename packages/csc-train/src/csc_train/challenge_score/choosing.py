@@ -43,6 +43,7 @@ def make_score_plan(settings: TrainSettings, objective: Objective, loader: objec
         output=output,
         channels={name: channel for channel, name in enumerate(settings.classes)},
         crops=crops,
+        instances=settings.class_table.instances,
         every=settings.instance_score_every,
         epochs=settings.epochs,
         remarks=remarks,
@@ -85,7 +86,12 @@ def choose_crops(
         own = {name: path for name, path in own.items() if path.rstrip("/").rsplit("/", 1)[-1] == name}
         tiles = patches.tile_counts[number]
         scored = ScoredCrop(
-            number=number, name=crop.name, grid=patches.reader.grid(number), annotations=own, tiles=tiles
+            number=number,
+            name=crop.name,
+            grid=patches.reader.grid(number),
+            annotations=own,
+            instances=crop.table.instances,
+            tiles=tiles,
         )
         size = scored.size(instances=validated.instances)
         if not size:

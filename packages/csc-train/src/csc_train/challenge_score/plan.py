@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from csc_data.geometry import Grid
 from csc_data.wording import plural
-from csc_eval.placing.align import is_instance_class
 from csc_train.objectives.metrics import Measured
 
 ALL = "challenge"
@@ -27,6 +26,8 @@ class ScoredCrop:
         The voxels of the targets that cover it.
     annotations : mapping of str to str
         Classes that are annotated here, in the order of the network's, to their volumes.
+    instances : frozenset of str
+        The classes that are scored as instances.
     tiles : int
         How many tiles of validation cover it.
     """
@@ -35,11 +36,12 @@ class ScoredCrop:
     name: str
     grid: Grid
     annotations: Mapping[str, str]
+    instances: frozenset[str]
     tiles: int
 
     def classes(self, *, instances: bool) -> tuple[str, ...]:
         """Return the classes that are scored: the semantic ones, or all."""
-        return tuple(name for name in self.annotations if instances or not is_instance_class(name))
+        return tuple(name for name in self.annotations if instances or name not in self.instances)
 
     def size(self, *, instances: bool) -> int:
         """Return the bytes that it takes, one a voxel and class."""
@@ -57,6 +59,8 @@ class ScorePlan:
     channels : mapping of str to int
         The channel of each class.
     crops : tuple of ScoredCrop
+    instances : frozenset of str
+        The classes that are scored as instances.
     every, epochs : int
         Instance classes are scored every so many epochs, and in the last; 0 for never.
     remarks : tuple of str
@@ -66,6 +70,7 @@ class ScorePlan:
     output: Measured | None = None
     channels: Mapping[str, int] = field(default_factory=dict)
     crops: tuple[ScoredCrop, ...] = ()
+    instances: frozenset[str] = frozenset()
     every: int = 0
     epochs: int = 0
     remarks: tuple[str, ...] = ()
@@ -93,8 +98,8 @@ class ScorePlan:
         it is their mean, as the root would be 0 whatever the network does.
         """
         known = self.classes()
-        semantic = [name for name in known if not is_instance_class(name)]
-        instance = [name for name in known if is_instance_class(name)] if self.every else []
+        semantic = [name for name in known if name not in self.instances]
+        instance = [name for name in known if name in self.instances] if self.every else []
         overall = [ALL] if known and len(semantic) + len(instance) == len(known) else []
         kinds = {f"{ALL}/semantic": semantic, f"{ALL}/instance": instance}
         means = [name for name, members in kinds.items() if members]

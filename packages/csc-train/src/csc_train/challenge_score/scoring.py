@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,10 +36,16 @@ CropScores = dict[str, dict[str, LabelScore]]
 """Scores by crop and class."""
 
 
-def cut_at_half(class_name: str, probabilities: npt.NDArray[np.float32], voxel_size: Triple) -> Volume:
-    """Return where probabilities are above a half; of instance classes, the components of that."""
+def cut_at_half(
+    class_name: str,
+    probabilities: npt.NDArray[np.float32],
+    voxel_size: Triple,
+    instance_classes: Collection[str] | None = None,
+) -> Volume:
+    """Return where probabilities are above a half; of instance classes, by default the challenge's, its components."""
     mask = probabilities > 0.5
-    return connected_components(mask.view(np.uint8))[0] if is_instance_class(class_name) else mask
+    instance = is_instance_class(class_name, instance_classes)
+    return connected_components(mask.view(np.uint8))[0] if instance else mask
 
 
 class CropScorer:
@@ -49,10 +56,11 @@ class CropScorer:
 
     Parameters
     ----------
-    post_process : PostProcess
+    post_process : PostProcess, optional
+        `cut_at_half` by default.
     """
 
-    def __init__(self, post_process: PostProcess) -> None:
+    def __init__(self, post_process: PostProcess | None = None) -> None:
         self._post_process = post_process
         self._folder: TemporaryDirectory[str] | None = None
         self._written: set[str] = set()
@@ -68,7 +76,8 @@ class CropScorer:
             If the annotation cannot be read.
         """
         probabilities = values.astype(np.float32) / np.float32(255)
-        found = np.asarray(self._post_process(class_name, probabilities, crop.grid.voxel_size))
+        post_process = self._post_process or partial(cut_at_half, instance_classes=crop.instances)
+        found = np.asarray(post_process(class_name, probabilities, crop.grid.voxel_size))
         if found.shape != values.shape or found.dtype.kind not in "bui":
             raise InvalidArgumentError(
                 f"post_process returned {found.dtype} {found.shape} for {class_name}; it must return a mask or labels "
@@ -84,7 +93,7 @@ class CropScorer:
     def _task(self, crop: ScoredCrop, class_name: str) -> LabelTask:
         if self._folder is None:
             self._folder = TemporaryDirectory(prefix="csc-validation-truth-")
-        root, instance = Path(self._folder.name), is_instance_class(class_name)
+        root, instance = Path(self._folder.name), class_name in crop.instances
         task = LabelTask(
             crop=str(crop.number),
             class_name=class_name,
@@ -117,6 +126,6 @@ def pool(plan: ScorePlan, scores: Mapping[str, Mapping[str, LabelScore]]) -> dic
         values[f"{ALL}/{name}"] = score.score
     for instance, mean in found.items():
         values[f"{ALL}/{'instance' if instance else 'semantic'}"] = mean
-    if ALL in values and {is_instance_class(name) for name in plan.classes()} == found.keys():
+    if ALL in values and {name in plan.instances for name in plan.classes()} == found.keys():
         values[ALL] = combined.overall_score if len(found) == 2 else next(iter(found.values()))
     return values

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from os import PathLike
 
+from csc_data.challenge import ClassTable
 from csc_data.errors import Problem, ProblemsError
 from csc_data.fingerprint import Choice, Fingerprint
 from csc_data.wording import format_bytes, format_seconds
@@ -38,6 +39,8 @@ class Plan:
         What training is expected to take.
     is_measured : bool
         Whether a few steps were tried on the device.
+    table : ClassTable
+        Which classes there are.
     """
 
     group: Group
@@ -45,11 +48,12 @@ class Plan:
     seconds: float
     memory_bytes: int
     is_measured: bool
+    table: ClassTable
 
     @property
     def settings(self) -> TrainSettings:
         """The settings, checked."""
-        return TrainSettings(**{choice.name: choice.value for choice in self.choices})
+        return TrainSettings(class_table=self.table, **{choice.name: choice.value for choice in self.choices})
 
     def expectation(self) -> str:
         """Write what training is expected to take."""
@@ -150,6 +154,7 @@ def _assemble(group: Group, fingerprint: Fingerprint, machine: Machine, made: Dr
         seconds=made.seconds(epochs.count * epochs.iterations, machine),
         memory_bytes=made.memory_bytes,
         is_measured=False,
+        table=fingerprint.table,
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from csc_data.blocks import Block, BlockGrid
+from csc_data.config.user_config import Config
 from csc_data.errors import InvalidArgumentError, did_you_mean
 from csc_data.geometry import Grid, Roi, Shape, as_shape
 from csc_data.loader import RawSource
@@ -35,6 +36,8 @@ class LiveNetwork:
     ----------
     source : path-like or TrainSettings
         A checkpoint, an exported network, the name of published weights, or an experiment, as for `predict`.
+    config : Config, optional
+        Whose data folder may bring classes of its own; the user's by default.
     **overrides : object
         Settings of `PredictSettings`, such as ``device``; voxels are always the network's.
 
@@ -44,8 +47,13 @@ class LiveNetwork:
         As `predict`, if it cannot be used at all.
     """
 
-    def __init__(self, source: str | PathLike[str] | TrainSettings, **overrides: Unpack[PredictOverrides]) -> None:
-        self.predictor = load_predictor(source, **overrides)
+    def __init__(
+        self,
+        source: str | PathLike[str] | TrainSettings,
+        config: Config | None = None,
+        **overrides: Unpack[PredictOverrides],
+    ) -> None:
+        self.predictor = load_predictor(source, config, **overrides)
         check_channels(self.predictor)
         self._source = NetworkSource(given=self.predictor)
         self._source.load()  # a device that is not there is an error now

@@ -122,7 +122,7 @@ def plan_prediction(
         As `predict`, but for crops that cannot be predicted, which are the plan's problems.
     """
     call = read_call(experiment_or_checkpoint, crops, config, existing, options)
-    return make_plan(call, load_predictor(call.source, **call.overrides))
+    return make_plan(call, load_predictor(call.source, call.config, **call.overrides))
 
 
 def check_prediction(
@@ -140,7 +140,7 @@ def check_prediction(
         As `predict`.
     """
     call = read_call(experiment_or_checkpoint, crops, config, None, options)
-    plan = make_plan(call, load_predictor(call.source, **call.overrides))
+    plan = make_plan(call, load_predictor(call.source, call.config, **call.overrides))
     if not plan.works:
         raise ProblemsError("prediction", plan.problems)
     work = plan.works[0]

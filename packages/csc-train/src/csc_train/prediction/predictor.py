@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 from torch import nn
 
+from csc_data.challenge.class_settings import defaults_of
 from csc_data.config.experiment import Experiment, build_settings, read_experiment
+from csc_data.config.user_config import Config, load_config
 from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_data.geometry import as_triple
 from csc_data.loader import ArrayInfo, PatchShape
@@ -97,8 +99,18 @@ class Predictor:
         return choose_batch_size(self.settings.batch_size, windows, self.channels or len(self.classes) or 1)
 
 
-def load_predictor(source: str | PathLike[str] | TrainSettings, **overrides: Any) -> Predictor:
+def load_predictor(
+    source: str | PathLike[str] | TrainSettings, config: Config | None = None, **overrides: Any
+) -> Predictor:
     """Load the network of an experiment (.py, .toml, settings), of published weights (a name), or of a file (the rest).
+
+    Parameters
+    ----------
+    source : path-like, str or TrainSettings
+    config : Config, optional
+        Whose data folder may bring classes of its own; the user's by default.
+    **overrides : object
+        Settings of `PredictSettings`; None leaves those of the experiment.
 
     Raises
     ------
@@ -116,7 +128,7 @@ def load_predictor(source: str | PathLike[str] | TrainSettings, **overrides: Any
         training: TrainSettings | None = read_train_settings(source)
     elif Path(source).suffix in (".py", ".toml"):
         experiment = read_experiment(Path(source))
-        training = build_settings(experiment, TrainSettings)
+        training = build_settings(experiment, TrainSettings, defaults=defaults_of(config or load_config()))
     elif str(source) in list_pretrained() and not Path(source).exists():
         return _published(str(source), _predict_settings(None, overrides))
     else:

@@ -46,7 +46,7 @@ class PredictSession:
 
     def __init__(self, call: PredictCall, predictor: Predictor | None = None) -> None:
         self._call = call
-        self._predictor = predictor or load_predictor(call.source, **call.overrides)
+        self._predictor = predictor or load_predictor(call.source, call.config, **call.overrides)
         self._context = ExitStack()
         self._source: NetworkSource | None = None
         self._execution: Execution | None = None
@@ -140,7 +140,7 @@ def _source(call: PredictCall, plan: PredictPlan) -> NetworkSource:
     given = call.source
     if isinstance(given, str | PathLike) and Path(given).exists():
         given = Path(given).absolute()
-    source = NetworkSource(given=given, overrides=overrides)
+    source = NetworkSource(given=given, overrides=overrides, config=call.config)
     try:
         pickle.dumps(source)
     except (pickle.PicklingError, TypeError, AttributeError) as error:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
+from csc_data.config.user_config import Config
 from csc_models.checkpoint import OutputDescription
 from csc_train.devices import make_fabric
 from csc_train.prediction.predictor import Predictor, load_predictor
@@ -33,12 +34,15 @@ class NetworkSource:
         What `load_predictor` takes, or what it gave.
     overrides : mapping
         Settings that go before those of an experiment.
+    config : Config or None
+        Whose data folder may bring classes of its own.
     key : str
         The same for all copies in all processes.
     """
 
     given: str | PathLike[str] | TrainSettings | Predictor
     overrides: Mapping[str, Any] = field(default_factory=dict)
+    config: Config | None = None
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def load(self, device: str | None = None) -> ReadyNetwork:
@@ -73,7 +77,7 @@ class NetworkSource:
     def _predictor(self) -> Predictor:
         if isinstance(self.given, Predictor):
             return self.given
-        return load_predictor(self.given, **self.overrides)
+        return load_predictor(self.given, self.config, **self.overrides)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
-from csc_data.challenge import class_problems
+from csc_data.challenge.class_settings import CLASS_NAMES
 from csc_data.config.settings import (
     COUNT,
     NOT_NEGATIVE,
@@ -16,7 +16,6 @@ from csc_data.config.settings import (
     Given,
     Limits,
     Names,
-    OfNames,
     ReadBy,
     not_empty,
     setting,
@@ -93,7 +92,7 @@ class DataSettings(SampleSettings):
         "classes to learn, in the order of the output channels",
         not_empty,
         different,
-        OfNames(lambda name, _: class_problems([name])),
+        CLASS_NAMES,
     )
     random_seed: int = setting("decides weights, samples and their order", NOT_NEGATIVE, default=42)
     base_experiment_path: Given[Path | None, Place | None] = setting(

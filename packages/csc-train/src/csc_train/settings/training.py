@@ -7,8 +7,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Unpack
 
+from csc_data.challenge.class_settings import defaults_of
 from csc_data.config.experiment import Experiment, adjust_settings, build_settings, read_experiment
 from csc_data.config.settings import settings
+from csc_data.config.user_config import Config, load_config
 from csc_data.loader.settings import SampleSettings
 from csc_train.overrides import TrainOverrides
 from csc_train.processes import is_first_process
@@ -71,9 +73,19 @@ class TrainSettings(RecordSettings, DeviceSettings, OptimisationSettings, Networ
 
 
 def read_train_settings(
-    experiment: str | PathLike[str] | Experiment | TrainSettings, **overrides: Unpack[TrainOverrides]
+    experiment: str | PathLike[str] | Experiment | TrainSettings,
+    config: Config | None = None,
+    **overrides: Unpack[TrainOverrides],
 ) -> TrainSettings:
     """Return the training settings of an experiment, checked.
+
+    Parameters
+    ----------
+    experiment : path, Experiment or TrainSettings
+    config : Config, optional
+        Whose data folder may bring classes of its own; the user's by default.
+    **overrides : object
+        Settings that go before those of the experiment; None leaves them.
 
     Raises
     ------
@@ -85,4 +97,4 @@ def read_train_settings(
     read = experiment if isinstance(experiment, Experiment) else read_experiment(Path(experiment))
     for line in said_elsewhere(read.names) if is_first_process() else ():
         logger.warning("%s: %s", read.path, line)
-    return build_settings(read, TrainSettings, **overrides)
+    return build_settings(read, TrainSettings, defaults=defaults_of(config or load_config()), **overrides)

@@ -102,7 +102,7 @@ def train(
     if file is not None and is_being_read(file):
         return TrainResult()
     started = time.perf_counter()
-    run = set_up_run(read_train_settings(experiment, **overrides), config)
+    run = set_up_run(read_train_settings(experiment, config, **overrides), config)
     settings = run.settings
     if run.speaks:
         check_places(run)
@@ -180,7 +180,7 @@ def rehearse_training(
     ProblemsError, CscError, csc_models.ModelError
         As `train` does before its first step.
     """
-    return rehearse(set_up_run(read_train_settings(experiment, **overrides), config, keeps_split=False))
+    return rehearse(set_up_run(read_train_settings(experiment, config, **overrides), config, keeps_split=False))
 
 
 def set_up_run(settings: TrainSettings, config: Config | None, *, keeps_split: bool = True) -> Run:

@@ -45,7 +45,7 @@ def data_preview(experiment: str, output: str, count: int, validation: bool, con
     from csc_train.training.loaders import make_loaders
 
     # Tiles in a random order, which the seed fixes: the first few then come from all crops.
-    settings = read_train_settings(experiment, random_validation=validation or None, num_workers=0, **overrides)
+    settings = read_train_settings(experiment, config, random_validation=validation or None, num_workers=0, **overrides)
     loaders = make_loaders(settings, config)
     loader = loaders.validation if validation else loaders.train
     if loader is None:

@@ -138,7 +138,7 @@ def _train(config: Config, experiment: Path) -> None:
 
     with stage(3, "train") as report:
         read = read_experiment(experiment)
-        result = train(read, config=config, post_process=post_processing(read))
+        result = train(read, config=config, post_process=post_processing(read, config))
         if result.records:
             report.text = f"{plural(len(result.records), 'epoch')}, checkpoint {result.latest_checkpoint}"
         else:

@@ -121,7 +121,7 @@ def visualize(config: Config, compare: tuple[str, str] | None, **options: Any) -
     if compare is not None:
         sides, named = _sides(compare, config)
         options.update(kinds=sides, submission=named or options["submission"])
-    wanted = _wanted(options)
+    wanted = _wanted(options, config)
     shown = _find(config, wanted, options)
     if options["url_only"]:
         _tell_public_links(shown, sides, options["given_state"])
@@ -129,10 +129,10 @@ def visualize(config: Config, compare: tuple[str, str] | None, **options: Any) -
     with ExitStack() as stack:
         stack.enter_context(ended_properly())
         if options["viewer"] == "napari":
-            _show_in_napari(shown[0], _live(stack, wanted, options))
+            _show_in_napari(shown[0], _live(stack, config, wanted, options))
             return
         view = stack.enter_context(_view(options))
-        live = _live(stack, wanted, options)
+        live = _live(stack, config, wanted, options)
         _serve(view, [(crop.label, _scene_of(crop, sides, live)) for crop in shown], options)
 
 
@@ -144,7 +144,7 @@ def _show_worst(config: Config, options: Mapping[str, Any]) -> None:
     raw = raw_of_test_crops(str(config.root))
     with (
         ended_properly(),
-        open_worst(options["from_result"], moved, _wanted(options), raw, say) as labels,
+        open_worst(options["from_result"], moved, _wanted(options, config), raw, say) as labels,
         _view(options) as view,
     ):
         _serve(view, [(label.title, label.open) for label in labels], options)
@@ -208,12 +208,12 @@ def _find(config: Config, wanted: Wanted, options: Mapping[str, Any]) -> list[Sh
     return shown
 
 
-def _live(stack: ExitStack, wanted: Wanted, options: Mapping[str, Any]) -> LiveLayers | None:
+def _live(stack: ExitStack, config: Config, wanted: Wanted, options: Mapping[str, Any]) -> LiveLayers | None:
     from csc_cli.commands.visualize.live import open_live
 
     if options["live"] is None:
         return None
-    return stack.enter_context(open_live(options["live"], wanted.class_name, say))
+    return stack.enter_context(open_live(options["live"], config, wanted.class_name, say))
 
 
 def _show_in_napari(crop: ShownCrop, live: LiveLayers | None) -> None:
@@ -238,8 +238,9 @@ def _tell_public_links(shown: Sequence[ShownCrop], sides: tuple[str, str] | None
         raise MissingDataError("nothing of this lies in a public bucket as the viewer reads it; leave --url-only out")
 
 
-def _wanted(options: Mapping[str, Any]) -> Wanted:
+def _wanted(options: Mapping[str, Any], config: Config) -> Wanted:
     from csc_cli.commands.visualize.finding import Wanted
+    from csc_data.challenge import load_classes
 
     return Wanted(
         datasets=options["datasets"] or ("*",),
@@ -247,6 +248,7 @@ def _wanted(options: Mapping[str, Any]) -> Wanted:
         classes=options["classes"],
         kinds=tuple(options["kinds"]),
         parts=options["parts"],
+        table=load_classes(config),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from csc_cli.commands.visualize.kinds import KINDS, TITLES
-from csc_data.challenge import label_classes
+from csc_data.challenge import ClassTable, label_classes
 from csc_data.challenge.current_lists import load_test_crops
 from csc_data.config.templates import fill
 from csc_data.errors import CscError, MissingDataError, UnreadableDataError, did_you_mean
@@ -49,12 +49,15 @@ class ShownCrop:
     raw : str or None
         Path or URL of the raw volume.
     volumes : list of ClassVolume
+    table : ClassTable
+        Which classes there are.
     """
 
     dataset: str
     crop: str
     raw: str | None = None
     volumes: list[ClassVolume] = field(default_factory=list)
+    table: ClassTable = field(default_factory=label_classes)
 
     @property
     def label(self) -> str:
@@ -80,6 +83,8 @@ class Wanted:
         Of `KINDS`.
     parts : bool
         Whether the parts of a group class stand for it.
+    table : ClassTable
+        Which classes there are.
     """
 
     datasets: Sequence[str] = ("*",)
@@ -87,6 +92,7 @@ class Wanted:
     classes: Sequence[str] | None = None
     kinds: Sequence[str] = KINDS
     parts: bool = False
+    table: ClassTable = field(default_factory=label_classes)
 
     def crop(self, dataset: str, crop: str) -> bool:
         """Tell whether a crop was asked for; one of an unknown data set was, where no data set was named."""
@@ -102,11 +108,9 @@ class Wanted:
 
     def _patterns(self) -> list[str]:
         patterns = list(self.classes or ())
-        known = label_classes()
-        names = {entry.id: name for name, entry in known.items()}
         for name in [*patterns] if self.parts else ():
-            if name in known and known[name].parts:
-                patterns = [p for p in patterns if p != name] + [names[part] for part in sorted(known[name].parts)]
+            if name in self.table and self.table[name].parts:
+                patterns = [p for p in patterns if p != name] + [*self.table.parts_of(name)]
         return patterns
 
 
@@ -142,7 +146,7 @@ def find_shown(
     tests = {f"crop{number}": crop for number, crop in load_test_crops(config).items()}
 
     def of(dataset: str, crop: str) -> ShownCrop:
-        return found.setdefault((dataset, crop), ShownCrop(dataset=dataset, crop=crop))
+        return found.setdefault((dataset, crop), ShownCrop(dataset=dataset, crop=crop, table=wanted.table))
 
     places = templates or CropTemplates.below(config)
     truth, handed_in = config.path("ground_truth"), submission_place(config, submission)
@@ -272,6 +276,6 @@ def say_missing(shown: Sequence[ShownCrop], wanted: Wanted) -> Iterator[str]:
     ):
         for pattern in patterns:
             either = (pattern, f"crop{pattern}") if word == "crop" else (pattern,)
-            is_group = word == "class" and wanted.parts and pattern in label_classes()
+            is_group = word == "class" and wanted.parts and pattern in wanted.table
             if not is_group and not any(fnmatchcase(name, one) for name in there for one in either):
                 yield f"there is nothing of the {word} {pattern!r}; {did_you_mean(pattern, sorted(there))}"

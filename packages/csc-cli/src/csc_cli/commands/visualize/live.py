@@ -13,6 +13,7 @@ from csc_data.view import BlockWorker, Layer, live_volume
 from csc_data.volumes import Volume
 
 if TYPE_CHECKING:
+    from csc_data.config.user_config import Config
     from csc_train.prediction import LiveNetwork, LivePrediction
 
 GROUP = "live"
@@ -63,12 +64,14 @@ class LiveLayers:
 
 
 @contextmanager
-def open_live(source: str, wanted: Callable[[str], bool], tell: Callable[[str], None]) -> Iterator[LiveLayers]:
+def open_live(
+    source: str, config: Config | None, wanted: Callable[[str], bool], tell: Callable[[str], None]
+) -> Iterator[LiveLayers]:
     """Load a network, and compute blocks until the end.
 
     Parameters
     ----------
-    source : str
+    source, config
         As for `csc_train.prediction.LiveNetwork`.
     wanted : callable
         Tells whether a class is to be shown.
@@ -87,7 +90,7 @@ def open_live(source: str, wanted: Callable[[str], bool], tell: Callable[[str], 
 
     if is_published(source):
         fetch_weights(source)
-    network = LiveNetwork(source)
+    network = LiveNetwork(source, config)
     classes = [name for name in network.arrays if wanted(name)]
     if not classes:
         raise InvalidArgumentError(f"{source} knows no class that was asked for; it knows {', '.join(network.arrays)}")

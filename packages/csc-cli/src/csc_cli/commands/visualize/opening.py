@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from csc_cli.commands.visualize.finding import ClassVolume, ShownCrop
 from csc_cli.commands.visualize.kinds import KINDS, TITLES
-from csc_data.challenge import label_classes
+from csc_data.challenge import ClassTable
 from csc_data.config.user_config import choose_endpoint
 from csc_data.errors import CscError
 from csc_data.geometry import Roi
@@ -37,7 +38,7 @@ def open_crop(crop: ShownCrop, tell: Callable[[str], None]) -> list[Layer]:
     """
     with ThreadPoolExecutor(_OPENERS) as threads:
         raw = threads.submit(_open_raw, crop)
-        volumes = sorted(crop.volumes, key=_order)
+        volumes = sorted(crop.volumes, key=partial(_order, crop.table))
         opened = list(threads.map(_try_open, volumes))
         layers = _raw_layers(crop, raw.result(), tell)
     first = next((v.kind for v, o in zip(volumes, opened, strict=True) if isinstance(o, Volume)), None)
@@ -48,7 +49,7 @@ def open_crop(crop: ShownCrop, tell: Callable[[str], None]) -> list[Layer]:
             continue
         visible = volume.kind == first and shown < _MOST_VISIBLE
         shown += visible
-        layers.append(_layer(volume, found, visible))
+        layers.append(_layer(volume, found, crop.table, visible=visible))
     return layers
 
 
@@ -59,8 +60,8 @@ def _raw_layers(crop: ShownCrop, found: Volume | CscError | None, tell: Callable
     return []
 
 
-def _order(volume: ClassVolume) -> tuple[int, int, str]:
-    known = label_classes().get(volume.class_name)
+def _order(table: ClassTable, volume: ClassVolume) -> tuple[int, int, str]:
+    known = table.get(volume.class_name)
     return KINDS.index(volume.kind), known.id if known is not None else 1000, volume.class_name
 
 
@@ -84,16 +85,17 @@ def _try_open(volume: ClassVolume) -> Volume | CscError:
         return error
 
 
-def _layer(volume: ClassVolume, found: Volume, visible: bool) -> Layer:
+def _layer(volume: ClassVolume, found: Volume, table: ClassTable, *, visible: bool) -> Layer:
     values = _values_of(found)
     return Layer(
         name=f"{volume.class_name} ({TITLES[volume.kind]})",
-        kind=_kind_of(volume, found, values),
+        kind=_kind_of(volume, found, values, table),
         volume=found,
         class_name=volume.class_name,
         group=TITLES[volume.kind],
         values=values,
         visible=visible,
+        table=table,
     )
 
 
@@ -105,15 +107,14 @@ def _values_of(found: Volume) -> StoredValues | None:
         return None
 
 
-def _kind_of(volume: ClassVolume, found: Volume, values: StoredValues | None) -> Kind:
+def _kind_of(volume: ClassVolume, found: Volume, values: StoredValues | None, table: ClassTable) -> Kind:
     """Return how a volume is drawn; probabilities among results are told by what they say, or by their type."""
     labels = values.kind == "label" if values is not None else found.levels[0].dtype.kind != "f"
     if volume.kind == "predictions":
         labels = values is not None and labels
     if volume.kind != "gt" and not labels:
         return "probability"
-    known = label_classes().get(volume.class_name)
-    return "instances" if known is not None and known.instance else "mask"
+    return "instances" if volume.class_name in table.instances else "mask"
 
 
 def place_of(layers: Sequence[Layer]) -> Roi | None:

@@ -94,7 +94,7 @@ class PatchReader:
             raise MissingDataError(f"no crop has any of the classes {', '.join(self.classes)}")
         self._check_voxel_sizes()
         witnesses = list(dict.fromkeys(name for crop in self.crops for name in crop.labels))
-        excludes = exclusions(self.classes, witnesses) if self.use_mutual_exclusion else {}
+        excludes = exclusions(self.classes, witnesses, self.crops[0].table) if self.use_mutual_exclusion else {}
         object.__setattr__(self, "excludes", excludes)
 
     def _check_voxel_sizes(self) -> None:

@@ -6,22 +6,24 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from csc_data.challenge import get_class_relations
+from csc_data.challenge import ClassTable, label_classes
 from csc_data.geometry import Shape
 from csc_data.splits.annotations import AnnotatedCrop, unite_codes
 from csc_data.volumes import Volume
 from csc_data.volumes.annotation_values import ABSENT, PRESENT, UNKNOWN, Codes
 
 
-def exclusions(classes: Sequence[str], witnesses: Sequence[str]) -> dict[str, tuple[int, ...]]:
+def exclusions(
+    classes: Sequence[str], witnesses: Sequence[str], table: ClassTable | None = None
+) -> dict[str, tuple[int, ...]]:
     """Return for each annotated class the positions in ``classes`` of those that it excludes.
 
     Raises
     ------
     UnknownClassError
-        If a class is not one of the challenge: nobody knows what it excludes.
+        If a class is not in the table, by default the challenge's: nobody knows what it excludes.
     """
-    relations = get_class_relations(dict.fromkeys([*classes, *witnesses]))
+    relations = (label_classes() if table is None else table).relations(dict.fromkeys([*classes, *witnesses]))
     return {name: tuple(i for i, other in enumerate(classes) if other in relations[name]) for name in witnesses}
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.challenge import get_instance_classes
 from csc_data.formats.cache import passing_through
 from csc_data.geometry import Grid, Roi, Triple, as_shape
 from csc_data.loader.poses.array_info import ArrayInfo
@@ -137,7 +136,7 @@ class LabelSource:
         levels = self._levels_for(patch_map.nominal_steps(array)).levels
         for channel, name in enumerate(self.classes):
             volumes = self.crop.labels.get(name, ())
-            if name not in get_instance_classes() or len(volumes) != 1:
+            if name not in self.crop.table.instances or len(volumes) != 1:
                 continue
             level = levels[volumes[0].path]
             on, limits = LevelMap(patch_map, array, level.grid), known_limits(level.grid, self._raw)

@@ -22,7 +22,6 @@ from csc_data.volumes import Level, open_volume
 from csc_eval import DEFINITION, LabelScore
 from csc_eval.instances.components import Instances, label_components, label_ids
 from csc_eval.instances.pair import InstancePair
-from csc_eval.placing.align import is_instance_class
 from csc_eval.scoring.labels import open_truth_array
 from csc_eval.scoring.pairs import count_semantic, score_instance_pair, semantic_label_score
 from csc_eval.scoring.validation_truth import write_label
@@ -141,15 +140,16 @@ class HeldCrop:
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """The truth of one class of one crop: labels or a mask, and where somebody annotated (None: everywhere)."""
+    """The truth of one class of one crop: ids or a mask, and where somebody annotated (None: everywhere)."""
 
+    instance: bool
     values: Array
     known: Array | None
     target: TestCrop
 
 
-def read_truth(crop: ValidationCrop, class_name: str) -> Truth:
-    """Read an annotation as `csc_eval.scoring.validation_truth` makes a truth of it.
+def read_truth(crop: ValidationCrop, class_name: str, *, instance: bool) -> Truth:
+    """Read an annotation as `csc_eval.scoring.validation_truth` makes a truth of it, of objects or of a mask.
 
     Raises
     ------
@@ -158,7 +158,7 @@ def read_truth(crop: ValidationCrop, class_name: str) -> Truth:
     """
     with TemporaryDirectory(prefix="csc-tune-") as folder:
         place = Path(folder) / "crop" / class_name
-        write_label(crop.annotation(class_name), place, instance=is_instance_class(class_name))
+        write_label(crop.annotation(class_name), place, instance=instance)
         store = FolderStore(Path(folder))
         array, grid = open_truth_array(store, f"crop/{class_name}")
         values, known = array.read((0, 0, 0), array.shape), None
@@ -173,16 +173,16 @@ def read_truth(crop: ValidationCrop, class_name: str) -> Truth:
         shape=grid.shape,
         classes=(class_name,),
     )
-    return Truth(values=values if known is None else values * known, known=known, target=target)
+    return Truth(instance=instance, values=values if known is None else values * known, known=known, target=target)
 
 
-def make_parts(crop: ValidationCrop, class_name: str, truth: Truth, boxes: Sequence[Box]) -> tuple[Part, ...]:
+def make_parts(crop: ValidationCrop, truth: Truth, boxes: Sequence[Box]) -> tuple[Part, ...]:
     """Return the parts of a crop; one box that is all of it makes the crop itself a part."""
     parts = []
     for number, box in enumerate(boxes):
         values = truth.values[box]
         found: Array | Instances = values > 0
-        if is_instance_class(class_name):
+        if truth.instance:
             runs = encode_runs(MemoryArray(values))
             # What the border of a block divides is two objects, as it would be in a crop of that size.
             found = label_ids(runs) if values.shape == truth.values.shape else label_components(runs)
@@ -234,7 +234,7 @@ def hold_crop(
             )
         read[name] = np.asarray(other.levels[0].array[...])
     stored = np.asarray(level.array[...])
-    check_block(stored, meaning, instances=is_instance_class(class_name))
+    check_block(stored, meaning, instances=truth.instance)
     return HeldCrop(
         place=crop,
         target=truth.target,
@@ -246,5 +246,5 @@ def hold_crop(
         packed_level=volume.level_for(truth.target.voxel_size).name,
         is_resampled=not np.allclose(level.grid.voxel_size, truth.target.voxel_size),
         known=crop.known(settings),
-        parts=make_parts(crop, class_name, truth, boxes),
+        parts=make_parts(crop, truth, boxes),
     )

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from csc_data.formats.cache import ByteCache
 from csc_data.volumes.channels import class_of_channel
 from csc_eval import LabelScore, combine_scores
-from csc_eval.placing.align import is_instance_class
 from csc_submit.packing.arrays import pack_array
 from csc_submit.packing.cutting import cut_between
 from csc_submit.packing.fitting import FitPlan, open_fitted
@@ -59,7 +58,7 @@ class ClassScorer:
     ) -> None:
         self.class_name, self.crops = class_name, tuple(crops)
         self._settings, self._levels = settings, tuple(levels)
-        self._is_instance, self._own = is_instance_class(class_name), own_step(settings)
+        self._is_instance, self._own = class_name in settings.class_table.instances, own_step(settings)
         self._scores: dict[tuple[Steps, ...], Scores] = {}
         self._tables: ByteCache[ThresholdTable | ObjectTable] = ByteCache(_TABLE_BYTES)
 
@@ -120,7 +119,9 @@ class ClassScorer:
         if not self._is_instance and crop.is_resampled and not crop.packed_meaning.is_label:
             cut = cut_between([(processed > 0, as_probabilities(crop.stored, crop.packed_meaning.values))])
         if cut is None:
-            return pack_array(processed, crop.grid, crop.target, self.class_name)
+            # The portal, which packing is for, has no classes of one's own.
+            kind = "instance" if self._is_instance else self.class_name
+            return pack_array(processed, crop.grid, crop.target, kind)
         plan = FitPlan(
             crop=crop.target,
             class_name=self.class_name,

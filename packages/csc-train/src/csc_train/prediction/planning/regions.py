@@ -133,7 +133,7 @@ def choose_crops(wanted: Iterable[str] | None, places: Places) -> tuple[PredictR
     UnknownCropError
         If there is no crop of such an id, or none that a pattern fits.
     MissingDataError
-        If there is no datasplit, or it validates nothing.
+        If there is no datasplit, or it validates nothing; or no data set of test crops is there.
     """
     tests = load_test_crops(places.config)
     chosen: dict[tuple[str, str], PredictRegion] = {}
@@ -147,7 +147,7 @@ def choose_crops(wanted: Iterable[str] | None, places: Places) -> tuple[PredictR
 
 def _crops_named(name: str, tests: Mapping[int, TestCrop], places: Places) -> list[PredictRegion]:
     if name == "test":
-        return [_of_test(crop, places) for crop in tests.values()]
+        return _test_crops(tests, places)
     if name == "validation":
         return [_of_annotated(crop, places) for crop in validation_crops(read_datasplit(places.datasplit))]
     dataset, slash, crop_name = name.rpartition("/")
@@ -163,6 +163,16 @@ def _crops_named(name: str, tests: Mapping[int, TestCrop], places: Places) -> li
         raise UnknownCropError(
             f"there is no crop {name}: the test crops are {known}, and {places.templates.place} has no annotated crop "
             f"of that name; {', '.join(LISTS)} stand for all of these"
+        )
+    return found
+
+
+def _test_crops(tests: Mapping[int, TestCrop], places: Places) -> list[PredictRegion]:
+    found = [_of_test(crop, places) for crop in tests.values()]
+    if not any(is_remote(region.raw) or Path(region.raw).exists() for region in found):
+        raise MissingDataError(
+            f"{places.config.root} has no data set of the test crops (`csc fetch-data --crops test` fetches them); of "
+            "your own data say what to predict: -c validation, -c annotated, -c with names of crops, or --volume NAME"
         )
     return found
 

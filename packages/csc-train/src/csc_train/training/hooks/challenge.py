@@ -10,10 +10,9 @@ from torch import Tensor
 
 from csc_data.wording import plural
 from csc_eval import LabelScore
-from csc_eval.placing.align import is_instance_class
 from csc_train.challenge_score.crops import GrowingCrop
 from csc_train.challenge_score.plan import ScoredCrop
-from csc_train.challenge_score.scoring import CropScorer, CropScores, PostProcess, cut_at_half, pool
+from csc_train.challenge_score.scoring import CropScorer, CropScores, PostProcess, pool
 from csc_train.network import fit_output
 from csc_train.training.loaders import Batch
 from csc_train.training.run import End, Hook, Run
@@ -41,7 +40,7 @@ class ChallengeScore(Hook):
     """
 
     def __init__(self, post_process: PostProcess | None = None) -> None:
-        self._scorer = CropScorer(post_process or cut_at_half)
+        self._scorer = CropScorer(post_process)
         self._growing: dict[int, GrowingCrop] = {}
         self._scores: CropScores = {}
         self._told = False
@@ -130,7 +129,7 @@ class ChallengeScore(Hook):
         found = _added(run, torch.tensor(rows, dtype=torch.float64).reshape(len(rows), len(_NUMBERS)))
         for (crop, name), (tp, fp, fn, norm_sum, count) in zip(labels, found.tolist(), strict=True):
             self._scores.setdefault(crop.name, {})[name] = LabelScore(
-                instance=is_instance_class(name),
+                instance=name in crop.instances,
                 tp=int(tp),
                 fp=int(fp),
                 fn=int(fn),
