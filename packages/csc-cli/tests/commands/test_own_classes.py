@@ -112,3 +112,15 @@ def test_without_test_crops_predict_says_what_to_give(converted, run):
     assert result.exit_code == 1
     assert "-c annotated" in result.output
     assert len(result.output.strip().splitlines()) < 8
+
+
+def test_crops_of_several_data_sets_get_numbers_of_their_own(converted, run):
+    def crops():
+        return sorted(path.name for path in (converted / "data").glob("*/*.zarr/recon-1/labels/groundtruth/crop*"))
+
+    assert crops() == ["crop1", "crop2"]
+    again = run("convert", "labels.tif", "--dataset", "mine-2", "--class", "psd", "--voxel-size", "8")
+    assert "has a class 'psd'" in again.output
+    again = run("convert", "labels.tif", "--dataset", "mine-2", "--class", "mito", "--voxel-size", "8")
+    assert "mine-2.zarr/recon-1/labels/groundtruth/crop2/mito" in again.output
+    assert crops() == ["crop1", "crop2"]

@@ -80,7 +80,6 @@ def test_what_is_said_of_values_that_no_class_has(config, tmp_path):
         ({}, "where to"),
         ({"out": "a", "dataset": "b"}, "where to"),
         ({"dataset": "a", "kind": "labels"}, "labels of which classes"),
-        ({"dataset": "a", "labels": "x", "class_name": "mitto"}, "did you mean mito"),
         ({"dataset": "a", "class_name": "mito"}, "not of which labels"),
         ({"out": "a", "kind": "labels", "class_values": {"mito": (0,)}}, "0 stands for a class"),
         ({"out": "a", "kind": "labels", "class_values": {"mito": (1,), "er": (1,)}}, "two classes"),
@@ -94,6 +93,11 @@ def test_what_is_said_of_values_that_no_class_has(config, tmp_path):
 def test_what_does_not_go_together_is_said(wanted, words):
     with pytest.raises(ProblemsError, match=words):
         Conversion(source="x.tif", **wanted)
+
+
+def test_a_class_that_nobody_has_is_told_with_the_nearest(config):
+    with pytest.raises(ProblemsError, match="did you mean mito"):
+        plan_conversion(Conversion(source="x.tif", dataset="a", labels="x", class_name="mitto"), config)
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,10 @@ def _parse_classes(ctx: click.Context, param: click.Parameter, value: str | None
 )  # fmt: skip
 @click.option("--unknown", type=int, metavar="VALUE", help="The value of voxels that nobody annotated.")
 @click.option("--dataset", metavar="NAME", help="Instead of OUT: a data set of the data folder, for training.")
-@click.option("--crop", type=click.IntRange(min=0), default=1, show_default=True, help="Number of its annotated crop.")
+@click.option(
+    "--crop", type=click.IntRange(min=0), metavar="NUMBER",
+    help="Of its annotated crop [default: its first, else one that no data set has].",
+)  # fmt: skip
 @existing_option
 @config_option
 def convert(source: str, out: str | None, config: Config, existing: Any, **options: Any) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import glob
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from csc_data.challenge import load_classes
+from csc_data.config.templates import anchor, fill
 from csc_data.config.user_config import Config
 from csc_data.converting.sources.opening import open_source
 from csc_data.converting.sources.source import Source
@@ -42,8 +45,9 @@ class Conversion:
         Folder of the volume; of labels with ``class_values`` that of a crop, which holds a volume for each class.
     dataset : str, optional
         Instead of ``out``: name of a data set of the data folder.
-    crop : int
-        Of its labels.
+    crop : int, optional
+        Of its labels; by default that of the data set, or one that no crop of the data folder has: crops of one number
+        count as the same place.
     kind : {"raw", "labels"}
     labels : str, optional
         Labels of the source, which is raw, or of a part of it.
@@ -70,7 +74,7 @@ class Conversion:
     source: str
     out: str | None = None
     dataset: str | None = None
-    crop: int = 1
+    crop: int | None = None
     kind: Kind = "raw"
     labels: str | None = None
     labels_translation: Triple | None = None
@@ -241,10 +245,23 @@ def _plan_labels(
 
 def _label_folders(wanted: Conversion, config: Config, names: tuple[str, ...]) -> tuple[Path, ...]:
     if wanted.dataset is not None:
-        place = {"dataset": wanted.dataset, "crop": f"crop{wanted.crop}"}
+        number = _free_number(config, wanted.dataset) if wanted.crop is None else wanted.crop
+        place = {"dataset": wanted.dataset, "crop": f"crop{number}"}
         return tuple(config.path("labels", class_name=name, **place) for name in names)
     out = Path(str(wanted.out))
     return tuple(out / name for name in names) if wanted.class_values else (out,)
+
+
+def _free_number(config: Config, dataset: str) -> int:
+    """Return the number of a data set's first crop; of one without crops, one that no data set of the folder has."""
+
+    def numbers(name: str) -> list[int]:
+        template = fill(config.labels, {"dataset": name, "crop": "crop*", "class_name": ""}).rstrip("/")
+        found = glob.glob(anchor(glob.escape(config.root.as_posix()), template))  # noqa: PTH207  # may be absolute
+        return [int(number[1]) for path in found if (number := re.fullmatch(r"crop(\d+)", Path(path).name))]
+
+    own = numbers(glob.escape(dataset))
+    return min(own) if own else max(numbers("*"), default=0) + 1
 
 
 def _groups(crop: Path, names: tuple[str, ...]) -> Mapping[Path, Mapping[str, Any]]:
