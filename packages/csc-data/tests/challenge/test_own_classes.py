@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from csc_data.challenge import UnknownClassError, get_class_relations, label_classes, load_classes, read_classes
-from csc_data.challenge.class_settings import CLASS_NAMES, defaults_of, name_problems
+from csc_data.challenge.classes.own import make_classes
+from csc_data.challenge.classes.settings import CLASS_NAMES, defaults_of, name_problems
 from csc_data.challenge.colours import class_colour
-from csc_data.challenge.own_classes import make_classes
 from csc_data.config.user_config import Config
 from csc_data.errors import MissingDataError, ProblemsError, UnreadableDataError
 
@@ -40,6 +40,8 @@ def test_classes_of_a_data_folder_stand_beside_the_challenges(config):
     assert not any(table[name].tested for name in table.own)
     assert (class_colour("synapse", table), class_colour("psd", table)) == ((255, 127, 14), class_colour("psd"))
     assert pickle.loads(pickle.dumps(table)) == table
+    assert repr(table) == "<the challenge's classes, synapse, psd, contact>"
+    assert make_classes({"classes": table.to_plain()}, table.source).to_plain() == table.to_plain()
 
 
 def test_a_data_folder_without_a_file_has_the_challenges_classes(tmp_path):

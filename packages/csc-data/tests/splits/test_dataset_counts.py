@@ -5,7 +5,7 @@ import pytest
 
 from csc_data.config.user_config import Config
 from csc_data.geometry import Grid
-from csc_data.splits.dataset_counts import count_by_dataset
+from csc_data.splits.dataset_counts import CountOptions, count_by_dataset
 from csc_data.splits.search import CropTemplates
 from csc_data.volumes import downsampled_grid, write_multiscale
 
@@ -45,6 +45,6 @@ def test_classes_are_counted_by_data_set_and_scale(templates):
 
 
 def test_the_finest_scale_alone_and_some_classes(templates):
-    counts, left_out = count_by_dataset(templates, ["er"], all_levels=False)
+    counts, left_out = count_by_dataset(templates, CountOptions(classes=["er"], all_levels=False))
     assert [(c.dataset, c.class_name, c.present) for c in counts] == [("jrc_a", "er", 64)]
     assert {problem.where for problem in left_out} == {"jrc_a/crop2", "jrc_b/crop3"}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, TypeVar
 
 from csc_data.challenge import ClassTable
-from csc_data.challenge.class_settings import CLASS_NAMES, Table, class_table_setting, name_problems
+from csc_data.challenge.classes.settings import CLASS_NAMES, Table, class_table_setting, name_problems
 from csc_data.config.settings import COUNT, NOT_NEGATIVE, Earlier, Given, Limits, Names, setting, settings
 from csc_data.errors import Problem
 from csc_data.geometry import Shape, Triple

@@ -450,7 +450,7 @@ def test_the_environment_says_how_often_memory_is_logged(monkeypatch):
 def test_streaming_from_the_bucket_makes_a_split_there(data_folder, tmp_path, monkeypatch):
     asked = []
 
-    def make_datasplit(where, options):
+    def make_datasplit(where, options, *, table):
         asked.append((where.raw, options.validation_share))
         raise RuntimeError("asked")
 

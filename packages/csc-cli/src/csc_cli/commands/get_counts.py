@@ -37,17 +37,17 @@ def get_counts(
     read.
     """
     from csc_data.challenge import load_classes
-    from csc_data.splits.dataset_counts import count_by_dataset
+    from csc_data.splits.dataset_counts import CountOptions, count_by_dataset
     from csc_data.storage.atomic import replace_text
 
-    counts, left_out = count_by_dataset(
-        search.templates(config),
-        classes,
+    options = CountOptions(
+        classes=classes,
         datasets=search.datasets,
         crops=search.crops,
         all_levels=not finest,
         table=load_classes(config),
     )
+    counts, left_out = count_by_dataset(search.templates(config), options)
     say(table(HEADERS, [_row(count, "{:,}") for count in counts]))
     for problem in left_out:
         say(f"left out: {problem}")

@@ -6,9 +6,9 @@ from .classes import get_class_relations as get_class_relations
 from .classes import get_instance_classes as get_instance_classes
 from .classes import get_tested_classes as get_tested_classes
 from .classes import label_classes as label_classes
+from .classes.own import load_classes as load_classes
+from .classes.own import read_classes as read_classes
 from .facts import get_storage as get_storage
-from .own_classes import load_classes as load_classes
-from .own_classes import read_classes as read_classes
 from .test_crops import TestCrop as TestCrop
 from .test_crops import TestCropRow as TestCropRow
 from .test_crops import UnknownCropError as UnknownCropError

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Unpack
 
-from csc_data.challenge import ClassTable, UnknownClassError
+from csc_data.challenge import ClassTable
 from csc_data.errors import MissingDataError
 from csc_data.loader.batches import PatchLoader
 from csc_data.loader.intensity import IntensityTransform, IntensityTransforms
@@ -207,9 +207,7 @@ def open_loaders(
         rows = datasplit
     classes = settings.classes
     annotated = {name for row in rows for name in row.classes}
-    for name in classes:
-        if name not in annotated and name not in settings.class_table:
-            raise UnknownClassError(name, settings.class_table)
+    settings.class_table.check(classes, annotated)
     for problem in settings.unstored_changes():
         _log.warning("%s", problem)
     regions = RegionCache(settings.cache_bytes)

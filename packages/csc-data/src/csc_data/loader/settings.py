@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from csc_data.challenge.class_settings import Table, class_table_setting
+from csc_data.challenge.classes.settings import Table, class_table_setting
 from csc_data.config.settings import (
     COUNT,
     NOT_NEGATIVE,

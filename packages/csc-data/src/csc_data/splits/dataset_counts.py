@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from csc_data.challenge import ClassTable, UnknownClassError, label_classes
+from csc_data.challenge import ClassTable, label_classes
 from csc_data.errors import Problem
 from csc_data.geometry import Triple
 from csc_data.splits.crops import find_crops
@@ -37,14 +37,31 @@ class ClassCount:
     present: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountOptions:
+    """What is counted.
+
+    Attributes
+    ----------
+    classes : sequence of str, optional
+        All that are annotated by default.
+    datasets, crops : sequence of str
+        Names or patterns.
+    all_levels : bool
+        Whether at every scale level, or at the finest of each annotation.
+    table : ClassTable
+        Which classes there are.
+    """
+
+    classes: Sequence[str] | None = None
+    datasets: Sequence[str] = ("*",)
+    crops: Sequence[str] = ("*",)
+    all_levels: bool = True
+    table: ClassTable = field(default_factory=label_classes)
+
+
 def count_by_dataset(
-    where: CropTemplates,
-    classes: Sequence[str] | None = None,
-    *,
-    datasets: Sequence[str] = ("*",),
-    crops: Sequence[str] = ("*",),
-    all_levels: bool = True,
-    table: ClassTable | None = None,
+    where: CropTemplates, options: CountOptions | None = None
 ) -> tuple[list[ClassCount], list[Problem]]:
     """Count crops and voxels of each class in each data set, at each scale.
 
@@ -52,14 +69,7 @@ def count_by_dataset(
     ----------
     where : CropTemplates
         Where crops lie.
-    classes : sequence of str, optional
-        The classes to count; all that are annotated by default.
-    datasets, crops : sequence of str
-        Names or patterns.
-    all_levels : bool
-        Whether to count at every scale level, or at the finest of each annotation.
-    table : ClassTable, optional
-        Which classes there are; the challenge's by default.
+    options : CountOptions, optional
 
     Returns
     -------
@@ -75,12 +85,12 @@ def count_by_dataset(
     UnknownClassError
         If a class is neither in the table nor annotated.
     """
-    table = label_classes() if table is None else table
-    found, left_out = find_crops(where, classes, datasets=datasets, crops=crops, all_levels=all_levels)
-    annotated = {name for crop in found for name in crop.levels}
-    for name in classes or ():
-        if name not in annotated and name not in table:
-            raise UnknownClassError(name, table)
+    options = options or CountOptions()
+    table = options.table
+    found, left_out = find_crops(
+        where, options.classes, datasets=options.datasets, crops=options.crops, all_levels=options.all_levels
+    )
+    table.check(options.classes or (), annotated={name for crop in found for name in crop.levels})
     levels: dict[tuple[str, str, Triple], list[LevelCount]] = {}
     for crop in found:
         for name, own in crop.levels.items():

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from csc_data.challenge import ClassTable, UnknownClassError, label_classes, load_classes
+from csc_data.challenge import ClassTable, label_classes, load_classes
 from csc_data.config.user_config import Config
 from csc_data.errors import MissingDataError, Problem, ProblemsError
 from csc_data.geometry import LEVEL_TOLERANCE, Triple
@@ -132,9 +132,7 @@ def make_datasplit(
     find = list_crops if options.by_list else find_crops
     found, left_out = find(where, options.classes, datasets=options.datasets, crops=options.crops)
     annotated = {name for crop in found for name in crop.levels}
-    for name in options.classes or ():
-        if name not in annotated and name not in table:
-            raise UnknownClassError(name, table)
+    table.check(options.classes or (), annotated)
     crops = _usable(found, options, left_out)
     if not crops:
         reasons = "; ".join(map(str, left_out[:3])) + ("; ..." if len(left_out) > 3 else "")

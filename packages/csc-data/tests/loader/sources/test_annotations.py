@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from csc_data.challenge.own_classes import make_classes
+from csc_data.challenge.classes.own import make_classes
 from csc_data.errors import MissingDataError
 from csc_data.geometry import Grid
 from csc_data.loader import ABSENT, PRESENT, UNKNOWN, open_crop

@@ -129,7 +129,7 @@ def own_classes(folder: Path) -> ClassTable | None:
     file = folder / "classes.toml"
     if not file.is_file():
         return None
-    from csc_data.challenge.own_classes import read_classes
+    from csc_data.challenge.classes.own import read_classes
 
     return read_classes(file)
 

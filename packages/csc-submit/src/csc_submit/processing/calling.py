@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from csc_data.blocks import Existing
-from csc_data.challenge.class_settings import defaults_of
+from csc_data.challenge.classes.settings import defaults_of
 from csc_data.challenge.current_lists import load_test_crops
 from csc_data.config.arguments import place_template, said_once, split_names
 from csc_data.config.experiment import Experiment, adjust_settings, build_settings, read_experiment

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from csc_data.challenge.class_settings import name_problems
+from csc_data.challenge.classes.settings import name_problems
 from csc_data.config.settings import Earlier
 from csc_data.errors import Problem, ProblemsError, did_you_mean
 from csc_submit.steps.declared import STEPS, Components, Hierarchy, MutexWatershed, Own, Step, Union

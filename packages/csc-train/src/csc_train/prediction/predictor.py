@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from csc_data.challenge.class_settings import defaults_of
+from csc_data.challenge.classes.settings import defaults_of
 from csc_data.config.experiment import Experiment, build_settings, read_experiment
 from csc_data.config.user_config import Config, load_config
 from csc_data.errors import InvalidArgumentError, MissingDataError

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
-from csc_data.challenge.class_settings import CLASS_NAMES
+from csc_data.challenge.classes.settings import CLASS_NAMES
 from csc_data.config.settings import (
     COUNT,
     NOT_NEGATIVE,

@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Unpack
 
-from csc_data.challenge.class_settings import defaults_of
+from csc_data.challenge.classes.settings import defaults_of
 from csc_data.config.experiment import Experiment, adjust_settings, build_settings, read_experiment
 from csc_data.config.settings import settings
 from csc_data.config.user_config import Config, load_config

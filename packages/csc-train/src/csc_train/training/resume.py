@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from csc_data.challenge import ClassTable
 from csc_data.errors import ExistingOutputError, InvalidArgumentError
 from csc_models.checkpoint import CheckpointDescription, load_checkpoint, load_weights, read_checkpoint
 from csc_models.errors import CheckpointMismatchError
@@ -163,6 +164,7 @@ def settings_as_text(settings: TrainSettings) -> dict[str, str]:
 
 
 def _as_text(value: Any) -> str:
+    value = value.to_plain() if isinstance(value, ClassTable) else value
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {_as_text(entry)}" for key, entry in value.items()) + "}"
     if isinstance(value, list | tuple):

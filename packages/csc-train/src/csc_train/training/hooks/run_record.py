@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from csc_data.challenge import ClassTable
 from csc_data.errors import UnreadableDataError
 from csc_data.formats.writing import read_json, write_json
 from csc_train.logs.run_files import RUN_RECORD
@@ -84,6 +85,8 @@ def plain(value: Any) -> Any:
         return value
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, ClassTable):
+        return value.to_plain()
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):

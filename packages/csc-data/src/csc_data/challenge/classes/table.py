@@ -1,14 +1,15 @@
 """The label classes of the challenge: which are scored, which as instances, and which exclude each other.
 
 Classes with ``parts`` are groups: ``mito`` is made of ``mito_mem``, ``mito_lum`` and ``mito_ribo``. Functions know the
-challenge's classes; a `ClassTable` may have others beside them (`csc_data.challenge.own_classes`).
+challenge's classes; a `ClassTable` may have others beside them (`csc_data.challenge.classes.own`).
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from csc_data.challenge.facts import facts
 from csc_data.errors import InvalidArgumentError, Problem, did_you_mean
@@ -63,7 +64,7 @@ class LabelClass:
         return self.parts | {self.id}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ClassTable(Mapping[str, LabelClass]):
     """Classes by name, in the order of their ids.
 
@@ -129,6 +130,36 @@ class ClassTable(Mapping[str, LabelClass]):
     def problems(self, names: Iterable[str]) -> list[Problem]:
         """Return a problem for each name that no class has."""
         return [self.problem(name) for name in names if name not in self]
+
+    def check(self, names: Iterable[str], annotated: Container[str] = ()) -> None:
+        """Check that each name is that of a class, or was annotated, whatever it is.
+
+        Raises
+        ------
+        UnknownClassError
+            With the nearest name that exists.
+        """
+        for name in names:
+            if name not in annotated and name not in self:
+                raise UnknownClassError(name, self)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the classes beyond the challenge's as a ``classes.toml`` has them; parts are atomic ones."""
+        named = {entry.id: entry.name for entry in self.entries}
+        keys = {
+            entry.name: {
+                "instance": entry.instance,
+                "parts": list(self.parts_of(entry.name)),
+                "excludes": [named[number] for number in sorted(entry.excludes)],
+                "colour": entry.colour,
+            }
+            for entry in self.entries
+            if entry.excludes is not None
+        }
+        return {name: {key: value for key, value in entry.items() if value} for name, entry in keys.items()}
+
+    def __repr__(self) -> str:
+        return f"<the challenge's classes{''.join(f', {name}' for name in self.own)}>"
 
     def relations(self, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """Tell for each of these classes which of the others it excludes, in the order given.

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import pydantic
 
-from csc_data.challenge.classes import ClassTable, label_classes
-from csc_data.challenge.own_classes import load_classes, read_classes
+from csc_data.challenge.classes.own import load_classes, read_classes
+from csc_data.challenge.classes.table import ClassTable, label_classes
 from csc_data.config.settings import Earlier, Given, OfNames, ReadBy, setting
 from csc_data.config.user_config import Config
 from csc_data.errors import Problem

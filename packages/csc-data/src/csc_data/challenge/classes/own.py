@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from csc_data.challenge.classes import ClassTable, LabelClass, label_classes
+from csc_data.challenge.classes.table import ClassTable, LabelClass, label_classes
 from csc_data.config.user_config import Config
 from csc_data.errors import MissingDataError, Problem, ProblemsError, UnreadableDataError, did_you_mean
 
