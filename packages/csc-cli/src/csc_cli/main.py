@@ -72,12 +72,19 @@ class CommandGroup(click.Group):
             raise click.UsageError(f"{error.message} Did you mean {near!r}?", ctx) from error
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; what users can cause becomes a message, anything else keeps its traceback."""
+        """Run a command; what users can cause becomes a message, and so do errors in their own code."""
         try:
             with full_disk_told():
                 return super().invoke(ctx)
         except toolbox_errors() as error:
             raise click.ClickException(str(error)) from error
+        except Exception as error:
+            from csc_cli.own_code import told_by_their_lines
+
+            told = told_by_their_lines(error)
+            if told is None:
+                raise
+            raise click.ClickException(told) from error
 
 
 def toolbox_errors() -> tuple[type[Exception], ...]:

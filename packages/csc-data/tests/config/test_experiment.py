@@ -14,6 +14,7 @@ from csc_data.config.experiment import (
     Experiment,
     adjust_settings,
     build_settings,
+    idle_names,
     is_being_read,
     read_experiment,
 )
@@ -249,3 +250,21 @@ def test_one_json_schema_describes_the_settings_of_several_stages():
     assert properties["epochs"]["description"] == "demo: How long.\nother: How often."
     assert (properties["epochs"]["type"], properties["epochs"]["default"]) == ("integer", 10)
     assert properties["hook"] == {"not": {}, "description": "demo: What is called. (Python files only)"}
+
+
+def test_values_that_nothing_uses_are_told(tmp_path):
+    text = """
+import math
+from pathlib import Path
+width = 8
+mystery = 3
+_own = 1
+epochs = 2 * width
+def helper():
+    return width
+class Net: ...
+folder = Path("a")
+"""
+    lines = dict(idle_names(read_experiment(write(tmp_path, text))))
+    assert set(lines) - {"epochs"} == {"mystery", "folder"}  # settings of this test are announced by no package
+    assert lines["mystery"] == "mystery is not a setting, and nothing in the file uses it: it has no effect"

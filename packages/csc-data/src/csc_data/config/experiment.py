@@ -8,12 +8,13 @@ everything that is wrong at once, misspelt names included. Packages announce the
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import os
 import sys
 import tomllib
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from importlib import metadata
@@ -44,11 +45,14 @@ class Experiment:
         Its top-level names, without private ones and modules.
     exact : bool
         Whether every name must be a setting (TOML), or helpers may stand beside them (Python).
+    used : frozenset of str
+        Names that the file itself makes use of.
     """
 
     path: Path
     names: Mapping[str, Any]
     exact: bool
+    used: frozenset[str] = frozenset()
 
 
 def read_experiment(path: str | Path) -> Experiment:
@@ -75,7 +79,12 @@ def read_experiment(path: str | Path) -> Experiment:
             raise ProblemsError(str(file), [Problem(where="file", what=f"is not valid TOML: {error}")]) from error
     if file.suffix != ".py":
         raise InvalidArgumentError(f"{file}: an experiment file is a .py or a .toml file")
-    return Experiment(path=file, names=_run(file), exact=False)
+    return Experiment(path=file, names=_run(file), exact=False, used=_used(file))
+
+
+def _used(file: Path) -> frozenset[str]:
+    loaded = (node for node in ast.walk(ast.parse(file.read_bytes())) if isinstance(node, ast.Name))
+    return frozenset(node.id for node in loaded if isinstance(node.ctx, ast.Load))
 
 
 def _run(file: Path) -> dict[str, Any]:
@@ -218,6 +227,17 @@ def _stray_names(experiment: Experiment, own: set[str]) -> list[Problem]:
             continue
         problems.append(Problem(where=name, what="there is no such setting", remedy=remedy))
     return problems
+
+
+def idle_names(experiment: Experiment) -> Iterator[tuple[str, str]]:
+    """Yield names of values that are settings of no stage, and that the file does not use, each with a line about it.
+
+    Misspelt names are errors of `build_settings`; functions and classes are taken for helpers.
+    """
+    known = set[str]().union(*(_names_of(cls) for cls in announced_settings().values()))
+    for name, value in experiment.names.items():
+        if name not in known | experiment.used and not callable(value):
+            yield name, f"{name} is not a setting, and nothing in the file uses it: it has no effect"
 
 
 def _names_of(cls: Any) -> set[str]:

@@ -20,8 +20,8 @@ _HERE = {
 }
 
 
-def said_elsewhere(names: Iterable[str]) -> Iterator[str]:
-    """Yield a line for each name of an experiment that another toolbox would follow."""
+def said_elsewhere(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield each name of an experiment that another toolbox would follow, and a line about it."""
     for name in names:
         if name in _HERE:
-            yield f"{name} is left out; here: {_HERE[name]}"
+            yield name, f"{name} is left out; here: {_HERE[name]}"

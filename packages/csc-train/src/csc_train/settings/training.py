@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from csc_data.challenge.classes.settings import defaults_of
-from csc_data.config.experiment import Experiment, adjust_settings, build_settings, read_experiment
+from csc_data.config.experiment import Experiment, adjust_settings, build_settings, idle_names, read_experiment
 from csc_data.config.settings import settings
 from csc_data.config.user_config import Config, load_config
 from csc_data.loader.settings import SampleSettings
@@ -95,6 +95,9 @@ def read_train_settings(
     if isinstance(experiment, TrainSettings):
         return adjust_settings(experiment, **overrides)
     read = experiment if isinstance(experiment, Experiment) else read_experiment(Path(experiment))
-    for line in said_elsewhere(read.names) if is_first_process() else ():
-        logger.warning("%s: %s", read.path, line)
+    if is_first_process():
+        elsewhere = dict(said_elsewhere(read.names))
+        idle = {name: line for name, line in idle_names(read) if name not in elsewhere}
+        for line in {**elsewhere, **idle}.values():
+            logger.warning("%s: %s", read.path, line)
     return build_settings(read, TrainSettings, defaults=defaults_of(config or load_config()), **overrides)
