@@ -99,9 +99,11 @@ def run_batch(
     entries = read_batch(csv_file)
     _, truth_path = resolve_paths("", truth, data)
     arguments = scoring_arguments({**options, "workers": 1, "resume": None})
-    arguments["memory"] = parse_size(jobs["memory"]) if cluster else _share(arguments["memory"], workers)
+    # Dask ends a worker that comes near to what its job was given.
+    granted = int(parse_size(jobs["memory"]) * 0.9) if cluster else _share(arguments["memory"], workers)
+    arguments["memory"] = granted
     with _executor(workers, cluster, jobs) as executor:
-        how = BatchScoring(truth=truth_path, arguments=arguments, resume=resume)
+        how = BatchScoring(truth=truth_path.absolute(), arguments=arguments, resume=resume)
         outcomes = score_batch(entries, how, executor=executor, report=_say)
     outputs.write(outcomes)
     failed = sum(bool(outcome.problem) for outcome in outcomes)
