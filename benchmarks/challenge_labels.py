@@ -87,9 +87,10 @@ class Capsule:
         for z in range(int(low[0]), int(high[0]), step):
             box = slice(z, min(z + step, int(high[0]))), *(slice(a, b) for a, b in zip(low[1:], high[1:], strict=True))
             at = [
-                (np.arange(part.start, part.stop, dtype=np.float32) / r - f).reshape([-1 if i == n else 1 for i in range(3)])
-                for n, (part, r, f) in enumerate(zip(box, self.radii, first, strict=True))
+                np.arange(part.start, part.stop, dtype=np.float32) / r - f
+                for part, r, f in zip(box, self.radii, first, strict=True)
             ]
+            at = np.ix_(*at)
             along = np.clip(sum(a * np.float32(v / length) for a, v in zip(at, line, strict=True)), 0, 1)
             away = sum((a - along * np.float32(v)) ** 2 for a, v in zip(at, line, strict=True))
             part = volume[box]
@@ -155,7 +156,9 @@ def _predict(objects: Sequence[Capsule], prediction: Array, rng: np.random.Gener
         like = objects[rng.integers(len(objects))]
         centre = rng.uniform(0, 1, 3) * prediction.shape
         value += 1
-        Capsule(begin=centre, end=centre, radii=np.maximum(like.radii * rng.uniform(0.1, 0.6), 0.6)).paint(prediction, value)
+        Capsule(begin=centre, end=centre, radii=np.maximum(like.radii * rng.uniform(0.1, 0.6), 0.6)).paint(
+            prediction, value
+        )
     return value
 
 
@@ -274,9 +277,7 @@ def _draw(name: str, shape: Shape, voxel_size: Sequence[float], seed: int) -> Ti
 
 def _create(folder: Path, shape: Shape, dtype: Any, chunk: int, place: dict[str, Any]) -> None:
     labels = chunk == PREDICTION_CHUNK  # as csc-submit packs; the truth as zarr does by itself
-    create_array(
-        folder, shape=shape, dtype=dtype, chunks=(chunk,) * 3, attributes=place, overwrite=True, labels=labels
-    )
+    create_array(folder, shape=shape, dtype=dtype, chunks=(chunk,) * 3, attributes=place, overwrite=True, labels=labels)
 
 
 def _texture_chunks(out: Path, texture: Texture) -> Path:
@@ -312,7 +313,9 @@ def _write_chunks(folder: Path, shape: Shape, tile: Array, ids: int) -> None:
     tiles = [-(-n // m) for n, m in zip(shape, tile.shape, strict=True)]
     parts: dict[tuple[int, ...], Array | None] = {}
     for index in itertools.product(*(range(-(-n // c)) for n, c in zip(shape, chunks, strict=True))):
-        repeat, within = zip(*(divmod(i * c, m) for i, c, m in zip(index, chunks, tile.shape, strict=True)), strict=True)
+        repeat, within = zip(
+            *(divmod(i * c, m) for i, c, m in zip(index, chunks, tile.shape, strict=True)), strict=True
+        )
         if within not in parts:
             part = _chunk(tile, within, chunks)
             parts[within] = part if part.any() else None

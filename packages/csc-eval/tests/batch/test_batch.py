@@ -24,6 +24,7 @@ from csc_eval.batch.scoring import BatchScoring, score_batch
 from csc_eval.batch.watching import Watch, keep_watching
 from csc_eval.command.group import csc_eval as command
 
+
 def scored(folder, **how):
     with ThreadPoolExecutor(1) as executor:
         return score_batch(
@@ -90,7 +91,11 @@ def test_the_command_prints_and_writes_the_ranking(folder):
     document = json.loads(places["json"].read_text("utf-8"))
     assert [one["evaluation_id"] for one in document["entries"]] == ["8", "7", "=10", "9"]
     assert document["comparison"]["overall"]["pairs"][0]["one"] == "8"
-    assert "What could not be scored" in places["html"].read_text("utf-8")
+    page = places["html"].read_text("utf-8")
+    assert "What could not be scored" in page
+    assert all(f">{name}</td>" in page for name in ("a.zip", "b.zip", "c.zarr"))  # whose the numbers are
+    assert str(folder / "t.zarr") in page
+    assert document["time"] in page
 
 
 @pytest.mark.parametrize(("system", "payer"), [("slurm", "account"), ("lsf", "project")])
@@ -160,6 +165,26 @@ def test_what_lands_in_a_folder_is_scored_once(folder):
     assert watched(watch, folder, 3) == ["broken"]
     assert not (place / "eval_broken.failed").exists()
     assert rank(list(watch.outcomes())).entries[1].like
+
+
+def test_a_watch_that_was_ended_goes_on_where_it_was(folder, monkeypatch):
+    import csc_eval.running.execution as execution
+
+    counted, score = [], execution.score_label
+
+    def ended_once(task):
+        counted.append(f"{task.submission.name.rpartition('/')[2]}/{task.crop}")
+        if len(counted) == 7:
+            raise KeyboardInterrupt
+        return score(task)
+
+    monkeypatch.setattr(execution, "score_label", ended_once)
+    with pytest.raises(KeyboardInterrupt):
+        watched(Watch(folder / "in"), folder)
+    assert (folder / "in/eval_a.results").is_file()
+    assert watched(Watch(folder / "in"), folder) == ["b", "broken", "c"]
+    assert counted.pop(6) == "b.zip/crop3"  # the one that was under way
+    assert sorted(counted) == sorted(f"{name}/crop{n}" for name in ("a.zip", "b.zip", "c.zarr") for n in range(1, 5))
 
 
 def test_what_still_grows_is_left(folder):

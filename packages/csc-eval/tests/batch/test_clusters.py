@@ -77,7 +77,9 @@ def scored_by_command(folder, *arguments):
         catch_exceptions=False,
     )
     assert done.exit_code == 1, done.output  # one is broken
-    return done.output, {name: json.loads((folder / f"in/eval_{name}.results").read_text()) for name in ("7", "8", "=10")}
+    return done.output, {
+        name: json.loads((folder / f"in/eval_{name}.results").read_text()) for name in ("7", "8", "=10")
+    }
 
 
 @pytest.mark.slow
@@ -102,7 +104,9 @@ def test_a_job_that_is_killed_costs_nothing_that_was_scored(folder, cluster, tmp
     del sys.modules["noting"]
     assert results == expected
     assert "3 of 4 scored without a problem" in output
-    tables = [list(csv.DictReader((tmp_path / name).read_text("utf-8").splitlines())) for name in ("alone.csv", "cluster.csv")]
+    tables = [
+        list(csv.DictReader((tmp_path / name).read_text("utf-8").splitlines())) for name in ("alone.csv", "cluster.csv")
+    ]
     assert tables[0] == tables[1]
     scored = (tmp_path / "scored").read_text().split()
     assert sorted(scored) == sorted(f"{name}/crop{number}/er" for name in "abc" for number in range(1, 5))

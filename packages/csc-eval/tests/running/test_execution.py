@@ -84,7 +84,13 @@ def test_what_takes_longest_is_begun_first(many, write_array):
     executor = Recording()
     csc_eval.score_submission(*many, executor=executor)
     sizes = [24**3, *[2 * 16**3] * 4, 20**3, *[16**3] * 4, 8**3]
-    names = ["crop91/er", *[f"crop{n}/mito" for n in range(4)], "crop92/er", *[f"crop{n}/er" for n in range(4)], "crop90/er"]
+    names = [
+        "crop91/er",
+        *[f"crop{n}/mito" for n in range(4)],
+        "crop92/er",
+        *[f"crop{n}/er" for n in range(4)],
+        "crop90/er",
+    ]
     assert sizes == sorted(sizes, reverse=True)
     assert executor.labels == names
 

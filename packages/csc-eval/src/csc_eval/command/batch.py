@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,10 @@ def run_batch(
     arguments["memory"] = granted
     with _executor(workers, cluster, jobs) as executor:
         how = BatchScoring(truth=truth_path.absolute(), arguments=arguments, resume=resume)
-        outcomes = score_batch(entries, how, executor=executor, report=_say)
+        said = count(1)
+        outcomes = score_batch(
+            entries, how, executor=executor, report=lambda outcome: _say(outcome, f" ({next(said)} of {len(entries)})")
+        )
     outputs.write(outcomes)
     failed = sum(bool(outcome.problem) for outcome in outcomes)
     click.echo(f"{len(outcomes) - failed} of {len(outcomes)} scored without a problem")
@@ -148,9 +152,9 @@ def _share(memory: int | None, workers: int) -> int:
     return (memory or int(available_memory() * 0.9)) // workers
 
 
-def _say(outcome: BatchOutcome) -> None:
+def _say(outcome: BatchOutcome, how_far: str = "") -> None:
     score = "failed" if outcome.result is None else f"{outcome.result.overall_score:.4f}"
-    click.echo(f"{outcome.entry.evaluation_id}: {score}", err=True)
+    click.echo(f"{outcome.entry.evaluation_id}: {score}{how_far}", err=True)
 
 
 @contextmanager

@@ -145,7 +145,9 @@ def _count_planes(truth: VoxelSource, prediction: VoxelSource) -> _PER_PLANE:
     hits, in_truth, in_prediction = (np.zeros(truth.shape[0], np.int64) for _ in range(3))
     for begin, end in iterate_boxes(truth):
         planes = slice(begin[0], end[0])
-        own, other = (None if box is None else box > 0 for box in (take_box(v, begin, end) for v in (truth, prediction)))
+        own, other = (
+            None if box is None else box > 0 for box in (take_box(v, begin, end) for v in (truth, prediction))
+        )
         if own is not None:
             in_truth[planes] += _per_plane(own)
         if other is not None:
