@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import shutil
@@ -32,6 +33,7 @@ from csc_data.challenge import get_test_crops
 from csc_data.challenge.test_crops import select_crops
 
 BAR_MINUTES, BAR_GIGABYTES, BAR_DIFFERENCE = 15.0, 1.0, 1e-9
+MOST_VOXELS_AS_ARRAY = 250_000_000
 COUNTS = ("tp", "fp", "fn", "hausdorff_norm_sum", "n_hausdorff")
 COMMAND = "from csc_eval.command.group import main; main()"
 
@@ -194,9 +196,11 @@ def main() -> None:
     for one, workers in zip(usage[1:], options.workers[1:], strict=True):
         by_clock, by_cpu = usage[0].wall_s / one.wall_s, usage[0].cpu_s / one.critical_s
         print(f"{workers} workers: {by_clock:.2f} times as fast by the clock, {by_cpu:.2f} by CPU seconds")
-    every = max(1, len(labels) // max(options.arrays, 1))
+    sizes = {f"crop{number}": math.prod(crop.shape) for number, crop in get_test_crops().items()}
+    fitting = [label for label in labels if sizes[label[0]] <= MOST_VOXELS_AS_ARRAY]
+    every = max(1, len(fitting) // max(options.arrays, 1))
     chosen = [(*label, False) for label in labels[: options.alone]]
-    chosen += [(*label, True) for label in labels[::every][: options.arrays]]
+    chosen += [(*label, True) for label in fitting[::every][: options.arrays]]
     worst = check(options.out, chosen)
     met = worst <= BAR_DIFFERENCE and usage[0].cpu_s <= BAR_MINUTES * 60
     met = met and all(size <= BAR_GIGABYTES * 1e9 for one in usage for size, _ in one.processes)
