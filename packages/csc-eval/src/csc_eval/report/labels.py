@@ -236,9 +236,10 @@ def _planes(found: LabelErrors, reader: _Reader, pixels: int) -> tuple[Planes, i
     chosen = _choose(found, depth, max(1, min(_MOST_PLANES, pixels // size)))
     planes = [reader.plane(z) for z in chosen]
     # All at once: calls take longer than their pixels.
-    truth, prediction = (np.stack([plane[side][::step, ::step] for plane in planes]) for side in (0, 1))
-    raw = [plane[2][::step, ::step] for plane in planes if plane[2] is not None]
-    drawn = as_pixels(truth, prediction, as_grey(np.stack(raw), reader.limits()) if raw else None)
+    truth, prediction = np.stack([t for t, _, _ in planes]), np.stack([p for _, p, _ in planes])
+    raw = [grey[::step, ::step] for _, _, grey in planes if grey is not None]
+    grey = as_grey(np.stack(raw), reader.limits()) if raw else None
+    drawn = as_pixels(truth[:, ::step, ::step], prediction[:, ::step, ::step], grey)
     picture = encode(drawn.reshape(-1, drawn.shape[2]), on_raw=reader.on_raw)
     captions = [
         f"z {z} of {depth}: {found.hits[z]:,} voxels hit, {found.misses[z]:,} missed, {found.false_alarms[z]:,} false"
