@@ -10,8 +10,9 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -126,6 +127,23 @@ def test_jobs_of_a_cluster_are_as_they_are_asked_for(folder, monkeypatch, system
     assert "3 of 4 scored" in done.output
     jobs = {"cores": 1, "memory": "4GB", "queue": "short", payer: "lab", "walltime": "02:00", "log_directory": "logs"}
     assert asked == [(system, 3, jobs)]
+
+
+def test_what_a_cluster_loses_for_good_is_named(folder):
+    worker = SimpleNamespace(address="tcp://node:1")
+    killed = pytest.importorskip("distributed").KilledWorker("score_entry-1", last_worker=worker, allowed_failures=3)
+
+    class Losing(ThreadPoolExecutor):
+        def submit(self, function, entry, how):
+            future = Future()
+            future.set_exception(killed if entry.evaluation_id == "7" else CancelledError())
+            return future if entry.evaluation_id in "78" else super().submit(function, entry, how)
+
+    with Losing(1) as executor:
+        done = score_batch(read_batch(folder / "batch.csv"), BatchScoring(truth=folder / "t.zarr"), executor=executor)
+    assert [outcome.result is None for outcome in done] == [True, True, True, False]
+    assert "score_entry-1" in done[0].problem
+    assert done[1].problem == "the cluster has ended"
 
 
 def watched(watch, folder, rounds=2):
