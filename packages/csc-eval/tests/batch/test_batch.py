@@ -99,6 +99,16 @@ def test_the_command_prints_and_writes_the_ranking(folder):
     assert document["time"] in page
 
 
+@pytest.mark.parametrize("truth", ["nowhere.zarr", "empty.zarr"])
+def test_a_truth_that_is_not_there_is_no_submissions_problem(folder, truth):
+    (folder / "empty.zarr").mkdir()
+    for arguments in (["batch", "-c", folder / "batch.csv"], ["watch", folder / "in"]):
+        done = CliRunner().invoke(command, [*map(str, arguments), "-t", str(folder / truth)])
+        assert done.exit_code == 1
+        assert f"Error: {'the truth ' if 'empty' in truth else ''}{folder / truth}" in done.output
+    assert not list((folder / "in").glob("eval_*"))
+
+
 @pytest.mark.parametrize(("system", "payer"), [("slurm", "account"), ("lsf", "project")])
 def test_jobs_of_a_cluster_are_as_they_are_asked_for(folder, monkeypatch, system, payer):
     asked = []

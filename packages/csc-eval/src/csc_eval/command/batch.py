@@ -98,13 +98,13 @@ def run_batch(
     outputs.check()
     jobs = _job_options(cluster, options)
     entries = read_batch(csv_file)
-    _, truth_path = resolve_paths("", truth, data)
+    truth_path = _open_truth(resolve_paths("", truth, data)[1])
     arguments = scoring_arguments({**options, "workers": 1, "resume": None})
     # Dask ends a worker that comes near to what its job was given.
     granted = int(parse_size(jobs["memory"]) * 0.9) if cluster else _share(arguments["memory"], workers)
     arguments["memory"] = granted
     with _executor(workers, cluster, jobs) as executor:
-        how = BatchScoring(truth=truth_path.absolute(), arguments=arguments, resume=resume)
+        how = BatchScoring(truth=truth_path, arguments=arguments, resume=resume)
         said = count(1)
         outcomes = score_batch(
             entries, how, executor=executor, report=lambda outcome: _say(outcome, f" ({next(said)} of {len(entries)})")
@@ -124,7 +124,7 @@ def run_watch(*, folder: str, truth: str | None, data: str | None, workers: int,
     outputs = Outputs(table=options.pop("table"), json=options.pop("json_file"), report=options.pop("report"))
     outputs.check()
     watch = Watch(folder, every)
-    _, truth_path = resolve_paths("", truth, data)
+    truth_path = _open_truth(resolve_paths("", truth, data)[1])
     arguments = scoring_arguments({**options, "workers": 1, "resume": None})
     arguments["memory"] = _share(arguments["memory"], workers)
 
@@ -144,6 +144,16 @@ def run_watch(*, folder: str, truth: str | None, data: str | None, workers: int,
             report=report,
         )
     return 0
+
+
+def _open_truth(path: Path) -> Path:
+    """Return where a truth lies; one that is not there would otherwise be the problem of each submission."""
+    from csc_data.errors import InvalidArgumentError
+    from csc_data.storage.stores.submissions import open_store
+
+    if not open_store(path).folders(""):
+        raise InvalidArgumentError(f"the truth {path} holds no crops; expected folders like crop557")
+    return path.absolute()
 
 
 def _share(memory: int | None, workers: int) -> int:
