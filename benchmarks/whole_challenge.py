@@ -13,6 +13,7 @@ machine the clock says nothing: then CPU seconds of one worker over those of the
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import multiprocessing
@@ -109,10 +110,11 @@ def look(pid: int, found: dict[int, tuple[int, float]]) -> None:
         peak = peak_bytes(pid)
         if peak:  # those that have ended have none
             found[pid] = peak, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        # Workers are started by threads, and are the children of these.
+        children = [listed.read_text().split() for listed in Path(f"/proc/{pid}/task").glob("*/children")]
     except OSError:
         return
-    for child in children:
+    for child in itertools.chain.from_iterable(children):
         look(int(child), found)
 
 
