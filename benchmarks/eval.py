@@ -46,10 +46,10 @@ def tree_memory(pid: int) -> int:
     try:
         status = Path(f"/proc/{pid}/status").read_text()
         total += next(int(line.split()[1]) * KILOBYTE for line in status.splitlines() if line.startswith("VmHWM"))
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        children = [listed.read_text().split() for listed in Path(f"/proc/{pid}/task").glob("*/children")]
     except (OSError, StopIteration):
         return total
-    return total + sum(tree_memory(int(child)) for child in children)
+    return total + sum(tree_memory(int(child)) for of_thread in children for child in of_thread)
 
 
 def measure(command: list[str], compiled: Path) -> tuple[Usage, str]:

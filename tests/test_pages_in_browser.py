@@ -84,6 +84,8 @@ def test_pages_fit_their_window_and_log_no_error(browser, scored, tmp_path, widt
         assert browser.execute_script("return document.documentElement.scrollWidth") <= width, page.name
         drawn = "return [...document.images].every(image => image.complete && image.naturalWidth > 0)"
         assert browser.execute_script(drawn), page.name
+        fits = "return [...document.querySelectorAll('.places')].every(each => each.scrollWidth <= each.clientWidth)"
+        assert browser.execute_script(fits), page.name  # an error's place and sizes are seen without a move of the hand
         assert severe(browser) == [], page.name
 
 

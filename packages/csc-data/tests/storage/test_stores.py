@@ -79,6 +79,22 @@ def test_they_are_told_apart_and_sent_to_other_processes(stores):
         assert (copy.identity, copy.read("b/c/x", 1)) == (store.identity, b"x")
 
 
+def test_a_zip_that_is_sent_with_every_task_is_opened_once(tmp_path):
+    with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
+        archive.writestr("a/0", b"x")
+        archive.writestr("a-b/0", b"x")
+    packed = pickle.dumps(ZipStore(tmp_path / "s.zip"))
+    first = pickle.loads(packed)
+    assert pickle.loads(packed) is first
+    assert [name for name, _, _ in first.signature("a")] == ["a/0"]
+    first.close()
+    assert pickle.loads(packed).read("a/0", 1) == b"x"
+    with zipfile.ZipFile(tmp_path / "s.zip", "a") as archive:
+        archive.writestr("a/1", b"y")
+    changed = pickle.loads(pickle.dumps(ZipStore(tmp_path / "s.zip")))
+    assert changed.read("a/1", 1) == b"y"
+
+
 def test_signatures_and_stamps_change_with_the_files(stores, tmp_path):
     for store in stores[:4]:
         before = list(store.signature("a"))

@@ -10,10 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -24,27 +24,6 @@ from csc_eval.batch.ranking import rank, ranking_rows, write_csv
 from csc_eval.batch.scoring import BatchScoring, score_batch
 from csc_eval.batch.watching import Watch, keep_watching
 from csc_eval.command.group import csc_eval as command
-
-PLACE = {"voxel_size": [8.0] * 3, "translation": [0.0] * 3}
-
-
-@pytest.fixture
-def folder(tmp_path, write_array):
-    """A truth of four crops, and submissions of falling quality: a, b, c; and one that is broken."""
-    rng = np.random.default_rng(0)
-    for number in range(1, 5):
-        truth = rng.integers(0, 2, (8, 8, 8), dtype=np.uint8)
-        write_array(tmp_path / f"t.zarr/crop{number}/er", truth, attributes=PLACE)
-        for name, share in (("a", 0.02), ("b", 0.3), ("c", 0.6)):
-            wrong = np.where(rng.random(truth.shape) < share, 1 - truth, truth)
-            write_array(tmp_path / f"in/{name}.zarr/crop{number}/er", wrong, attributes=PLACE)
-    for name in "ab":
-        shutil.make_archive(str(tmp_path / "in" / name), "zip", tmp_path / "in" / f"{name}.zarr")
-        shutil.rmtree(tmp_path / "in" / f"{name}.zarr")
-    (tmp_path / "in/broken.zip").write_bytes(b"no zip")
-    rows = ["data_path,evaluation_id", *(f"in/{n},{i}" for n, i in (("b.zip", 7), ("a.zip", 8), ("broken.zip", 9)))]
-    (tmp_path / "batch.csv").write_text("\n".join([*rows, "in/c.zarr,=10"]) + "\n")
-    return tmp_path
 
 
 def scored(folder, **how):
@@ -113,7 +92,21 @@ def test_the_command_prints_and_writes_the_ranking(folder):
     document = json.loads(places["json"].read_text("utf-8"))
     assert [one["evaluation_id"] for one in document["entries"]] == ["8", "7", "=10", "9"]
     assert document["comparison"]["overall"]["pairs"][0]["one"] == "8"
-    assert "What could not be scored" in places["html"].read_text("utf-8")
+    page = places["html"].read_text("utf-8")
+    assert "What could not be scored" in page
+    assert all(f">{name}</td>" in page for name in ("a.zip", "b.zip", "c.zarr"))  # whose the numbers are
+    assert str(folder / "t.zarr") in page
+    assert document["time"] in page
+
+
+@pytest.mark.parametrize("truth", ["nowhere.zarr", "empty.zarr"])
+def test_a_truth_that_is_not_there_is_no_submissions_problem(folder, truth):
+    (folder / "empty.zarr").mkdir()
+    for arguments in (["batch", "-c", folder / "batch.csv"], ["watch", folder / "in"]):
+        done = CliRunner().invoke(command, [*map(str, arguments), "-t", str(folder / truth)])
+        assert done.exit_code == 1
+        assert f"Error: {'the truth ' if 'empty' in truth else ''}{folder / truth}" in done.output
+    assert not list((folder / "in").glob("eval_*"))
 
 
 @pytest.mark.parametrize(("system", "payer"), [("slurm", "account"), ("lsf", "project")])
@@ -144,6 +137,23 @@ def test_jobs_of_a_cluster_are_as_they_are_asked_for(folder, monkeypatch, system
     assert "3 of 4 scored" in done.output
     jobs = {"cores": 1, "memory": "4GB", "queue": "short", payer: "lab", "walltime": "02:00", "log_directory": "logs"}
     assert asked == [(system, 3, jobs)]
+
+
+def test_what_a_cluster_loses_for_good_is_named(folder):
+    worker = SimpleNamespace(address="tcp://node:1")
+    killed = pytest.importorskip("distributed").KilledWorker("score_entry-1", last_worker=worker, allowed_failures=3)
+
+    class Losing(ThreadPoolExecutor):
+        def submit(self, function, entry, how):
+            future = Future()
+            future.set_exception(killed if entry.evaluation_id == "7" else CancelledError())
+            return future if entry.evaluation_id in "78" else super().submit(function, entry, how)
+
+    with Losing(1) as executor:
+        done = score_batch(read_batch(folder / "batch.csv"), BatchScoring(truth=folder / "t.zarr"), executor=executor)
+    assert [outcome.result is None for outcome in done] == [True, True, True, False]
+    assert "score_entry-1" in done[0].problem
+    assert done[1].problem == "the cluster has ended"
 
 
 def watched(watch, folder, rounds=2):
@@ -183,6 +193,27 @@ def test_what_lands_in_a_folder_is_scored_once(folder):
     assert watched(watch, folder, 3) == ["broken"]
     assert not (place / "eval_broken.failed").exists()
     assert rank(list(watch.outcomes())).entries[1].like
+
+
+def test_a_watch_that_was_ended_goes_on_where_it_was(folder, monkeypatch):
+    import csc_eval.running.execution as execution
+
+    counted, score = [], execution.score_label
+
+    def ended_once(task):
+        counted.append(f"{task.submission.name.rpartition('/')[2]}/{task.crop}")
+        if len(counted) == 7:
+            raise KeyboardInterrupt
+        return score(task)
+
+    monkeypatch.setattr(execution, "score_label", ended_once)
+    with pytest.raises(KeyboardInterrupt):
+        watched(Watch(folder / "in"), folder)
+    assert (folder / "in/eval_a.results").is_file()
+    assert "a" not in watched(Watch(folder / "in"), folder)
+    assert sorted(o.entry.evaluation_id for o in Watch(folder / "in").outcomes()) == ["a", "b", "broken", "c"]
+    assert counted.pop(6) == "b.zip/crop3"  # the one that was under way
+    assert sorted(counted) == sorted(f"{name}/crop{n}" for name in ("a.zip", "b.zip", "c.zarr") for n in range(1, 5))
 
 
 def test_what_still_grows_is_left(folder):

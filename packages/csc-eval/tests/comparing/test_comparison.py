@@ -158,3 +158,15 @@ def test_the_words_name_every_pair(three):
         assert f"{one} - {other}: " in words
     assert "surely ahead" in words
     assert "8 crops drawn with replacement 2000 times" in words
+
+
+def test_a_score_that_says_nothing_of_the_voxels_is_marked(three):
+    nothing = LabelScore(instance=False, tp=0, fp=0, fn=0)
+    empty = {name: of({c: {**ls, "ld": nothing} for c, ls in each.crops.items()}) for name, each in three.items()}
+    empty["b"] = of({crop: {**labels, "ld": replace(nothing, fp=3)} for crop, labels in three["b"].crops.items()})
+    words = describe_comparison(compare_results(empty))
+    assert "1.0000*" in words
+    assert "0.0000*" in words
+    assert "* ld of a, c: counts as 1" in words
+    assert "* ld of b: counts as 0" in words
+    assert "*" not in describe_comparison(compare_results(three))

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import CancelledError, Executor, Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 import csc_eval
 from csc_data.errors import InvalidArgumentError
+from csc_data.executors.processes import WorkerDiedError
 from csc_data.storage.stores.places import FolderStore
 from csc_eval.rules import LEADERBOARD
 from csc_eval.running import memory
@@ -57,6 +59,48 @@ def test_a_dask_cluster_gives_the_same(many):
         connect(cluster.scheduler_address) as executor,
     ):
         assert csc_eval.score_submission(*many, executor=executor) == alone
+
+
+class Recording(Executor):
+    """Notes the order of its tasks, and loses those of one class as a cluster does."""
+
+    def __init__(self, lost="", error=None):
+        self.lost, self.error, self.labels = lost, error, []
+
+    def submit(self, function, task):
+        self.labels.append(task.truth_key)
+        future = Future()
+        if task.class_name == self.lost:
+            future.set_exception(self.error)
+        else:
+            future.set_result(function(task))
+        return future
+
+
+def test_what_takes_longest_is_begun_first(many, write_array):
+    for number, edge in enumerate((8, 24, 20)):
+        for store in many:
+            write_array(store / f"crop9{number}/er", np.ones((edge,) * 3, np.uint8), attributes=PLACE)
+    executor = Recording()
+    csc_eval.score_submission(*many, executor=executor)
+    sizes = [24**3, *[2 * 16**3] * 4, 20**3, *[16**3] * 4, 8**3]
+    names = [
+        "crop91/er",
+        *[f"crop{n}/mito" for n in range(4)],
+        "crop92/er",
+        *[f"crop{n}/er" for n in range(4)],
+        "crop90/er",
+    ]
+    assert sizes == sorted(sizes, reverse=True)
+    assert executor.labels == names
+
+
+@pytest.mark.parametrize("error", [WorkerDiedError("its worker died"), CancelledError()])
+def test_labels_that_a_cluster_lost_are_named_and_the_others_scored(many, error):
+    result = csc_eval.score_submission(*many, executor=Recording("mito", error))
+    assert {name for _, name in result.failures} == {"mito"}
+    assert result.failures["crop0", "mito"] == (str(error) or "the cluster ended before it was scored")
+    assert result.crops["crop0"]["er"].status == "scored"
 
 
 def test_resume_takes_what_is_known_and_only_that(many, write_array, tmp_path):

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from contextlib import ExitStack
 
-from csc_data.blocks.runs import DEATHS, BlockRun, Chain, Execution, broken, may_pass, throw
+from csc_data.blocks.runs import DEATHS, BlockRun, Chain, Execution, may_pass, throw
 from csc_data.blocks.sharing import LOOK_SECONDS
 from csc_data.errors import CscError
-from csc_data.executors.processes import ProcessWorkers, WorkerDiedError
+from csc_data.executors.processes import ProcessWorkers, WorkerDiedError, broken
 from csc_data.executors.sending import send_once
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Generator
-from concurrent.futures import BrokenExecutor, CancelledError, Executor
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from csc_data.blocks.groups import Groups
 from csc_data.blocks.ledger import Ledger
 from csc_data.blocks.sharing import AllBlocks, SharedBlocks, Supply
 from csc_data.errors import CscError, InvalidArgumentError, UnreadableDataError
+from csc_data.executors.processes import broken
 from csc_data.geometry import Shape
 from csc_data.storage.room import DiskFullError, full_disk_told
 
@@ -152,12 +152,6 @@ def throw(chain: Chain, error: CscError) -> BlockRun | None:
         return chain.throw(error)
     except StopIteration:
         return None
-
-
-def broken() -> tuple[type[Exception], ...]:
-    """Return what executors raise that lost their workers."""
-    distributed = sys.modules.get("distributed")
-    return (BrokenExecutor, CancelledError, *((distributed.KilledWorker,) if distributed else ()))
 
 
 def may_pass(error: Exception) -> bool:

@@ -60,7 +60,7 @@ def start_jobs(system: System, *, jobs: int, options: dict[str, Any] | None = No
     system : {"lsf", "slurm"}
         Whose jobs.
     jobs : int
-        How many.
+        How many; those that end before the work does are started anew.
     options : mapping, optional
         Of dask-jobqueue's ``LSFCluster`` or ``SLURMCluster``: memory, cores, queue, walltime. What is not given (or
         None) is taken from the user's configuration of Dask, the section ``jobqueue.slurm`` or ``jobqueue.lsf``.
@@ -92,7 +92,8 @@ def start_jobs(system: System, *, jobs: int, options: dict[str, Any] | None = No
     except (ValueError, TypeError, OSError, RuntimeError) as error:
         raise ClusterError(f"jobs of {system} cannot be started: {error}") from error
     with cluster:
-        cluster.scale(jobs=jobs)
+        # As many at any time, not once: jobs that end, by their walltime for one, are asked for again.
+        cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs)
         with distributed.Client(cluster, set_as_default=False) as client:
             yield client.get_executor(pure=False)
 

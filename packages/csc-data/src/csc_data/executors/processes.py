@@ -11,7 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
@@ -25,6 +25,12 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA
 
 class WorkerDiedError(CscError, BrokenExecutor):
     """The process that worked on a task ended; others go on, and the task can be given again."""
+
+
+def broken() -> tuple[type[Exception], ...]:
+    """Return what executors, Dask's among them, raise that lost their workers."""
+    distributed = sys.modules.get("distributed")
+    return (BrokenExecutor, CancelledError, *((distributed.KilledWorker,) if distributed else ()))
 
 
 class ProcessWorkers(Executor):

@@ -66,7 +66,7 @@ def read_batch(path: str | os.PathLike[str]) -> list[BatchEntry]:
     InvalidArgumentError
         If a column or a value is missing, or an id comes twice.
     """
-    file = Path(path)
+    file = Path(path).absolute()  # whoever scores them may work in another folder
     if not file.is_file():
         raise MissingDataError(f"there is no CSV {file}")
     try:

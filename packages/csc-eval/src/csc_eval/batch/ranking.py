@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ class RankedEntry:
     like : tuple of str
         Those that the crops do not tell it apart from.
     problem : str
+    submission : str
+        Its path.
     """
 
     evaluation_id: str
@@ -48,6 +50,7 @@ class RankedEntry:
     ranks: tuple[int, int] | None = None
     like: tuple[str, ...] = ()
     problem: str = ""
+    submission: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +62,32 @@ class Ranking:
     entries : tuple of RankedEntry
     comparison : Comparison or None
         Of those that have a score; None where that is one at most.
+    truth : str
+        What they were scored against, where it is known.
+    time : str
+        When the last of them was scored, ISO 8601.
     """
 
     entries: tuple[RankedEntry, ...]
     comparison: Comparison | None
+    truth: str = ""
+    time: str = ""
 
 
 def rank(outcomes: Sequence[BatchOutcome]) -> Ranking:
     """Rank submissions that were scored against one truth by one set of rules."""
+    paths = {outcome.entry.evaluation_id: str(outcome.entry.data_path) for outcome in outcomes}
+    ranking = _rank(outcomes)
+    scored = [outcome.result.scored for outcome in outcomes if outcome.result is not None and outcome.result.scored]
+    return replace(
+        ranking,
+        entries=tuple(replace(one, submission=paths[one.evaluation_id]) for one in ranking.entries),
+        truth=", ".join(sorted({each.truth for each in scored})),
+        time=max((each.time for each in scored), default=""),
+    )
+
+
+def _rank(outcomes: Sequence[BatchOutcome]) -> Ranking:
     problems = {outcome.entry.evaluation_id: outcome.problem for outcome in outcomes}
     results = {o.entry.evaluation_id: o.result for o in outcomes if o.result is not None}
     failed = tuple(
@@ -131,12 +152,22 @@ def write_csv(ranking: Ranking, path: str | os.PathLike[str]) -> Path:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     names = ("rank", "evaluation_id", *_SCORES, "low", "high", "lowest_rank", "highest_rank")
-    writer.writerow([*names, "not_told_apart", "problem"])
+    writer.writerow([*names, "not_told_apart", "problem", "data_path"])
     for one in ranking.entries:
         scores = ["" if math.isnan(v) else repr(v) for v in (one.overall, one.instance, one.semantic)]
         low, high = ("", "") if one.interval is None else (repr(one.interval.low), repr(one.interval.high))
         ranks = one.ranks or ("", "")
-        row = [one.rank or "", one.evaluation_id, *scores, low, high, *ranks, " ".join(one.like), one.problem]
+        row = [
+            one.rank or "",
+            one.evaluation_id,
+            *scores,
+            low,
+            high,
+            *ranks,
+            " ".join(one.like),
+            one.problem,
+            one.submission,
+        ]
         writer.writerow([_harmless(value) for value in row])
     replace_text(Path(path), stream.getvalue())
     return Path(path)

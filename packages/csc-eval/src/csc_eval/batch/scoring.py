@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from csc_data.errors import CscError
-from csc_data.executors.processes import WorkerDiedError
+from csc_data.executors.processes import broken
 from csc_eval.batch.entries import BatchEntry, BatchOutcome, scored_outcome
 from csc_eval.running.submission import score_submission, write_results
 
@@ -52,7 +52,8 @@ def score_batch(
 ) -> list[BatchOutcome]:
     """Score submissions on an executor, one task each; returns their outcomes in the order given.
 
-    One whose process dies has that as its problem.
+    One whose process dies has that as its problem; Dask gives it to some others first, and they go on from what was
+    kept of it.
     """
     futures = {executor.submit(score_entry, entry, how): entry for entry in entries}
     outcomes = {}
@@ -60,8 +61,8 @@ def score_batch(
         entry = futures[future]
         try:
             outcome = future.result()
-        except WorkerDiedError as error:
-            outcome = BatchOutcome(entry=entry, result=None, problem=str(error))
+        except broken() as error:
+            outcome = BatchOutcome(entry=entry, result=None, problem=str(error) or "the cluster has ended")
         outcomes[entry] = outcome
         if report is not None:
             report(outcome)

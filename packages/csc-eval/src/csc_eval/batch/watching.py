@@ -96,6 +96,13 @@ def _is_done(entry: BatchEntry, stamp: Stamp) -> bool:
     return any(file.is_file() and file.stat().st_mtime_ns > stamp[2] for file in files)
 
 
+def _keep_failure(outcome: BatchOutcome) -> None:
+    if outcome.result is None:
+        replace_text(outcome.entry.failure_file, outcome.problem + "\n")
+    else:
+        outcome.entry.failure_file.unlink(missing_ok=True)
+
+
 def keep_watching(
     watch: Watch,
     how: BatchScoring,
@@ -121,12 +128,7 @@ def keep_watching(
         ready = watch.look()
         if ready:
             with executor() as running:
-                done = score_batch(ready, how, executor=running)
-            for outcome in done:
-                if outcome.result is None:
-                    replace_text(outcome.entry.failure_file, outcome.problem + "\n")
-                else:
-                    outcome.entry.failure_file.unlink(missing_ok=True)
+                done = score_batch(ready, how, executor=running, report=_keep_failure)
             if report is not None:
                 report(done)
         stop.wait(watch.every)

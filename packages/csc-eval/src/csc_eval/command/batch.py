@@ -9,6 +9,7 @@ from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +98,17 @@ def run_batch(
     outputs.check()
     jobs = _job_options(cluster, options)
     entries = read_batch(csv_file)
-    _, truth_path = resolve_paths("", truth, data)
+    truth_path = _open_truth(resolve_paths("", truth, data)[1])
     arguments = scoring_arguments({**options, "workers": 1, "resume": None}, truth_path.parent)
-    arguments["memory"] = parse_size(jobs["memory"]) if cluster else _share(arguments["memory"], workers)
+    # Dask ends a worker that comes near to what its job was given.
+    granted = int(parse_size(jobs["memory"]) * 0.9) if cluster else _share(arguments["memory"], workers)
+    arguments["memory"] = granted
     with _executor(workers, cluster, jobs) as executor:
         how = BatchScoring(truth=truth_path, arguments=arguments, resume=resume)
-        outcomes = score_batch(entries, how, executor=executor, report=_say)
+        said = count(1)
+        outcomes = score_batch(
+            entries, how, executor=executor, report=lambda outcome: _say(outcome, f" ({next(said)} of {len(entries)})")
+        )
     outputs.write(outcomes)
     failed = sum(bool(outcome.problem) for outcome in outcomes)
     click.echo(f"{len(outcomes) - failed} of {len(outcomes)} scored without a problem")
@@ -118,7 +124,7 @@ def run_watch(*, folder: str, truth: str | None, data: str | None, workers: int,
     outputs = Outputs(table=options.pop("table"), json=options.pop("json_file"), report=options.pop("report"))
     outputs.check()
     watch = Watch(folder, every)
-    _, truth_path = resolve_paths("", truth, data)
+    truth_path = _open_truth(resolve_paths("", truth, data)[1])
     arguments = scoring_arguments({**options, "workers": 1, "resume": None}, truth_path.parent)
     arguments["memory"] = _share(arguments["memory"], workers)
 
@@ -140,15 +146,25 @@ def run_watch(*, folder: str, truth: str | None, data: str | None, workers: int,
     return 0
 
 
+def _open_truth(path: Path) -> Path:
+    """Return where a truth lies; one that is not there would otherwise be the problem of each submission."""
+    from csc_data.errors import InvalidArgumentError
+    from csc_data.storage.stores.submissions import open_store
+
+    if not open_store(path).folders(""):
+        raise InvalidArgumentError(f"the truth {path} holds no crops; expected folders like crop557")
+    return path.absolute()
+
+
 def _share(memory: int | None, workers: int) -> int:
     from csc_eval.running.memory import available_memory
 
     return (memory or int(available_memory() * 0.9)) // workers
 
 
-def _say(outcome: BatchOutcome) -> None:
+def _say(outcome: BatchOutcome, how_far: str = "") -> None:
     score = "failed" if outcome.result is None else f"{outcome.result.overall_score:.4f}"
-    click.echo(f"{outcome.entry.evaluation_id}: {score}", err=True)
+    click.echo(f"{outcome.entry.evaluation_id}: {score}{how_far}", err=True)
 
 
 @contextmanager

@@ -24,7 +24,16 @@ def write_batch_page(ranking: Ranking, path: str | os.PathLike[str]) -> Path:
     found = ranking.comparison
     values = {
         "title": plural(len(ranking.entries), "submission"),
-        "places": Table(header=HEADER, rows=[row[:-1] for row in rows if row[0] != "-"], words=(1, 7)),
+        "ranking": ranking,
+        "places": Table(
+            header=(*HEADER, "submission"),
+            rows=[
+                [*row[:-1], Path(one.submission).name]
+                for row, one in zip(rows, ranking.entries, strict=True)
+                if one.rank is not None
+            ],
+            words=(1, 7, 8),
+        ),
         "problems": [(row[1], row[-1]) for row in rows if row[-1]],
         "found": found,
         **({} if found is None else comparison_sections(found)),

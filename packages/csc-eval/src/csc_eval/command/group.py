@@ -98,7 +98,7 @@ def watch(**options: Any) -> None:
     """Score what lands in a folder: each zip and *.zarr once, when it is whole.
 
     Writes eval_{name}.results beside each, or eval_{name}.failed with the reason, and the ranking after each. A watch
-    that starts anew does nothing twice.
+    that starts anew does nothing twice; what failed is tried again once its .failed is removed, or it has changed.
     """
     from csc_eval.command.batch import run_watch
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -64,12 +64,15 @@ class ClassComparison:
         How many crops have it.
     pairs : tuple of PairDifference
         Every pair of results once, the one with the better overall score first.
+    quirks : mapping of str to str
+        Results whose score says nothing of the voxels, with the rule that gave it.
     """
 
     name: str
     scores: Mapping[str, float]
     crops: int
     pairs: tuple[PairDifference, ...]
+    quirks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,19 +167,17 @@ def compare_results(results: Mapping[str, SubmissionScore], *, resamples: int = 
     whole = {name: float(getattr(result.combined, key)) for name, result in results.items()}
     order = sorted(results, key=lambda name: -whole[name])  # stable: equal ones stay as they were given
     scattered = {name: found[name].overall for name in order}
-    classes = tuple(
-        _compare(
-            name,
-            {each: results[each].combined.classes[name].score for each in order},
-            {each: found[each].classes[name] for each in order},
-            found[order[0]].crops[name],
-        )
-        for name in first.combined.classes
-    )
+    classes = []
+    for name in first.combined.classes:
+        pooled = {each: results[each].combined.classes[name] for each in order}
+        scores = {each: one.score for each, one in pooled.items()}
+        resampled = {each: found[each].classes[name] for each in order}
+        compared = _compare(name, scores, resampled, found[order[0]].crops[name])
+        classes.append(replace(compared, quirks={each: one.quirk for each, one in pooled.items() if one.quirk}))
     return Comparison(
         rules=first.rules,
         overall=_compare(kind, {name: whole[name] for name in order}, scattered, len(first.crops)),
-        classes=classes,
+        classes=tuple(classes),
         standings=_standings({name: whole[name] for name in order}, scattered, len(first.crops)),
         tau=_stability([whole[name] for name in order], np.stack(list(scattered.values()))),
         resamples=resamples,

@@ -20,7 +20,7 @@ def describe_comparison(found: Comparison) -> str:
             table(*ranking_rows(found)),
             f"stability of the ranking (Kendall's tau of resamples, mean): {found.tau:.2f}",
             "\n".join(describe_pair(pair) for pair in found.overall.pairs),
-            table(*class_rows(found)),
+            "\n".join([table(*class_rows(found)), *quirk_lines(found)]),
         ]
     )
 
@@ -48,7 +48,7 @@ def class_rows(found: Comparison) -> tuple[list[str], list[list[str]]]:
     header = ["class", "crops", *names, *(["difference", "95 % interval", "ahead in"] if two else ["surely ahead"])]
     rows = []
     for one in found.classes:
-        scores = [f"{one.scores[name]:.4f}" for name in names]
+        scores = [f"{one.scores[name]:.4f}{'*' if name in one.quirks else ''}" for name in names]
         if two:
             (pair,) = one.pairs
             ahead = "-" if math.isnan(pair.ahead) else f"{pair.ahead:.0%}"
@@ -57,6 +57,17 @@ def class_rows(found: Comparison) -> tuple[list[str], list[list[str]]]:
             rest = [", ".join(surely_ahead(one)) or "-"]
         rows.append([one.name, str(one.crops), *scores, *rest])
     return header, rows
+
+
+def quirk_lines(found: Comparison) -> list[str]:
+    """Say which scores, marked with a star, say nothing of the voxels, and by which rule."""
+    lines = []
+    for one in found.classes:
+        for quirk in dict.fromkeys(one.quirks.values()):
+            named = [name for name, text in one.quirks.items() if text == quirk]
+            whose = "all" if len(named) == len(one.scores) else ", ".join(named)
+            lines.append(f"* {one.name} of {whose}: {quirk}")
+    return lines
 
 
 def surely_ahead(one: ClassComparison) -> list[str]:

@@ -17,7 +17,8 @@ from csc_eval.placing.predictions import CropGrid, open_prediction
 from csc_eval.scoring.labels import CACHE_BYTES, LabelTask, Multiplied, open_mask, open_truth
 from csc_eval.scoring.pairs import find_matching
 from csc_eval.voxels.arrays import Array, VoxelSource
-from csc_eval.voxels.runs import encode_runs, slab_thickness
+from csc_eval.voxels.boxes import iterate_boxes, take_box
+from csc_eval.voxels.runs import encode_runs
 
 MOST = 5
 """So many places are looked for by default."""
@@ -142,15 +143,22 @@ def _of_voxels(task: LabelTask, grid: CropGrid, views: tuple[VoxelSource, VoxelS
 def _count_planes(truth: VoxelSource, prediction: VoxelSource) -> _PER_PLANE:
     """Return hits, misses and false alarms of each plane along z."""
     hits, in_truth, in_prediction = (np.zeros(truth.shape[0], np.int64) for _ in range(3))
-    step = slab_thickness(truth)
-    for z in range(0, truth.shape[0], step):
-        box = (z, 0, 0), (min(z + step, truth.shape[0]), *truth.shape[1:])
-        own, other = (volume.read(*box) > 0 for volume in (truth, prediction))
-        for number in range(len(own)):
-            in_truth[z + number] = np.count_nonzero(own[number])
-            in_prediction[z + number] = np.count_nonzero(other[number])
-            hits[z + number] = np.count_nonzero(own[number] & other[number])
+    for begin, end in iterate_boxes(truth):
+        planes = slice(begin[0], end[0])
+        own, other = (
+            None if box is None else box > 0 for box in (take_box(v, begin, end) for v in (truth, prediction))
+        )
+        if own is not None:
+            in_truth[planes] += _per_plane(own)
+        if other is not None:
+            in_prediction[planes] += _per_plane(other)
+        if own is not None and other is not None:
+            hits[planes] += _per_plane(own & other)
     return hits, in_truth - hits, in_prediction - hits
+
+
+def _per_plane(mask: Array) -> IntArray:
+    return np.array([np.count_nonzero(plane) for plane in mask])  # much faster than by axis
 
 
 def _thickest(found: LabelErrors, kind: Kind) -> ErrorPlace:

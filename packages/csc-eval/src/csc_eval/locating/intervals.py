@@ -36,8 +36,9 @@ class Intervals:
         """Return the voxels of some objects by their labels; of all that is foreground by default."""
         runs = instances.runs
         if labels is None:
-            chosen = np.arange(len(runs))
-        elif len(labels) == 1:
+            line = np.repeat(np.arange(len(runs.line_ptr) - 1, dtype=np.int32), np.diff(runs.line_ptr))
+            return cls(shape=runs.shape, line=line, start=runs.start, stop=runs.stop)
+        if len(labels) == 1:
             chosen = np.flatnonzero(instances.label == labels[0])
         else:
             wanted = np.zeros(instances.count + 1, bool)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from csc_data.wording import plural
 from csc_eval.comparing.comparison import Comparison
-from csc_eval.comparing.words import WHOLE, class_rows, describe_pair, ranking_rows
+from csc_eval.comparing.words import WHOLE, class_rows, describe_pair, quirk_lines, ranking_rows
 from csc_eval.report.charts import DotChart, DotRow
 from csc_eval.report.tables import Cell, Table
 from csc_eval.report.templating import render_page
@@ -43,7 +43,12 @@ def write_comparison(found: Comparison, path: str | os.PathLike[str]) -> Path:
 
 def comparison_sections(found: Comparison) -> dict[str, object]:
     """Return what pages show of any comparison."""
-    return {"scores": _score_chart(found), "shares": _share_table(found), "classes": _class_table(found)}
+    return {
+        "scores": _score_chart(found),
+        "shares": _share_table(found),
+        "classes": _class_table(found),
+        "quirks": quirk_lines(found),
+    }
 
 
 def _score_chart(found: Comparison) -> DotChart:

@@ -181,7 +181,7 @@ def _distribution(result: SubmissionScore, intervals: Mapping[str, Interval]) ->
                 colour=as_hex(class_colour(name)),
                 dots=[(label.score, f"{crop}: {label.score:.4f}") for crop, label in counted.items()],
                 mark=score.score,
-                interval=None if interval is None else (interval.low, interval.high),
+                interval=None if interval is None or not counted else (interval.low, interval.high),
                 note=f"{left_out} not drawn" if left_out else "",
             )
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +77,8 @@ def encode(pixels: Pixels, *, on_raw: bool) -> str:
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
-def _palette(*, on_raw: bool) -> list[int]:
+@cache
+def _palette(*, on_raw: bool) -> bytes:
     colours: list[Colour] = []
     for tint in _TINTS:
         greys = np.linspace(0, 235, _GREYS) if on_raw else np.array([_BACKGROUND])
@@ -85,4 +87,4 @@ def _palette(*, on_raw: bool) -> list[int]:
             red, green, blue = tint or (0, 0, 0)
             mixed = [round(grey * (1 - share) + part * share) for part in (red, green, blue)]
             colours.append((mixed[0], mixed[1], mixed[2]))
-    return [part for colour in (*colours, TRUTH, PREDICTION, BOTH) for part in colour]
+    return bytes(part for colour in (*colours, TRUTH, PREDICTION, BOTH) for part in colour)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from csc_eval.running.memory import Plan
+from csc_eval.running.memory import Plan, expected_work
 from csc_eval.scoring.labels import LabelTask, failed_scores, score_label
 from csc_eval.scoring.results import LabelScore
 from csc_eval.voxels.runs import TOO_FRAGMENTED
@@ -19,6 +19,7 @@ Scores = tuple[LabelScore, ...]
 WORKER_DIED = (
     "the process that scored it was killed, as happens when memory runs out: give fewer workers or more memory"
 )
+CLUSTER_ENDED = "the cluster ended before it was scored"
 
 
 def run_tasks(
@@ -62,13 +63,14 @@ def _run(plan: Plan, numbers: Sequence[int], executor: Executor | None) -> Itera
         if number in plan.refused:
             yield number, failed_scores(plan.tasks[number], plan.refused[number])
     fitting = [number for number in numbers if number not in plan.refused]
-    # Instances take longest: they go first, so that no worker is left alone with one at the end.
-    fitting.sort(key=lambda number: not plan.tasks[number].instance)
-    if executor is not None:
-        yield from _run_on(executor, plan, fitting)
-    elif plan.workers == 1:
+    if executor is None and plan.workers == 1:
         for number in fitting:
             yield number, score_label(plan.tasks[number])
+        return
+    # What takes longest goes first, so that no worker is left alone with it at the end.
+    fitting.sort(key=lambda number: -expected_work(plan.tasks[number]))
+    if executor is not None:
+        yield from _run_on(executor, plan, fitting)
     else:
         again = []
         for number, scores in _run_in_processes(plan, fitting):
@@ -84,9 +86,16 @@ def _run(plan: Plan, numbers: Sequence[int], executor: Executor | None) -> Itera
 def _run_on(executor: Executor, plan: Plan, numbers: Sequence[int]) -> Iterator[tuple[int, Scores]]:
     from concurrent.futures import as_completed
 
+    from csc_data.executors.processes import broken
+
     futures: dict[Future[Scores], int] = {executor.submit(score_label, plan.tasks[n]): n for n in numbers}
     for future in as_completed(futures):
-        yield futures[future], future.result()
+        number = futures[future]
+        try:
+            scores = future.result()
+        except broken() as error:
+            scores = failed_scores(plan.tasks[number], str(error) or CLUSTER_ENDED)
+        yield number, scores
 
 
 def _run_in_processes(plan: Plan, numbers: Sequence[int]) -> Iterator[tuple[int, Scores]]:

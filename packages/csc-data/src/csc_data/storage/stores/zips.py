@@ -10,6 +10,7 @@ import os
 import stat
 import zipfile
 import zlib
+from bisect import bisect_left
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
@@ -72,7 +73,8 @@ class ZipStore(Store):
 
     def _open(self) -> None:
         try:
-            if not stat.S_ISREG(os.stat(self.path).st_mode):  # noqa: PTH116 - what a pipe or a device gives has no end
+            found = os.stat(self.path)  # noqa: PTH116
+            if not stat.S_ISREG(found.st_mode):  # what a pipe or a device gives has no end
                 raise ValueError("it is a pipe or a device")  # noqa: TRY301
             self._zip = zipfile.ZipFile(self.path)
         except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
@@ -81,7 +83,9 @@ class ZipStore(Store):
         problems = [*_problems(self.path, infos, self.max_size), *_misnamed(self.path, infos)]
         if problems:
             raise UnsafeArchiveError(self.path, problems)
+        self._stamp = found.st_size, found.st_mtime_ns
         self._members: dict[str, zipfile.ZipInfo] = {}
+        self._sorted: list[str] | None = None
         self._folders: dict[str, set[str]] = {"": set()}
         skipped = PurePosixPath(self.prefix).parts
         for info in infos:
@@ -145,20 +149,35 @@ class ZipStore(Store):
 
     def signature(self, key: str) -> Iterator[tuple[str, int, int]]:
         """Give name, size and checksum of every member below a folder."""
-        for name in sorted(self._members):
-            if name.startswith(key + "/"):
-                yield name, self._members[name].file_size, self._members[name].CRC
+        if self._sorted is None:
+            self._sorted = sorted(self._members)
+        first, beyond = (bisect_left(self._sorted, key + after) for after in ("/", "0"))  # 0 comes after /
+        for name in self._sorted[first:beyond]:
+            yield name, self._members[name].file_size, self._members[name].CRC
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it can be read no more."""
+        return self._zip.fp is None
 
     def close(self) -> None:
         """Close the zip; it is not read afterwards."""
         self._zip.close()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "prefix": self.prefix, "max_size": self.max_size}
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _open_once, (os.path.abspath(self.path), self.prefix, self.max_size, self._stamp)  # noqa: PTH100
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._open()
+
+_opened: dict[tuple[object, ...], ZipStore] = {}
+
+
+def _open_once(path: str, prefix: str, max_size: int, stamp: tuple[int, int]) -> ZipStore:
+    """Open a zip that is sent to a process with each task: a hundred thousand members take seconds to look through."""
+    key = (path, prefix, max_size, stamp)
+    if key not in _opened or _opened[key].is_closed:
+        _opened.clear()
+        _opened[key] = ZipStore(path, prefix=prefix, max_size=max_size)
+    return _opened[key]
 
 
 def _problems(path: str, members: Sequence[zipfile.ZipInfo], max_size: int) -> Iterator[Problem]:
