@@ -149,7 +149,7 @@ def of_monai(name: str) -> tuple[str, nn.Module, nn.Module, torch.Tensor]:
     from monai.networks import nets
 
     if name == "DynUNet":
-        kernels, strides = [[1, 3, 3], 3, 3, 3], [1, [1, 2, 2], 2, 2]
+        kernels, strides = [3] * 4, [1, [1, 2, 2], 2, 2]
         peer = nets.DynUNet(3, CHANNELS, CLASSES, kernels, strides, strides[1:], filters=[4, 8, 8, 12])
         ours = create_model(
             "3d_dynunet", n_channels=CHANNELS, n_classes=CLASSES, features=(4, 8, 8, 12), kernels=kernels,

@@ -148,7 +148,7 @@ class TestPublishedFiles:
         load_weights(fresh, as_published(small))
         x = torch.rand(1, 1, *[small.sizes.minimum] * 3)
         assert torch.equal(fresh(x), small(x))
-        by_torch = CosemUNet("04", **SMALL)
+        by_torch = CosemUNet(setup="04", **SMALL)
         by_torch.load_state_dict(as_published(small))
         assert torch.equal(by_torch(x), small(x))
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from csc_models import ModelArgumentError, ModelError, create_model, list_models, model_card, model_spec
+from csc_models import ModelArgumentError, ModelError, create_model, list_models, model_card
 from csc_models.checkpoint import load_weights
 from csc_models.errors import MissingExtraError
 
@@ -50,12 +50,6 @@ def test_other_sizes_repeat_the_last_voxels(name):
     padded = functional.pad(x, [0, 0, 0, multiple - 1, 0, 1], mode="replicate")
     expected = own.eval()(padded)[:, :, : multiple - 1, : multiple + 1]
     torch.testing.assert_close(model(x), expected, atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize("name", SMALL)
-def test_parameters_that_are_known_without_monai_are_right(name):
-    pytest.importorskip("monai")
-    assert model_card(name).parameters == model_spec(name).default_parameters
 
 
 class TestWithoutMonai:

@@ -33,7 +33,14 @@ from csc_models.nets.layers import (
 from csc_models.nets.network import Network
 from csc_models.nets.recomputation import recomputed
 from csc_models.specification import Arguments, ModelSpec, SizeRule
-from csc_models.specification.receptive_field import Step, convolution, pooling, receptive_field, upsampling
+from csc_models.specification.receptive_field import (
+    Step,
+    convolution,
+    pooling,
+    receptive_field,
+    side_by_side,
+    upsampling,
+)
 
 PerStage = int | tuple[int, ...]
 PerAxis = int | tuple[int | tuple[int, ...], ...]
@@ -212,6 +219,23 @@ class Convolution(nn.Module):
         return result
 
 
+class Pooling(nn.Module):
+    """Means of windows; sizes are rounded up, as by a convolution with a stride."""
+
+    def __init__(self, ndim: int, stride: Axes) -> None:
+        super().__init__()
+        self.pool = AVERAGE_POOL[ndim](stride, ceil_mode=True)
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, channels, ...) to (B, channels, ... / stride)."""
+        pool, sizes = self.pool, x.shape[2:]
+        if any(size < step for size, step in zip(sizes, self.stride, strict=True)):  # which torch refuses
+            pool = type(pool)(tuple(map(min, sizes, self.stride)), ceil_mode=True)
+        result: Tensor = pool(x)
+        return result
+
+
 class ResidualBlock(nn.Module):
     """Two convolutions, the first with a stride, whose result is added to the pooled and projected input."""
 
@@ -223,8 +247,7 @@ class ResidualBlock(nn.Module):
         self.nonlin2 = plan.activation()
         self.skip = nn.Sequential()
         if max(stride) > 1:
-            # With ceil_mode odd sizes are rounded up, as a convolution with a stride does.
-            self.skip.append(AVERAGE_POOL[plan.ndim](stride, ceil_mode=True))
+            self.skip.append(Pooling(plan.ndim, stride))
         if channels != wide:
             self.skip.append(Convolution(plan, channels, wide, (1,) * plan.ndim, activated=False, bias=False))
 
@@ -381,18 +404,24 @@ def _receptive_field(builder: type[PlannedUNet], ndim: int, arguments: Arguments
     stages = _stages(builder.__name__, ndim, arguments)
     widths = []
     for axis, total in enumerate(_strides(stages)):
-        steps: list[Step] = []
-        for stage, coarse in pairwise(stages):
-            steps += [convolution(stage.kernel[axis])] * stage.decoder_blocks + [upsampling(coarse.stride[axis])]
-        for stage in reversed(stages):
-            kernel, stride = stage.kernel[axis], stage.stride[axis]
-            more = 2 * stage.blocks - 1 if builder.residual else stage.blocks - 1
-            # Beside a residual block is a pooling, which sees more than a convolution of one voxel.
-            pooled = builder.residual and kernel == 1
-            steps += [convolution(kernel)] * more + [pooling(stride) if pooled else convolution(kernel, stride)]
-        steps += [convolution(stages[0].kernel[axis])] * builder.residual
-        widths.append(receptive_field(steps, period=total))
+        stem = [convolution(stages[0].kernel[axis])] * builder.residual
+        path = _way_down(builder, stages[-1], axis)
+        for stage, coarse in reversed(list(pairwise(stages))):
+            decoder = [convolution(stage.kernel[axis])] * stage.decoder_blocks
+            joined = side_by_side([], [upsampling(coarse.stride[axis]), *path])
+            path = [*decoder, joined, *_way_down(builder, stage, axis)]
+        widths.append(receptive_field([*path, *stem], period=total))
     return max(widths)
+
+
+def _way_down(builder: type[PlannedUNet], stage: Stage, axis: int) -> list[Step]:
+    """Steps of a stage of the encoder, from its output to the features of the finer one."""
+    kernel, stride = stage.kernel[axis], stage.stride[axis]
+    strided = convolution(kernel, stride)
+    if not builder.residual:
+        return [*[convolution(kernel)] * (stage.blocks - 1), strided]
+    first = side_by_side([convolution(kernel), strided], [pooling(stride)])
+    return [*[convolution(kernel)] * (2 * stage.blocks - 2), first]
 
 
 SPECS = tuple(

@@ -44,7 +44,7 @@ def check_arguments(
         if name in given:
             value = plain_value(given[name])
             if not _matches(value, parameter.annotation):
-                findings.append(f"{name}={given[name]!r} is not {_words(parameter.annotation)}")
+                findings.append(f"{name}={value!r} is not {_words(parameter.annotation)}")
             complete[name] = value
         elif parameter.default is inspect.Parameter.empty:
             findings.append(f"{name} is missing ({_words(parameter.annotation)})")
