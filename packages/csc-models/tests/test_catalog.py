@@ -43,7 +43,7 @@ class TestCreate:
             ({"n_classes": True}, "n_classes=True is not of type int"),
             ({"norm": "layer"}, "norm='layer' is not one of 'group', 'instance', 'batch'"),
             ({"gradient_checkpointing": 1}, "gradient_checkpointing=1 is not of type bool"),
-            ({"width": 0}, "width=0: must be at least 1"),
+            ({"width": 0}, "width=0 must be at least 1"),
             ({"ndim": 2}, "no argument 'ndim'"),
         ],
     )

@@ -176,5 +176,5 @@ def test_names_with_underscores_are_understood():
 
 
 def test_features_and_factors_have_to_agree():
-    with pytest.raises(ModelArgumentError, match=r"features=\(2, 3\).*factors=\(2, 3, 3\) one fewer"):
+    with pytest.raises(ModelArgumentError, match=r"factors=\(2, 3, 3\).* one fewer than features=\(2, 3\)"):
         create_model("cosem_setup04", features=(2, 3))

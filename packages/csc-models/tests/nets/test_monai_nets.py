@@ -81,11 +81,11 @@ class TestWithoutMonai:
         ("monai_swin_unetr", {"feature_size": 20}, "multiple of 12"),
         ("monai_swin_unetr", {"window_size": 4}, "window_size=4 is not one of 3, 5, 7"),
         ("monai_swin_unetr", {"dropout": 1.0}, "dropout=1.0"),
-        ("monai_unet", {"strides": (2, 2)}, "one more than"),
+        ("monai_unet", {"strides": (2, 2)}, "one more"),
         ("monai_unet", {"strides": (3, 2, 2, 2)}, "1 or 2"),
-        ("monai_unet", {"num_res_units": -1}, "num_res_units=-1"),
+        ("monai_unet", {"num_res_units": -1}, "num_res_units=-1 must be at least 0"),
         ("monai_basic_unet3d", {"features": (1, 2)}, "features"),
-        ("monai_basic_unet3d", {"features": (1, 2, 3, 4, 5, 0)}, "positive"),
+        ("monai_basic_unet3d", {"features": (1, 2, 3, 4, 5, 0)}, "at least 1"),
     ],
 )
 def test_impossible_numbers_are_named(name, wrong, words):

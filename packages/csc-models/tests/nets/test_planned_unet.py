@@ -120,9 +120,9 @@ class TestDeepSupervision:
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"blocks": (1, 1, 1)}, r"blocks=\(1, 1, 1\) must be positive, one for each of 2 stages"),
-        ({"blocks": 0}, "blocks=0 must be"),
-        ({"features": (4,)}, r"features=\(4,\) must be positive, for at least two stages"),
+        ({"blocks": (1, 1, 1)}, r"blocks=\(1, 1, 1\) must be one for each of 2 stages"),
+        ({"blocks": 0}, "blocks=0 must be at least 1"),
+        ({"features": (4,)}, r"features=\(4,\) must be for at least two stages"),
         ({"features": (4.5, 8)}, r"features=\(4\.5, 8\)"),
         ({"decoder_blocks": (1, 1)}, "decoder_blocks=.* but the coarsest"),
         ({"kernels": (3, 2)}, "kernels=.* must be odd"),

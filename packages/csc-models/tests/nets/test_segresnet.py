@@ -30,9 +30,9 @@ def test_numbers_are_those_of_monai(name):
     [
         ({"width": 12}, "width=12 must be a multiple of 8"),
         ({"dropout": 1.0}, "dropout=1.0"),
-        ({"blocks": (1, 1)}, r"decoder_blocks=\(1, 1, 1\) as well and one fewer"),
-        ({"decoder_blocks": (1, 0, 1)}, "positive"),
-        ({"blocks": (), "decoder_blocks": ()}, "positive"),
+        ({"blocks": (1, 1)}, r"decoder_blocks=\(1, 1, 1\) must be one fewer"),
+        ({"decoder_blocks": (1, 0, 1)}, r"decoder_blocks=\(1, 0, 1\) must be at least 1"),
+        ({"blocks": (), "decoder_blocks": ()}, "one fewer"),
     ],
 )
 def test_impossible_numbers_are_named(wrong, words):

@@ -8,7 +8,7 @@ what CPUs convolve fastest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -18,8 +18,6 @@ from csc_models.nets.layers import (
     MAX_POOL,
     TRANSPOSED,
     NormName,
-    check_input,
-    check_least,
     crop_end,
     normalisation,
 )
@@ -43,21 +41,15 @@ class CompactUNet(Network):
         Number of levels; each but the first halves the resolution.
     norm : {"group", "instance", "batch"}
         Normalisation after each convolution.
-
-    Raises
-    ------
-    ModelArgumentError
-        A number is out of range.
     """
 
-    ndim: int = field(kw_only=True)
     width: int = 16
     depth: int = 3
     norm: NormName = "group"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_least("CompactUNet", width=self.width, depth=self.depth)
+        self.minimum = 2**self.depth
         ndim, width = self.ndim, self.width
         widths = [width * 2**level for level in range(self.depth)]
         self.down = nn.ModuleList()
@@ -75,15 +67,7 @@ class CompactUNet(Network):
         self.head = CONVOLUTION[ndim](width, self.n_classes, kernel_size=1)
         self.to(memory_format=CHANNELS_LAST[ndim])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, n_channels, [z,] y, x) to logits (B, n_classes, [z,] y, x) of the same spatial size.
-
-        Raises
-        ------
-        InputShapeError
-            Wrong number of axes or channels, or an axis that is too short.
-        """
-        check_input("CompactUNet", x, self.ndim, self.n_channels, minimum=2**self.depth)
+    def _compute(self, x: Tensor) -> Tensor:
         x = x.contiguous(memory_format=CHANNELS_LAST[self.ndim])
         skips: list[Tensor] = []
         for level, convolve in enumerate(self.down):

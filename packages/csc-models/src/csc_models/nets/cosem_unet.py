@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from csc_models.errors import ModelArgumentError
 from csc_models.nets.cosem_setups import SETUPS, SetupName
-from csc_models.nets.layers import check_input, check_least, check_sizes, crop_centre
+from csc_models.nets.layers import check_least, check_sizes, crop_centre
 from csc_models.nets.network import Network
 from csc_models.nets.recomputation import recomputed
 from csc_models.nets.valid_sizes import cropped_size, output_rule, size_rule, valid_receptive_field
@@ -130,14 +130,10 @@ class CosemUNet(Network):
     upsampling_relu : bool
         ReLU after each upsampling. The networks that the published weights come from have it; the published port
         (cellmap-models) leaves it out, and what was trained with that needs False.
-
-    Raises
-    ------
-    ModelArgumentError
-        A number is out of range, or `features` and `factors` do not go together.
     """
 
     setup: SetupName = field(kw_only=True)
+    ndim: int = field(default=3, init=False)
     n_channels: int = 1
     n_classes: int | None = None  # type: ignore[assignment]  # a number when it is built
     features: tuple[int, ...] = (12, 72, 432, 2592)
@@ -151,10 +147,8 @@ class CosemUNet(Network):
         if self.n_classes is None:
             self.n_classes = len(setup.classes)
         super().__post_init__()
-        if len(self.features) != len(self.factors) + 1 or min(self.features) < 1 or min((2, *self.factors)) < 2:
-            raise ModelArgumentError(
-                f"CosemUNet: features={self.features} must be positive, and factors={self.factors} one fewer, from 2"
-            )
+        right = len(self.features) == len(self.factors) + 1 and min((2, *self.factors)) > 1
+        self._require(right, f"factors={self.factors} must be from 2, and one fewer than features={self.features}")
         wide = _features_up(self.features)[0]
         self.backbone = nn.Sequential(
             _Backbone(self.n_channels, self.features, self.factors, relu),
@@ -164,15 +158,8 @@ class CosemUNet(Network):
         self.prediction_head = nn.Conv3d(wide, self.n_classes, kernel_size=1)
         self.sizes = size_rule(self.factors, setup.upsampling)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, n_channels, z, y, x) to (B, n_classes, ...), the centre of the input, with valid convolutions.
-
-        Raises
-        ------
-        InputShapeError
-            Wrong number of axes or channels, or a size that the network does not take; the text has the next larger.
-        """
-        check_input("CosemUNet", x, 3, self.n_channels, minimum=1)
+    def _compute(self, x: Tensor) -> Tensor:
+        """Map to (B, n_classes, ...), the centre of the input, with valid convolutions."""
         check_sizes("CosemUNet", x, self.sizes)
         save_memory = self.gradient_checkpointing
         unet, *last = self.backbone.children()

@@ -5,13 +5,13 @@ Source: Roy et al., MedNeXt, 2023, https://arxiv.org/abs/2303.09975
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from csc_models.nets.layers import CONVOLUTION, TRANSPOSED, check_input, check_least, crop_end
+from csc_models.nets.layers import CONVOLUTION, TRANSPOSED, crop_end
 from csc_models.nets.network import Network
 from csc_models.nets.recomputation import recomputed
 from csc_models.specification import Arguments, ModelSpec, SizeRule
@@ -117,14 +117,8 @@ class MedNeXt(Network):
         Size of the depthwise convolutions.
     deep_supervision : bool
         Return logits of all levels, as a list, largest first.
-
-    Raises
-    ------
-    ModelArgumentError
-        A number is out of range.
     """
 
-    ndim: int = field(kw_only=True)
     size: SizeName = "b"
     width: int = 32
     kernel_size: Literal[3, 5, 7] = 3
@@ -132,7 +126,7 @@ class MedNeXt(Network):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_least("MedNeXt", width=self.width)
+        self.minimum = _MINIMUM
         ndim, width, kernel_size = self.ndim, self.width, self.kernel_size
         plan = _PLANS[self.size]
         widths = [width * 2**level for level in range(_LEVELS + 1)]
@@ -157,17 +151,7 @@ class MedNeXt(Network):
             CONVOLUTION[ndim](widths[level], self.n_classes, kernel_size=1) for level in supervised
         )
 
-    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        """Map (B, n_channels, [z,] y, x) to logits (B, n_classes, [z,] y, x) of the same spatial size.
-
-        With deep supervision, return a list of them; each next one has half the size, rounded up.
-
-        Raises
-        ------
-        InputShapeError
-            Wrong number of axes or channels, or an axis shorter than 17.
-        """
-        check_input("MedNeXt", x, self.ndim, self.n_channels, _MINIMUM)
+    def _compute(self, x: Tensor) -> Tensor | list[Tensor]:
         save_memory = self.gradient_checkpointing
         x = self.stem(x)
         skips: list[Tensor] = []

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from csc_models.errors import ModelArgumentError
-from csc_models.nets.layers import NormName, check_input, check_least, crop_end
+from csc_models.nets.layers import NormName, crop_end
 from csc_models.nets.network import Network
 from csc_models.nets.recomputation import recomputed
 from csc_models.optional import import_extra
@@ -48,6 +47,8 @@ class MonaiNetwork(Network):
     in all, for the normalisation at the coarsest level; outputs are cut back.
     """
 
+    ndim: int = field(default=3, init=False)
+
     multiple: ClassVar[int]
 
     def hold(self, name: str, *arguments: Any, **named: Any) -> None:
@@ -61,15 +62,7 @@ class MonaiNetwork(Network):
         nets = import_extra("monai.networks.nets", extra=EXTRA, purpose=f"{name}, a network of MONAI,")
         self.net: Any = getattr(nets, name)(*arguments, **named)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, n_channels, z, y, x) to logits (B, n_classes, z, y, x).
-
-        Raises
-        ------
-        InputShapeError
-            Wrong number of axes or channels.
-        """
-        check_input(type(self).__name__, x, 3, self.n_channels, minimum=1)
+    def _compute(self, x: Tensor) -> Tensor:
         sizes = x.shape[2:]
         lacking = [-size % self.multiple for size in sizes]
         if all(size <= self.multiple for size in sizes):
@@ -106,13 +99,6 @@ class BasicUNet3D(MonaiNetwork):
         Channels of the five levels, from full resolution down, and of the last one on the way up.
     norm : {"instance", "group", "batch"}
         Normalisation after each convolution; "group" normalises all channels together.
-
-    Raises
-    ------
-    ModelArgumentError
-        A number is out of range.
-    MissingExtraError
-        MONAI is not installed.
     """
 
     multiple = 16
@@ -122,7 +108,6 @@ class BasicUNet3D(MonaiNetwork):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_numbers("BasicUNet3D", features=self.features)
         self.hold("BasicUNet", 3, self.n_channels, self.n_classes, self.features, norm=_NORMS[self.norm])
 
     def compute(self, x: Tensor) -> Tensor:
@@ -157,18 +142,11 @@ class MonaiUNet(MonaiNetwork):
         Normalisation after each convolution; "group" normalises all channels together.
     dropout : float
         Share of channels that training leaves out.
-
-    Raises
-    ------
-    ModelArgumentError
-        A number is out of range, or `channels` and `strides` do not go together.
-    MissingExtraError
-        MONAI is not installed.
     """
 
     channels: tuple[int, ...] = (32, 64, 128, 256, 512)
     strides: tuple[int, ...] = (2, 2, 2, 2)
-    num_res_units: int = 2
+    num_res_units: int = field(default=2, metadata={"least": 0})
     norm: NormName = "instance"
     dropout: float = 0.0
 
@@ -179,13 +157,8 @@ class MonaiUNet(MonaiNetwork):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_numbers("MonaiUNet", channels=self.channels, strides=self.strides)
-        check_least("MonaiUNet", 0, num_res_units=self.num_res_units)
-        if len(self.channels) != len(self.strides) + 1 or max(self.strides) > 2 or not 0 <= self.dropout < 1:
-            raise ModelArgumentError(
-                f"MonaiUNet: channels={self.channels} must be one more than strides={self.strides}, which are 1 or 2, "
-                f"and dropout={self.dropout} from 0 and below 1"
-            )
+        right = len(self.channels) == len(self.strides) + 1 and max(self.strides) <= 2
+        self._require(right, f"strides={self.strides} must be 1 or 2, and channels={self.channels} one more")
         self.hold(
             "UNet", 3, self.n_channels, self.n_classes, self.channels, self.strides,
             num_res_units=self.num_res_units, norm=_NORMS[self.norm], dropout=self.dropout,
@@ -228,13 +201,6 @@ class SwinUNETR(MonaiNetwork):
         Share of values that training leaves out.
     use_v2 : bool
         SwinUNETR-V2, with a residual convolution before each stage.
-
-    Raises
-    ------
-    ModelArgumentError
-        A number is out of range.
-    MissingExtraError
-        MONAI is not installed.
     """
 
     multiple = 32
@@ -249,26 +215,18 @@ class SwinUNETR(MonaiNetwork):
     def __post_init__(self) -> None:
         super().__post_init__()
         size, heads = self.feature_size, self.num_heads
-        _check_numbers("SwinUNETR", feature_size=(size,), depths=self.depths, num_heads=heads)
         widths = [size * 2**stage for stage in range(4)]
-        if size % 12 or any(wide % count for wide, count in zip(widths, heads, strict=True)):
-            raise ModelArgumentError(
-                f"SwinUNETR: feature_size={size} must be a multiple of 12, and of num_heads={heads} each must divide "
-                f"the channels of its stage, {tuple(widths)}"
-            )
-        if not 0 <= self.dropout < 1:
-            raise ModelArgumentError(f"SwinUNETR: dropout={self.dropout} must be from 0 and below 1")
+        right = size % 12 == 0 and not any(wide % count for wide, count in zip(widths, heads, strict=True))
+        self._require(
+            right,
+            f"feature_size={size} must be a multiple of 12, and of num_heads={heads} each must divide the channels of "
+            f"its stage, {tuple(widths)}",
+        )
         self.hold(
             "SwinUNETR", in_channels=self.n_channels, out_channels=self.n_classes, feature_size=size,
             depths=self.depths, num_heads=heads, window_size=self.window_size, drop_rate=self.dropout,
             use_v2=self.use_v2, use_checkpoint=self.gradient_checkpointing,
         )  # fmt: skip
-
-
-def _check_numbers(model: str, **values: tuple[int, ...]) -> None:
-    wrong = [f"{name}={numbers}" for name, numbers in values.items() if min(numbers, default=0) < 1]
-    if wrong:
-        raise ModelArgumentError(f"{model}: {', '.join(wrong)}: must be positive numbers")
 
 
 def _basic_unet_field(_: Arguments) -> int:

@@ -9,17 +9,14 @@ Source: Isensee et al., nnU-Net revisited, 2024, https://arxiv.org/abs/2404.0955
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from csc_models.errors import ModelArgumentError
 from csc_models.nets.layers import (
     AVERAGE_POOL,
     BATCH_NORM,
@@ -27,24 +24,15 @@ from csc_models.nets.layers import (
     DROPOUT,
     INSTANCE_NORM,
     TRANSPOSED,
-    check_input,
     crop_end,
 )
 from csc_models.nets.network import Network
+from csc_models.nets.planned_stages import Axes, Stage, field_of_view, minimum, size_rule, spell_out
 from csc_models.nets.recomputation import recomputed
-from csc_models.specification import Arguments, ModelSpec, SizeRule
-from csc_models.specification.receptive_field import (
-    Step,
-    convolution,
-    pooling,
-    receptive_field,
-    side_by_side,
-    upsampling,
-)
+from csc_models.specification import ModelSpec
 
 PerStage = int | tuple[int, ...]
 PerAxis = int | tuple[int | tuple[int, ...], ...]
-Axes = Any  # a tuple of two or three numbers; torch's annotations want to know of how many
 NormOption = Literal["instance", "batch", "none"]
 Nonlinearity = Literal["leaky_relu", "relu", "prelu", "elu", "gelu", "silu", "none"]
 
@@ -56,16 +44,6 @@ _NONLINEARITIES: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
     "none": nn.Identity,
 }
-
-
-class Stage(NamedTuple):
-    """Numbers of one resolution."""
-
-    features: int
-    blocks: int
-    decoder_blocks: int
-    kernel: Axes
-    stride: Axes
 
 
 @dataclass(eq=False, repr=False)
@@ -102,16 +80,10 @@ class PlannedUNet(Network):
         Share of channels that training leaves out after convolutions.
     deep_supervision : bool
         Return logits of all stages but the coarsest, as a list, largest first.
-
-    Raises
-    ------
-    ModelArgumentError
-        A number is out of range, or arguments are not for the same number of stages.
     """
 
     residual: ClassVar[bool]
 
-    ndim: int = field(kw_only=True)
     features: tuple[int, ...] = (32, 64, 128, 256, 320, 320)
     blocks: PerStage = 2
     decoder_blocks: PerStage = 2
@@ -128,28 +100,14 @@ class PlannedUNet(Network):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        name = type(self).__name__
-        if not 0 <= self.dropout < 1 or self.norm_eps < 0:
-            raise ModelArgumentError(
-                f"{name}: dropout={self.dropout} must be from 0 and below 1, norm_eps={self.norm_eps} not below 0"
-            )
-        stages = _stages(name, self.ndim, vars(self))
-        self.minimum = _minimum(stages)
+        self._require(self.norm_eps >= 0, f"norm_eps={self.norm_eps} must not be below 0")
+        stages = spell_out(self.ndim, vars(self))
+        self.minimum = minimum(stages)
         self.encoder = Encoder(self, stages)
         self.decoder = Decoder(self, stages)
         self._initialise()
 
-    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        """Map (B, n_channels, [z,] y, x) to logits (B, n_classes, [z,] y, x) of the same spatial size.
-
-        With deep supervision, return a list of them; each next one is smaller by a stride, rounded up.
-
-        Raises
-        ------
-        InputShapeError
-            Wrong number of axes or channels, or an axis that is too short.
-        """
-        check_input(type(self).__name__, x, self.ndim, self.n_channels, self.minimum)
+    def _compute(self, x: Tensor) -> Tensor | list[Tensor]:
         levels = self.encoder(x, self.gradient_checkpointing)
         outputs: list[Tensor] = self.decoder(levels, self.gradient_checkpointing)
         return outputs if self.deep_supervision else outputs[0]
@@ -346,84 +304,6 @@ class Decoder(nn.Module):
         return outputs[::-1]
 
 
-def _spread(value: int | tuple[Any, ...], count: int) -> tuple[Any, ...]:
-    return (value,) * count if isinstance(value, int) else value
-
-
-def _stages(name: str, ndim: int, arguments: Arguments) -> list[Stage]:
-    """Spell out the numbers of each resolution, from fine to coarse.
-
-    Raises
-    ------
-    ModelArgumentError
-        A number is out of range, or there are too many or too few.
-    """
-    features: tuple[int, ...] = arguments["features"]
-    count = len(features)
-    given = arguments["strides"]
-    blocks = _spread(arguments["blocks"], count)
-    decoder = _spread(arguments["decoder_blocks"], count - 1)
-    kernels = [_spread(sizes, ndim) for sizes in _spread(arguments["kernels"], count)]
-    strides = [_spread(sizes, ndim) for sizes in ((1, *[given] * (count - 1)) if isinstance(given, int) else given)]
-    each = f"one for each of {count} stages"
-    axes = f"{each}, and one or {ndim} for each"
-    rules = (
-        ("features", count > 1 and min(features) > 0, "positive, for at least two stages"),
-        ("blocks", len(blocks) == count and min(blocks) > 0, f"positive, {each}"),
-        ("decoder_blocks", len(decoder) == count - 1 and min(decoder) > 0, f"positive, {each} but the coarsest"),
-        ("kernels", _fit(kernels, count, ndim) and all(k % 2 for kernel in kernels for k in kernel), f"odd, {axes}"),
-        ("strides", _fit(strides, count, ndim) and max(strides[0]) == 1, f"positive, 1 for the first stage, {axes}"),
-    )
-    wrong = [f"{key}={arguments[key]} must be {words}" for key, right, words in rules if not right]
-    if wrong:
-        raise ModelArgumentError(f"{name}: {'; '.join(wrong)}")
-    return [Stage(*row) for row in zip(features, blocks, (*decoder[::-1], 0), kernels, strides, strict=True)]
-
-
-def _fit(sizes: list[tuple[int, ...]], count: int, ndim: int) -> bool:
-    return len(sizes) == count and all(len(axes) == ndim and min(axes) > 0 for axes in sizes)
-
-
-def _strides(stages: list[Stage]) -> list[int]:
-    """Return by how much the coarsest stage is coarser than the input, along each axis."""
-    return [math.prod(axis) for axis in zip(*[stage.stride for stage in stages], strict=True)]
-
-
-def _minimum(stages: list[Stage]) -> int:
-    """Normalisation needs two voxels at the coarsest stage, along one axis at least."""
-    return min(_strides(stages)) + 1
-
-
-def _sizes(builder: type[PlannedUNet], ndim: int, arguments: Arguments) -> SizeRule:
-    stages = _stages(builder.__name__, ndim, arguments)
-    return SizeRule(minimum=_minimum(stages), efficient_multiple=math.lcm(*_strides(stages)))
-
-
-def _receptive_field(builder: type[PlannedUNet], ndim: int, arguments: Arguments) -> int:
-    """Return the width along the axis along which it is largest."""
-    stages = _stages(builder.__name__, ndim, arguments)
-    widths = []
-    for axis, total in enumerate(_strides(stages)):
-        stem = [convolution(stages[0].kernel[axis])] * builder.residual
-        path = _way_down(builder, stages[-1], axis)
-        for stage, coarse in reversed(list(pairwise(stages))):
-            decoder = [convolution(stage.kernel[axis])] * stage.decoder_blocks
-            joined = side_by_side([], [upsampling(coarse.stride[axis]), *path])
-            path = [*decoder, joined, *_way_down(builder, stage, axis)]
-        widths.append(receptive_field([*path, *stem], period=total))
-    return max(widths)
-
-
-def _way_down(builder: type[PlannedUNet], stage: Stage, axis: int) -> list[Step]:
-    """Steps of a stage of the encoder, from its output to the features of the finer one."""
-    kernel, stride = stage.kernel[axis], stage.stride[axis]
-    strided = convolution(kernel, stride)
-    if not builder.residual:
-        return [*[convolution(kernel)] * (stage.blocks - 1), strided]
-    first = side_by_side([convolution(kernel), strided], [pooling(stride)])
-    return [*[convolution(kernel)] * (2 * stage.blocks - 2), first]
-
-
 SPECS = tuple(
     ModelSpec(
         name=f"{ndim}d_{name}",
@@ -432,8 +312,8 @@ SPECS = tuple(
         summary=f"nnU-Net's {ndim}D {words} by any plan, with deep supervision if asked",
         ndim=ndim,
         source=f"Isensee et al., {source}",
-        sizes=partial(_sizes, builder, ndim),
-        receptive_field=partial(_receptive_field, builder, ndim),
+        sizes=partial(size_rule, ndim),
+        receptive_field=partial(field_of_view, builder.residual, ndim),
         aliases=aliases,
     )
     for ndim in (2, 3)

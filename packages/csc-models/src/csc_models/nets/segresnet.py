@@ -9,12 +9,11 @@ https://arxiv.org/abs/1810.11654
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from csc_models.errors import ModelArgumentError
-from csc_models.nets.layers import CONVOLUTION, DROPOUT, LINEAR_MODE, check_input, crop_end
+from csc_models.nets.layers import CONVOLUTION, DROPOUT, LINEAR_MODE, crop_end
 from csc_models.nets.network import Network
 from csc_models.nets.recomputation import recomputed
 from csc_models.specification import Arguments, ModelSpec, SizeRule
@@ -66,14 +65,8 @@ class SegResNet(Network):
         Residual blocks per level of the decoder, from coarse to fine; one level fewer than `blocks`.
     dropout : float
         Share of channels that training leaves out after the first convolution.
-
-    Raises
-    ------
-    ModelArgumentError
-        A number is out of range, or `blocks` and `decoder_blocks` do not go together.
     """
 
-    ndim: int = field(kw_only=True)
     width: int = 8
     blocks: tuple[int, ...] = (1, 2, 2, 4)
     decoder_blocks: tuple[int, ...] = (1, 1, 1)
@@ -82,15 +75,10 @@ class SegResNet(Network):
     def __post_init__(self) -> None:
         super().__post_init__()
         ndim, blocks, decoder = self.ndim, self.blocks, self.decoder_blocks
-        if self.width < 1 or self.width % _GROUPS or not 0 <= self.dropout < 1:
-            raise ModelArgumentError(
-                f"SegResNet: width={self.width} must be a multiple of {_GROUPS}, and dropout={self.dropout} from 0 and "
-                "below 1"
-            )
-        if len(decoder) != len(blocks) - 1 or min(*blocks, *decoder, 1) < 1:
-            raise ModelArgumentError(
-                f"SegResNet: blocks={blocks} must be positive, and decoder_blocks={decoder} as well and one fewer"
-            )
+        self._require(self.width % _GROUPS == 0, f"width={self.width} must be a multiple of {_GROUPS}")
+        right = len(decoder) == len(blocks) - 1
+        self._require(right, f"decoder_blocks={decoder} must be one fewer than blocks={blocks}")
+        self.minimum = _MINIMUM
         widths = [self.width * 2**level for level in range(len(blocks))]
         self.convInit = _convolution(ndim, self.n_channels, self.width)
         self.drop = DROPOUT[ndim](self.dropout)
@@ -105,15 +93,7 @@ class SegResNet(Network):
         head = _convolution(ndim, self.width, self.n_classes, kernel=1, bias=True)
         self.conv_final = nn.Sequential(nn.GroupNorm(_GROUPS, self.width), nn.ReLU(inplace=True), head)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, n_channels, [z,] y, x) to logits (B, n_classes, [z,] y, x) of the same spatial size.
-
-        Raises
-        ------
-        InputShapeError
-            Wrong number of axes or channels, or an axis of one voxel.
-        """
-        check_input("SegResNet", x, self.ndim, self.n_channels, _MINIMUM)
+    def _compute(self, x: Tensor) -> Tensor:
         save_memory = self.gradient_checkpointing
         x = self.drop(self.convInit(x))
         skips: list[Tensor] = []

@@ -6,8 +6,7 @@ Names of parts are those of the challenge's toolbox, so that state dicts saved b
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +19,6 @@ from csc_models.nets.layers import (
     MAX_POOL,
     TRANSPOSED,
     check_batch_statistics,
-    check_input,
-    check_least,
 )
 from csc_models.nets.network import Network
 from csc_models.nets.recomputation import recomputed
@@ -103,14 +100,12 @@ class UNet(Network):
         Channels of the finest level; each of the four coarser ones has twice as many. The challenge's have 64.
     """
 
-    ndim: ClassVar[int]
-
     trilinear: bool = False
     width: int = 64
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_least(type(self).__name__, width=self.width)
+        self.minimum = _MINIMUM
         ndim, width, trilinear = self.ndim, self.width, self.trilinear
         # Linear upsampling does not narrow the features, so that the widths are halved beforehand.
         factor = 2 if trilinear else 1
@@ -125,15 +120,7 @@ class UNet(Network):
         self.up4 = Up(ndim, 2 * width, width, trilinear)
         self.outc = nn.Sequential(OrderedDict(conv=CONVOLUTION[ndim](width, self.n_classes, kernel_size=1)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, n_channels, [z,] y, x) to logits (B, n_classes, [z,] y, x) of the same spatial size.
-
-        Raises
-        ------
-        InputShapeError
-            Wrong number of axes or channels, an axis shorter than 16, or, in training, a single patch of 16.
-        """
-        check_input(type(self).__name__, x, self.ndim, self.n_channels, _MINIMUM)
+    def _compute(self, x: Tensor) -> Tensor:
         if self.training:
             check_batch_statistics(type(self).__name__, x, _MINIMUM)
         save_memory = self.gradient_checkpointing
@@ -148,16 +135,18 @@ class UNet(Network):
         return logits
 
 
+@dataclass(eq=False, repr=False)
 class UNet_2D(UNet):  # noqa: N801 - the name under which people import it
     """The challenge's 2D U-Net; arguments are those of `UNet`."""
 
-    ndim = 2
+    ndim: int = field(default=2, init=False)
 
 
+@dataclass(eq=False, repr=False)
 class UNet_3D(UNet):  # noqa: N801 - the name under which people import it
     """The challenge's 3D U-Net; arguments are those of `UNet`."""
 
-    ndim = 3
+    ndim: int = field(default=3, init=False)
 
 
 def _padded_like(x: Tensor, other: Tensor) -> Tensor:
