@@ -69,9 +69,9 @@ class MonaiNetwork(Network):
             lacking[-1] += self.multiple
         if any(lacking):
             x = functional.pad(x, [0, lacking[2], 0, lacking[1], 0, lacking[0]], mode="replicate")
-        return crop_end(self.compute(x), sizes)
+        return crop_end(self._through_net(x), sizes)
 
-    def compute(self, x: Tensor) -> Tensor:
+    def _through_net(self, x: Tensor) -> Tensor:
         """Map an input of a size that MONAI's network takes to logits."""
         logits: Tensor = self.net(x)
         return logits
@@ -110,7 +110,7 @@ class BasicUNet3D(MonaiNetwork):
         super().__post_init__()
         self.hold("BasicUNet", 3, self.n_channels, self.n_classes, self.features, norm=_NORMS[self.norm])
 
-    def compute(self, x: Tensor) -> Tensor:
+    def _through_net(self, x: Tensor) -> Tensor:
         """Map an input of a size that MONAI's network takes to logits."""
         save_memory = self.gradient_checkpointing
         net = self.net
@@ -164,10 +164,10 @@ class MonaiUNet(MonaiNetwork):
             num_res_units=self.num_res_units, norm=_NORMS[self.norm], dropout=self.dropout,
         )  # fmt: skip
 
-    def compute(self, x: Tensor) -> Tensor:
+    def _through_net(self, x: Tensor) -> Tensor:
         """Map an input of a size that MONAI's network takes to logits."""
         if not self.gradient_checkpointing:
-            return super().compute(x)
+            return super()._through_net(x)
         ways_up: list[tuple[nn.Module, Tensor]] = []
         block = self.net.model
         for _ in self.strides:  # a block is [down, the block below with a skip connection, up]

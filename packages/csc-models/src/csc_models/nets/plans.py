@@ -115,7 +115,7 @@ def _network(class_name: str, given: Mapping[str, Any]) -> tuple[str, dict[str, 
 
 def _each(value: Any, count: int) -> Any:
     """Return one entry per stage; one number is for all of them."""
-    return plain_value([value] * count if isinstance(value, int) else value)
+    return plain_value([value] * count if isinstance(value, int) else list(value))
 
 
 def _last(path: Any) -> Any:
