@@ -23,11 +23,9 @@ _GROUPS = 8
 _MINIMUM = 2  # normalisation needs more than one number per group
 
 
-def _convolution(
-    ndim: int, channels: int, wide: int, kernel: int = 3, stride: int = 1, bias: bool = False
-) -> nn.Module:
+def _convolution(ndim: int, channels: int, wide: int, kernel: int = 3, stride: int = 1) -> nn.Module:
     """Make a convolution in a module of its own, as MONAI has it."""
-    layer = CONVOLUTION[ndim](channels, wide, kernel, stride, padding=kernel // 2, bias=bias)
+    layer = CONVOLUTION[ndim](channels, wide, kernel, stride, padding=kernel // 2, bias=False)
     return nn.Sequential(OrderedDict(conv=layer))
 
 
@@ -90,7 +88,7 @@ class SegResNet(Network):
             double = nn.Upsample(scale_factor=2, mode=LINEAR_MODE[ndim], align_corners=False)
             self.up_samples.append(nn.Sequential(_convolution(ndim, 2 * wide, wide, kernel=1), double))
             self.up_layers.append(nn.Sequential(*(Block(ndim, wide) for _ in range(count))))
-        head = _convolution(ndim, self.width, self.n_classes, kernel=1, bias=True)
+        head = nn.Sequential(OrderedDict(conv=CONVOLUTION[ndim](self.width, self.n_classes, kernel_size=1)))
         self.conv_final = nn.Sequential(nn.GroupNorm(_GROUPS, self.width), nn.ReLU(inplace=True), head)
 
     def _compute(self, x: Tensor) -> Tensor:
