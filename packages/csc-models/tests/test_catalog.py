@@ -1,5 +1,7 @@
+import json
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -18,7 +20,9 @@ from csc_models import (
     model_spec,
     register_model,
 )
+from csc_models.checkpoint import load_checkpoint, save_checkpoint
 from csc_models.nets.compact_unet import CompactUNet
+from csc_models.nets.planned_unet import PlainUNet
 
 
 class TestCreate:
@@ -39,13 +43,32 @@ class TestCreate:
             ({"n_classes": True}, "n_classes=True is not of type int"),
             ({"norm": "layer"}, "norm='layer' is not one of 'group', 'instance', 'batch'"),
             ({"gradient_checkpointing": 1}, "gradient_checkpointing=1 is not of type bool"),
-            ({"width": 0}, "width=0: must be at least 1"),
+            ({"width": 0}, "width=0 must be at least 1"),
             ({"ndim": 2}, "no argument 'ndim'"),
         ],
     )
     def test_wrong_values_are_named(self, wrong, words):
         with pytest.raises(ModelArgumentError, match=words):
             create_model("3d_unet_s", **{"n_channels": 1, "n_classes": 1, **wrong})
+
+    def test_numbers_of_numpy_are_pythons(self, tmp_path):
+        given = {
+            "n_channels": np.int64(1),
+            "n_classes": np.uint8(2),
+            "features": np.array([4, 8]),
+            "slope": np.float32(0.5),
+        }
+        more = {"blocks": np.int32(1), "strides": [np.int16(1), [np.int64(1), 2]], "deep_supervision": np.bool_(True)}
+        by_name = create_model("2d_plain_unet", **given, **more)
+        by_class = PlainUNet(ndim=np.int64(2), **given, **more)
+        for model in (by_name, by_class):
+            arguments = describe_model(model).arguments
+            assert arguments["strides"] == [1, [1, 2]]
+            assert json.loads(json.dumps(arguments)) == arguments
+            save_checkpoint(tmp_path / "net.pth", model)
+            assert describe_model(load_checkpoint(tmp_path / "net.pth").model).arguments == arguments
+        with pytest.raises(ModelArgumentError, match=r"n_classes=2\.0 is not of type int"):
+            create_model("3d_unet_s", n_channels=1, n_classes=np.float64(2.0))
 
     def test_all_wrong_arguments_are_reported_together(self):
         with pytest.raises(ModelArgumentError, match=r"n_channels is missing.*n_classes='a'.*width=None"):
@@ -82,7 +105,7 @@ class TestCard:
 
 class TestDescribe:
     def test_class_and_catalogue_describe_alike(self):
-        by_class = describe_model(CompactUNet(3, 1, 4, width=4))
+        by_class = describe_model(CompactUNet(1, 4, ndim=3, width=4))
         by_name = describe_model(create_model("3d_unet_s", n_channels=1, n_classes=4, width=4))
         assert by_class == by_name
         assert by_class.name == "3d_unet_s"

@@ -14,6 +14,7 @@ from torch import nn
 
 from csc_models import InputShapeError, create_model, describe_model, list_models, model_card, model_spec
 from csc_models.checkpoint import load_checkpoint, save_checkpoint
+from csc_models.errors import InputTypeError
 
 TINY_VIT = {
     "hidden_size": 12,
@@ -33,6 +34,10 @@ SMALLEST = {
     "3d_resnet": {"ngf": 2, "n_blocks": 1},
     "2d_resenc_unet": {"features": (4, 8, 8), "blocks": (1, 2, 1)},
     "3d_resenc_unet": {"features": (2, 4, 4), "blocks": (1, 1, 2)},
+    "2d_plain_unet": {"features": (4, 6, 8)},
+    "3d_plain_unet": {"features": (2, 3)},
+    "2d_segresnet": {"blocks": (1, 2, 1), "decoder_blocks": (2, 1)},
+    "3d_segresnet": {"blocks": (1, 1), "decoder_blocks": (1,)},
     "2d_mednext": {"size": "s", "width": 4},
     "3d_mednext": {"size": "s", "width": 2},
     "vitnet": {"config": TINY_VIT, "img_size": (32, 32, 32)},
@@ -45,11 +50,17 @@ SMALLEST = {
     "monai_unet": {"channels": (2, 4, 4), "strides": (2, 2)},
     "monai_swin_unetr": {"feature_size": 12, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2), "window_size": 3},
 }
+FLAT = {"kernels": ((1, 3, 3), 3, 1), "strides": (1, (1, 2, 3), 2)}
 # Variants that differ in what they compute, not only in numbers.
 VARIANTS = {
     "3d_unet_s/batch": ("3d_unet_s", {"width": 4, "norm": "batch"}),
     "3d_unet_s/instance": ("3d_unet_s", {"width": 3, "depth": 2, "norm": "instance"}),
     "2d_mednext/kernel 5": ("2d_mednext", {"size": "s", "width": 2, "kernel_size": 5}),
+    "3d_resenc_unet/flat": ("3d_resenc_unet", {"features": (2, 4, 4), "blocks": 1, "norm": "batch", **FLAT}),
+    "3d_plain_unet/flat": (
+        "3d_plain_unet",
+        {"features": (2, 4, 4), "norm": "none", "nonlinearity": "prelu", "conv_bias": False, "dropout": 0.1, **FLAT},
+    ),
     "2d_unet/trilinear": ("2d_unet", {"width": 4, "trilinear": True}),
     "2d_resnet/zeros": ("2d_resnet", {"ngf": 4, "n_blocks": 1, "padding_type": "zeros", "norm_layer": "batch"}),
     "cosem_setup28/port": ("cosem_setup28", {"features": (2, 3), "factors": (2,), "upsampling_relu": False}),
@@ -78,7 +89,7 @@ def build(case):
         model = create_model(name, n_channels=n_channels, n_classes=n_classes, **{**arguments, **more})
         # Heads that start at zero, and dropout, would hide differences.
         for part in model.modules():
-            if isinstance(part, nn.Dropout):
+            if isinstance(part, (nn.Dropout, nn.Dropout2d, nn.Dropout3d)):
                 part.p = 0.0
         head = list(model.parameters())[-2]
         if head.abs().max() < 1e-3:
@@ -158,6 +169,11 @@ class TestForward:
             shape = [card.sizes.minimum - 1] + [64] * (card.ndim - 1)
             with pytest.raises(InputShapeError, match=rf"pad to at least \({card.sizes.minimum}, 64"):
                 model(torch.rand(1, 2, *shape))
+
+    @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.bool])
+    def test_whole_numbers_are_refused_with_what_to_do(self, build, make_input, dtype):
+        with pytest.raises(InputTypeError, match=f"floating-point numbers, got {dtype}; scale raw data"):
+            build()(make_input().to(dtype))
 
     def test_memory_format_does_not_matter(self, build, make_input, card):
         model, x = build().eval(), make_input()

@@ -8,10 +8,20 @@ from typing import Any
 from torch import nn
 
 from csc_models.errors import ModelArgumentError, UnknownModelError
-from csc_models.nets import compact_unet, cosem_unet, mednext, monai_nets, resenc_unet, resnet, unet, vit_v_net
+from csc_models.nets import (
+    compact_unet,
+    cosem_unet,
+    mednext,
+    monai_nets,
+    planned_unet,
+    resnet,
+    segresnet,
+    unet,
+    vit_v_net,
+)
 from csc_models.specification import DESCRIPTION_ATTRIBUTE, ModelCard, ModelDescription, ModelSpec
 
-_FAMILIES = (compact_unet, unet, resnet, vit_v_net, resenc_unet, mednext, cosem_unet, monai_nets)
+_FAMILIES = (compact_unet, unet, resnet, vit_v_net, planned_unet, mednext, segresnet, cosem_unet, monai_nets)
 _SPECS: dict[str, ModelSpec] = {spec.name: spec for family in _FAMILIES for spec in family.SPECS}
 
 

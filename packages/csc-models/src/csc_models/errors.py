@@ -4,6 +4,7 @@ ModelError
 ├── UnknownModelError        no model of that name
 ├── ModelArgumentError       an argument that the model does not take, or with an impossible value
 ├── InputShapeError          an input that the network cannot take
+├── InputTypeError           an input of whole numbers
 ├── MissingExtraError        a network of a library that is not installed
 ├── UnknownWeightsError      no published weights of that name
 ├── DownloadError            published weights could not be fetched
@@ -52,6 +53,10 @@ class ModelArgumentError(ModelError, ValueError):
 
 class InputShapeError(ModelError, ValueError):
     """A network was given an input of a shape that it cannot take; the text names one that it can."""
+
+
+class InputTypeError(ModelError, TypeError):
+    """A network was given whole numbers, such as raw data as they are stored; the text says what to do."""
 
 
 class MissingExtraError(ModelError, ImportError):

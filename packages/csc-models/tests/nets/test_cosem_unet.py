@@ -148,7 +148,7 @@ class TestPublishedFiles:
         load_weights(fresh, as_published(small))
         x = torch.rand(1, 1, *[small.sizes.minimum] * 3)
         assert torch.equal(fresh(x), small(x))
-        by_torch = CosemUNet("04", **SMALL)
+        by_torch = CosemUNet(setup="04", **SMALL)
         by_torch.load_state_dict(as_published(small))
         assert torch.equal(by_torch(x), small(x))
 
@@ -176,5 +176,5 @@ def test_names_with_underscores_are_understood():
 
 
 def test_features_and_factors_have_to_agree():
-    with pytest.raises(ModelArgumentError, match=r"features=\(2, 3\).*factors=\(2, 3, 3\) one fewer"):
+    with pytest.raises(ModelArgumentError, match=r"factors=\(2, 3, 3\).* one fewer than features=\(2, 3\)"):
         create_model("cosem_setup04", features=(2, 3))

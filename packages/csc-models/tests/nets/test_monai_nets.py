@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from csc_models import ModelArgumentError, ModelError, create_model, list_models, model_card, model_spec
+from csc_models import ModelArgumentError, ModelError, create_model, list_models, model_card
 from csc_models.checkpoint import load_weights
 from csc_models.errors import MissingExtraError
 
@@ -52,12 +52,6 @@ def test_other_sizes_repeat_the_last_voxels(name):
     torch.testing.assert_close(model(x), expected, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_parameters_that_are_known_without_monai_are_right(name):
-    pytest.importorskip("monai")
-    assert model_card(name).parameters == model_spec(name).default_parameters
-
-
 class TestWithoutMonai:
     @pytest.fixture(autouse=True)
     def _without_monai(self, monkeypatch):
@@ -87,11 +81,11 @@ class TestWithoutMonai:
         ("monai_swin_unetr", {"feature_size": 20}, "multiple of 12"),
         ("monai_swin_unetr", {"window_size": 4}, "window_size=4 is not one of 3, 5, 7"),
         ("monai_swin_unetr", {"dropout": 1.0}, "dropout=1.0"),
-        ("monai_unet", {"strides": (2, 2)}, "one more than"),
+        ("monai_unet", {"strides": (2, 2)}, "one more"),
         ("monai_unet", {"strides": (3, 2, 2, 2)}, "1 or 2"),
-        ("monai_unet", {"num_res_units": -1}, "num_res_units=-1"),
+        ("monai_unet", {"num_res_units": -1}, "num_res_units=-1 must be at least 0"),
         ("monai_basic_unet3d", {"features": (1, 2)}, "features"),
-        ("monai_basic_unet3d", {"features": (1, 2, 3, 4, 5, 0)}, "positive"),
+        ("monai_basic_unet3d", {"features": (1, 2, 3, 4, 5, 0)}, "at least 1"),
     ],
 )
 def test_impossible_numbers_are_named(name, wrong, words):

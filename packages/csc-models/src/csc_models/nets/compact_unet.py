@@ -8,6 +8,8 @@ what CPUs convolve fastest.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor, nn
 
 from csc_models.nets.layers import (
@@ -16,65 +18,42 @@ from csc_models.nets.layers import (
     MAX_POOL,
     TRANSPOSED,
     NormName,
-    check_input,
-    check_least,
     crop_end,
     normalisation,
 )
+from csc_models.nets.network import Network
 from csc_models.nets.recomputation import recomputed
 from csc_models.specification import Arguments, ModelSpec, SizeRule
 from csc_models.specification.receptive_field import Step, convolution, pooling, receptive_field, upsampling
 
 
-class CompactUNet(nn.Module):
+@dataclass(eq=False, repr=False)
+class CompactUNet(Network):
     """Small U-Net for two or three spatial axes.
 
     Parameters
     ----------
-    ndim : int
-        Number of spatial axes, 2 or 3.
-    n_channels : int
-        Number of input channels.
-    n_classes : int
-        Number of output channels.
+    n_channels, n_classes, gradient_checkpointing
+        See `Network`.
     width : int
         Channels of the finest level; each coarser level has twice as many.
     depth : int
         Number of levels; each but the first halves the resolution.
     norm : {"group", "instance", "batch"}
         Normalisation after each convolution.
-    gradient_checkpointing : bool
-        Compute activations again in the backward pass instead of keeping them: less memory, more time.
-
-    Raises
-    ------
-    ModelArgumentError
-        A number is out of range.
     """
 
-    def __init__(
-        self,
-        ndim: int,
-        n_channels: int,
-        n_classes: int,
-        width: int = 16,
-        depth: int = 3,
-        norm: NormName = "group",
-        gradient_checkpointing: bool = False,
-    ) -> None:
-        super().__init__()
-        self.ndim = ndim
-        self.n_channels = n_channels
-        self.n_classes = n_classes
-        self.width = width
-        self.depth = depth
-        self.norm = norm
-        self.gradient_checkpointing = gradient_checkpointing
-        check_least("CompactUNet", n_channels=n_channels, n_classes=n_classes, width=width, depth=depth)
+    width: int = 16
+    depth: int = 3
+    norm: NormName = "group"
 
-        widths = [width * 2**level for level in range(depth)]
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.minimum = 2**self.depth
+        ndim, width = self.ndim, self.width
+        widths = [width * 2**level for level in range(self.depth)]
         self.down = nn.ModuleList()
-        channels = n_channels
+        channels = self.n_channels
         for wide in widths:
             self.down.append(nn.Sequential(self._convolution(channels, wide), self._convolution(wide, wide)))
             channels = wide
@@ -85,18 +64,10 @@ class CompactUNet(nn.Module):
         for wide in reversed(widths[:-1]):
             self.expand.append(TRANSPOSED[ndim](2 * wide, wide, kernel_size=2, stride=2))
             self.up.append(self._convolution(wide, wide))
-        self.head = CONVOLUTION[ndim](width, n_classes, kernel_size=1)
+        self.head = CONVOLUTION[ndim](width, self.n_classes, kernel_size=1)
         self.to(memory_format=CHANNELS_LAST[ndim])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, n_channels, [z,] y, x) to logits (B, n_classes, [z,] y, x) of the same spatial size.
-
-        Raises
-        ------
-        InputShapeError
-            Wrong number of axes or channels, or an axis that is too short.
-        """
-        check_input("CompactUNet", x, self.ndim, self.n_channels, minimum=2**self.depth)
+    def _compute(self, x: Tensor) -> Tensor:
         x = x.contiguous(memory_format=CHANNELS_LAST[self.ndim])
         skips: list[Tensor] = []
         for level, convolve in enumerate(self.down):

@@ -14,7 +14,7 @@ import copy
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from csc_models.errors import ModelArgumentError
 from csc_models.nets.cosem_setups import SETUPS, SetupName
-from csc_models.nets.layers import check_input, check_least, check_sizes, crop_centre
+from csc_models.nets.layers import check_least, check_sizes, crop_centre
+from csc_models.nets.network import Network
 from csc_models.nets.recomputation import recomputed
 from csc_models.nets.valid_sizes import cropped_size, output_rule, size_rule, valid_receptive_field
 from csc_models.specification import (
@@ -31,7 +32,6 @@ from csc_models.specification import (
     ModelSpec,
 )
 
-_FEATURES = (12, 72, 432, 2592)
 FACTORS = (2, 3, 3)
 
 
@@ -108,7 +108,8 @@ class _Backbone(nn.Module):
         return x
 
 
-class CosemUNet(nn.Module):
+@dataclass(eq=False, repr=False)
+class CosemUNet(Network):
     """One of the COSEM project's networks, for three spatial axes.
 
     Its output is smaller than its input and may be finer: 216 voxels of 8 nm give 68 voxels of 4 nm with the same
@@ -118,8 +119,8 @@ class CosemUNet(nn.Module):
     ----------
     setup : {"04", "26.1", "28", "36", "45"}
         Which of the networks: its classes, and whether the output is finer than the input (all but 45).
-    n_channels : int
-        Number of input channels.
+    n_channels, gradient_checkpointing
+        See `Network`.
     n_classes : int, optional
         Number of output channels; as many as the setup has classes by default.
     features : tuple of int
@@ -129,58 +130,36 @@ class CosemUNet(nn.Module):
     upsampling_relu : bool
         ReLU after each upsampling. The networks that the published weights come from have it; the published port
         (cellmap-models) leaves it out, and what was trained with that needs False.
-    gradient_checkpointing : bool
-        Compute activations again in the backward pass instead of keeping them: less memory, more time.
-
-    Raises
-    ------
-    ModelArgumentError
-        A number is out of range, or `features` and `factors` do not go together.
     """
 
-    def __init__(
-        self,
-        setup: SetupName,
-        n_channels: int = 1,
-        n_classes: int | None = None,
-        features: tuple[int, ...] = _FEATURES,
-        factors: tuple[int, ...] = FACTORS,
-        upsampling_relu: bool = True,
-        gradient_checkpointing: bool = False,
-    ) -> None:
-        super().__init__()
-        if setup not in SETUPS:
-            raise ModelArgumentError(f"CosemUNet: there is no setup {setup!r}; there are {', '.join(SETUPS)}")
-        self.setup = setup
-        self.n_channels = n_channels
-        self.n_classes = len(SETUPS[setup].classes) if n_classes is None else n_classes
-        self.features = tuple(features)
-        self.factors = tuple(factors)
-        self.upsampling_relu = upsampling_relu
-        self.gradient_checkpointing = gradient_checkpointing
-        check_least("CosemUNet", n_channels=n_channels, n_classes=self.n_classes)
-        if len(self.features) != len(self.factors) + 1 or min(self.features) < 1 or min((2, *self.factors)) < 2:
-            raise ModelArgumentError(
-                f"CosemUNet: features={self.features} must be positive, and factors={self.factors} one fewer, from 2"
-            )
+    setup: SetupName = field(kw_only=True)
+    ndim: int = field(default=3, init=False)
+    n_channels: int = 1
+    n_classes: int | None = None  # type: ignore[assignment]  # a number when it is built
+    features: tuple[int, ...] = (12, 72, 432, 2592)
+    factors: tuple[int, ...] = FACTORS
+    upsampling_relu: bool = True
+
+    def __post_init__(self) -> None:
+        if self.setup not in SETUPS:
+            raise ModelArgumentError(f"CosemUNet: there is no setup {self.setup!r}; there are {', '.join(SETUPS)}")
+        setup, relu = SETUPS[self.setup], self.upsampling_relu
+        if self.n_classes is None:
+            self.n_classes = len(setup.classes)
+        super().__post_init__()
+        right = len(self.features) == len(self.factors) + 1 and min((2, *self.factors)) > 1
+        self._require(right, f"factors={self.factors} must be from 2, and one fewer than features={self.features}")
         wide = _features_up(self.features)[0]
         self.backbone = nn.Sequential(
-            _Backbone(n_channels, self.features, self.factors, upsampling_relu),
-            Upsampling(wide, wide, SETUPS[setup].upsampling, upsampling_relu),
+            _Backbone(self.n_channels, self.features, self.factors, relu),
+            Upsampling(wide, wide, setup.upsampling, relu),
             ConvPass(wide, wide),
         )
         self.prediction_head = nn.Conv3d(wide, self.n_classes, kernel_size=1)
-        self.sizes = size_rule(self.factors, SETUPS[setup].upsampling)
+        self.sizes = size_rule(self.factors, setup.upsampling)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, n_channels, z, y, x) to (B, n_classes, ...), the centre of the input, with valid convolutions.
-
-        Raises
-        ------
-        InputShapeError
-            Wrong number of axes or channels, or a size that the network does not take; the text has the next larger.
-        """
-        check_input("CosemUNet", x, 3, self.n_channels, minimum=1)
+    def _compute(self, x: Tensor) -> Tensor:
+        """Map to (B, n_classes, ...), the centre of the input, with valid convolutions."""
         check_sizes("CosemUNet", x, self.sizes)
         save_memory = self.gradient_checkpointing
         unet, *last = self.backbone.children()

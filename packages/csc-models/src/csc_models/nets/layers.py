@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from csc_models.errors import InputShapeError, ModelArgumentError
+from csc_models.errors import InputShapeError, InputTypeError, ModelArgumentError
 from csc_models.specification import SizeRule
 
 NormName = Literal["group", "instance", "batch"]
@@ -25,6 +25,7 @@ INSTANCE_NORM: dict[int, type[nn.InstanceNorm2d] | type[nn.InstanceNorm3d]] = {
     2: nn.InstanceNorm2d,
     3: nn.InstanceNorm3d,
 }
+DROPOUT: dict[int, type[nn.Dropout2d] | type[nn.Dropout3d]] = {2: nn.Dropout2d, 3: nn.Dropout3d}
 LINEAR_MODE = {2: "bilinear", 3: "trilinear"}
 CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 AXES = {2: "y, x", 3: "z, y, x"}
@@ -48,7 +49,16 @@ def check_least(model: str, least: int = 1, **values: int) -> None:
 
 
 def check_input(model: str, x: Tensor, ndim: int, channels: int, minimum: int) -> None:
-    """Raise `InputShapeError` unless x is (B, channels, [z,] y, x) with at least `minimum` voxels per axis."""
+    """Check that x is (B, channels, [z,] y, x), floating-point, with at least `minimum` voxels per axis.
+
+    Raises
+    ------
+    InputTypeError, InputShapeError
+    """
+    if not x.is_floating_point():
+        raise InputTypeError(
+            f"{model} takes floating-point numbers, got {x.dtype}; scale raw data as for training, say x.float() / 255"
+        )
     shape = tuple(x.shape)
     if x.ndim != ndim + 2:
         raise InputShapeError(f"{model} takes (batch, {channels}, {AXES[ndim]}), got an array of shape {shape}")

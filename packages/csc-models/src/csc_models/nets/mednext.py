@@ -11,7 +11,8 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional
 
-from csc_models.nets.layers import CONVOLUTION, TRANSPOSED, check_input, check_least, crop_end
+from csc_models.nets.layers import CONVOLUTION, TRANSPOSED, crop_end
+from csc_models.nets.network import Network
 from csc_models.nets.recomputation import recomputed
 from csc_models.specification import Arguments, ModelSpec, SizeRule
 from csc_models.specification.receptive_field import Step, convolution, receptive_field
@@ -100,17 +101,14 @@ class UpBlock(_Bottleneck):
         return functional.pad(projected + self.mix(self.conv1(x)), self.front)
 
 
-class MedNeXt(nn.Module):
+@dataclass(eq=False, repr=False)
+class MedNeXt(Network):
     """MedNeXt for two or three spatial axes.
 
     Parameters
     ----------
-    ndim : int
-        Number of spatial axes, 2 or 3.
-    n_channels : int
-        Number of input channels.
-    n_classes : int
-        Number of output channels.
+    n_channels, n_classes, gradient_checkpointing
+        See `Network`.
     size : {"s", "b", "m", "l"}
         Small, base, medium or large: how many blocks, and how wide they are inside.
     width : int
@@ -119,44 +117,25 @@ class MedNeXt(nn.Module):
         Size of the depthwise convolutions.
     deep_supervision : bool
         Return logits of all levels, as a list, largest first.
-    gradient_checkpointing : bool
-        Compute activations again in the backward pass instead of keeping them: less memory, more time.
-
-    Raises
-    ------
-    ModelArgumentError
-        A number is out of range.
     """
 
-    def __init__(
-        self,
-        ndim: int,
-        n_channels: int,
-        n_classes: int,
-        size: SizeName = "b",
-        width: int = 32,
-        kernel_size: Literal[3, 5, 7] = 3,
-        deep_supervision: bool = False,
-        gradient_checkpointing: bool = False,
-    ) -> None:
-        super().__init__()
-        self.ndim = ndim
-        self.n_channels = n_channels
-        self.n_classes = n_classes
-        self.size = size
-        self.width = width
-        self.kernel_size = kernel_size
-        self.deep_supervision = deep_supervision
-        self.gradient_checkpointing = gradient_checkpointing
-        check_least("MedNeXt", n_channels=n_channels, n_classes=n_classes, width=width)
-        plan = _PLANS[size]
+    size: SizeName = "b"
+    width: int = 32
+    kernel_size: Literal[3, 5, 7] = 3
+    deep_supervision: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.minimum = _MINIMUM
+        ndim, width, kernel_size = self.ndim, self.width, self.kernel_size
+        plan = _PLANS[self.size]
         widths = [width * 2**level for level in range(_LEVELS + 1)]
 
         def blocks(stage: int, channels: int) -> nn.Sequential:
             expansion = plan.expansion[stage]
             return nn.Sequential(*(Block(ndim, channels, expansion, kernel_size) for _ in range(plan.blocks[stage])))
 
-        self.stem = CONVOLUTION[ndim](n_channels, width, kernel_size=1)
+        self.stem = CONVOLUTION[ndim](self.n_channels, width, kernel_size=1)
         self.encoder = nn.ModuleList(blocks(level, widths[level]) for level in range(_LEVELS))
         self.down = nn.ModuleList(
             DownBlock(ndim, widths[level], plan.expansion[level + 1], kernel_size) for level in range(_LEVELS)
@@ -167,20 +146,12 @@ class MedNeXt(nn.Module):
             for step in range(_LEVELS)
         )
         self.decoder = nn.ModuleList(blocks(_LEVELS + 1 + step, widths[_LEVELS - 1 - step]) for step in range(_LEVELS))
-        supervised = range(_LEVELS + 1) if deep_supervision else range(1)
-        self.heads = nn.ModuleList(CONVOLUTION[ndim](widths[level], n_classes, kernel_size=1) for level in supervised)
+        supervised = range(_LEVELS + 1) if self.deep_supervision else range(1)
+        self.heads = nn.ModuleList(
+            CONVOLUTION[ndim](widths[level], self.n_classes, kernel_size=1) for level in supervised
+        )
 
-    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        """Map (B, n_channels, [z,] y, x) to logits (B, n_classes, [z,] y, x) of the same spatial size.
-
-        With deep supervision, return a list of them; each next one has half the size, rounded up.
-
-        Raises
-        ------
-        InputShapeError
-            Wrong number of axes or channels, or an axis shorter than 17.
-        """
-        check_input("MedNeXt", x, self.ndim, self.n_channels, _MINIMUM)
+    def _compute(self, x: Tensor) -> Tensor | list[Tensor]:
         save_memory = self.gradient_checkpointing
         x = self.stem(x)
         skips: list[Tensor] = []

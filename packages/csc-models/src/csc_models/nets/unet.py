@@ -5,6 +5,9 @@ Names of parts are those of the challenge's toolbox, so that state dicts saved b
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,9 +19,8 @@ from csc_models.nets.layers import (
     MAX_POOL,
     TRANSPOSED,
     check_batch_statistics,
-    check_input,
-    check_least,
 )
+from csc_models.nets.network import Network
 from csc_models.nets.recomputation import recomputed
 from csc_models.specification import Arguments, ModelSpec, SizeRule
 from csc_models.specification.receptive_field import (
@@ -84,30 +86,30 @@ class Up(nn.Module):
         return result
 
 
-class _UNet(nn.Module):
-    """The network for any number of axes; the public classes fix it."""
+@dataclass(eq=False, repr=False)
+class UNet(Network):
+    """The challenge's U-Net; the two below fix the number of axes.
 
-    ndim: int
+    Parameters
+    ----------
+    n_channels, n_classes, gradient_checkpointing
+        See `Network`.
+    trilinear : bool
+        Upsample linearly instead of by transposed convolution (bilinearly, in 2D; the word is the challenge's).
+    width : int
+        Channels of the finest level; each of the four coarser ones has twice as many. The challenge's have 64.
+    """
 
-    def __init__(
-        self,
-        n_channels: int,
-        n_classes: int,
-        trilinear: bool = False,
-        width: int = 64,
-        gradient_checkpointing: bool = False,
-    ) -> None:
-        super().__init__()
-        check_least(type(self).__name__, n_channels=n_channels, n_classes=n_classes, width=width)
-        self.n_channels = n_channels
-        self.n_classes = n_classes
-        self.trilinear = trilinear
-        self.width = width
-        self.gradient_checkpointing = gradient_checkpointing
-        ndim = self.ndim
+    trilinear: bool = False
+    width: int = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.minimum = _MINIMUM
+        ndim, width, trilinear = self.ndim, self.width, self.trilinear
         # Linear upsampling does not narrow the features, so that the widths are halved beforehand.
         factor = 2 if trilinear else 1
-        self.inc = DoubleConv(ndim, n_channels, width, width)
+        self.inc = DoubleConv(ndim, self.n_channels, width, width)
         self.down1 = Down(ndim, width, 2 * width)
         self.down2 = Down(ndim, 2 * width, 4 * width)
         self.down3 = Down(ndim, 4 * width, 8 * width)
@@ -116,18 +118,9 @@ class _UNet(nn.Module):
         self.up2 = Up(ndim, 8 * width, 4 * width // factor, trilinear)
         self.up3 = Up(ndim, 4 * width, 2 * width // factor, trilinear)
         self.up4 = Up(ndim, 2 * width, width, trilinear)
-        self.outc = nn.Sequential()
-        self.outc.add_module("conv", CONVOLUTION[ndim](width, n_classes, kernel_size=1))
+        self.outc = nn.Sequential(OrderedDict(conv=CONVOLUTION[ndim](width, self.n_classes, kernel_size=1)))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, n_channels, [z,] y, x) to logits (B, n_classes, [z,] y, x) of the same spatial size.
-
-        Raises
-        ------
-        InputShapeError
-            Wrong number of axes or channels, an axis shorter than 16, or, in training, a single patch of 16.
-        """
-        check_input(type(self).__name__, x, self.ndim, self.n_channels, _MINIMUM)
+    def _compute(self, x: Tensor) -> Tensor:
         if self.training:
             check_batch_statistics(type(self).__name__, x, _MINIMUM)
         save_memory = self.gradient_checkpointing
@@ -142,44 +135,18 @@ class _UNet(nn.Module):
         return logits
 
 
-class UNet_2D(_UNet):  # noqa: N801 - the name under which people import it
-    """The challenge's 2D U-Net.
+@dataclass(eq=False, repr=False)
+class UNet_2D(UNet):  # noqa: N801 - the name under which people import it
+    """The challenge's 2D U-Net; arguments are those of `UNet`."""
 
-    Parameters
-    ----------
-    n_channels : int
-        Number of input channels.
-    n_classes : int
-        Number of output channels.
-    trilinear : bool
-        Upsample linearly instead of by transposed convolution (bilinearly, in 2D; the word is the challenge's).
-    width : int
-        Channels of the finest level; each of the four coarser ones has twice as many. The challenge's have 64.
-    gradient_checkpointing : bool
-        Compute activations again in the backward pass instead of keeping them: less memory, more time.
-    """
-
-    ndim = 2
+    ndim: int = field(default=2, init=False)
 
 
-class UNet_3D(_UNet):  # noqa: N801 - the name under which people import it
-    """The challenge's 3D U-Net.
+@dataclass(eq=False, repr=False)
+class UNet_3D(UNet):  # noqa: N801 - the name under which people import it
+    """The challenge's 3D U-Net; arguments are those of `UNet`."""
 
-    Parameters
-    ----------
-    n_channels : int
-        Number of input channels.
-    n_classes : int
-        Number of output channels.
-    trilinear : bool
-        Upsample linearly instead of by transposed convolution.
-    width : int
-        Channels of the finest level; each of the four coarser ones has twice as many. The challenge's have 64.
-    gradient_checkpointing : bool
-        Compute activations again in the backward pass instead of keeping them: less memory, more time.
-    """
-
-    ndim = 3
+    ndim: int = field(default=3, init=False)
 
 
 def _padded_like(x: Tensor, other: Tensor) -> Tensor:

@@ -9,6 +9,8 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal, Union
 
+import numpy as np
+
 from csc_models.errors import ModelArgumentError
 
 
@@ -40,11 +42,9 @@ def check_arguments(
     findings = []
     for name, parameter in parameters.items():
         if name in given:
-            value = given[name]
-            if isinstance(value, list):
-                value = tuple(value)
+            value = plain_value(given[name])
             if not _matches(value, parameter.annotation):
-                findings.append(f"{name}={given[name]!r} is not {_words(parameter.annotation)}")
+                findings.append(f"{name}={value!r} is not {_words(parameter.annotation)}")
             complete[name] = value
         elif parameter.default is inspect.Parameter.empty:
             findings.append(f"{name} is missing ({_words(parameter.annotation)})")
@@ -53,6 +53,20 @@ def check_arguments(
     if findings:
         raise ModelArgumentError(f"{model}: {'; '.join(findings)}")
     return complete
+
+
+def plain_value(value: Any) -> Any:
+    """Return numbers and arrays of numpy as Python's, and lists, however deep, as tuples.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> plain_value([np.int64(3), [np.float32(0.5), "a"]])
+    (3, (0.5, 'a'))
+    """
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    return tuple(plain_value(item) for item in value) if isinstance(value, (list, tuple)) else value
 
 
 def plain_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,9 +85,8 @@ def _plain(value: Any) -> Any:
         return plain_arguments(dataclasses.asdict(value))
     if isinstance(value, Mapping):
         return plain_arguments(value)
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    return value
+    value = plain_value(value)
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _matches(value: Any, annotation: Any) -> bool:

@@ -164,8 +164,6 @@ class ModelSpec:
         Other names that it is found by.
     extra : str or None
         The extra of csc-models that must be installed to build it, which is also the name of the module it brings.
-    default_parameters : int or None
-        Number of parameters with one input channel, two classes and defaults, where counting them needs the extra.
     """
 
     name: str
@@ -181,7 +179,6 @@ class ModelSpec:
     output: Callable[[Arguments], OutputRule] = lambda _: SAME_SIZE
     aliases: tuple[str, ...] = ()
     extra: str | None = None
-    default_parameters: int | None = None
 
     def parameters(self) -> dict[str, inspect.Parameter]:
         """Arguments that a user gives, with annotations and defaults, by name."""

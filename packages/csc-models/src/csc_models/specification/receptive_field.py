@@ -2,7 +2,7 @@
 
 A network's deepest path is a list of steps from the output back to the input; each step maps the interval of voxels
 that are needed after a layer to the interval that is needed before it. Skip connections see less than the deepest
-path, so that they do not matter.
+path and do not matter, unless a stride leaves voxels out: `side_by_side` is for these.
 """
 
 from __future__ import annotations
@@ -44,6 +44,22 @@ def strided_transposition() -> Step:
     return lambda first, last: (first // 2, (last + 1) // 2)
 
 
+def side_by_side(*paths: Sequence[Step]) -> Step:
+    """Paths whose results are added or joined; one without steps is a skip connection."""
+
+    def step(first: int, last: int) -> tuple[int, int]:
+        intervals = [_through(path, first, last) for path in paths]
+        return min(first for first, _ in intervals), max(last for _, last in intervals)
+
+    return step
+
+
+def _through(path: Iterable[Step], first: int, last: int) -> tuple[int, int]:
+    for step in path:
+        first, last = step(first, last)
+    return first, last
+
+
 def receptive_field(steps: Iterable[Step], period: int) -> int:
     """Width of the region that an output voxel sees.
 
@@ -67,10 +83,5 @@ def receptive_field(steps: Iterable[Step], period: int) -> int:
     6
     """
     path: Sequence[Step] = tuple(steps)
-    widths = []
-    for position in range(period):
-        first = last = position
-        for step in path:
-            first, last = step(first, last)
-        widths.append(last - first + 1)
-    return max(widths)
+    intervals = [_through(path, position, position) for position in range(period)]
+    return max(last - first + 1 for first, last in intervals)

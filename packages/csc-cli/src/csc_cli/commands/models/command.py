@@ -29,7 +29,8 @@ def list_(pattern: str | None) -> None:
     from csc_models import list_models, model_spec
 
     specs = [model_spec(name) for name in list_models(pattern)]
-    rows = [(spec.name, f"{spec.default_parameters or spec.card().parameters:,}", spec.source) for spec in specs]
+    # Counting those of a library would import it.
+    rows = [(spec.name, "" if spec.extra else f"{spec.card().parameters:,}", spec.source) for spec in specs]
     say(table(["name", "parameters", "source"], rows))
     for extra in sorted({spec.extra for spec in specs if spec.extra and find_spec(spec.extra) is None}):
         say(f'{extra}_* need the extra csc-models[{extra}]: in a clone, pip install "./packages/csc-models[{extra}]"')
