@@ -15,6 +15,7 @@ from csc_models.errors import (
     ModelError,
     UnknownModelError,
 )
+from csc_models.foreign import load_foreign
 from csc_models.nets.resnet import ResNet
 from csc_models.nets.unet import UNet_2D, UNet_3D
 from csc_models.nets.vit_v_net import ViTVNet
@@ -42,6 +43,7 @@ __all__ = [
     "describe_model",
     "list_models",
     "list_pretrained",
+    "load_foreign",
     "load_pretrained",
     "model_card",
     "model_spec",
