@@ -165,6 +165,13 @@ class StoredArray(Buildable):
             self.values = np.frombuffer(data, dtype.dtype).reshape(shape, order="F" if by_columns else "C")
 
 
+def _array(data: Any, dtype: Any, shape: Any, order: Any) -> StoredArray:
+    """Return an array as pickles of protocol 5 have it."""
+    array = StoredArray()
+    array.build((1, shape, dtype, order == "F", data))
+    return array
+
+
 def _encoded(text: str, encoding: str = "") -> bytes:
     """Bytes as old pickles have them."""
     return text.encode("latin-1")
@@ -219,6 +226,8 @@ KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
         for module in ("numpy.core.multiarray", "numpy._core.multiarray")
         for name, make in (("scalar", _scalar), ("_reconstruct", StoredArray))
     },
+    ("numpy.core.numeric", "_frombuffer"): _array,
+    ("numpy._core.numeric", "_frombuffer"): _array,
     **{
         (module, name): make
         for module in ("builtins", "__builtin__")

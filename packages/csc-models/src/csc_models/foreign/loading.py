@@ -136,12 +136,13 @@ def _facts(file: ForeignFile, found: list[Candidate], hints: ForeignHints) -> Fa
     for candidate in found:
         if "heads.0.weight" in candidate.state and "bottleneck.0.conv1.weight" in candidate.state:
             shaped = mednext_facts(candidate.state)
-            notes = (*shaped.notes, *said.notes)
-            return replace(said, model=shaped.model, arguments=shaped.arguments, notes=notes)
+            kind, notes = said.kind if said.background == 0 else shaped.kind, (*shaped.notes, *said.notes)
+            return replace(said, kind=kind, model=shaped.model, arguments=shaped.arguments, notes=notes)
         official = recognise(without_numbers(candidate.state))
         if official is not None:
             return replace(
                 said,
+                kind="a state dict of the challenge's toolbox",
                 model=official.name,
                 arguments=official.arguments,
                 raw_range=OFFICIAL_RAW_RANGE,

@@ -58,7 +58,9 @@ class ForeignFile:
         """
         # One storage may be behind several tensors.
         held: dict[Storage, Tensor] = {}
-        result = {}
+        result = {key: tensor for key, tensor in state.items() if isinstance(tensor, Tensor)}
+        if len(result) == len(state):
+            return result
         with _told(self.path), _storages(self.path) as read:
             for key, stored in state.items():
                 if isinstance(stored, StoredTensor):
@@ -66,8 +68,6 @@ class ForeignFile:
                         held[stored.storage] = _numbers(stored.storage, read(stored.storage))
                     values = held[stored.storage]
                     result[key] = torch.as_strided(values, stored.shape, stored.stride, stored.offset)
-                else:
-                    result[key] = stored
         return result
 
 
