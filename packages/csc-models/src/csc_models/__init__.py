@@ -1,7 +1,8 @@
 """Segmentation networks for electron microscopy volumes, and checkpoints that describe themselves; needs torch only.
 
 `create_model` builds a network by its name, `list_models` and `model_card` say what there is, `load_pretrained` builds
-one with published weights, `load_foreign` one with those of other programs, and `csc_models.checkpoint` saves networks so that they can be rebuilt from the file alone.
+one with published weights, `load_foreign` one with those of other programs, and `csc_models.checkpoint` saves networks
+so that they can be rebuilt from the file alone.
 """
 
 from csc_models.catalog import create_model, describe_model, list_models, model_card, model_spec, register_model
