@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from csc_models import create_model, list_models, list_pretrained
-from csc_models.checkpoint import save_checkpoint
+from csc_models.checkpoint import load_checkpoint, save_checkpoint
 
 
 def test_list_names_every_network(run):
@@ -94,3 +94,25 @@ class TestPublishedWeights:
         result = run("predict", "cosem_setup28/77500")
         assert result.exit_code == 1
         assert "cosem_setup28/77500" in result.stderr
+
+
+class TestImport:
+    def test_weights_from_elsewhere_become_a_checkpoint(self, run, tmp_path):
+        network = create_model("2d_unet_s", n_channels=1, n_classes=2, width=4, depth=2)
+        torch.save({"state_dict": {f"net.{key}": value for key, value in network.state_dict().items()}}, "theirs.ckpt")
+        told = ("--model", "2d_unet_s", "--set", "width=4", "--set", "depth=2", "--classes", "mito,er")
+        lacking = run("models", "import", "theirs.ckpt", "--to", "ours.pth", *told, "--patch", "1,32,32")
+        assert lacking.exit_code == 1
+        assert "give --voxel-size, --raw-range" in lacking.stderr
+        told = (*told, "--patch", "1,32,32", "--voxel-size", "8", "--raw-range", "0", "1")
+        result = run("models", "import", "theirs.ckpt", "--to", "ours.pth", *told)
+        assert result.exit_code == 0, result.stderr
+        assert "next: csc predict ours.pth" in result.output
+        assert load_checkpoint("ours.pth").description.input_arrays["raw"]["shape"] == [1, 32, 32]
+        again = run("models", "import", "theirs.ckpt", "--to", "ours.pth", *told)
+        assert "ours.pth exists" in again.stderr
+
+    def test_sizes_and_help_are_told(self, run):
+        assert "is not a size" in run("models", "import", "a.pth", "--to", "b.pth", "--patch", "1,2").stderr
+        assert "weights that another program saved" in run("models", "import", "--help").output
+        assert "there is no file a.pth" in run("models", "import", "a.pth", "--to", "b.pth").stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from csc_cli.commands.models.export import export
+from csc_cli.commands.models.import_ import import_
 from csc_cli.commands.models.weights import fetch, pretrained
 from csc_cli.console import say
 from csc_data.wording import table
@@ -17,6 +18,7 @@ def models() -> None:
 
 models.add_command(export)
 models.add_command(fetch)
+models.add_command(import_)
 models.add_command(pretrained)
 
 
