@@ -8,10 +8,9 @@ from pathlib import Path
 
 import torch
 
-from csc_models.checkpoint.contents import CheckpointDescription
-from csc_models.checkpoint.loading import build_network
+from csc_models.checkpoint.contents import CheckpointDescription, check_channels
+from csc_models.checkpoint.loading import check_network
 from csc_models.checkpoint.reading import Origin, read_checkpoint
-from csc_models.checkpoint.state_dicts import load_weights
 from csc_models.errors import ModelError
 
 
@@ -107,8 +106,8 @@ def _problem(description: CheckpointDescription, state: dict[str, torch.Tensor],
     if description.model_name is None:
         return "it does not say which network its weights are for; an experiment file has to name it"
     try:
-        model = build_network(description)
-        load_weights(model, state, source=source)
+        check_channels(description, source)
+        check_network(description, state, source)
     except ModelError as error:
         return str(error)
     return ""

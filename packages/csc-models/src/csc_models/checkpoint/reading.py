@@ -11,9 +11,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from csc_models.checkpoint.contents import FORMAT, FORMAT_VERSION, CheckpointDescription
+from csc_models.checkpoint.contents import ENTRIES, FORMAT, FORMAT_VERSION, CheckpointDescription
+from csc_models.checkpoint.digests import DIGESTS, check_digests
 from csc_models.checkpoint.files import read_file
-from csc_models.checkpoint.official import OFFICIAL_RAW_RANGE, recognise
+from csc_models.checkpoint.official.recognition import OFFICIAL_RAW_RANGE, recognise
 from csc_models.checkpoint.safetensors_files import is_safetensors, read_safetensors
 from csc_models.checkpoint.state_dicts import without_wrapper_prefixes
 from csc_models.errors import CheckpointReadError
@@ -77,6 +78,11 @@ def read_checkpoint(path: str | PathLike[str], *, map_location: str | torch.devi
     lacking = [name for name in ("model", "description", "extra") if not isinstance(contents.get(name), Mapping)]
     if lacking:
         raise CheckpointReadError(f"{file} is incomplete: it lacks {', '.join(lacking)}")
+    unknown = [str(name) for name in contents if name not in ENTRIES]
+    if unknown:
+        raise CheckpointReadError(f"{file} has entries of no known name, so that it is damaged: {', '.join(unknown)}")
+    if DIGESTS in contents:
+        check_digests(file, contents)
     return StoredCheckpoint(
         path=file,
         state=_state(file, contents["model"]),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,9 +32,16 @@ _RANDOM: set[Any] = {Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.u
 class _Uninitialised(TorchFunctionMode):
     """Skips filling with random values, which on the meta device imports a thousand modules of torch first."""
 
+    def __init__(self, most_calls: float) -> None:
+        super().__init__()
+        self._calls_left = most_calls
+
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        self._calls_left -= 1
+        if self._calls_left < 0:
+            raise ModelArgumentError("its arguments ask for many more layers than there are weights")
         named = kwargs or {}
         if func in _RANDOM:
             return args[0] if args else named["tensor"]
@@ -43,9 +51,15 @@ class _Uninitialised(TorchFunctionMode):
 
 
 @contextmanager
-def without_weights() -> Iterator[None]:
-    """Build networks that have shapes and no values, in no time and memory."""
-    with torch.device("meta"), _Uninitialised():
+def without_weights(most_calls: float = math.inf) -> Iterator[None]:
+    """Build networks that have shapes and no values, in no time and memory; one that takes too many calls is refused.
+
+    Raises
+    ------
+    ModelArgumentError
+        For a network of many more layers than expected.
+    """
+    with torch.device("meta"), _Uninitialised(most_calls):
         yield
 
 
