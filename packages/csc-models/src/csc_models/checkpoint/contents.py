@@ -24,7 +24,6 @@ from csc_models.checkpoint.digests import DIGESTS
 from csc_models.errors import CheckpointError, UnknownModelError, nearest
 from csc_models.specification.arguments import plain_arguments
 
-FORMAT = "csc-models"
 FORMAT_VERSION = 1
 ENTRIES = ("format", "format_version", "model", "description", "extra", DIGESTS)
 
@@ -158,13 +157,13 @@ def check_channels(description: CheckpointDescription, source: str) -> None:
     CheckpointError
         It does not.
     """
-    networks = description.model_arguments.get("members")  # of an ensemble
-    for network in networks or [{"name": description.model_name, "arguments": description.model_arguments}]:
+    members = description.model_arguments.get("members")  # of an ensemble
+    own = {"name": description.model_name, "arguments": description.model_arguments}
+    for network in members if isinstance(members, list) else [own]:
         try:
-            own_word = model_spec(network["name"] or "").classes
-        except UnknownModelError:
+            given = network["arguments"].get(model_spec(network["name"] or "").classes)
+        except (UnknownModelError, AttributeError, KeyError, TypeError):  # told when it is built
             continue
-        given = network["arguments"].get(own_word, network["arguments"].get("n_classes"))
         if description.channels and given not in (None, len(description.channels)):
             raise CheckpointError(
                 f"{source}: the network gives {given} channels, and {len(description.channels)} are named "

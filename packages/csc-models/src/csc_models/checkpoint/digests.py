@@ -17,8 +17,9 @@ from torch import Tensor
 
 from csc_models.errors import CheckpointReadError
 
+FORMAT = "csc-models"
 DIGESTS = "digests"
-_ADVICE = "it is damaged; copy or download it again (one that was changed on purpose: write it with save_checkpoint)"
+_ADVICE = "copy or download it again (one that was changed on purpose: write it with save_checkpoint)"
 
 
 def digests_of(contents: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,16 +41,18 @@ def check_digests(path: Path, contents: Mapping[str, Any]) -> None:
         return
     tensors = stored.get("model") if isinstance(stored, Mapping) else None
     if not isinstance(tensors, Mapping):
-        raise CheckpointReadError(f"{path}: its digests are of no known form: {_ADVICE}")
+        raise CheckpointReadError(f"{path} is damaged: its digests are of no known form; {_ADVICE}")
     names = {**tensors, **found["model"]}
     wrong = [key for key in names if tensors.get(key) != found["model"].get(key)]
-    wrong += [f"its {name}" for name in ("description", "extra") if stored.get(name) != found[name]]
+    wrong += [f"the {name}" for name in ("description", "extra") if stored.get(name) != found[name]]
     more = f" and {len(wrong) - 4} more" if len(wrong) > 4 else ""
-    raise CheckpointReadError(f"{path}: {', '.join(wrong[:4])}{more} are not what was saved: {_ADVICE}")
+    raise CheckpointReadError(f"{path} is damaged: not as saved: {', '.join(wrong[:4])}{more}; {_ADVICE}")
 
 
 def check_records(path: Path, stream: BinaryIO) -> None:
-    """Check the CRC of each record of a zip archive, before anything in it is believed.
+    """Check the CRC of the records of a zip archive, before anything in it is believed.
+
+    Of a file with digests, that is the record that holds all but the bytes of tensors; these are read once only.
 
     Raises
     ------
@@ -62,9 +65,10 @@ def check_records(path: Path, stream: BinaryIO) -> None:
         # torch compresses nothing; a damaged record that claims to be compressed could claim any memory, too.
         if any(record.compress_type != zipfile.ZIP_STORED for record in archive.infolist()):
             raise zipfile.BadZipFile("a record is compressed")
-        damaged = archive.testzip()
+        pickled = b"".join(archive.read(name) for name in archive.namelist() if name.endswith("/data.pkl"))
+        damaged = None if FORMAT.encode() in pickled and DIGESTS.encode() in pickled else archive.testzip()
     if damaged is not None:
-        raise CheckpointReadError(f"{path}: the CRC of {damaged} is wrong: {_ADVICE}")
+        raise CheckpointReadError(f"{path} is damaged: the CRC of {damaged} is wrong; {_ADVICE}")
 
 
 def digest(value: Any, start: int = 0) -> int:

@@ -113,7 +113,7 @@ def _why_not(error: Exception) -> str:
     """Say in our words why torch does not read a file; its own advises to let any code run."""
     found = re.search(r"(?:GLOBAL|class) (\w[\w.]*)", str(error))
     if found is None:
-        return "it is truncated, or is not a checkpoint"
+        return "it is truncated or damaged, or is not a checkpoint"
     return (
         f"it holds objects other than weights and plain data ({found[1]}), which could run code; save the state_dict() "
         "of its network alone"

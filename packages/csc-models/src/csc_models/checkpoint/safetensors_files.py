@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from csc_models.checkpoint.contents import FORMAT
+from csc_models.checkpoint.digests import FORMAT
 from csc_models.checkpoint.files import replacing
 from csc_models.errors import CheckpointError, CheckpointNotFoundError, CheckpointReadError
 from csc_models.optional import import_extra

@@ -10,14 +10,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from csc_models.checkpoint.contents import (
-    FORMAT,
     FORMAT_VERSION,
     CheckpointDescription,
     check_channels,
     check_plain,
     described,
 )
-from csc_models.checkpoint.digests import DIGESTS, digests_of
+from csc_models.checkpoint.digests import DIGESTS, FORMAT, digests_of
 from csc_models.checkpoint.files import write_file
 from csc_models.checkpoint.safetensors_files import SUFFIX, write_safetensors
 from csc_models.checkpoint.state_dicts import unwrapped
