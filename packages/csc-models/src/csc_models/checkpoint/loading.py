@@ -24,8 +24,6 @@ logger = logging.getLogger(__name__)
 
 # A number of a description that is larger than this and than every axis of the weights is none of their network.
 _LARGEST = 4096
-# Calls of torch that a network takes while it is built, per array that it holds: ours take 4 to 14.
-_CALLS_PER_ARRAY = 40
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,7 +166,7 @@ def check_network(
             f"{source}: {too_large} in the description of its network is larger than anything in its weights"
         )
     try:
-        with without_weights(_CALLS_PER_ARRAY * (len(state) + 50)):
+        with without_weights(2 * len(state) + 100):
             network = build_network(description)
         shapes = {key: value.to("meta") for key, value in state.items()}
         _, left_out = fitting_weights(network, shapes, strict=strict, source=source)

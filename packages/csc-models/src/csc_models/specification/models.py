@@ -27,20 +27,22 @@ NO_ARGUMENTS: Arguments = MappingProxyType({})
 
 
 _RANDOM: set[Any] = {Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_}
+_ARRAYS: set[Any] = {torch.empty, torch.zeros, torch.ones}
 
 
 class _Uninitialised(TorchFunctionMode):
     """Skips filling with random values, which on the meta device imports a thousand modules of torch first."""
 
-    def __init__(self, most_calls: float) -> None:
+    def __init__(self, most_arrays: float) -> None:
         super().__init__()
-        self._calls_left = most_calls
+        self._arrays_left = most_arrays
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        self._calls_left -= 1
-        if self._calls_left < 0:
+        # Counted here only: an error in the call that ends `torch.no_grad` would leave gradients off.
+        self._arrays_left -= func in _ARRAYS
+        if self._arrays_left < 0 and func in _ARRAYS:
             raise ModelArgumentError("its arguments ask for many more layers than there are weights")
         named = kwargs or {}
         if func in _RANDOM:
@@ -51,15 +53,15 @@ class _Uninitialised(TorchFunctionMode):
 
 
 @contextmanager
-def without_weights(most_calls: float = math.inf) -> Iterator[None]:
-    """Build networks that have shapes and no values, in no time and memory; one that takes too many calls is refused.
+def without_weights(most_arrays: float = math.inf) -> Iterator[None]:
+    """Build networks that have shapes and no values, in no time and memory; one of too many arrays is refused.
 
     Raises
     ------
     ModelArgumentError
         For a network of many more layers than expected.
     """
-    with torch.device("meta"), _Uninitialised(most_calls):
+    with torch.device("meta"), _Uninitialised(most_arrays):
         yield
 
 
