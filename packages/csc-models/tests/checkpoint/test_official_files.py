@@ -88,7 +88,7 @@ class TestUnknown:
         torch.save(state, path)
         identity = identify(path)
         assert identity.origin == "unknown"
-        assert "an experiment file has to name it" in identity.problem
+        assert "an experiment file that names it" in identity.problem
         with pytest.raises(CheckpointError, match="does not say which network"):
             load_checkpoint(path)
 

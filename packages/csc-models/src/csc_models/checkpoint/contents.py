@@ -146,6 +146,10 @@ def described(description: CheckpointDescription, model: nn.Module) -> Checkpoin
     own = describe_model(model)
     if own is None or description.model_name is not None:
         return description
+    try:
+        check_plain(own.arguments, "its arguments")
+    except CheckpointError:  # a ResNet with a layer of somebody's own: loading asks for it
+        return description
     return replace(description, model_name=own.name, model_arguments=own.arguments)
 
 
@@ -158,7 +162,7 @@ def check_channels(description: CheckpointDescription, source: str) -> None:
         It does not.
     """
     members = description.model_arguments.get("members")  # of an ensemble
-    own = {"name": description.model_name, "arguments": description.model_arguments}
+    own: dict[str, Any] = {"name": description.model_name, "arguments": description.model_arguments}
     for network in members if isinstance(members, list) else [own]:
         try:
             given = network["arguments"].get(model_spec(network["name"] or "").classes)

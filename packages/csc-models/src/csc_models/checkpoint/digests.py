@@ -88,7 +88,8 @@ def digest(value: Any, start: int = 0) -> int:
         start = zlib.crc32(f"{value.dtype} {tuple(value.shape)}".encode(), start)
         dense = value.detach().to_dense() if value.layout != torch.strided else value.detach()
         # The bytes as they are, without a copy: a view of one axis, because the last is what changes its length.
-        return zlib.crc32(dense.cpu().contiguous().flatten().view(torch.uint8).numpy(), start)
+        content: Any = dense.cpu().contiguous().flatten().view(torch.uint8).numpy()
+        return zlib.crc32(content, start)
     if isinstance(value, Mapping):
         start = zlib.crc32(f"{{{len(value)}".encode(), start)
         for key, item in value.items():

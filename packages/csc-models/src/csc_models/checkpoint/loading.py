@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from csc_models.catalog import create_model
 from csc_models.checkpoint.contents import CheckpointDescription, check_channels, check_raw_range
 from csc_models.checkpoint.reading import Origin, StoredCheckpoint, read_checkpoint
-from csc_models.checkpoint.state_dicts import LeftOut, fitting_weights, load_weights
+from csc_models.checkpoint.state_dicts import LeftOut, fitting_weights, load_weights, unwrapped
 from csc_models.ensemble import ENSEMBLE, build_ensemble
 from csc_models.errors import CheckpointError, CheckpointMismatchError, ModelError
 from csc_models.specification import without_weights
@@ -105,8 +105,8 @@ def load_checkpoint(
     if model is None:
         if description.model_name is None:
             raise CheckpointError(
-                f"{stored.path} does not say which network its weights are for; give load_checkpoint that network, "
-                "model=..., and commands an experiment file that names it (`csc predict CONFIG --checkpoint FILE`)"
+                f"{stored.path} {stored.asks}, and commands an experiment file that names it (`csc predict CONFIG "
+                "--checkpoint FILE`)"
             )
         model = check_network(description, stored.state, str(stored.path), strict=strict)
         if strict and _is_all_stored(model):  # what would be drawn at random is replaced by the weights
@@ -124,7 +124,7 @@ def load_checkpoint(
     return LoadedCheckpoint(
         path=stored.path,
         model=model,
-        description=description,
+        description=described(description, unwrapped(model)),
         extra=stored.extra,
         left_out=left_out,
         origin=stored.origin,

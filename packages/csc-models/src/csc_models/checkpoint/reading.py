@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -44,6 +44,8 @@ class StoredCheckpoint:
         Who wrote it: this package, the challenge's toolbox, or somebody whose network is not known.
     notes : tuple of str
         What was assumed about the file.
+    asks : str
+        Why the network has to be given, where the file does not determine it.
     """
 
     path: Path
@@ -52,6 +54,7 @@ class StoredCheckpoint:
     extra: dict[str, Any]
     origin: Origin
     notes: tuple[str, ...] = ()
+    asks: str = "does not say which network its weights are for; give load_checkpoint that network, model=..."
 
 
 def read_checkpoint(path: str | PathLike[str], *, map_location: str | torch.device = "cpu") -> StoredCheckpoint:
@@ -119,15 +122,20 @@ def _bare_checkpoint(file: Path, state: dict[str, Tensor], notes: tuple[str, ...
                 *notes, "bare weights: the network, the classes and raw_range have to be given", *_cosem_note(state)
             ),
         )  # fmt: skip
-    description = CheckpointDescription(
-        model_name=found.name, model_arguments=found.arguments, raw_range=OFFICIAL_RAW_RANGE
-    )
+    description = CheckpointDescription(raw_range=OFFICIAL_RAW_RANGE)
+    if not found.open:
+        description = replace(description, model_name=found.name, model_arguments=found.arguments)
     notes += (
         f"recognised as a state dict of the challenge's toolbox for {found.name}, which trains on raw values of 0 to "
         "255; give raw_range if it was trained otherwise",
-        *(f"assumed: {assumption}" for assumption in found.assumptions),
     )
-    return StoredCheckpoint(path=file, state=state, description=description, extra={}, origin="official", notes=notes)
+    asks = (
+        f"has weights of the challenge's {found.name}, which do not tell {', '.join(found.open)}; give load_checkpoint "
+        f"the network with what it was trained with, such as model={found}"
+    )
+    return StoredCheckpoint(
+        path=file, state=state, description=description, extra={}, origin="official", notes=notes, asks=asks
+    )
 
 
 def _cosem_note(state: Mapping[str, Tensor]) -> tuple[str, ...]:

@@ -71,7 +71,7 @@ def write_checkpoint(
         As `save_checkpoint`.
     """
     check_channels(description, str(path))
-    contents = {"model": dict(state), "description": description.to_plain(), "extra": dict(extra)}
+    contents: dict[str, Any] = {"model": dict(state), "description": description.to_plain(), "extra": dict(extra)}
     suffix = SUFFIX if path.suffix == SUFFIX else ".pth"
     for name in ("description", "extra"):
         check_plain(contents[name], name, suffix)

@@ -269,6 +269,6 @@ class ModelSpec:
         defaults = {
             long: value
             for long, own, value in (("n_channels", self.channels, 1), ("n_classes", self.classes, 2))
-            if long not in arguments and own not in arguments and parameters[own].default is inspect.Parameter.empty
+            if not {long, own} & set(arguments) and parameters[own].default in (inspect.Parameter.empty, None)
         }
         return {**defaults, **arguments}

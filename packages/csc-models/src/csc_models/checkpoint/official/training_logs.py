@@ -1,8 +1,8 @@
 """Which epochs the TensorBoard logs of a run tell of, as the challenge's toolbox writes them.
 
 There, steps are iterations. A process goes on from epoch c at iteration c times *its* iterations per epoch, and writes
-a file of its own: ``loss`` at each iteration, figures and ``validation`` at ends of epochs. How many iterations an epoch
-has is not written; it follows from where a file begins, which steps it has, and which checkpoints there are.
+a file of its own: ``loss`` at each iteration, figures and ``validation`` at ends of epochs. It does not say how long an
+epoch is; that follows from where a file begins, which steps it has, and which checkpoints there are.
 """
 
 from __future__ import annotations
