@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from csc_models.catalog import create_model
-from csc_models.checkpoint.contents import CheckpointDescription, check_channels, check_raw_range
+from csc_models.checkpoint.contents import CheckpointDescription, check_channels, check_raw_range, described
 from csc_models.checkpoint.reading import Origin, StoredCheckpoint, read_checkpoint
 from csc_models.checkpoint.state_dicts import LeftOut, fitting_weights, load_weights, unwrapped
 from csc_models.ensemble import ENSEMBLE, build_ensemble

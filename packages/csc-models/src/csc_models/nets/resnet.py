@@ -186,9 +186,9 @@ class ResNet(nn.Module):
         self.gradient_checkpointing = gradient_checkpointing
         self._minimum = _minimum(self.padding_type, n_blocks, n_downsampling)
         for wide in (ngf, 2 * ngf)[: 1 + min(n_downsampling, 1)]:
-            if self.norm_layer not in norms:
+            if self.norm_layer not in list(norms):  # a dict has no hash
                 _check_layer(f"ResNet: norm_layer={norm_layer!r}", partial(norm, wide), (2, wide, *[2] * ndims))
-            if self.activation not in _ACTIVATIONS:
+            if self.activation not in list(_ACTIVATIONS):
                 _check_layer(f"ResNet: activation={activation!r}", activate, (2, wide, *[2] * ndims))
 
         stages = self._stages(_Layers(ndims, self.padding_type, norm, activate))
