@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import takewhile
 from typing import Any, Literal, get_args
 
 import torch
@@ -237,7 +238,10 @@ def _layer(name: str, given: Layer, known: Mapping[str, type[nn.Module]]) -> tup
     """Return a kind of layer as plain data (or as it is, where it cannot be told), and what makes it."""
     if isinstance(given, Mapping):
         kept = {option: value for option, value in given.items() if option != "layer"}
-        given = partial(_torch_class(name, given.get("layer"), known), **kept)
+        layer = _torch_class(name, given.get("layer"), known)
+        # The first ones as such: the number of channels comes behind them, as in partial(GroupNorm, 8).
+        first = [kept.pop(each) for each in takewhile(kept.__contains__, list(inspect.signature(layer).parameters))]
+        given = partial(layer, *first, **kept)
     elif isinstance(given, str):
         given = _torch_class(name, given, known)
     if not callable(given):
