@@ -151,7 +151,7 @@ class TestForeignFiles:
         safetensors_torch.save_file(own.state_dict(), path, metadata={"format": "pt", "author": "somebody"})
         identity = identify(path)
         assert identity.origin == "unknown"
-        assert "an experiment file has to name it" in identity.problem
+        assert "an experiment file that names it" in identity.problem
         with pytest.raises(CheckpointError, match="does not say which network"):
             load_checkpoint(path)
         assert torch.equal(load_checkpoint(path, model=nn.Conv3d(1, 2, 3)).model.weight, own.weight)

@@ -8,6 +8,7 @@ from torch import nn
 
 from csc_models import CheckpointError, CheckpointMismatchError, CheckpointNotFoundError
 from csc_models.checkpoint import best_index, load_best_val, load_latest, save_checkpoint
+from csc_models.errors import MissingExtraError
 
 
 def saved(path, value):
@@ -132,8 +133,8 @@ class TestBestValidation:
         assert model.weight.item() == 7
 
     def test_without_tensorboard_says_what_to_install(self, template, tmp_path, model, monkeypatch):
-        monkeypatch.setitem(sys.modules, "tensorboard.backend.event_processing", None)
-        with pytest.raises(CheckpointError, match=r"the extra csc-models\[tensorboard\]"):
+        monkeypatch.setitem(sys.modules, "tensorboard.backend.event_processing.event_file_loader", None)
+        with pytest.raises(MissingExtraError, match=r"the extra csc-models\[tensorboard\]"):
             load_best_val(tmp_path, template, model)
 
     def test_missing_pieces_are_named(self, write_log, template, tmp_path, model):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from csc_data.errors import MissingDataError
-from csc_models.checkpoint.reading import read_checkpoint
+from csc_models.checkpoint import best_checkpoint, read_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -47,15 +47,18 @@ def list_checkpoints(template: str, model_name: str) -> dict[int, Path]:
     return dict(sorted(found.items()))
 
 
-def find_checkpoint(template: str, model_name: str, which: Literal["latest", "best"]) -> Path:
+def find_checkpoint(template: str, model_name: str, which: Literal["latest", "best"], logs: str | None = None) -> Path:
     """Return the latest or the best checkpoint of a run.
 
-    The latest one says which epoch had the best metric; it stands for the best itself as long as none had one.
+    The latest one says which epoch had the best metric; it stands for the best itself as long as none had one. Of a run
+    of the official toolbox, whose files hold weights alone, the TensorBoard logs in the folder ``logs`` say it.
 
     Raises
     ------
     NoCheckpointError
         If there are no checkpoints, or the best one was removed.
+    csc_models.CheckpointError
+        If a file is damaged, or logs do not tell which is the best.
     """
     found = list_checkpoints(template, model_name)
     resume = resume_path(template, model_name)
@@ -67,7 +70,12 @@ def find_checkpoint(template: str, model_name: str, which: Literal["latest", "be
     latest = found[max(found)]
     if which == "latest":
         return latest
-    best = read_training_state(latest).get("best") or {}
+    state = read_training_state(latest)
+    if not state and logs is not None:
+        folder = Path(logs.format(model_name=model_name)).expanduser()
+        pattern = Path(template.format(model_name=model_name, epoch="{epoch}")).expanduser()
+        return best_checkpoint(folder, pattern)
+    best = state.get("best") or {}
     epoch = best.get("epoch")
     if best and epoch is None:
         logger.warning("no epoch of %s has a score yet that would make it the best: this is the latest", model_name)

@@ -17,6 +17,8 @@ from csc_data.loader.batches import PatchLoader
 from csc_models import CheckpointReadError
 from csc_train import NoCheckpointError, train
 from csc_train.checkpoints import read_training_state
+from csc_train.logs.event_files import EventWriter, scalar
+from csc_train.network import build_network
 
 
 class Stop(Exception):
@@ -202,3 +204,28 @@ def test_going_on_from_the_best_leaves_later_epochs_behind(settings, caplog):
     assert again.resumed_from == result.best_checkpoint
     assert again.latest_checkpoint == result.best_checkpoint
     assert "the optimizer starts anew" in caplog.text
+
+
+@pytest.mark.parametrize("which", ["best", "latest"])
+def test_a_run_of_the_official_toolbox_goes_on(settings, weights, caplog, which):
+    """Its checkpoints are bare weights, and its TensorBoard logs say which is best: here that of epoch 2 of 3."""
+    folder = Path(settings.model_save_path.format(model_name="small", epoch=1)).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    per_epoch, states = settings.iterations_per_epoch, {}
+    writer = EventWriter(Path(settings.logs_save_path.format(model_name="small")))
+    for epoch, loss in ((1, 0.9), (2, 0.1), (3, 0.5)):
+        torch.manual_seed(epoch)
+        states[epoch] = build_network(settings).state_dict()
+        torch.save(states[epoch], folder / f"small_{epoch}.pth")
+        for step in range(per_epoch):
+            writer.write((epoch - 1) * per_epoch + step + 1, [scalar("loss", 1.0)])
+        writer.write(epoch * per_epoch, [scalar("validation", loss)])
+    writer.close()
+    start = {"best": 2, "latest": 3}[which]
+    result = train(settings, load_model=which, epochs=start + 1, learning_rate=1e-12)
+    assert result.resumed_from == folder / f"small_{start}.pth"
+    assert [record.epoch for record in result.records] == [start + 1]
+    assert f"going on from epoch {start}, the optimizer starts anew" in caplog.text
+    found = weights(result.latest_checkpoint)
+    key = next(key for key, value in found.items() if value.ndim > 1)
+    torch.testing.assert_close(found[key], states[start][key], atol=1e-5, rtol=0)

@@ -13,7 +13,7 @@ from csc_models.checkpoint.joining import average_checkpoints, ensemble_checkpoi
 from csc_models.checkpoint.loading import LoadedCheckpoint, load_checkpoint
 from csc_models.checkpoint.reading import StoredCheckpoint, read_checkpoint
 from csc_models.checkpoint.saving import save_checkpoint
-from csc_models.checkpoint.selection import best_index, load_best_val, load_latest
+from csc_models.checkpoint.selection import best_checkpoint, best_index, load_best_val, load_latest
 from csc_models.checkpoint.state_dicts import LeftOut, load_weights
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "OutputDescription",
     "StoredCheckpoint",
     "average_checkpoints",
+    "best_checkpoint",
     "best_index",
     "ensemble_checkpoints",
     "identify",

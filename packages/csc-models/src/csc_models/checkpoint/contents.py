@@ -7,6 +7,7 @@ Layout of a file (a ``torch.save`` archive of one dict)::
     model            state dict
     description      fields of CheckpointDescription
     extra            what the trainer adds: optimiser state, epoch, ...
+    digests          of each tensor, of the description and of extra; older files lack them
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
-from csc_models.catalog import describe_model
-from csc_models.errors import CheckpointError, nearest
+from csc_models.catalog import describe_model, model_spec
+from csc_models.checkpoint.digests import DIGESTS
+from csc_models.errors import CheckpointError, UnknownModelError, nearest
 from csc_models.specification.arguments import plain_arguments
 
-FORMAT = "csc-models"
 FORMAT_VERSION = 1
+ENTRIES = ("format", "format_version", "model", "description", "extra", DIGESTS)
 
 Values = Literal["logit", "distance", "exclusive"]
 """What the numbers of an output mean."""
@@ -144,11 +146,37 @@ def described(description: CheckpointDescription, model: nn.Module) -> Checkpoin
     own = describe_model(model)
     if own is None or description.model_name is not None:
         return description
+    try:
+        check_plain(own.arguments, "its arguments")
+    except CheckpointError:  # a ResNet with a layer of somebody's own: loading asks for it
+        return description
     return replace(description, model_name=own.name, model_arguments=own.arguments)
 
 
-def check_plain(value: Any, where: str) -> None:
-    """Check that a value can be read back with ``weights_only=True``.
+def check_channels(description: CheckpointDescription, source: str) -> None:
+    """Check that a description names as many channels as its network gives, where it names any.
+
+    Raises
+    ------
+    CheckpointError
+        It does not.
+    """
+    members = description.model_arguments.get("members")  # of an ensemble
+    own: dict[str, Any] = {"name": description.model_name, "arguments": description.model_arguments}
+    for network in members if isinstance(members, list) else [own]:
+        try:
+            given = network["arguments"].get(model_spec(network["name"] or "").classes)
+        except (UnknownModelError, AttributeError, KeyError, TypeError):  # told when it is built
+            continue
+        if description.channels and given not in (None, len(description.channels)):
+            raise CheckpointError(
+                f"{source}: the network gives {given} channels, and {len(description.channels)} are named "
+                f"({', '.join(description.channels)}); name one for each"
+            )
+
+
+def check_plain(value: Any, where: str, suffix: str = ".pth") -> None:
+    """Check that a value can be read back, by ``weights_only=True`` or as JSON.
 
     Parameters
     ----------
@@ -156,26 +184,37 @@ def check_plain(value: Any, where: str) -> None:
         Tensors, numbers, strings, None, and tuples, lists and dicts of them.
     where : str
         Its place, for the message.
+    suffix : str
+        Of the file; all but ``.pth`` hold what JSON gives back as it is (but tuples, which come back as lists).
 
     Raises
     ------
     CheckpointError
         There is something else in it; the text has its place.
     """
-    if value is None or isinstance(value, Tensor):
+    pickled = suffix == ".pth"
+    if value is None or type(value) in (bool, int, float, str):
         return
-    if type(value) in (bool, int, float, complex, str, bytes):
+    if pickled and (isinstance(value, Tensor) or type(value) in (complex, bytes)):
         return
     if isinstance(value, Mapping) and type(value).__name__ in ("dict", "OrderedDict", Counter.__name__):
         for key, item in value.items():
-            check_plain(key, f"a key of {where}")
-            check_plain(item, f"{where}[{key!r}]")
+            if not pickled and type(key) is not str:
+                raise CheckpointError(f"{where} has the key {key!r}; a {suffix} file can only have words as keys")
+            check_plain(key, f"a key of {where}", suffix)
+            check_plain(item, f"{where}[{key!r}]", suffix)
         return
     if type(value) in (list, tuple):
         for index, item in enumerate(value):
-            check_plain(item, f"{where}[{index}]")
+            check_plain(item, f"{where}[{index}]", suffix)
         return
+    advice = "give tensors, numbers, strings, and lists and dicts of them (an array: torch.from_numpy(array))"
+    if not pickled:
+        advice = (
+            "beside the weights it holds numbers, words, and lists and dicts of them; the state of an optimiser or "
+            "trainer goes into a .pth"
+        )
     raise CheckpointError(
-        f"{where} is of type {type(value).__module__}.{type(value).__qualname__}, which a checkpoint cannot hold; "
-        "give tensors, numbers, strings, and lists and dicts of them (an array: torch.from_numpy(array))"
+        f"{where} is of type {type(value).__module__}.{type(value).__qualname__}, which a {suffix} file cannot hold; "
+        f"{advice}"
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from csc_models.checkpoint.digests import check_records
 from csc_models.errors import CheckpointError, CheckpointNotFoundError, CheckpointReadError
 
 # What torch.load raises for files that are truncated, of another kind, or hold more than weights.
@@ -89,14 +90,19 @@ def read_file(path: Path, map_location: str | torch.device) -> Any:
     CheckpointNotFoundError
         There is no such file.
     CheckpointReadError
-        The file is truncated, is not a checkpoint, or holds objects other than weights and plain data.
+        The file is truncated or damaged, is not a checkpoint, or holds objects other than weights and plain data.
     """
     if not path.is_file():
         raise CheckpointNotFoundError(f"there is no checkpoint {path}")
     try:
         # A stream, because torch chooses a reader by the suffix of a path, and names may be wrong.
         with path.open("rb") as stream:
+            if zipfile.is_zipfile(stream):
+                check_records(path, stream)
+            stream.seek(0)
             return torch.load(stream, map_location=map_location, weights_only=True)
+    except CheckpointReadError:  # an OSError, too
+        raise
     except _UNREADABLE as error:
         raise CheckpointReadError(
             f"{path} ({path.stat().st_size:,} bytes) cannot be read: {_why_not(error)}"
@@ -107,7 +113,7 @@ def _why_not(error: Exception) -> str:
     """Say in our words why torch does not read a file; its own advises to let any code run."""
     found = re.search(r"(?:GLOBAL|class) (\w[\w.]*)", str(error))
     if found is None:
-        return "it is truncated, or is not a checkpoint"
+        return "it is truncated or damaged, or is not a checkpoint"
     return (
         f"it holds objects other than weights and plain data ({found[1]}), which could run code; save the state_dict() "
         "of its network alone"

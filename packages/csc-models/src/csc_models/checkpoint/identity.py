@@ -6,12 +6,9 @@ from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
-import torch
-
-from csc_models.checkpoint.contents import CheckpointDescription
-from csc_models.checkpoint.loading import build_network
-from csc_models.checkpoint.reading import Origin, read_checkpoint
-from csc_models.checkpoint.state_dicts import load_weights
+from csc_models.checkpoint.contents import CheckpointDescription, check_channels
+from csc_models.checkpoint.loading import check_network
+from csc_models.checkpoint.reading import Origin, StoredCheckpoint, read_checkpoint
 from csc_models.errors import ModelError
 
 
@@ -99,16 +96,16 @@ def identify(path: str | PathLike[str]) -> CheckpointIdentity:
         tensors=len(stored.state),
         values=sum(tensor.numel() for tensor in stored.state.values()),
         notes=stored.notes,
-        problem=_problem(stored.description, stored.state, str(stored.path)),
+        problem=_problem(stored),
     )
 
 
-def _problem(description: CheckpointDescription, state: dict[str, torch.Tensor], source: str) -> str:
-    if description.model_name is None:
-        return "it does not say which network its weights are for; an experiment file has to name it"
+def _problem(stored: StoredCheckpoint) -> str:
+    if stored.description.model_name is None:
+        return f"it {stored.asks}, or an experiment file that names it"
     try:
-        model = build_network(description)
-        load_weights(model, state, source=source)
+        check_channels(stored.description, str(stored.path))
+        check_network(stored.description, stored.state, str(stored.path))
     except ModelError as error:
         return str(error)
     return ""

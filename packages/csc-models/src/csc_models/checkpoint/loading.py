@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from csc_models.catalog import create_model
-from csc_models.checkpoint.contents import CheckpointDescription, check_raw_range
+from csc_models.checkpoint.contents import CheckpointDescription, check_channels, check_raw_range, described
 from csc_models.checkpoint.reading import Origin, StoredCheckpoint, read_checkpoint
-from csc_models.checkpoint.state_dicts import LeftOut, load_weights
+from csc_models.checkpoint.state_dicts import LeftOut, fitting_weights, load_weights, unwrapped
 from csc_models.ensemble import ENSEMBLE, build_ensemble
-from csc_models.errors import CheckpointError
+from csc_models.errors import CheckpointError, CheckpointMismatchError, ModelError
+from csc_models.specification import without_weights
 
 logger = logging.getLogger(__name__)
+
+# A number of a description that is larger than this and than every axis of the weights is none of their network.
+_LARGEST = 4096
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,21 +92,27 @@ def load_checkpoint(
     CheckpointNotFoundError
         There is no such file.
     CheckpointReadError
-        The file is truncated, is not a checkpoint, or of a newer format.
+        The file is truncated or damaged, is not a checkpoint, or of a newer format.
     CheckpointMismatchError
         The weights do not fit the network; the text names missing and surplus keys.
     CheckpointError
-        The file does not say which network it is for, and `model` was not given; or it stores another raw range.
+        The file does not say which network it is for, and `model` was not given; it stores another raw range; or it
+        names more or fewer classes than its network has channels.
     """
     stored = read_checkpoint(path, map_location=map_location)
     description = _with_raw_range(stored, raw_range)
+    check_channels(description, str(stored.path))
     if model is None:
         if description.model_name is None:
             raise CheckpointError(
-                f"{stored.path} does not say which network its weights are for; give load_checkpoint that network, "
-                "model=..., and commands an experiment file that names it (`csc predict CONFIG --checkpoint FILE`)"
+                f"{stored.path} {stored.asks}, and commands an experiment file that names it (`csc predict CONFIG "
+                "--checkpoint FILE`)"
             )
-        model = build_network(description).to(map_location).eval()
+        model = check_network(description, stored.state, str(stored.path), strict=strict)
+        if strict and _is_all_stored(model):  # what would be drawn at random is replaced by the weights
+            model = model.to_empty(device=map_location).eval()
+        else:
+            model = build_network(description).to(map_location).eval()
     left_out = load_weights(model, stored.state, strict=strict, source=str(stored.path))
     if left_out:
         logger.warning(
@@ -113,7 +124,7 @@ def load_checkpoint(
     return LoadedCheckpoint(
         path=stored.path,
         model=model,
-        description=description,
+        description=described(description, unwrapped(model)),
         extra=stored.extra,
         left_out=left_out,
         origin=stored.origin,
@@ -132,6 +143,66 @@ def build_network(description: CheckpointDescription) -> nn.Module:
     if description.model_name == ENSEMBLE:
         return build_ensemble(description.model_arguments)
     return create_model(description.model_name or "", **description.model_arguments)
+
+
+def check_network(
+    description: CheckpointDescription, state: Mapping[str, Tensor], source: str, *, strict: bool = True
+) -> nn.Module:
+    """Build a network of shapes alone, and check that it would take the weights of its file: no memory is asked for.
+
+    Raises
+    ------
+    CheckpointMismatchError
+        It would not.
+    CheckpointError
+        It cannot be built, or is far larger than its file.
+    UnknownModelError, ModelArgumentError
+        As `build_network`.
+    """
+    limit = max([_LARGEST, *(size for tensor in state.values() for size in tensor.shape)])
+    too_large = next((number for number in _numbers(description.model_arguments) if abs(number) > limit), None)
+    if too_large is not None:
+        raise CheckpointError(
+            f"{source}: {too_large} in the description of its network is larger than anything in its weights"
+        )
+    try:
+        with without_weights(2 * len(state) + 100):
+            network = build_network(description)
+        shapes = {key: value.to("meta") for key, value in state.items()}
+        _, left_out = fitting_weights(network, shapes, strict=strict, source=source)
+    except ModelError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if "meta" in str(error):  # it reads values of its own while it is built
+            return nn.Module()
+        raise CheckpointError(f"{source}: its network cannot be built: {error}") from error
+    if left_out and _count(network.state_dict()) > 4 * _count(state) + 1_000_000:
+        raise CheckpointMismatchError(source, left_out.missing, left_out.surplus, left_out.reshaped)
+    return network
+
+
+def _is_all_stored(network: nn.Module) -> bool:
+    """Whether a network of shapes becomes that of its file by the weights alone: nothing is shared, or kept beside."""
+    held = dict([*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)])
+    kept = (value for module in network.modules() for value in vars(module).values())
+    return (
+        0 < len(held) == len({id(tensor) for tensor in held.values()})
+        and held.keys() == network.state_dict().keys()
+        and not any(isinstance(value, (Tensor, torch.device)) for value in kept)
+    )
+
+
+def _count(state: Mapping[str, Tensor]) -> int:
+    return sum(tensor.numel() for tensor in state.values())
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    """Yield the numbers in plain data."""
+    if isinstance(value, (int, float)):
+        yield value
+    elif isinstance(value, (Mapping, list, tuple)):
+        for item in value.values() if isinstance(value, Mapping) else value:
+            yield from _numbers(item)
 
 
 def _with_raw_range(stored: StoredCheckpoint, raw_range: tuple[float, float] | None) -> CheckpointDescription:

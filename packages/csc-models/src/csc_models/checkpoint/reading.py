@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
+from zipfile import is_zipfile
 
 import torch
 from torch import Tensor
 
-from csc_models.checkpoint.contents import FORMAT, FORMAT_VERSION, CheckpointDescription
+from csc_models.checkpoint.contents import ENTRIES, FORMAT_VERSION, CheckpointDescription
+from csc_models.checkpoint.digests import DIGESTS, FORMAT, check_digests
 from csc_models.checkpoint.files import read_file
-from csc_models.checkpoint.official import OFFICIAL_RAW_RANGE, recognise
+from csc_models.checkpoint.official.recognition import OFFICIAL_RAW_RANGE, recognise
 from csc_models.checkpoint.safetensors_files import is_safetensors, read_safetensors
 from csc_models.checkpoint.state_dicts import without_wrapper_prefixes
 from csc_models.errors import CheckpointReadError
 from csc_models.nets.cosem_setups import SETUPS
+
+_UNVERIFIED = "it has no digests, and its format no checksums: damage to its weights cannot be told"
 
 Origin = Literal["csc-models", "official", "unknown"]
 
@@ -40,6 +44,8 @@ class StoredCheckpoint:
         Who wrote it: this package, the challenge's toolbox, or somebody whose network is not known.
     notes : tuple of str
         What was assumed about the file.
+    asks : str
+        Why the network has to be given, where the file does not determine it.
     """
 
     path: Path
@@ -48,6 +54,7 @@ class StoredCheckpoint:
     extra: dict[str, Any]
     origin: Origin
     notes: tuple[str, ...] = ()
+    asks: str = "does not say which network its weights are for; give load_checkpoint that network, model=..."
 
 
 def read_checkpoint(path: str | PathLike[str], *, map_location: str | torch.device = "cpu") -> StoredCheckpoint:
@@ -65,8 +72,9 @@ def read_checkpoint(path: str | PathLike[str], *, map_location: str | torch.devi
         contents = read_file(file, map_location)
     if not isinstance(contents, Mapping):
         raise CheckpointReadError(f"{file} holds a {type(contents).__name__}, not a checkpoint")
+    unverified = () if DIGESTS in contents or is_zipfile(file) else (_UNVERIFIED,)
     if "format" not in contents:
-        return _bare_checkpoint(file, _state(file, contents))
+        return _bare_checkpoint(file, _state(file, contents), unverified)
     if contents["format"] != FORMAT:
         raise CheckpointReadError(f"{file} is of format {contents['format']!r}, not {FORMAT!r}")
     version = contents.get("format_version")
@@ -77,12 +85,18 @@ def read_checkpoint(path: str | PathLike[str], *, map_location: str | torch.devi
     lacking = [name for name in ("model", "description", "extra") if not isinstance(contents.get(name), Mapping)]
     if lacking:
         raise CheckpointReadError(f"{file} is incomplete: it lacks {', '.join(lacking)}")
+    unknown = [str(name) for name in contents if name not in ENTRIES]
+    if unknown:
+        raise CheckpointReadError(f"{file} has entries of no known name, so that it is damaged: {', '.join(unknown)}")
+    if DIGESTS in contents:
+        check_digests(file, contents)
     return StoredCheckpoint(
         path=file,
         state=_state(file, contents["model"]),
         description=CheckpointDescription.from_plain(contents["description"]),
         extra=dict(contents["extra"]),
         origin="csc-models",
+        notes=unverified,
     )
 
 
@@ -98,23 +112,30 @@ def _state(file: Path, contents: Mapping[str, Any]) -> dict[str, Tensor]:
     return without_wrapper_prefixes(contents)
 
 
-def _bare_checkpoint(file: Path, state: dict[str, Tensor]) -> StoredCheckpoint:
+def _bare_checkpoint(file: Path, state: dict[str, Tensor], notes: tuple[str, ...]) -> StoredCheckpoint:
     """Recognise what a bare state dict belongs to."""
     found = recognise(state)
     if found is None:
         return StoredCheckpoint(
             path=file, state=state, description=CheckpointDescription(), extra={}, origin="unknown",
-            notes=("bare weights: the network, the classes and raw_range have to be given", *_cosem_note(state)),
+            notes=(
+                *notes, "bare weights: the network, the classes and raw_range have to be given", *_cosem_note(state)
+            ),
         )  # fmt: skip
-    description = CheckpointDescription(
-        model_name=found.name, model_arguments=found.arguments, raw_range=OFFICIAL_RAW_RANGE
-    )
-    notes = (
+    description = CheckpointDescription(raw_range=OFFICIAL_RAW_RANGE)
+    if not found.open:
+        description = replace(description, model_name=found.name, model_arguments=found.arguments)
+    notes += (
         f"recognised as a state dict of the challenge's toolbox for {found.name}, which trains on raw values of 0 to "
         "255; give raw_range if it was trained otherwise",
-        *(f"assumed: {assumption}" for assumption in found.assumptions),
     )
-    return StoredCheckpoint(path=file, state=state, description=description, extra={}, origin="official", notes=notes)
+    asks = (
+        f"has weights of the challenge's {found.name}, which do not tell {', '.join(found.open)}; give load_checkpoint "
+        f"the network with what it was trained with, such as model={found}"
+    )
+    return StoredCheckpoint(
+        path=file, state=state, description=description, extra={}, origin="official", notes=notes, asks=asks
+    )
 
 
 def _cosem_note(state: Mapping[str, Tensor]) -> tuple[str, ...]:

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from csc_models.checkpoint.digests import FORMAT
 from csc_models.checkpoint.files import replacing
 from csc_models.errors import CheckpointError, CheckpointNotFoundError, CheckpointReadError
 from csc_models.optional import import_extra
 
 SUFFIX = ".safetensors"
-_METADATA_KEY = "csc-models"
 # Eight bytes give the length of the header, which is JSON; the format's own reader refuses longer ones.
 _LENGTH_BYTES = 8
 _LONGEST_HEADER = 100_000_000
@@ -44,21 +44,19 @@ def write_safetensors(path: Path, contents: Mapping[str, Any]) -> None:
     path : Path
         The file.
     contents : mapping
-        ``model``, a state dict, and plain data by further names.
+        ``model``, a state dict, and what JSON can hold by further names.
 
     Raises
     ------
     CheckpointError
-        The folder does not exist, the disk is full, or there is something that JSON cannot hold, such as a tensor.
+        The folder does not exist, or the disk is full.
     MissingExtraError
         safetensors is not installed.
     """
     library = import_extra("safetensors", extra="safetensors", purpose=f"writing {path}")
     library_torch = import_extra("safetensors.torch", extra="safetensors", purpose=f"writing {path}")
     described = {name: value for name, value in contents.items() if name != "model"}
-    for name, value in described.items():
-        _check_json(value, name)
-    metadata = {"format": "pt", _METADATA_KEY: json.dumps(described)}
+    metadata = {"format": "pt", FORMAT: json.dumps(described)}
     with replacing(path) as temporary:
         try:
             library_torch.save_file(_separate(contents["model"]), temporary, metadata=metadata)
@@ -90,10 +88,12 @@ def read_safetensors(path: Path, map_location: str | torch.device) -> dict[str, 
         raise CheckpointReadError(
             f"{path} ({path.stat().st_size:,} bytes) cannot be read: it is truncated or damaged ({error})"
         ) from error
-    if _METADATA_KEY not in metadata:
+    if FORMAT not in metadata:
+        if any(f'"format": "{FORMAT}"' in value for value in metadata.values()):
+            raise CheckpointReadError(f"{path}: the header is damaged; copy or download the file again")
         return state
     try:
-        described = json.loads(metadata[_METADATA_KEY])
+        described = json.loads(metadata[FORMAT])
     except ValueError as error:
         raise CheckpointReadError(f"{path}: its description is not JSON ({error})") from error
     if not isinstance(described, dict) or "format" not in described:
@@ -113,23 +113,3 @@ def _separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         separate[key] = tensor if whole and memory not in seen else tensor.clone()
         seen.add(memory)
     return separate
-
-
-def _check_json(value: Any, where: str) -> None:
-    """Raise `CheckpointError` for what JSON would not give back as it is (tuples come back as lists)."""
-    if value is None or type(value) in (bool, int, float, str):
-        return
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            if type(key) is not str:
-                raise CheckpointError(f"{where} has the key {key!r}; a {SUFFIX} file can only have words as keys")
-            _check_json(item, f"{where}[{key!r}]")
-        return
-    if type(value) in (list, tuple):
-        for index, item in enumerate(value):
-            _check_json(item, f"{where}[{index}]")
-        return
-    raise CheckpointError(
-        f"{where} is of type {type(value).__module__}.{type(value).__qualname__}: beside the weights, a {SUFFIX} file "
-        "holds numbers, words, and lists and dicts of them only; the state of an optimiser or trainer goes into a .pth"
-    )

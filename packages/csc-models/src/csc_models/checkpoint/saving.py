@@ -9,7 +9,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from csc_models.checkpoint.contents import FORMAT, FORMAT_VERSION, CheckpointDescription, check_plain, described
+from csc_models.checkpoint.contents import (
+    FORMAT_VERSION,
+    CheckpointDescription,
+    check_channels,
+    check_plain,
+    described,
+)
+from csc_models.checkpoint.digests import DIGESTS, FORMAT, digests_of
 from csc_models.checkpoint.files import write_file
 from csc_models.checkpoint.safetensors_files import SUFFIX, write_safetensors
 from csc_models.checkpoint.state_dicts import unwrapped
@@ -43,7 +50,8 @@ def save_checkpoint(
     Raises
     ------
     CheckpointError
-        The folder is missing, or something in `extra` or `description` is not plain data.
+        The folder is missing, something in `extra` or `description` is not plain data, or there are not as many
+        classes as the network has channels.
     MissingExtraError
         ``.safetensors`` was asked for, and safetensors is not installed.
     """
@@ -62,18 +70,10 @@ def write_checkpoint(
     CheckpointError, MissingExtraError
         As `save_checkpoint`.
     """
-    full = description.to_plain()
-    additions = dict(extra)
-    check_plain(full, "description")
-    check_plain(additions, "extra")
-    contents = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "model": dict(state),
-        "description": full,
-        "extra": additions,
-    }
-    if path.suffix == SUFFIX:
-        write_safetensors(path, contents)
-    else:
-        write_file(path, contents)
+    check_channels(description, str(path))
+    contents: dict[str, Any] = {"model": dict(state), "description": description.to_plain(), "extra": dict(extra)}
+    suffix = SUFFIX if path.suffix == SUFFIX else ".pth"
+    for name in ("description", "extra"):
+        check_plain(contents[name], name, suffix)
+    contents = {"format": FORMAT, "format_version": FORMAT_VERSION, **contents, DIGESTS: digests_of(contents)}
+    (write_safetensors if suffix == SUFFIX else write_file)(path, contents)

@@ -12,10 +12,10 @@ from pathlib import Path
 from torch import nn
 
 from csc_models.checkpoint.loading import LoadedCheckpoint, load_checkpoint
+from csc_models.checkpoint.official.training_logs import scores_by_epoch
 from csc_models.checkpoint.safetensors_files import SUFFIX
 from csc_models.errors import CheckpointError, CheckpointNotFoundError
 
-VALIDATION_TAG = "validation"
 EPOCH = "{epoch}"
 
 
@@ -74,7 +74,8 @@ def load_best_val(
     Parameters
     ----------
     logs_save_path : path
-        Folder with the TensorBoard logs of the run; the scalars ``validation`` are read.
+        Folder with the TensorBoard logs of the run, of all its processes if it was resumed; the scalars ``validation``
+        are read, and ``loss`` and images tell which epochs they are of.
     model_save_path : str
         Path of the checkpoints with ``{epoch}`` in it, such as ``"checkpoints/unet_{epoch}.pth"``.
     model : torch.nn.Module
@@ -96,22 +97,34 @@ def load_best_val(
     CheckpointNotFoundError
         No scores were logged, or the file of the best epoch is gone.
     CheckpointError
-        tensorboard is not installed, an argument is wrong, or as for `load_checkpoint`.
+        The logs do not tell which epoch was the best, an argument is wrong, or as for `load_checkpoint`.
+    MissingExtraError
+        tensorboard is not installed.
     """
+    path = best_checkpoint(logs_save_path, model_save_path, low_is_best, smoothing_window)
+    return load_checkpoint(path, model=model, strict=strict)
+
+
+def best_checkpoint(
+    logs_save_path: str | PathLike[str],
+    model_save_path: str | PathLike[str],
+    low_is_best: bool = True,
+    smoothing_window: int = 1,
+) -> Path:
+    """Find the checkpoint of the epoch with the best validation score; see `load_best_val`."""
     template = fspath(model_save_path)
     if EPOCH not in template:
         raise CheckpointError(f"model_save_path={template!r} has no {{epoch}} in it")
-    scores = _logged_scores(fspath(logs_save_path))
     available = _files_by_epoch(template)
-    epochs = _epochs([step for step, _ in scores], set(available))
-    best = epochs[best_index([value for _, value in scores], low_is_best, smoothing_window)]
+    scores = scores_by_epoch(Path(logs_save_path), available)
+    best = list(scores)[best_index(list(scores.values()), low_is_best, smoothing_window)]
     if best not in available:
         what = "the network before training" if best == 0 else f"epoch {best}"
         raise CheckpointNotFoundError(
             f"{what} validated best, but there is no checkpoint {template.replace(EPOCH, str(best))}; "
             f"there are epochs {sorted(available)}"
         )
-    return load_checkpoint(available[best], model=model, strict=strict)
+    return available[best]
 
 
 def best_index(scores: Sequence[float], low_is_best: bool = True, smoothing_window: int = 1) -> int:
@@ -161,45 +174,9 @@ def _latest(files: list[Path]) -> Path:
     return max(files, key=lambda path: path.stat().st_mtime_ns)
 
 
-def _logged_scores(folder: str) -> list[tuple[int, float]]:
-    """Steps and validation scores in the order of steps; of scores for one step, the last written."""
-    try:
-        from tensorboard.backend.event_processing import event_accumulator
-    except ImportError as error:
-        raise CheckpointError(
-            "load_best_val needs tensorboard, which the extra csc-models[tensorboard] brings"
-        ) from error
-    if not Path(folder).is_dir():
-        raise CheckpointNotFoundError(f"there is no folder {folder} with TensorBoard logs")
-    # 0 keeps all events; the default keeps a random ten thousand of them.
-    events = event_accumulator.EventAccumulator(folder, size_guidance={event_accumulator.SCALARS: 0})
-    events.Reload()
-    tags = events.Tags()["scalars"]
-    if VALIDATION_TAG not in tags:
-        raise CheckpointNotFoundError(
-            f"there are no scalars {VALIDATION_TAG!r} in the TensorBoard logs in {folder}; there are: {', '.join(tags)}"
-        )
-    latest: dict[int, float] = {}
-    for event in sorted(events.Scalars(VALIDATION_TAG), key=lambda event: event.wall_time):
-        latest[event.step] = event.value
-    return sorted(latest.items())
-
-
 def _files_by_epoch(template: str) -> dict[int, Path]:
     """Checkpoints by their epoch, the number in the place of ``{epoch}``."""
     pattern = re.compile(re.escape(template).replace(re.escape(EPOCH), r"(\d+)", 1).replace(re.escape(EPOCH), r"\1"))
     names = glob.glob(glob.escape(template).replace(glob.escape(EPOCH), "*"))  # noqa: PTH207 - see load_latest
     matches = [(pattern.fullmatch(name), Path(name)) for name in names]
     return {int(match[1]): path for match, path in matches if match and path.is_file()}
-
-
-def _epochs(steps: Sequence[int], available: set[int]) -> list[int]:
-    """Epochs, numbered from 1, at which scores were logged.
-
-    Steps are epochs where checkpoints say so. The challenge's toolbox logs the number of iterations instead; one
-    epoch is then the largest number that divides all steps.
-    """
-    if set(steps) <= available:
-        return list(steps)
-    iterations_per_epoch = math.gcd(*steps) or 1
-    return [step // iterations_per_epoch for step in steps]

@@ -98,6 +98,21 @@ def load_weights(
     CheckpointMismatchError
         Keys are missing, surplus or of another shape; the network is unchanged. Also if not strict and no key fits.
     """
+    fitting, left_out = fitting_weights(model, state, strict=strict, source=source)
+    unwrapped(model).load_state_dict(fitting, strict=strict)
+    return left_out
+
+
+def fitting_weights(
+    model: nn.Module, state: Mapping[str, Tensor], *, strict: bool = True, source: str = "state dict"
+) -> tuple[dict[str, Tensor], LeftOut]:
+    """Return the weights that `load_weights` would put into a network, and what it would leave out.
+
+    Raises
+    ------
+    CheckpointMismatchError
+        As `load_weights`.
+    """
     model = unwrapped(model)
     found = without_wrapper_prefixes(state)
     if isinstance(model, AdaptsWeights):
@@ -116,5 +131,4 @@ def load_weights(
     fitting = {key: value for key, value in found.items() if key in expected and key not in reshaped}
     if left_out and (strict or not fitting):
         raise CheckpointMismatchError(source, left_out.missing, left_out.surplus, left_out.reshaped)
-    model.load_state_dict(fitting, strict=strict)
-    return left_out
+    return fitting, left_out

@@ -6,9 +6,13 @@ so that state dicts saved by it load strictly.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import takewhile
+from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
 from csc_models.errors import ModelArgumentError
@@ -27,10 +31,10 @@ from csc_models.specification import Arguments, ModelSpec, SizeRule
 from csc_models.specification.receptive_field import Step, convolution, receptive_field, strided_transposition
 
 PaddingName = Literal["reflect", "same", "replicate", "zeros", "valid"]
-NormLayerName = Literal["instance", "batch"]
-ActivationName = Literal["relu", "leaky_relu", "elu", "gelu", "silu"]
+Layer = str | Mapping[str, Any] | Callable[..., nn.Module]
+"""A name, a class of torch, what makes a layer, or, as files have it, {"layer": "ELU", "alpha": 2}."""
 
-_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+_ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
     "leaky_relu": nn.LeakyReLU,
     "elu": nn.ELU,
@@ -45,14 +49,14 @@ _LAST_CONVOLUTION = 7
 class _Layers:
     """Makes the layers of one network, which share padding, normalisation and activation."""
 
-    def __init__(self, ndim: int, padding: PaddingName, norm: NormLayerName, activation: ActivationName) -> None:
+    def __init__(self, ndim: int, padding: str, norm: Callable[..., nn.Module], activation: Callable[..., nn.Module]):
         self.ndim = ndim
         self.padding = padding
-        self.norm = norm
+        self.normalisation = norm
         self.activation = activation
         # Batch norm has an offset of its own, and instance norm (here without parameters) removes it as well, but the
         # challenge's networks have it.
-        self.bias = norm == "instance"
+        self.bias = getattr(norm, "func", norm) is INSTANCE_NORM[ndim]
 
     def convolution(self, channels: int, wide: int, kernel: int, *, bias: bool = True) -> list[nn.Module]:
         """Convolution that keeps the size, preceded by its padding where that is a layer."""
@@ -68,11 +72,7 @@ class _Layers:
 
     def normalised(self, layer: nn.Module, wide: int) -> list[nn.Module]:
         """Let normalisation and activation follow a layer."""
-        return [layer, self.normalisation(wide), _ACTIVATIONS[self.activation]()]
-
-    def normalisation(self, wide: int) -> nn.Module:
-        """Normalisation of `wide` channels."""
-        return INSTANCE_NORM[self.ndim](wide) if self.norm == "instance" else BATCH_NORM[self.ndim](wide)
+        return [layer, self.normalisation(wide), self.activation()]
 
     def down(self, channels: int) -> list[nn.Module]:
         """Halve the resolution, double the channels."""
@@ -121,21 +121,22 @@ class ResNet(nn.Module):
         Number of spatial axes, 2 or 3.
     input_nc : int
         Number of input channels.
-    output_nc : int
-        Number of output channels.
+    output_nc : int, optional
+        Number of output channels; as many as `ngf` if not given.
     ngf : int
         Channels at full resolution; they double with each downsampling.
-    norm_layer : {"instance", "batch"}
-        Normalisation; instance norm has no parameters here. The classes of torch are understood as well.
+    norm_layer : {"instance", "batch"}, class or callable
+        Normalisation; instance norm has no parameters here. Takes a number of channels: classes of torch, and
+        ``functools.partial`` of them, can be told to a checkpoint; what else makes a layer cannot.
     use_dropout : bool
         Drop 20 % of the features inside the blocks in training.
     n_blocks : int
         Number of residual blocks.
     padding_type : {"reflect", "same", "replicate", "zeros", "valid"}
-        Padding of the convolutions; "same" is another word for "reflect". "valid" pads nothing, so that the output is
-        smaller than the input, around the same centre.
-    activation : {"relu", "leaky_relu", "elu", "gelu", "silu"}
-        Activation after normalisation. The classes of torch are understood as well.
+        Padding of the convolutions, in upper or lower case; "same" is another word for "reflect". "valid" pads nothing,
+        so that the output is smaller than the input, around the same centre.
+    activation : {"relu", "leaky_relu", "elu", "gelu", "silu"}, class or callable
+        Activation after normalisation; as `norm_layer`, without an argument.
     n_downsampling : int
         How many times the resolution is halved.
     gradient_checkpointing : bool
@@ -144,7 +145,7 @@ class ResNet(nn.Module):
     Raises
     ------
     ModelArgumentError
-        A number is out of range, or a layer is not known.
+        A number is out of range, or a layer is not known or does not fit.
     """
 
     def __init__(
@@ -152,35 +153,46 @@ class ResNet(nn.Module):
         ndims: int,
         *,
         input_nc: int = 1,
-        output_nc: int,
+        output_nc: int | None = None,
         ngf: int = 64,
-        norm_layer: NormLayerName | type[nn.Module] = "instance",
+        norm_layer: Layer = "instance",
         use_dropout: bool = False,
         n_blocks: int = 6,
-        padding_type: PaddingName = "reflect",
-        activation: ActivationName | type[nn.Module] = "relu",
+        padding_type: str = "reflect",
+        activation: Layer = "relu",
         n_downsampling: int = 2,
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         if ndims not in (2, 3):
             raise ModelArgumentError(f"ResNet: ndims={ndims} must be 2 or 3")
+        output_nc = ngf if output_nc is None else output_nc
         check_least("ResNet", input_nc=input_nc, output_nc=output_nc, ngf=ngf)
         check_least("ResNet", least=0, n_blocks=n_blocks, n_downsampling=n_downsampling)
         self.ndims = ndims
         self.input_nc = input_nc
         self.output_nc = output_nc
         self.ngf = ngf
-        self.norm_layer = _norm_name(norm_layer, ndims)
+        norms = {"instance": INSTANCE_NORM[ndims], "batch": BATCH_NORM[ndims]}
+        self.norm_layer, norm = _layer("norm_layer", norm_layer, norms)
         self.use_dropout = use_dropout
         self.n_blocks = n_blocks
-        self.padding_type = padding_type
-        self.activation = _activation_name(activation)
+        self.padding_type = str(padding_type).lower()
+        if self.padding_type not in get_args(PaddingName):
+            raise ModelArgumentError(
+                f"ResNet: padding_type={padding_type!r} is not one of {', '.join(get_args(PaddingName))}"
+            )
+        self.activation, activate = _layer("activation", activation, _ACTIVATIONS)
         self.n_downsampling = n_downsampling
         self.gradient_checkpointing = gradient_checkpointing
-        self._minimum = _minimum(padding_type, n_blocks, n_downsampling)
+        self._minimum = _minimum(self.padding_type, n_blocks, n_downsampling)
+        for wide in (ngf, 2 * ngf)[: 1 + min(n_downsampling, 1)]:
+            if self.norm_layer not in list(norms):  # a dict has no hash
+                _check_layer(f"ResNet: norm_layer={norm_layer!r}", partial(norm, wide), (2, wide, *[2] * ndims))
+            if self.activation not in list(_ACTIVATIONS):
+                _check_layer(f"ResNet: activation={activation!r}", activate, (2, wide, *[2] * ndims))
 
-        stages = self._stages(_Layers(ndims, padding_type, self.norm_layer, self.activation))
+        stages = self._stages(_Layers(ndims, self.padding_type, norm, activate))
         self._stage_sizes = [len(stage) for stage in stages]
         self.model = nn.Sequential(*(layer for stage in stages for layer in stage))
 
@@ -222,22 +234,54 @@ class ResNet(nn.Module):
         return stages
 
 
-def _norm_name(norm_layer: NormLayerName | type[nn.Module], ndim: int) -> NormLayerName:
-    if norm_layer == "instance" or norm_layer is INSTANCE_NORM[ndim]:
-        return "instance"
-    if norm_layer == "batch" or norm_layer is BATCH_NORM[ndim]:
-        return "batch"
-    raise ModelArgumentError(f"ResNet: norm_layer={norm_layer!r} must be 'instance' or 'batch'")
+def _layer(name: str, given: Layer, known: Mapping[str, type[nn.Module]]) -> tuple[Any, Callable[..., nn.Module]]:
+    """Return a kind of layer as plain data (or as it is, where it cannot be told), and what makes it."""
+    if isinstance(given, Mapping):
+        kept = {option: value for option, value in given.items() if option != "layer"}
+        layer = _torch_class(name, given.get("layer"), known)
+        # The first ones as such: the number of channels comes behind them, as in partial(GroupNorm, 8).
+        first = [kept.pop(each) for each in takewhile(kept.__contains__, list(inspect.signature(layer).parameters))]
+        given = partial(layer, *first, **kept)
+    elif isinstance(given, str):
+        given = _torch_class(name, given, known)
+    if not callable(given):
+        raise ModelArgumentError(f"ResNet: {name}={given!r} is not a name or a class of a layer")
+    made: Any = given
+    options: dict[str, Any] = {}
+    if isinstance(given, partial):
+        made = given.func
+        try:
+            options = dict(inspect.signature(made).bind_partial(*given.args, **given.keywords).arguments)
+        except TypeError as error:
+            raise ModelArgumentError(f"ResNet: {name}={given!r}: {error}") from error
+    own_name = str(getattr(made, "__name__", ""))
+    if getattr(nn, own_name, None) is not made:
+        return given, given
+    word = next((word for word, layer in known.items() if layer is made), own_name)
+    return ({"layer": own_name, **options} if options else word), given
 
 
-def _activation_name(activation: ActivationName | type[nn.Module]) -> ActivationName:
-    for name, layer in _ACTIVATIONS.items():
-        if activation == name or activation is layer:
-            return name  # type: ignore[return-value]  # the keys are the names
-    raise ModelArgumentError(f"ResNet: activation={activation!r} must be one of {', '.join(map(repr, _ACTIVATIONS))}")
+def _torch_class(name: str, word: object, known: Mapping[str, type[nn.Module]]) -> type[nn.Module]:
+    found = known.get(str(word)) or getattr(nn, str(word), None)
+    if not isinstance(found, type) or not issubclass(found, nn.Module):
+        names = ", ".join(map(repr, known))
+        raise ModelArgumentError(f"ResNet: {name}={word!r} is not one of {names}, nor a layer of torch.nn")
+    return found
 
 
-def _minimum(padding_type: PaddingName, n_blocks: int, n_downsampling: int) -> int:
+def _check_layer(what: str, make: Callable[[], object], shape: tuple[int, ...]) -> None:
+    """Try a layer: it must give what it takes, whatever its class says."""
+    try:
+        with torch.device("cpu"), torch.random.fork_rng(devices=()):
+            made = make()
+            result = made(torch.zeros(shape)) if isinstance(made, nn.Module) else made
+    except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError) as error:
+        raise ModelArgumentError(f"{what} does not work on {shape[1]} channels: {error}") from error
+    if not isinstance(result, Tensor) or result.shape != shape:
+        raise ModelArgumentError(f"{what} does not give a tensor of the shape that it takes")
+
+
+def _minimum(padding_type: str, n_blocks: int, n_downsampling: int) -> int:
     """The smallest input for which every layer has what it needs: two voxels for instance norm and for reflection."""
     if padding_type != "valid":
         return max(4, (1 << n_downsampling) + 1)
@@ -251,7 +295,7 @@ def _minimum(padding_type: PaddingName, n_blocks: int, n_downsampling: int) -> i
 
 
 def _sizes(arguments: Arguments) -> SizeRule:
-    padding_type, n_downsampling = arguments["padding_type"], arguments["n_downsampling"]
+    padding_type, n_downsampling = arguments["padding_type"].lower(), arguments["n_downsampling"]
     note = "the output is smaller than the input (valid convolutions)" if padding_type == "valid" else ""
     return SizeRule(
         minimum=_minimum(padding_type, arguments["n_blocks"], n_downsampling),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from torch.nn import functional
 from csc_models.errors import ModelArgumentError, nearest
 from csc_models.nets.layers import check_batch_statistics, check_input, check_least, crop_end
 from csc_models.nets.recomputation import recomputed
-from csc_models.nets.transformer import STRIDE, Attention, Transformer, ViTVNetConfig, resized_positions
+from csc_models.nets.transformer import PATCH, STRIDE, Attention, Transformer, ViTVNetConfig, resized_positions
 from csc_models.specification import ModelSpec, SizeRule
 
 _POSITIONS = "transformer.embeddings.position_embeddings"
@@ -77,7 +77,7 @@ class ViTVNet(nn.Module):
     ----------
     out_channels : int
         Number of output channels.
-    config : "ViT-V-Net", ViTVNetConfig or mapping
+    config : "ViT-V-Net", ViTVNetConfig, mapping, or ConfigDict of the challenge's toolbox
         Sizes of the network; the name stands for the published ones.
     img_size : tuple of int
         Size (z, y, x) in voxels that the position embeddings are learned for; multiples of 32. Inputs of other sizes
@@ -85,7 +85,7 @@ class ViTVNet(nn.Module):
     vis : bool
         Keep the attention weights of the last forward pass in `attention_weights`; needs more memory.
     n_channels : int
-        Number of input channels.
+        Number of input channels; those of a `config` that has them.
     gradient_checkpointing : bool
         Compute activations again in the backward pass instead of keeping them: less memory, more time.
 
@@ -98,7 +98,7 @@ class ViTVNet(nn.Module):
     def __init__(
         self,
         out_channels: int,
-        config: Literal["ViT-V-Net"] | ViTVNetConfig | Mapping[str, Any] = "ViT-V-Net",
+        config: object = "ViT-V-Net",
         img_size: tuple[int, int, int] = (128, 128, 128),
         vis: bool = False,
         n_channels: int = 1,
@@ -106,10 +106,14 @@ class ViTVNet(nn.Module):
     ) -> None:
         super().__init__()
         self.out_channels = out_channels
-        self.config = _parse_config(config)
+        self.config, stored_channels = _parse_config(config)
+        if stored_channels not in (None, n_channels) and n_channels != 1:
+            raise ModelArgumentError(
+                f"ViTVNet: n_channels={n_channels}, and config has input_channels={stored_channels}"
+            )
         self.img_size = tuple(img_size)
         self.vis = vis
-        self.n_channels = n_channels
+        self.n_channels = n_channels = stored_channels or n_channels
         self.gradient_checkpointing = gradient_checkpointing
         check_least("ViTVNet", out_channels=out_channels, n_channels=n_channels)
         if len(self.img_size) != 3 or any(size < STRIDE or size % STRIDE for size in self.img_size):
@@ -169,21 +173,59 @@ class ViTVNet(nn.Module):
         return adapted
 
 
-def _parse_config(config: str | ViTVNetConfig | Mapping[str, Any]) -> ViTVNetConfig:
+def _parse_config(config: object) -> tuple[ViTVNetConfig, int | None]:
+    """Return the sizes, and the input channels if they are among them, as in the toolbox's `ConfigDict`."""
+    if config == "ViT-V-Net":
+        return ViTVNetConfig(), None
     if isinstance(config, ViTVNetConfig):
-        return config
-    if isinstance(config, str):
-        if config != "ViT-V-Net":
-            raise ModelArgumentError(f"ViTVNet: there is no config {config!r}; the published one is 'ViT-V-Net'")
-        return ViTVNetConfig()
+        return _checked(config), None
+    if hasattr(config, "to_dict"):
+        config = config.to_dict()
+    if not isinstance(config, Mapping):
+        raise ModelArgumentError(f"ViTVNet: there is no config {config!r}; the published one is 'ViT-V-Net'")
+    given = {**config, **config.get("transformer", {})}
+    given.pop("transformer", None)
+    n_channels = given.pop("input_channels", None)
+    # What the toolbox lets people write, and what fits the rest of its network in one way only, or is not looked at.
+    fixed = {name: given.pop(name) for name in ("down_factor", "down_num", "n_skip", "skip_channels") if name in given}
+    given.pop("patch_size", None)
+    size = given.pop("patches", {}).get("size", PATCH)
     known = [entry.name for entry in fields(ViTVNetConfig)]
-    for name in config:
+    for name in given:
         if name not in known:
             raise ModelArgumentError(f"ViTVNet: config has no field {name!r}{nearest(name, known)}")
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in config.items()
-    }
-    return ViTVNetConfig(**values)
+    sizes: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    made = _checked(ViTVNetConfig(**sizes))
+    full, half, quarter = made.encoder_channels
+    only = {"down_factor": 2, "down_num": 2, "n_skip": 5, "skip_channels": (quarter, quarter, quarter, half, full)}
+    for name, value in {**fixed, "patches.size": size}.items():
+        wanted = only.get(name, (PATCH,) * 3)
+        found = tuple(value) if isinstance(value, (list, tuple)) else (value,) * 3 if name == "patches.size" else value
+        if found != wanted:
+            raise ModelArgumentError(f"ViTVNet: {name}={value!r} of config does not fit the rest of it: give {wanted}")
+    return made, n_channels
+
+
+def _checked(config: ViTVNetConfig) -> ViTVNetConfig:
+    """Check that the parts of a network of these sizes fit each other."""
+    for name, count in (("encoder_channels", 3), ("decoder_channels", 5)):
+        given = getattr(config, name)
+        if not isinstance(given, tuple) or len(given) != count:
+            raise ModelArgumentError(f"ViTVNet: {name}={given!r} must be {count} numbers")
+        check_least("ViTVNet", **{f"{name}[{index}]": value for index, value in enumerate(given)})
+    check_least(
+        "ViTVNet", hidden_size=config.hidden_size, mlp_dim=config.mlp_dim, num_heads=config.num_heads,
+        conv_first_channel=config.conv_first_channel,
+    )  # fmt: skip
+    check_least("ViTVNet", least=0, num_layers=config.num_layers)
+    if config.hidden_size % config.num_heads:
+        raise ModelArgumentError(
+            f"ViTVNet: hidden_size={config.hidden_size} is not a multiple of num_heads={config.num_heads}"
+        )
+    for name in ("attention_dropout_rate", "dropout_rate"):
+        if not 0 <= getattr(config, name) <= 1:
+            raise ModelArgumentError(f"ViTVNet: {name}={getattr(config, name)} is not between 0 and 1")
+    return config
 
 
 SPECS = (

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,14 +27,23 @@ NO_ARGUMENTS: Arguments = MappingProxyType({})
 
 
 _RANDOM: set[Any] = {Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_}
+_ARRAYS: set[Any] = {torch.empty, torch.zeros, torch.ones}
 
 
 class _Uninitialised(TorchFunctionMode):
     """Skips filling with random values, which on the meta device imports a thousand modules of torch first."""
 
+    def __init__(self, most_arrays: float) -> None:
+        super().__init__()
+        self._arrays_left = most_arrays
+
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
+        # Counted here only: an error in the call that ends `torch.no_grad` would leave gradients off.
+        self._arrays_left -= func in _ARRAYS
+        if self._arrays_left < 0 and func in _ARRAYS:
+            raise ModelArgumentError("its arguments ask for many more layers than there are weights")
         named = kwargs or {}
         if func in _RANDOM:
             return args[0] if args else named["tensor"]
@@ -43,9 +53,15 @@ class _Uninitialised(TorchFunctionMode):
 
 
 @contextmanager
-def without_weights() -> Iterator[None]:
-    """Build networks that have shapes and no values, in no time and memory."""
-    with torch.device("meta"), _Uninitialised():
+def without_weights(most_arrays: float = math.inf) -> Iterator[None]:
+    """Build networks that have shapes and no values, in no time and memory; one of too many arrays is refused.
+
+    Raises
+    ------
+    ModelArgumentError
+        For a network of many more layers than expected.
+    """
+    with torch.device("meta"), _Uninitialised(most_arrays):
         yield
 
 
@@ -250,6 +266,6 @@ class ModelSpec:
         defaults = {
             long: value
             for long, own, value in (("n_channels", self.channels, 1), ("n_classes", self.classes, 2))
-            if long not in arguments and own not in arguments and parameters[own].default is inspect.Parameter.empty
+            if not {long, own} & set(arguments) and parameters[own].default in (inspect.Parameter.empty, None)
         }
         return {**defaults, **arguments}

@@ -309,7 +309,7 @@ def _checkpoint_path(training: TrainSettings | None, settings: PredictSettings) 
         return settings.checkpoint
     if training is None or settings.checkpoint == "untrained":
         raise InvalidArgumentError("an untrained network needs an experiment that says which")
-    return find_checkpoint(training.model_save_path, training.model_name, settings.checkpoint)
+    return find_checkpoint(training.model_save_path, training.model_name, settings.checkpoint, training.logs_save_path)
 
 
 def _completed(stored: CheckpointDescription, training: TrainSettings | None, path: Path) -> CheckpointDescription:

@@ -106,14 +106,22 @@ def take_up(state: RunState, settings: TrainSettings, fabric: Fabric) -> Path | 
     elif wanted == "latest" and there:
         path = whole
     elif own:
-        path = find_checkpoint(template, name, wanted)
+        path = find_checkpoint(template, name, wanted, settings.logs_save_path)
     elif settings.model_to_load and settings.model_to_load != name:
-        begin_with(state, find_checkpoint(template, settings.model_to_load, wanted), settings)
+        path = find_checkpoint(template, settings.model_to_load, wanted, settings.logs_save_path)
+        begin_with(state, path, settings)
         return None
     else:
         if settings.pretrained:
             begin_with_published(state, settings)
         return None
+    epoch = next((epoch for epoch, file in own.items() if file == path), None)
+    if epoch is not None and read_checkpoint(path).origin != "csc-models":
+        # As the official toolbox does: its files are weights alone, and the epoch is in the name.
+        begin_with(state, path, settings)
+        state.epoch, state.batches = epoch, epoch * settings.iterations_per_epoch
+        _warn(f"{path} holds weights alone: going on from epoch {epoch}, the optimizer starts anew")
+        return path
     _restore(state, path, settings, fabric)
     where = f"epoch {state.epoch}" + (f", batch {state.iteration} of the next" if state.iteration else "")
     logger.info("going on from %s, %s", path, where)

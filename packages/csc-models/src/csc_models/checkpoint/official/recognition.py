@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from csc_models.catalog import create_model
 from csc_models.errors import ModelArgumentError
 from csc_models.nets.transformer import STRIDE
 from csc_models.specification import without_weights
-from csc_models.specification.arguments import plain_arguments
 
 OFFICIAL_RAW_RANGE = (0.0, 255.0)
 
@@ -30,14 +30,22 @@ class RecognisedModel:
     name : str
         Name in the catalogue.
     arguments : mapping
-        Its arguments, as far as shapes tell them; the challenge's defaults elsewhere.
-    assumptions : tuple of str
-        What the weights do not tell.
+        Its arguments, as far as the weights tell them.
+    open : tuple of str
+        What they do not tell although the output depends on it, for people; the network has to be given then.
+    likely : mapping
+        The values of these that are most usual.
     """
 
     name: str
     arguments: Mapping[str, Any]
-    assumptions: tuple[str, ...] = ()
+    open: tuple[str, ...] = ()
+    likely: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """As the call that builds it, with what is usual where the weights do not tell."""
+        arguments = ", ".join(f"{name}={value!r}" for name, value in {**self.arguments, **self.likely}.items())
+        return f"create_model({self.name!r}, {arguments})"
 
 
 def recognise(state: Mapping[str, Tensor]) -> RecognisedModel | None:
@@ -51,7 +59,7 @@ def recognise(state: Mapping[str, Tensor]) -> RecognisedModel | None:
     Returns
     -------
     RecognisedModel or None
-        None unless all keys and shapes are those of one of the networks.
+        None unless keys and shapes are those of one of the networks.
     """
     for guess in (_guess_unet, _guess_resnet, _guess_vitnet):
         found = guess(state)
@@ -61,13 +69,19 @@ def recognise(state: Mapping[str, Tensor]) -> RecognisedModel | None:
 
 
 def _fits(found: RecognisedModel, state: Mapping[str, Tensor]) -> bool:
-    """Whether the network has exactly these keys and shapes; no memory is used for its weights."""
+    """Whether the network has exactly these keys and shapes; where layers are open, those of its convolutions."""
+    if found.name == "vitnet":  # its many sizes are seen in the keys
+        return True
     try:
-        with without_weights():
-            expected = create_model(found.name, **found.arguments).state_dict()
+        with without_weights(2 * len(state) + 100):
+            expected = create_model(found.name, **found.arguments, **found.likely).state_dict()
     except ModelArgumentError:
         return False
-    return {key: values.shape for key, values in expected.items()} == {key: t.shape for key, t in state.items()}
+    return _shapes(expected, found) == _shapes(state, found)
+
+
+def _shapes(state: Mapping[str, Tensor], found: RecognisedModel) -> dict[str, torch.Size]:
+    return {key: values.shape for key, values in state.items() if not found.open or values.ndim > 1}
 
 
 def _guess_unet(state: Mapping[str, Tensor]) -> RecognisedModel | None:
@@ -98,27 +112,27 @@ def _guess_resnet(state: Mapping[str, Tensor]) -> RecognisedModel | None:
         for key, values in state.items()
         if (match := re.fullmatch(r"model\.(\d+)\.conv_block\.(\d+)\.weight", key)) and values.ndim == first.ndim
     ]
-    blocks = {block for block, _ in block_layers}
-    instance = f"model.{start}.bias" in state
     # A padding layer shifts all that follows by one; so does dropout inside the blocks.
     padded = start == 1
     second = max((layer for _, layer in block_layers), default=0)
-    assumed = "reflect" if padded else "zeros"
-    arguments = {
-        "input_nc": first.shape[1],
-        "output_nc": last.shape[0],
-        "ngf": first.shape[0],
-        "norm_layer": "instance" if instance else "batch",
-        "use_dropout": bool(blocks) and second == (6 if padded else 4),
-        "n_blocks": len(blocks),
-        "padding_type": assumed,
-        "n_downsampling": (len(convolutions) - 2) // 2,
-    }
-    other = "replicate" if padded else "valid"
+    paddings = ("reflect", "same", "replicate") if padded else ("zeros", "valid")
+    norm = "instance" if f"model.{start}.bias" in state else "batch"
     return RecognisedModel(
         name=f"{first.ndim - 2}d_resnet",
-        arguments=arguments,
-        assumptions=(f"padding_type={assumed!r} (could be {other!r})", "activation='relu'"),
+        arguments={
+            "input_nc": first.shape[1],
+            "output_nc": last.shape[0],
+            "ngf": first.shape[0],
+            "use_dropout": second == (6 if padded else 4),
+            "n_blocks": len({block for block, _ in block_layers}),
+            "n_downsampling": (len(convolutions) - 2) // 2,
+        },
+        likely={"padding_type": paddings[0], "norm_layer": norm, "activation": "relu"},
+        open=(
+            f"padding_type ({' or '.join(map(repr, paddings))})",
+            "activation ('relu' by default)",
+            f"norm_layer and its options (of the usual ones {norm!r})",
+        ),
     )
 
 
@@ -126,16 +140,15 @@ def _guess_vitnet(state: Mapping[str, Tensor]) -> RecognisedModel | None:
     positions = state.get("transformer.embeddings.position_embeddings")
     first = state.get("transformer.embeddings.hybrid_model.inc.double_conv.0.weight")
     last = state.get("reg_head.0.weight")
-    if positions is None or first is None or last is None or positions.ndim != 3:
+    parts = {key.split(".")[0] for key in state}
+    if positions is None or first is None or last is None or parts != {"transformer", "decoder", "reg_head"}:
         return None
-    edge = round(positions.shape[1] ** (1 / 3))
-    if edge**3 != positions.shape[1]:
-        return None
-    arguments = {
-        "out_channels": last.shape[0],
-        "n_channels": first.shape[1],
-        "img_size": (STRIDE * edge,) * 3,
-    }
     return RecognisedModel(
-        name="vitnet", arguments=plain_arguments(arguments), assumptions=("img_size is a cube, config='ViT-V-Net'",)
+        name="vitnet",
+        arguments={"out_channels": last.shape[0], "n_channels": first.shape[1]},
+        likely={"img_size": (128, 128, 128), "config": "ViT-V-Net"},
+        open=(
+            f"img_size ({positions.shape[1]} patches of {STRIDE} voxels an edge)",
+            "num_heads of config (12 of 'ViT-V-Net')",
+        ),
     )
