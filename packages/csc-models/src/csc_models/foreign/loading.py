@@ -12,8 +12,9 @@ from typing import Any
 from torch import nn
 
 from csc_models.catalog import create_model, model_spec
-from csc_models.checkpoint.contents import FORMAT, CheckpointDescription, check_raw_range, described
-from csc_models.checkpoint.official import OFFICIAL_RAW_RANGE, recognise
+from csc_models.checkpoint.contents import CheckpointDescription, check_raw_range, described
+from csc_models.checkpoint.digests import FORMAT
+from csc_models.checkpoint.official.recognition import OFFICIAL_RAW_RANGE, recognise
 from csc_models.checkpoint.state_dicts import load_weights
 from csc_models.errors import CheckpointError, ModelArgumentError
 from csc_models.foreign.background import without_background
@@ -98,7 +99,7 @@ def load_foreign(path: str | PathLike[str], hints: ForeignHints = _NO_HINTS) -> 
     CheckpointMismatchError
         No weights in it fit the network; the text names keys.
     CheckpointError
-        The file does not tell the network, classes do not fit it, or plans are missing.
+        The file does not tell the network, or not all of it, classes do not fit it, or plans are missing.
     UnknownModelError, ModelArgumentError
         The catalogue does not have the network, or it does not take these arguments.
     """
@@ -139,6 +140,14 @@ def _facts(file: ForeignFile, found: list[Candidate], hints: ForeignHints) -> Fa
             kind, notes = said.kind if said.background == 0 else shaped.kind, (*shaped.notes, *said.notes)
             return replace(said, kind=kind, model=shaped.model, arguments=shaped.arguments, notes=notes)
         official = recognise(without_numbers(candidate.state))
+        if official is not None and official.open:
+            options = " ".join(
+                f"--set {name}={value}" for name, value in {**official.arguments, **official.likely}.items()
+            )
+            raise CheckpointError(
+                f"{file.path} is a state dict of the challenge's toolbox for {official.name}, which does not tell "
+                f"{', '.join(official.open)}; name them: --model {official.name} {options}"
+            )
         if official is not None:
             return replace(
                 said,
@@ -146,7 +155,6 @@ def _facts(file: ForeignFile, found: list[Candidate], hints: ForeignHints) -> Fa
                 model=official.name,
                 arguments=official.arguments,
                 raw_range=OFFICIAL_RAW_RANGE,
-                notes=tuple(f"assumed: {assumption}" for assumption in official.assumptions),
             )
     return said
 
