@@ -5,6 +5,7 @@ ModelError
 ├── ModelArgumentError       an argument that the model does not take, or with an impossible value
 ├── InputShapeError          an input that the network cannot take
 ├── MissingExtraError        a network of a library that is not installed
+├── PlugInError              a network of another package that cannot be used
 ├── UnknownWeightsError      no published weights of that name
 ├── DownloadError            published weights could not be fetched
 └── CheckpointError          a checkpoint that cannot be used
@@ -56,6 +57,10 @@ class InputShapeError(ModelError, ValueError):
 
 class MissingExtraError(ModelError, ImportError):
     """A library that a network comes from is not installed; the text has the command that installs it."""
+
+
+class PlugInError(ModelError, ImportError):
+    """A package brings a network that cannot be imported, is of no use, or has the name of another package's."""
 
 
 class UnknownWeightsError(ModelError, LookupError):

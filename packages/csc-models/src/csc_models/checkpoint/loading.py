@@ -16,7 +16,7 @@ from csc_models.checkpoint.contents import CheckpointDescription, check_raw_rang
 from csc_models.checkpoint.reading import Origin, StoredCheckpoint, read_checkpoint
 from csc_models.checkpoint.state_dicts import LeftOut, load_weights
 from csc_models.ensemble import ENSEMBLE, build_ensemble
-from csc_models.errors import CheckpointError
+from csc_models.errors import CheckpointError, MissingExtraError, UnknownModelError
 
 logger = logging.getLogger(__name__)
 
@@ -128,10 +128,19 @@ def build_network(description: CheckpointDescription) -> nn.Module:
     ------
     UnknownModelError, ModelArgumentError
         The catalogue does not know the network, or it does not take the arguments.
+    MissingExtraError
+        The package that brings the network is not installed.
     """
-    if description.model_name == ENSEMBLE:
-        return build_ensemble(description.model_arguments)
-    return create_model(description.model_name or "", **description.model_arguments)
+    try:
+        if description.model_name == ENSEMBLE:
+            return build_ensemble(description.model_arguments)
+        return create_model(description.model_name or "", **description.model_arguments)
+    except UnknownModelError as error:
+        if not description.packages:
+            raise
+        raise MissingExtraError(
+            f"the network {error.name!r} is from {' or '.join(description.packages)}: install that package"
+        ) from error
 
 
 def _with_raw_range(stored: StoredCheckpoint, raw_range: tuple[float, float] | None) -> CheckpointDescription:
