@@ -2,6 +2,7 @@
 
 import gc
 import io
+import re
 import sys
 import zipfile
 from dataclasses import replace
@@ -86,6 +87,55 @@ def test_a_package_says_everything_that_is_known(build, read, description, tmp_p
         expected = torch.sigmoid(model(torch.from_numpy(raw).float() / 255))
     np.testing.assert_allclose(output, expected.numpy(), atol=1e-5)
     assert list(tmp_path.iterdir()) == [path]
+
+
+class TestTiles:
+    """What the reference implementation gives in tiles, against what it gives of the whole image."""
+
+    @pytest.fixture
+    def largest_seam(self, build, tmp_path):
+        core = pytest.importorskip("bioimageio.core", reason="bioimageio.core is a test dependency")
+
+        def find(norm, halo):
+            path = tmp_path / "model.zip"
+            model = build("2d_unet_s", width=4, depth=4, norm=norm)
+            details = replace(DETAILS, halo=halo)
+            exported = to_bioimageio(model, path, details, description=CheckpointDescription(raw_range=(0.0, 1.0)))
+            package = core.load_model_description(path)
+            more = -2 * (halo or 32) % 8  # the whole, with the halo around it, is of a size that the network takes
+            raw = np.random.default_rng(0).integers(0, 256, (1, 1, 104 + more, 136 + more), dtype=np.uint8)
+            whole = core.predict(model=package, inputs={"raw": raw})
+            tiles = core.predict(model=package, inputs={"raw": raw}, blocksize_parameter=7)
+            one, two = (sample.members["probabilities"].data.to_numpy() for sample in (whole, tiles))
+            with zipfile.ZipFile(path) as files:
+                assert all(note[1:] in files.read("README.md").decode() for note in exported.notes)
+            assert package.config.model_extra["csc-models"] == {"receptive_field": 84, "notes": list(exported.notes)}
+            return np.abs(one - two).max(), " ".join(exported.notes)
+
+        return find
+
+    @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+    @pytest.mark.parametrize(
+        ("norm", "halo", "same", "words"),
+        [
+            ("batch", 48, True, ""),
+            ("batch", None, False, r"32 voxels are cut off.* \(receptive field 84\); halo=48 gives"),
+            ("batch", 50, False, "halo=50 do not lie on one grid of 8 voxels; halo=48 does"),
+            ("group", 48, False, "GroupNorm take means over a tile"),
+        ],
+    )
+    def test_show_seams_where_the_package_says_so(self, largest_seam, norm, halo, same, words):
+        largest, notes = largest_seam(norm, halo)
+        assert (largest < 1e-5) == same, largest
+        assert bool(notes) != same
+        assert re.search(words, notes)
+
+
+def test_names_and_addresses_stand_for_authors_and_citations():
+    details = PackageDetails(name="A model", authors=("Me",), license="MIT", cite=("10.1/2", "https://a.b"))
+    assert details.authors == (Author(name="Me"),)
+    assert details.cite == (Citation(text="10.1/2", doi="10.1/2"), Citation(text="https://a.b", url="https://a.b"))
+    assert replace(details, authors="Me", cite=["10.1/2"]).authors == details.authors
 
 
 @pytest.mark.parametrize(("raw_range", "steps"), [((0.0, 255.0), []), ((-1.0, 1.0), [("scale_linear", 2 / 255, -1.0)])])
