@@ -1,8 +1,10 @@
 """Networks of other packages, which are made here as pip installs them: modules beside a dist-info."""
 
+import inspect
 import itertools
 import subprocess
 import sys
+from typing import ClassVar
 
 import pytest
 import torch
@@ -11,10 +13,12 @@ from csc_models import create_model, describe_model, list_models, model_card, mo
 from csc_models.checkpoint import identify, load_checkpoint, save_checkpoint
 from csc_models.ensemble import Ensemble
 from csc_models.errors import MissingExtraError, PlugInError, UnknownModelError
+from csc_models.testing import ModelContract
 
 THEIRS = """
 from torch import nn
 from csc_models import ModelSpec, SizeRule
+from csc_models.nets.layers import check_input
 
 class Blur(nn.Module):
     def __init__(self, n_channels: int, n_classes: int, kernel: int = 3):
@@ -23,6 +27,7 @@ class Blur(nn.Module):
         self.layer = nn.Conv3d(n_channels, n_classes, kernel, padding="same")
 
     def forward(self, x):
+        check_input("theirs", x, ndim=3, channels=self.n_channels, minimum=1)
         return self.layer(x)
 
 SPEC = ModelSpec(
@@ -146,3 +151,46 @@ class TestAPackageIsNoGood:
         )
         save_checkpoint(tmp_path / "net.pth", __import__(module).Blur(1, 1))
         assert load_checkpoint(tmp_path / "net.pth", model=__import__(module).Blur(1, 1)).description.model_name is None
+
+
+class TestTheyPassOurContract(ModelContract):
+    cases: ClassVar = {"plain": ("theirs", {}), "wide": ("theirs", {"kernel": 5})}
+
+    @pytest.fixture
+    def case(self, request, install):
+        install()
+        return request.param
+
+    test_compile = pytest.mark.thorough(ModelContract.test_compile)
+    test_export_for_any_batch = pytest.mark.thorough(ModelContract.test_export_for_any_batch)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "test"),
+    [
+        ('given["kernel"]', 'given["kernel"] + 2', "test_receptive_field_is_what_a_gradient_reaches"),
+        ("check_input", "(lambda *_, **__: None)", "test_wrong_shapes_are_named"),
+        ("self.layer(x)", "self.layer(x.detach())", "test_forward_and_backward_reach_all_weights"),
+        ("self.layer(x)", "self.layer(x)[..., 1:]", "test_output_has_the_size_of_the_card_whatever_the_input"),
+        ("= n_channels, n_classes, kernel", "= n_channels, n_classes, 1", "test_copies_know_what_they_are"),
+    ],
+)
+def test_the_contract_notices(install, right, wrong, test):
+    before, after = THEIRS.split("import check_input")
+    install(f"{before}import check_input{after.replace(right, wrong)}")
+
+    def build(n_channels=1, n_classes=2, seed=0):
+        return create_model("theirs", n_channels=n_channels, n_classes=n_classes)
+
+    given = {
+        "build": build,
+        "card": model_card("theirs"),
+        "case": ("theirs", {}),
+        "make_input": lambda n_channels=1, batch=2, more=(0, 0, 0): torch.rand(
+            batch, n_channels, *(4 + m for m in more)
+        ),
+    }
+    method = getattr(ModelContract(), test)
+    arguments = {name: given[name] for name in inspect.signature(method).parameters}
+    with pytest.raises((AssertionError, RuntimeError, pytest.fail.Exception)):
+        method(**arguments)

@@ -8,6 +8,7 @@ ModelError
 ├── PlugInError              a network of another package that cannot be used
 ├── UnknownWeightsError      no published weights of that name
 ├── DownloadError            published weights could not be fetched
+├── ExportError              a network that another program cannot take
 └── CheckpointError          a checkpoint that cannot be used
 ├── CheckpointNotFoundError
 ├── CheckpointReadError        truncated, or no checkpoint at all
@@ -87,6 +88,10 @@ class UnknownWeightsError(ModelError, LookupError):
 
 class DownloadError(ModelError, OSError):
     """Published weights could not be fetched; the text names the address, and where to put the file by hand."""
+
+
+class ExportError(ModelError):
+    """A network cannot be exported to a format, or the exported file does not give the network's outputs."""
 
 
 class CheckpointError(ModelError):

@@ -16,9 +16,9 @@ from csc_models.specification import ModelSpec
 GROUP = "csc.models"
 
 
-def offers(**selection: str) -> tuple[EntryPoint, ...]:
-    """What installed packages bring; `selection` is that of `importlib.metadata.entry_points`: ``name="theirs"``."""
-    return tuple(entry_points(group=GROUP, **selection))
+def offers(name: str | None = None) -> tuple[EntryPoint, ...]:
+    """What installed packages bring under a name, or all of it."""
+    return tuple(offer for offer in entry_points(group=GROUP) if name in (None, offer.name))
 
 
 def load_offer(name: str) -> ModelSpec | None:
@@ -29,7 +29,7 @@ def load_offer(name: str) -> ModelSpec | None:
     PlugInError
         Several packages bring it, its package cannot be imported, or what the entry point names is something else.
     """
-    found = offers(name=name)
+    found = offers(name)
     if not found:
         return None
     if len(found) > 1:
@@ -59,5 +59,5 @@ def load_offers_beside(cls: type) -> Iterator[ModelSpec]:
 
 def package_of(name: str) -> str | None:
     """Package and version that bring a network, such as ``"their-nets 1.2"``; all of them if there are several."""
-    packages: list[Distribution | None] = [offer.dist for offer in offers(name=name)]
+    packages: list[Distribution | None] = [offer.dist for offer in offers(name)]
     return " and ".join(sorted(f"{package.name} {package.version}" for package in packages if package)) or None

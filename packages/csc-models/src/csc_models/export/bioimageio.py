@@ -11,7 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from csc_models.checkpoint.contents import CheckpointDescription
 from csc_models.checkpoint.files import replacing
-from csc_models.export.errors import ExportError
+from csc_models.errors import ExportError
 from csc_models.export.exportable import DEFAULT_TRIAL, Exportable, Trial, exportable
 from csc_models.export.metadata import METADATA_KEY
 from csc_models.export.onnx import check_onnx_installed, write_onnx
@@ -153,7 +153,7 @@ def _write_weights(source: Exportable, details: PackageDetails, folder: Path) ->
 
 def _plan(source: Exportable, details: PackageDetails, weights: _Weights) -> _Plan:
     free = set(source.axes) <= set(weights.dynamic_axes)
-    halo = choose_halo(source, free=free) if details.halo is None else details.halo
+    halo = choose_halo(source, details.halo, free=free)
     smallest = weights.smallest
     while free and source.output.size(smallest) <= 2 * halo:
         smallest += source.unit
@@ -235,8 +235,7 @@ def _unclosed_files() -> Iterator[None]:
 
 def _given(entry: Any) -> dict[str, str]:
     """Fields of a dataclass that are not None."""
-    values = {name: getattr(entry, name) for name in entry.__slots__}
-    return {name: value for name, value in values.items() if value is not None}
+    return {name: value for name, value in asdict(entry).items() if value is not None}
 
 
 def _weights_entry(v5: Any, weights: _Weights) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from csc_models.errors import ExportError
 from csc_models.export.exportable import Exportable
 
 _LARGEST_HALO = 32
@@ -18,13 +19,31 @@ _LARGEST_HALO = 32
 _OF_THE_PATCH = (nn.GroupNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
 
 
-def choose_halo(source: Exportable, *, free: bool) -> int:
-    """Voxels of output to cut off each side: as many as can differ, up to a limit; `free` if tiles may be larger."""
+def choose_halo(source: Exportable, wanted: int | None, *, free: bool) -> int:
+    """Voxels of output to cut off each side: what is wanted, or as many as can differ, up to a limit.
+
+    Parameters
+    ----------
+    source : Exportable
+        The network.
+    wanted : int or None
+    free : bool
+        Whether tiles may have other sizes.
+
+    Raises
+    ------
+    ExportError
+        The wanted one makes images, with the halo around them, of sizes that the network does not take.
+    """
+    unit = source.unit
+    if wanted is not None:
+        if free and 2 * wanted % unit:
+            raise ExportError(f"halo={wanted}: twice the halo must be a multiple of {unit}, the step of sizes")
+        return wanted
     if source.output.lost:
         return 0
-    if free:
-        return min(_seen(source) or _LARGEST_HALO, _LARGEST_HALO)
-    return min(_seen(source) or _LARGEST_HALO, _LARGEST_HALO, (min(source.example[2:]) - 1) // 4)
+    halo = min(_seen(source) or _LARGEST_HALO, max(_LARGEST_HALO // unit, 1) * unit)
+    return halo if free else min(halo, (min(source.example[2:]) - 1) // 4)
 
 
 def seams(source: Exportable, halo: int) -> tuple[str, ...]:
@@ -42,8 +61,6 @@ def seams(source: Exportable, halo: int) -> tuple[str, ...]:
             f"{halo} voxels are cut off each side of a tile, less than the network sees (receptive field "
             f"{source.receptive_field}); halo={seen} gives what the whole image gives, in tiles of more than {2 * seen}"
         )
-    elif 2 * halo % source.unit:
-        found.append(f"tiles with halo={halo} do not lie on one grid of {source.unit} voxels; halo={seen} does")
     norms = sorted({type(part).__name__ for part in source.network.modules() if isinstance(part, _OF_THE_PATCH)})
     if norms:
         found.append(f"{' and '.join(norms)} take means over a tile, whatever the halo")

@@ -147,7 +147,7 @@ class ModelContract:
         model, x = build().eval(), make_input()
         last = torch.channels_last if card.ndim == 2 else torch.channels_last_3d
         expected = model(x)
-        fast: Any = model.to(memory_format=last)  # type: ignore[call-overload]  # of modules it is not annotated
+        fast: Any = model.to(memory_format=last)
         torch.testing.assert_close(fast(x.to(memory_format=last)), expected, atol=1e-4, rtol=1e-4)
 
     def test_autocast_stays_close(self, build: Build, make_input: MakeInput) -> None:
@@ -216,10 +216,11 @@ class ModelContract:
 
     def test_trace_for_torchscript(self, build: Build, make_input: MakeInput) -> None:
         """As TorchScript and BioImage.IO packages need it."""
-        model, jit = build().eval(), torch.jit
+        model = build().eval()
+        jit: Any = torch.jit  # its names have no types
         with warnings.catch_warnings():
             # Checks of sizes become constants in a trace, and torch calls TorchScript outdated.
-            warnings.simplefilter("ignore", torch.jit.TracerWarning)
+            warnings.simplefilter("ignore", jit.TracerWarning)
             warnings.filterwarnings("ignore", message=".*torch.jit.trace.* is deprecated", category=FutureWarning)
             warnings.filterwarnings("ignore", message=".*torch.jit.trace.* is deprecated", category=DeprecationWarning)
             # MONAI's SwinUNETR counts windows by numpy, which reads sizes of a trace as tensors.

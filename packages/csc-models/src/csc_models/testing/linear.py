@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-_POOLS = {nn.MaxPool2d: nn.AvgPool2d, nn.MaxPool3d: nn.AvgPool3d}
 _PASSING = ("norm", "relu", "elu", "silu", "swish", "sigmoid", "tanh", "softplus", "mish")
 
 
@@ -16,22 +17,23 @@ def make_linear(model: nn.Module) -> None:
     zero, and nothing else of it, so that float32 is enough for a network of any depth.
     """
     for name, part in list(model.named_children()):
-        kind = type(part)
         if list(part.children()):
             make_linear(part)
-        elif any(word in kind.__name__.lower() for word in _PASSING):
+        elif any(word in type(part).__name__.lower() for word in _PASSING):
             setattr(model, name, nn.Identity())
         elif isinstance(part, (nn.MaxPool2d, nn.MaxPool3d)):
-            setattr(model, name, _POOLS[kind](part.kernel_size, ceil_mode=part.ceil_mode))
+            mean: Any = nn.AvgPool2d if isinstance(part, nn.MaxPool2d) else nn.AvgPool3d
+            setattr(model, name, mean(part.kernel_size, ceil_mode=part.ceil_mode))
         else:
             part.register_forward_hook(_pass_on)
     for name, weights in model.named_parameters():
         nn.init.constant_(weights, 0.0 if name.endswith("bias") else 1.0)
 
 
-def _pass_on(_: nn.Module, __: object, output: object) -> None:
+def _pass_on(_: nn.Module, __: object, output: Any) -> None:
     if isinstance(output, Tensor) and output.requires_grad:
-        output.register_hook(lambda gradient: (gradient != 0).to(gradient))
+        hooked: Any = output  # the method has no types
+        hooked.register_hook(lambda gradient: (gradient != 0).to(gradient))
 
 
 def reached_widths(model: nn.Module, shape: tuple[int, ...], positions: int) -> list[int]:
