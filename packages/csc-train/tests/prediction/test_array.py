@@ -11,7 +11,7 @@ from csc_data.errors import InvalidArgumentError
 from csc_models import create_model
 from csc_models.checkpoint import CheckpointDescription
 from csc_models.export import Trial, to_torchscript
-from csc_train import predict_array
+from csc_train import plan_prediction, predict_array
 from csc_train.prediction.window.weights import MONAI_LEAST, window_weights
 
 RAW = np.random.default_rng(0).random((41, 50, 37)).astype(np.float32)

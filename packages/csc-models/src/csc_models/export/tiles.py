@@ -4,7 +4,7 @@ bioimageio.core (0.11) takes tiles of the smallest size plus ten steps, lets nei
 each side of their outputs; at the borders of the image it continues raw by its mirror image. A package without a halo
 is tiled without overlap. Tiles give what the whole image gives if their halo is half of the receptive field, rounded up
 to the network's step so that all tiles lie on one grid of its strides, and if nothing in the network depends on the
-whole patch.
+whole patch. Networks that give less than they take are not tiled at all (an error).
 """
 
 from __future__ import annotations
@@ -48,14 +48,15 @@ def choose_halo(source: Exportable, wanted: int | None, *, free: bool) -> int:
 
 def seams(source: Exportable, halo: int) -> tuple[str, ...]:
     """Say why tiles of a package can differ from the whole, for people; nothing if they cannot."""
+    if source.output.lost:
+        lost = source.output.lost
+        return (
+            f"bioimageio.core predicts whole images only, since the network gives {lost} voxels less than it takes",
+        )
     found = []
     seen = _seen(source)
-    if source.output.lost:
-        found.append(
-            f"the network gives {source.output.lost} voxels less than it takes, and tools have to overlap tiles"
-        )
-    elif seen is None:
-        found.append(f"the network sees the whole patch; {halo} voxels are cut off each side of a tile")
+    if seen is None:
+        found.append(f"the network sees the whole patch, or nobody said how far it sees; the halo is {halo}")
     elif halo < seen:
         found.append(
             f"{halo} voxels are cut off each side of a tile, less than the network sees (receptive field "

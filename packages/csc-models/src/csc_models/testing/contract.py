@@ -58,7 +58,7 @@ class ModelContract:
             model = create_model(name, n_channels=n_channels, n_classes=n_classes, **{**arguments, **more})
             # Dropout, and heads that start at zero, would hide differences.
             for part in model.modules():
-                if isinstance(part, nn.Dropout):
+                if isinstance(part, (nn.Dropout, nn.Dropout2d, nn.Dropout3d)):
                     part.p = 0.0
             for weights in list(model.parameters())[-2:]:
                 if weights.ndim > 1 and weights.abs().max() < 1e-3:
