@@ -14,7 +14,9 @@ import torch
 from csc_models import ModelError
 from csc_models.checkpoint import CheckpointDescription
 from csc_models.ensemble import Ensemble
-from csc_models.export import Author, Citation, ExportError, PackageDetails, to_bioimageio
+from csc_models.export import Author, Citation, ExportError, PackageDetails, Trial, to_bioimageio
+from csc_models.export.exportable import exportable
+from csc_models.export.tiles import choose_halo, seams
 
 DETAILS = PackageDetails(
     name="Mitochondria and ER",
@@ -126,6 +128,15 @@ class TestTiles:
         largest, notes = largest_seam(norm, halo)
         assert (largest > 1e-5) == seams, largest
         assert re.search(words, notes)
+
+
+def test_networks_that_cut_their_borders_have_no_halo_and_say_so(build):
+    source = exportable(build("cosem_setup28", features=(2, 3), factors=(2,)), None, Trial())
+    halo = choose_halo(source, None, free=True)
+    assert halo == 0
+    assert seams(source, halo) == (
+        "bioimageio.core predicts whole images only, since the network gives 36 voxels less than it takes",
+    )
 
 
 def test_names_and_addresses_stand_for_authors_and_citations():
