@@ -225,7 +225,7 @@ def measure_apart(name: str, conditions: Conditions) -> dict[str, float]:
     """Measure one network in a process of its own."""
     command = [sys.executable, __file__, "--measure", name, "--conditions", json.dumps(asdict(conditions))]
     with tempfile.TemporaryDirectory() as cache:  # what inductor compiled before is not found again
-        environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": cache}
+        environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": cache, "TMPDIR": cache}
         if conditions.clock == "cpu":
             environment |= {"OMP_NUM_THREADS": "1", "TORCHINDUCTOR_COMPILE_THREADS": "1"}
         done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
