@@ -152,22 +152,6 @@ def test_names_and_addresses_stand_for_authors_and_citations():
     assert replace(details, authors="Me", cite=["10.1/2"]).authors == details.authors
 
 
-def test_networks_that_cut_their_borders_have_no_halo_and_say_so(build):
-    source = exportable(build("cosem_setup28", features=(2, 3), factors=(2,)), None, Trial())
-    halo = choose_halo(source, None, free=True)
-    assert halo == 0
-    assert seams(source, halo) == (
-        "bioimageio.core predicts whole images only, since the network gives 36 voxels less than it takes",
-    )
-
-
-def test_names_and_addresses_stand_for_authors_and_citations():
-    details = PackageDetails(name="A model", authors=("Me",), license="MIT", cite=("10.1/2", "https://a.b"))
-    assert details.authors == (Author(name="Me"),)
-    assert details.cite == (Citation(text="10.1/2", doi="10.1/2"), Citation(text="https://a.b", url="https://a.b"))
-    assert replace(details, authors="Me", cite=["10.1/2"]).authors == details.authors
-
-
 def test_a_halo_is_as_large_as_what_is_seen_up_to_a_limit(spec, build, tmp_path):
     model = build("2d_unet_s", width=4, depth=4, norm="batch")
     to_bioimageio(model, tmp_path / "m.zip", DETAILS, description=CheckpointDescription(raw_range=(0.0, 1.0)))
