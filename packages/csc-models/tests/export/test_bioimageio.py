@@ -152,16 +152,6 @@ def test_names_and_addresses_stand_for_authors_and_citations():
     assert replace(details, authors="Me", cite=["10.1/2"]).authors == details.authors
 
 
-def test_a_halo_is_as_large_as_what_is_seen_up_to_a_limit(spec, build, tmp_path):
-    model = build("2d_unet_s", width=4, depth=4, norm="batch")
-    to_bioimageio(model, tmp_path / "m.zip", DETAILS, description=CheckpointDescription(raw_range=(0.0, 1.0)))
-    package = spec.load_model_description(tmp_path / "m.zip", format_version="latest")
-    assert [axis.halo for axis in package.outputs[0].axes[2:]] == [32, 32]
-    assert (
-        "32 voxels are cut off each side of a tile, less than" in package.config.model_extra["csc-models"]["notes"][0]
-    )
-
-
 @pytest.mark.parametrize(("raw_range", "steps"), [((0.0, 255.0), []), ((-1.0, 1.0), [("scale_linear", 2 / 255, -1.0)])])
 def test_preprocessing_follows_from_the_raw_range(build, read, tmp_path, raw_range, steps):
     path = tmp_path / "model.zip"
