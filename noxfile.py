@@ -92,7 +92,7 @@ def workspace() -> list[str]:
     extras = {
         "csc-data": "[convert,screenshot,sharded,torch]",
         "csc-eval": "[dask,portal,report]",
-        "csc-models": "[tensorboard]",
+        "csc-models": "[tensorboard,testing]",
     }
     return [argument for name in PACKAGES for argument in ("-e", f"./packages/{name}{extras.get(name, '')}")]
 

@@ -1,3 +1,4 @@
+import re
 import sys
 
 import pytest
@@ -13,10 +14,43 @@ def test_list_names_every_network(run):
     assert names == set(list_models())
 
 
-def test_show_tells_what_a_network_takes(run):
-    output = run("models", "show", "3d_unet_s").output
+@pytest.mark.parametrize("command", ["show", "card"])
+def test_show_tells_what_a_network_takes(run, command):
+    output = run("models", command, "3d_unet_s").output
     assert "parameters" in output
     assert "n_channels" in output
+    assert "package" not in output
+
+
+def test_networks_of_other_packages_are_listed_and_bad_ones_told(run, tmp_path, monkeypatch):
+    info = tmp_path / "site" / "their_nets-0.3.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-nets\nVersion: 0.3\n")
+    lines = (
+        "[csc.models]",
+        "3d_unet = their_nets:SPEC",
+        "broken_unet = no_such_module:SPEC",
+        "odd_unet = their_nets:ODD",
+    )
+    (info / "entry_points.txt").write_text("\n".join((*lines, "their_unet = their_nets:SPEC")))
+    (info.parent / "their_nets.py").write_text(
+        "from dataclasses import replace\n"
+        "from csc_models import model_spec\n"
+        "SPEC = replace(model_spec('2d_unet_s'), name='their_unet')\n"
+        "def odd(n_channels: int, n_classes: int):\n"
+        "    return 1 / 0\n"
+        "ODD = replace(SPEC, name='odd_unet', builder=odd, fixed={})\n"
+    )
+    monkeypatch.syspath_prepend(str(info.parent))
+    monkeypatch.delitem(sys.modules, "their_nets", raising=False)
+    output = run("models", "list", "unet").output
+    assert re.search(r"^their_unet +93,954 +their-nets 0\.3: ", output, re.MULTILINE)
+    assert re.search(r"^3d_unet +90,298,626 +(?!their-nets)", output, re.MULTILINE)
+    assert "broken_unet of their-nets 0.3 cannot be used: " in output
+    assert "No module named 'no_such_module'" in output
+    assert "odd_unet of their-nets 0.3 cannot be used: division by zero" in output
+    assert "their_nets:SPEC is not used: 3d_unet is a network of csc-models" in output
+    assert "package          their-nets 0.3" in run("models", "card", "their_unet").output
 
 
 def test_an_unknown_network_names_the_nearest(run):

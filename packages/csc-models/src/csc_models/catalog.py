@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import nn
 
+from csc_models import plug_ins
 from csc_models.errors import ModelArgumentError, UnknownModelError
 from csc_models.nets import (
     compact_unet,
@@ -23,6 +25,7 @@ from csc_models.specification import DESCRIPTION_ATTRIBUTE, ModelCard, ModelDesc
 
 _FAMILIES = (compact_unet, unet, resnet, vit_v_net, planned_unet, mednext, segresnet, cosem_unet, monai_nets)
 _SPECS: dict[str, ModelSpec] = {spec.name: spec for family in _FAMILIES for spec in family.SPECS}
+_OWN = frozenset(name for spec in _SPECS.values() for name in (spec.name, *spec.aliases))
 
 
 def create_model(name: str, **arguments: Any) -> nn.Module:
@@ -50,12 +53,14 @@ def create_model(name: str, **arguments: Any) -> nn.Module:
         The network does not take an argument, or not this value; the text has the nearest name.
     MissingExtraError
         The network comes from a library that is not installed; the text says how to install it.
+    PlugInError
+        Another package brings the network, and cannot be used.
     """
     return model_spec(name).build(arguments)
 
 
 def list_models(filter: str | None = None) -> list[str]:  # noqa: A002 - the word that timm and torchvision use
-    """Names of all models, sorted.
+    """Names of all models, those that other packages bring among them, sorted.
 
     Parameters
     ----------
@@ -67,10 +72,11 @@ def list_models(filter: str | None = None) -> list[str]:  # noqa: A002 - the wor
     >>> list_models("3d_unet_*")
     ['3d_unet_s']
     """
+    names = sorted(_SPECS.keys() | ({offer.name for offer in plug_ins.offers()} - _OWN))
     if filter is None:
-        return sorted(_SPECS)
+        return names
     pattern = filter if any(sign in filter for sign in "*?[") else f"*{filter}*"
-    return sorted(name for name in _SPECS if fnmatchcase(name, pattern))
+    return [name for name in names if fnmatchcase(name, pattern)]
 
 
 def model_card(name: str, **arguments: Any) -> ModelCard:
@@ -86,28 +92,38 @@ def model_card(name: str, **arguments: Any) -> ModelCard:
 
     Raises
     ------
-    UnknownModelError, ModelArgumentError, MissingExtraError
+    UnknownModelError, ModelArgumentError, MissingExtraError, PlugInError
         As for `create_model`.
     """
     return model_spec(name).card(arguments)
 
 
 def model_spec(name: str) -> ModelSpec:
-    """Find the specification of a model.
+    """Find the specification of a model: among ours, else among those that other packages bring.
 
     Raises
     ------
     UnknownModelError
         No such model.
+    PlugInError
+        As for `create_model`.
     """
     found = _SPECS.get(name) or next((spec for spec in _SPECS.values() if name in spec.aliases), None)
+    found = found or plug_ins.load_offer(name)
     if found is None:
-        raise UnknownModelError(name, _SPECS)
+        raise UnknownModelError(name, list_models())
     return found
 
 
+def model_package(name: str) -> str | None:
+    """Package and version, such as ``"their-nets 1.2"``, that bring a model; None for ours, and where nobody knows."""
+    return None if name in _OWN else plug_ins.package_of(name)
+
+
 def register_model(spec: ModelSpec) -> None:
-    """Add a model of your own to the catalogue, so that its checkpoints can be rebuilt by `load_checkpoint`.
+    """Add a model of your own to the catalogue of this process, so that `load_checkpoint` can rebuild its checkpoints.
+
+    For all processes, a package names the specification as an entry point of the group ``csc.models``.
 
     Raises
     ------
@@ -134,4 +150,6 @@ def describe_model(model: nn.Module) -> ModelDescription | None:
     recorded = getattr(model, DESCRIPTION_ATTRIBUTE, None)
     if isinstance(recorded, ModelDescription):
         return recorded
-    return next((found for spec in _SPECS.values() if (found := spec.describe(model)) is not None), None)
+    foreign = (spec for spec in plug_ins.load_offers_beside(type(model)) if spec.name not in _OWN)
+    specs = itertools.chain(_SPECS.values(), foreign)
+    return next((found for spec in specs if (found := spec.describe(model)) is not None), None)

@@ -6,8 +6,10 @@ ModelError
 ├── InputShapeError          an input that the network cannot take
 ├── InputTypeError           an input of whole numbers
 ├── MissingExtraError        a network of a library that is not installed
+├── PlugInError              a network of another package that cannot be used
 ├── UnknownWeightsError      no published weights of that name
 ├── DownloadError            published weights could not be fetched
+├── ExportError              a network that another program cannot take
 └── CheckpointError          a checkpoint that cannot be used
 ├── CheckpointNotFoundError
 ├── CheckpointReadError        truncated, or no checkpoint at all
@@ -63,6 +65,10 @@ class MissingExtraError(ModelError, ImportError):
     """A library that a network comes from is not installed; the text has the command that installs it."""
 
 
+class PlugInError(ModelError, ImportError):
+    """A package brings a network that cannot be imported, is of no use, or has the name of another package's."""
+
+
 class UnknownWeightsError(ModelError, LookupError):
     """There are no published weights of the given name.
 
@@ -87,6 +93,10 @@ class UnknownWeightsError(ModelError, LookupError):
 
 class DownloadError(ModelError, OSError):
     """Published weights could not be fetched; the text names the address, and where to put the file by hand."""
+
+
+class ExportError(ModelError):
+    """A network cannot be exported to a format, or the exported file does not give the network's outputs."""
 
 
 class CheckpointError(ModelError):

@@ -118,9 +118,11 @@ class TestWriting:
             save_checkpoint(path, model, extra={"random": {"numpy": ("MT19937", np.zeros(3))}})
         with pytest.raises(CheckpointError, match=r"description.*numpy"):
             save_checkpoint(
-                path, model, description=CheckpointDescription(input_arrays={"raw": {"shape": np.int64(3)}})
+                path, model, description=CheckpointDescription(input_arrays={"raw": {"shape": np.complex64(3)}})
             )
         assert list(tmp_path.iterdir()) == []
+        save_checkpoint(path, model, description=CheckpointDescription(input_arrays={"raw": {"shape": np.int64(3)}}))
+        assert load_checkpoint(path).description.input_arrays == {"raw": {"shape": 3}}
 
     def test_missing_folder_is_named(self, tmp_path, model):
         with pytest.raises(CheckpointError, match=r"no folder .*checkpoints"):

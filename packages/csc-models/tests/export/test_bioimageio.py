@@ -2,6 +2,7 @@
 
 import gc
 import io
+import re
 import sys
 import zipfile
 from dataclasses import replace
@@ -13,7 +14,9 @@ import torch
 from csc_models import ModelError
 from csc_models.checkpoint import CheckpointDescription
 from csc_models.ensemble import Ensemble
-from csc_models.export import Author, Citation, ExportError, PackageDetails, to_bioimageio
+from csc_models.export import Author, Citation, ExportError, PackageDetails, Trial, to_bioimageio
+from csc_models.export.exportable import exportable
+from csc_models.export.tiles import choose_halo, seams
 
 DETAILS = PackageDetails(
     name="Mitochondria and ER",
@@ -88,6 +91,67 @@ def test_a_package_says_everything_that_is_known(build, read, description, tmp_p
     assert list(tmp_path.iterdir()) == [path]
 
 
+class TestTiles:
+    """What the reference implementation gives in tiles, against what it gives of the whole image."""
+
+    @pytest.fixture
+    def largest_seam(self, build, tmp_path):
+        core = pytest.importorskip("bioimageio.core", reason="bioimageio.core is a test dependency")
+
+        def find(norm, halo):
+            path = tmp_path / "model.zip"
+            model = build("2d_unet_s", width=4, depth=4, norm=norm)
+            for part in model.modules():
+                if isinstance(part, torch.nn.BatchNorm2d):
+                    part.reset_running_stats()
+            for _ in range(20):  # statistics of what it will see: with others nothing passes the activations
+                model(torch.rand(2, 1, 64, 64))
+            details = replace(DETAILS, halo=halo)
+            exported = to_bioimageio(model, path, details, description=CheckpointDescription(raw_range=(0.0, 1.0)))
+            package = core.load_model_description(path)
+            raw = np.random.default_rng(0).integers(0, 256, (1, 1, 160, 160), dtype=np.uint8)
+            whole = core.predict(model=package, inputs={"raw": raw})
+            tiles = core.predict(model=package, inputs={"raw": raw}, blocksize_parameter=7)
+            one, two = (sample.members["probabilities"].data.to_numpy() for sample in (whole, tiles))
+            with zipfile.ZipFile(path) as files:
+                assert all(note[1:] in files.read("README.md").decode() for note in exported.notes)
+            assert package.outputs[0].axes[2].halo == (halo or 32)
+            assert package.config.model_extra["csc-models"] == {"receptive_field": 84, "notes": list(exported.notes)}
+            return np.abs(one - two).max(), " ".join(exported.notes)
+
+        return find
+
+    @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+    @pytest.mark.parametrize(
+        ("norm", "halo", "seams", "words"),
+        [
+            ("batch", 48, False, "^$"),
+            ("batch", None, True, r"32 voxels are cut off.* \(receptive field 84\); halo=48 gives"),
+            ("group", 48, True, "GroupNorm take means over a tile"),
+        ],
+    )
+    def test_show_seams_where_the_package_says_so(self, largest_seam, norm, halo, seams, words):
+        largest, notes = largest_seam(norm, halo)
+        assert (largest > 1e-5) == seams, largest
+        assert re.search(words, notes)
+
+
+def test_networks_that_cut_their_borders_have_no_halo_and_say_so(build):
+    source = exportable(build("cosem_setup28", features=(2, 3), factors=(2,)), None, Trial())
+    halo = choose_halo(source, None, free=True)
+    assert halo == 0
+    assert seams(source, halo) == (
+        "bioimageio.core predicts whole images only, since the network gives 36 voxels less than it takes",
+    )
+
+
+def test_names_and_addresses_stand_for_authors_and_citations():
+    details = PackageDetails(name="A model", authors=("Me",), license="MIT", cite=("10.1/2", "https://a.b"))
+    assert details.authors == (Author(name="Me"),)
+    assert details.cite == (Citation(text="10.1/2", doi="10.1/2"), Citation(text="https://a.b", url="https://a.b"))
+    assert replace(details, authors="Me", cite=["10.1/2"]).authors == details.authors
+
+
 @pytest.mark.parametrize(("raw_range", "steps"), [((0.0, 255.0), []), ((-1.0, 1.0), [("scale_linear", 2 / 255, -1.0)])])
 def test_preprocessing_follows_from_the_raw_range(build, read, tmp_path, raw_range, steps):
     path = tmp_path / "model.zip"
@@ -139,6 +203,12 @@ class TestRefused:
                 description=description,
             )
         assert list(tmp_path.iterdir()) == []
+
+    def test_a_halo_that_gives_sizes_between_the_steps(self, spec, build, description, tmp_path):
+        with pytest.raises(ExportError, match="halo=9: twice the halo must be a multiple of 4"):
+            to_bioimageio(
+                build("2d_unet_s", width=4), tmp_path / "m.zip", replace(DETAILS, halo=9), description=description
+            )
 
     def test_another_suffix(self, spec, build, description, tmp_path):
         with pytest.raises(ExportError, match=r"has to end in \.zip"):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from csc_data.errors import MissingDataError
 from csc_models.checkpoint import best_checkpoint, read_checkpoint
+from csc_models.export import is_exported
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,8 @@ def find_checkpoint(template: str, model_name: str, which: Literal["latest", "be
 
 
 def read_training_state(path: Path) -> dict[str, Any]:
-    """Return what the trainer stored in a checkpoint; empty for files of other tools."""
+    """Return what the trainer stored in a checkpoint; empty for files of other tools, and for exported networks."""
+    if is_exported(path):
+        return {}
     state: dict[str, Any] = read_checkpoint(path).extra.get(TRAINING, {})
     return state

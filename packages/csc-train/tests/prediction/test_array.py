@@ -11,7 +11,7 @@ from csc_data.errors import InvalidArgumentError
 from csc_models import create_model
 from csc_models.checkpoint import CheckpointDescription
 from csc_models.export import Trial, to_torchscript
-from csc_train import predict_array
+from csc_train import plan_prediction, predict_array
 from csc_train.prediction.window.weights import MONAI_LEAST, window_weights
 
 RAW = np.random.default_rng(0).random((41, 50, 37)).astype(np.float32)
@@ -193,7 +193,7 @@ def test_half_precision_comes_close():
     assert 0 < np.abs(half - full).max() < 0.01
 
 
-def test_an_exported_file_predicts_as_its_network(tmp_path):
+def test_an_exported_file_predicts_as_its_network(tmp_path, data_folder):
     network = torch.nn.Conv3d(1, 2, 3, padding=1).requires_grad_(False)
     info = {"raw": {"shape": (8, 8, 8), "scale": (8, 8, 8)}}
     described = CheckpointDescription(classes=("mito", "er"), input_arrays=info, raw_range=(0.0, 1.0))
@@ -202,3 +202,5 @@ def test_an_exported_file_predicts_as_its_network(tmp_path):
     raw = np.random.default_rng(0).integers(0, 256, (9, 12, 11)).astype(np.uint8)
     expected = predict_array(network, raw, patch_shape=(8, 8, 8), device="cpu")
     np.testing.assert_allclose(predict_array(path, raw, device="cpu"), expected, atol=1e-6)
+    plan = plan_prediction(path, ["902"], config=data_folder.config, device="cpu")
+    assert [made_with.file for made_with in plan.record.checkpoints] == ["network.pt"]

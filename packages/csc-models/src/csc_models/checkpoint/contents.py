@@ -19,8 +19,9 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
-from csc_models.catalog import describe_model, model_spec
+from csc_models.catalog import describe_model, model_package, model_spec
 from csc_models.checkpoint.digests import DIGESTS
+from csc_models.ensemble import ENSEMBLE
 from csc_models.errors import CheckpointError, UnknownModelError, nearest
 from csc_models.specification.arguments import plain_arguments
 
@@ -74,6 +75,9 @@ class CheckpointDescription:
         All that the network gives, in the order of its channels where one array holds them all; an output that lies
         on other voxels than the first has an entry in ``target_arrays``. Empty where there is one output with a channel
         for each class, or nobody said.
+    packages : tuple of str
+        Packages that bring the network, with their versions (``"their-nets 1.2"``), where it is not from csc-models.
+        `save_checkpoint` fills them in.
     """
 
     model_name: str | None = None
@@ -84,6 +88,7 @@ class CheckpointDescription:
     raw_range: tuple[float, float] | None = None
     values: Values = "logit"
     outputs: tuple[OutputDescription, ...] = ()
+    packages: tuple[str, ...] = ()
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -92,7 +97,10 @@ class CheckpointDescription:
 
     def to_plain(self) -> dict[str, Any]:
         """As a dict of plain data, for a file."""
-        return plain_arguments(asdict(self))
+        plain = plain_arguments(asdict(self))
+        if not self.packages:  # most files have none, and remain what older versions read
+            del plain["packages"]
+        return plain
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> CheckpointDescription:
@@ -108,7 +116,8 @@ class CheckpointDescription:
             if name not in known:
                 raise CheckpointError(f"a description has no field {name!r}{nearest(name, known)}")
         values = dict(data)
-        values["classes"] = tuple(values.get("classes", ()))
+        for name in ("classes", "packages"):
+            values[name] = tuple(values.get(name, ()))
         raw_range = values.get("raw_range")
         values["raw_range"] = None if raw_range is None else check_raw_range(raw_range)
         values.setdefault("values", "logit")
@@ -142,7 +151,7 @@ def check_raw_range(raw_range: Any) -> tuple[float, float]:
 
 
 def described(description: CheckpointDescription, model: nn.Module) -> CheckpointDescription:
-    """Add the network's name and arguments to a description that has none."""
+    """Add the network's name and arguments, and who brings it, to a description that has none."""
     own = describe_model(model)
     if own is None or description.model_name is not None:
         return description
@@ -150,7 +159,9 @@ def described(description: CheckpointDescription, model: nn.Module) -> Checkpoin
         check_plain(own.arguments, "its arguments")
     except CheckpointError:  # a ResNet with a layer of somebody's own: loading asks for it
         return description
-    return replace(description, model_name=own.name, model_arguments=own.arguments)
+    names = [member["name"] for member in own.arguments["members"]] if own.name == ENSEMBLE else [own.name]
+    packages = dict.fromkeys(package for name in names if (package := model_package(name)) is not None)
+    return replace(description, model_name=own.name, model_arguments=own.arguments, packages=tuple(packages))
 
 
 def check_channels(description: CheckpointDescription, source: str) -> None:

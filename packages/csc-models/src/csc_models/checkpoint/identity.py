@@ -43,9 +43,10 @@ class CheckpointIdentity:
     def __str__(self) -> str:
         description = self.description
         arguments = ", ".join(f"{name}={value!r}" for name, value in description.model_arguments.items())
+        source = f" of {', '.join(description.packages)}" if description.packages else ""
         lines = [
             f"{self.path}: {_WORDS[self.origin]}",
-            f"  network    {description.model_name or 'unknown'}" + (f" ({arguments})" if arguments else ""),
+            f"  network    {description.model_name or 'unknown'}{source}" + (f" ({arguments})" if arguments else ""),
             f"  weights    {self.values:,} numbers in {self.tensors} arrays",
             f"  classes    {', '.join(description.classes) or 'not stored'}",
             *([f"  channels   {', '.join(description.channels)}"] if description.outputs else []),

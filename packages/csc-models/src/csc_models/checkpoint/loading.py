@@ -17,7 +17,7 @@ from csc_models.checkpoint.contents import CheckpointDescription, check_channels
 from csc_models.checkpoint.reading import Origin, StoredCheckpoint, read_checkpoint
 from csc_models.checkpoint.state_dicts import LeftOut, fitting_weights, load_weights, unwrapped
 from csc_models.ensemble import ENSEMBLE, build_ensemble
-from csc_models.errors import CheckpointError, CheckpointMismatchError, ModelError
+from csc_models.errors import CheckpointError, CheckpointMismatchError, MissingExtraError, ModelError, UnknownModelError
 from csc_models.specification import without_weights
 
 logger = logging.getLogger(__name__)
@@ -139,10 +139,19 @@ def build_network(description: CheckpointDescription) -> nn.Module:
     ------
     UnknownModelError, ModelArgumentError
         The catalogue does not know the network, or it does not take the arguments.
+    MissingExtraError
+        The package that brings the network is not installed.
     """
-    if description.model_name == ENSEMBLE:
-        return build_ensemble(description.model_arguments)
-    return create_model(description.model_name or "", **description.model_arguments)
+    try:
+        if description.model_name == ENSEMBLE:
+            return build_ensemble(description.model_arguments)
+        return create_model(description.model_name or "", **description.model_arguments)
+    except UnknownModelError as error:
+        if not description.packages:
+            raise
+        raise MissingExtraError(
+            f"the network {error.name!r} is from {' or '.join(description.packages)}: install that package"
+        ) from error
 
 
 def check_network(

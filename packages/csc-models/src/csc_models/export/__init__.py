@@ -4,8 +4,8 @@ Every function runs the file that it wrote before the file gets its name, and ra
 outputs of the network. Files say what their classes are and what raw data has to be scaled to.
 """
 
+from csc_models.errors import ExportError
 from csc_models.export.bioimageio import to_bioimageio
-from csc_models.export.errors import ExportError
 from csc_models.export.exportable import Trial
 from csc_models.export.exported_program import to_exported_program
 from csc_models.export.loading import LoadedExport, is_exported, load_exported

@@ -11,7 +11,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,18 @@ from torch import Tensor, nn
 
 from csc_models.checkpoint.contents import CheckpointDescription
 from csc_models.checkpoint.files import replacing
-from csc_models.export.errors import ExportError
+from csc_models.errors import ExportError
 from csc_models.export.exportable import DEFAULT_TRIAL, Exportable, Trial, exportable
+from csc_models.export.metadata import METADATA_KEY
 from csc_models.export.onnx import check_onnx_installed, write_onnx
 from csc_models.export.package_details import PackageDetails
 from csc_models.export.package_words import package_description, package_documentation, package_tags
+from csc_models.export.tiles import choose_halo, seams
 from csc_models.export.torchscript import free_axes, save_trace, trace
 from csc_models.export.verification import ExportedFile, reason
 from csc_models.optional import import_extra
 
 _EXTRA = "bioimageio"
-_LARGEST_HALO = 32
 _RAW_END = {"uint8": 255, "uint16": 65535}
 
 
@@ -51,7 +52,8 @@ class _Weights:
 class _Plan:
     """What the axes of a package are.
 
-    `smallest` and `step` are voxels of free spatial axes; `sizes` the fixed ones, or those of the test input.
+    `smallest` and `step` are voxels of free spatial axes; `sizes` the fixed ones, or those of the test input; `seams`
+    says why tiles can differ from the whole.
     """
 
     smallest: int
@@ -59,6 +61,7 @@ class _Plan:
     free: bool
     sizes: tuple[int, ...]
     halo: int
+    seams: tuple[str, ...]
 
 
 def to_bioimageio(
@@ -88,7 +91,7 @@ def to_bioimageio(
     Returns
     -------
     ExportedFile
-        Which axes are free, and how well the weights agree.
+        Which axes are free, how well the weights agree, and in its `notes` why tiles can differ from the whole image.
 
     Raises
     ------
@@ -116,12 +119,13 @@ def to_bioimageio(
         weights = _write_weights(source, details, folder)
         plan = _plan(source, details, weights)
         _write_tests(source, details, plan, folder)
-        (folder / "README.md").write_text(package_documentation(source, details), encoding="utf-8")
+        (folder / "README.md").write_text(package_documentation(source, details, plan.seams), encoding="utf-8")
         with _unclosed_files():
             _write_package(source, details, plan, weights, temporary)
     return ExportedFile(
         path=target, format="bioimageio", input_shape=source.example, dynamic_axes=weights.dynamic_axes,
-        smallest=plan.smallest, step=plan.step, largest_difference=weights.largest_difference, notes=weights.notes,
+        smallest=plan.smallest, step=plan.step, largest_difference=weights.largest_difference,
+        notes=(*weights.notes, *plan.seams),
     )  # fmt: skip
 
 
@@ -149,19 +153,14 @@ def _write_weights(source: Exportable, details: PackageDetails, folder: Path) ->
 
 def _plan(source: Exportable, details: PackageDetails, weights: _Weights) -> _Plan:
     free = set(source.axes) <= set(weights.dynamic_axes)
-    if details.halo is not None:
-        halo = details.halo
-    elif source.output.lost:
-        halo = 0
-    else:
-        halo = min((source.receptive_field or 2 * _LARGEST_HALO) // 2, _LARGEST_HALO)
-        if not free:
-            halo = min(halo, (min(source.example[2:]) - 1) // 4)
+    halo = choose_halo(source, details.halo, free=free)
     smallest = weights.smallest
     while free and source.output.size(smallest) <= 2 * halo:
         smallest += source.unit
     sizes = tuple([smallest] * (len(source.axes) - 1) + [smallest + source.unit]) if free else source.example[2:]
-    return _Plan(smallest=smallest, step=source.unit, free=free, sizes=sizes, halo=halo)
+    return _Plan(
+        smallest=smallest, step=source.unit, free=free, sizes=sizes, halo=halo, seams=seams(source, halo)
+    )  # fmt: skip
 
 
 def _write_tests(source: Exportable, details: PackageDetails, plan: _Plan, folder: Path) -> None:
@@ -211,6 +210,7 @@ def _write_package(source: Exportable, details: PackageDetails, plan: _Plan, wei
             inputs=[_input(v5, source, details, plan, folder)],
             outputs=[_output(v5, source, details, plan, folder)],
             weights=_weights_entry(v5, weights),
+            config={METADATA_KEY: {"receptive_field": source.receptive_field, "notes": list(plan.seams)}},
             **({"version": v5.Version(details.version)} if details.version else {}),
         )
         spec.save_bioimageio_package(content, output_path=path)
@@ -235,8 +235,7 @@ def _unclosed_files() -> Iterator[None]:
 
 def _given(entry: Any) -> dict[str, str]:
     """Fields of a dataclass that are not None."""
-    values = {name: getattr(entry, name) for name in entry.__slots__}
-    return {name: value for name, value in values.items() if value is not None}
+    return {name: value for name, value in asdict(entry).items() if value is not None}
 
 
 def _weights_entry(v5: Any, weights: _Weights) -> Any:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +14,8 @@ from csc_models.catalog import describe_model, model_card, model_spec
 from csc_models.checkpoint.contents import CheckpointDescription, described
 from csc_models.checkpoint.state_dicts import unwrapped
 from csc_models.ensemble import ENSEMBLE
-from csc_models.export.errors import ExportError
-from csc_models.specification import SAME_SIZE, ModelDescription, OutputRule, SizeRule
+from csc_models.errors import ExportError
+from csc_models.specification import SAME_SIZE, ModelCard, ModelDescription, OutputRule, SizeRule
 
 AXES = {2: ("y", "x"), 3: ("z", "y", "x")}
 
@@ -137,9 +136,9 @@ def exportable(model: nn.Module, description: CheckpointDescription | None, tria
         sizes, output, field, channels = None, SAME_SIZE, None, shape[1] if len(shape) > 1 else 0
         ndim = len(shape) - 2
     else:
-        facts = [_facts(member) for member in _members(own)]
-        ndim, channels = facts[0].ndim, facts[0].channels
-        sizes, output, field = _common_sizes(facts), facts[0].output, _largest_field(facts)
+        cards = _cards(own)
+        ndim, output, field, sizes = cards[0].ndim, cards[0].output, _largest_field(cards), _common_sizes(cards)
+        channels = cards[0].arguments[model_spec(cards[0].name).channels]
     example = _example(shape, ndim, channels, sizes)
     smallest, unit = (min(example[2:]), 1) if sizes is None else _steps(sizes)
     found = Exportable(
@@ -151,36 +150,16 @@ def exportable(model: nn.Module, description: CheckpointDescription | None, tria
     return found
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Facts:
-    ndim: int
-    channels: int
-    sizes: SizeRule
-    output: OutputRule
-    receptive_field: int | None
-
-
-def _members(own: ModelDescription) -> list[ModelDescription]:
+def _cards(own: ModelDescription) -> list[ModelCard]:
+    """Facts of the network, or of all members of an ensemble."""
     if own.name != ENSEMBLE:
-        return [own]
-    members: Sequence[Mapping[str, Any]] = own.arguments["members"]
-    return [ModelDescription(name=member["name"], arguments=member["arguments"]) for member in members]
+        return [model_card(own.name, **own.arguments)]
+    return [model_card(member["name"], **member["arguments"]) for member in own.arguments["members"]]
 
 
-def _facts(own: ModelDescription) -> _Facts:
-    card = model_card(own.name, **own.arguments)
-    return _Facts(
-        ndim=card.ndim,
-        channels=card.arguments[model_spec(own.name).channels],
-        sizes=card.sizes,
-        output=card.output,
-        receptive_field=card.receptive_field,
-    )
-
-
-def _common_sizes(facts: Sequence[_Facts]) -> SizeRule | None:
+def _common_sizes(cards: Sequence[ModelCard]) -> SizeRule | None:
     """Sizes that all members of an ensemble take; None if there is no simple rule."""
-    rules = [fact.sizes for fact in facts]
+    rules = [card.sizes for card in cards]
     if all(rule.step == 1 for rule in rules):
         return SizeRule(
             minimum=max(rule.minimum for rule in rules),
@@ -189,8 +168,8 @@ def _common_sizes(facts: Sequence[_Facts]) -> SizeRule | None:
     return rules[0] if all(rule == rules[0] for rule in rules) else None
 
 
-def _largest_field(facts: Sequence[_Facts]) -> int | None:
-    fields = [fact.receptive_field for fact in facts]
+def _largest_field(cards: Sequence[ModelCard]) -> int | None:
+    fields = [card.receptive_field for card in cards]
     return None if None in fields else max(field for field in fields if field is not None)
 
 

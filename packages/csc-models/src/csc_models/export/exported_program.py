@@ -16,7 +16,7 @@ from torch.export import Dim, ExportedProgram
 
 from csc_models.checkpoint.contents import CheckpointDescription
 from csc_models.checkpoint.files import replacing
-from csc_models.export.errors import ExportError
+from csc_models.errors import ExportError
 from csc_models.export.exportable import DEFAULT_TRIAL, Exportable, Trial, exportable
 from csc_models.export.metadata import METADATA_KEY, metadata_text
 from csc_models.export.verification import (
@@ -42,7 +42,7 @@ def to_exported_program(
 ) -> ExportedFile:
     """Export a network by ``torch.export``, save it, and check that the file gives the network's outputs.
 
-    ``torch.export.load(path, extra_files={"csc-models": ""}).module()`` reads it, and the JSON of `metadata` beside it.
+    ``torch.export.load(path, extra_files={"csc-models": ""}).module()`` reads it, and `metadata_text` beside it.
 
     Parameters
     ----------

@@ -15,8 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from csc_models.checkpoint.contents import CheckpointDescription
-from csc_models.errors import CheckpointReadError
-from csc_models.export.errors import ExportError
+from csc_models.errors import CheckpointReadError, ExportError
 from csc_models.export.metadata import METADATA_KEY
 from csc_models.export.onnx import onnx_metadata, onnx_runner
 from csc_models.export.verification import RUN_ERRORS, quiet, reason

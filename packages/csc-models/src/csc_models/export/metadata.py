@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from csc_models.export.exportable import Exportable
 
 METADATA_KEY = "csc-models"
 
 
-def metadata(source: Exportable, dynamic_axes: Sequence[str]) -> dict[str, Any]:
-    """Describe an exported network.
+def metadata_text(source: Exportable, dynamic_axes: Sequence[str]) -> str:
+    """Describe an exported network, in JSON.
 
     Parameters
     ----------
@@ -23,13 +22,13 @@ def metadata(source: Exportable, dynamic_axes: Sequence[str]) -> dict[str, Any]:
 
     Returns
     -------
-    dict
-        Plain data. ``raw_range`` is what the ends of the raw data's range (0 and 255 for uint8) have to be mapped to
+    str
+        ``raw_range`` is what the ends of the raw data's range (0 and 255 for uint8) have to be mapped to
         before the network sees them; the file does not do that itself. ``input_sizes`` holds for the free spatial axes:
         the minimum plus multiples of the step, in voxels. Outputs are those of the network: logits, unless it was
         trained for something else, such as distances.
     """
-    return {
+    plain = {
         **source.description.to_plain(),
         "input_axes": ["batch", "channel", *source.axes],
         "input_shape": list(source.example),
@@ -39,8 +38,4 @@ def metadata(source: Exportable, dynamic_axes: Sequence[str]) -> dict[str, Any]:
         "output_lost": source.output.lost,
         "output_values": "as the network gives them",
     }
-
-
-def metadata_text(source: Exportable, dynamic_axes: Sequence[str]) -> str:
-    """Write `metadata` as JSON."""
-    return json.dumps(metadata(source, dynamic_axes))
+    return json.dumps(plain)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from csc_models.checkpoint.contents import CheckpointDescription
 from csc_models.checkpoint.files import replacing
-from csc_models.export.errors import ExportError
+from csc_models.errors import ExportError
 from csc_models.export.exportable import DEFAULT_TRIAL, Exportable, Trial, exportable
 from csc_models.export.exported_program import export_program
 from csc_models.export.metadata import METADATA_KEY, metadata_text
@@ -38,7 +38,7 @@ def to_onnx(
 ) -> ExportedFile:
     """Export a network to ONNX, and check with onnxruntime that the file gives the network's outputs.
 
-    The input is called ``input``, the output ``output``; the JSON of `metadata` is in the file's ``metadata_props``
+    The input is called ``input``, the output ``output``; `metadata_text` is in the file's ``metadata_props``
     under ``csc-models``.
 
     Parameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,11 +49,11 @@ class PackageDetails:
     name : str
         5 to 128 letters, digits, spaces, and ``_+-()``.
     authors : tuple of Author
-        At least one.
+        At least one; a name stands for an author.
     license : str
         An SPDX identifier, such as ``"CC-BY-4.0"`` or ``"MIT"``.
     cite : tuple of Citation
-        At least one.
+        At least one; a DOI, or an address, stands for a citation.
     description : str
         A sentence or two; from the checkpoint if empty.
     documentation : str
@@ -67,16 +68,16 @@ class PackageDetails:
     raw_type : {"uint8", "uint16"}
         Type of the raw data; the ends of its range are what `raw_range` of the checkpoint speaks of.
     halo : int, optional
-        Voxels at each border of an output that tools cut off when they work in tiles. Half the receptive field if not
-        given, at most 32; nothing for networks that cut their borders themselves.
+        Voxels at each border of an output that tools cut off when they work in tiles. If not given, half the receptive
+        field, rounded up to the step of sizes, at most 32; nothing for networks that cut their borders themselves.
     with_onnx : bool
         Add the weights as ONNX beside TorchScript (extra ``[onnx]``).
     """
 
     name: str
-    authors: tuple[Author, ...]
+    authors: Sequence[Author | str]
     license: str
-    cite: tuple[Citation, ...]
+    cite: Sequence[Citation | str]
     description: str = ""
     documentation: str = ""
     tags: tuple[str, ...] = ()
@@ -85,3 +86,13 @@ class PackageDetails:
     raw_type: Literal["uint8", "uint16"] = "uint8"
     halo: int | None = None
     with_onnx: bool = False
+
+    def __post_init__(self) -> None:
+        """Make authors and citations of text."""
+        authors, cite = ((given,) if isinstance(given, str) else given for given in (self.authors, self.cite))
+        object.__setattr__(self, "authors", tuple(Author(name=a) if isinstance(a, str) else a for a in authors))
+        object.__setattr__(self, "cite", tuple(_citation(c) if isinstance(c, str) else c for c in cite))
+
+
+def _citation(text: str) -> Citation:
+    return Citation(text=text, url=text) if "://" in text else Citation(text=text, doi=text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from csc_models.export.exportable import Exportable
 from csc_models.export.package_details import PackageDetails
 
@@ -27,8 +29,8 @@ def package_tags(source: Exportable) -> list[str]:
     ]
 
 
-def package_documentation(source: Exportable, details: PackageDetails) -> str:
-    """Write the documentation: what was given, or a page with what is known."""
+def package_documentation(source: Exportable, details: PackageDetails, seams: Sequence[str]) -> str:
+    """Write the documentation: what was given, or a page with what is known, `seams` among it."""
     if details.documentation:
         return details.documentation
     description = source.description
@@ -45,6 +47,7 @@ def package_documentation(source: Exportable, details: PackageDetails) -> str:
     lines.append(
         f"- Raw values of {details.raw_type} are mapped to {description.raw_range} before the network sees them."
     )
+    lines += [f"- {text[0].upper()}{text[1:]}." for text in seams]
     lines += [
         "",
         "## Validation",

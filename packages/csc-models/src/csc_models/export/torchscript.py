@@ -13,7 +13,7 @@ from torch import nn
 
 from csc_models.checkpoint.contents import CheckpointDescription
 from csc_models.checkpoint.files import replacing
-from csc_models.export.errors import ExportError
+from csc_models.errors import ExportError
 from csc_models.export.exportable import DEFAULT_TRIAL, Exportable, Trial, exportable
 from csc_models.export.metadata import METADATA_KEY, metadata_text
 from csc_models.export.verification import (
@@ -35,7 +35,7 @@ def to_torchscript(
 ) -> ExportedFile:
     """Trace a network, save the trace, and check that the file gives the network's outputs.
 
-    ``torch.jit.load(path, _extra_files={"csc-models": ""})`` reads it, and the JSON of `metadata` beside it.
+    ``torch.jit.load(path, _extra_files={"csc-models": ""})`` reads it, and `metadata_text` beside it.
 
     Parameters
     ----------

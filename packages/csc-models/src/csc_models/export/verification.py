@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from csc_models.export.errors import ExportError
+from csc_models.errors import ExportError
 from csc_models.export.exportable import Exportable
 
 Format = Literal["torchscript", "export", "onnx", "bioimageio"]

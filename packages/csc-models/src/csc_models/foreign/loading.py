@@ -141,9 +141,8 @@ def _facts(file: ForeignFile, found: list[Candidate], hints: ForeignHints) -> Fa
             return replace(said, kind=kind, model=shaped.model, arguments=shaped.arguments, notes=notes)
         official = recognise(without_numbers(candidate.state))
         if official is not None and official.open:
-            options = " ".join(
-                f"--set {name}={value}" for name, value in {**official.arguments, **official.likely}.items()
-            )
+            known = {**official.arguments, **official.likely}
+            options = " ".join(f"--set {name}={value}" for name, value in known.items())
             raise CheckpointError(
                 f"{file.path} is a state dict of the challenge's toolbox for {official.name}, which does not tell "
                 f"{', '.join(official.open)}; name them: --model {official.name} {options}"

@@ -240,7 +240,10 @@ class ModelSpec:
             return None
         if any(getattr(model, name) != value for name, value in self.fixed.items()):
             return None
-        arguments = {name: getattr(model, name) for name in self.parameters()}
+        names = tuple(self.parameters())
+        if not all(hasattr(model, name) for name in names):
+            return None
+        arguments = {name: getattr(model, name) for name in names}
         return ModelDescription(name=self.name, arguments=plain_arguments(arguments))
 
     def card(self, arguments: Arguments = NO_ARGUMENTS) -> ModelCard:

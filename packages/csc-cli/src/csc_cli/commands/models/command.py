@@ -29,11 +29,28 @@ def list_(pattern: str | None) -> None:
     from importlib.util import find_spec
 
     from csc_models import list_models, model_spec
+    from csc_models.catalog import model_package
+    from csc_models.plug_ins import offers
 
-    specs = [model_spec(name) for name in list_models(pattern)]
-    # Counting those of a library would import it.
-    rows = [(spec.name, "" if spec.extra else f"{spec.card().parameters:,}", spec.source) for spec in specs]
+    specs, rows, notes = [], [], []
+    for name in list_models(pattern):
+        package = model_package(name)
+        try:
+            spec = model_spec(name)
+            # Counting those of a library would import it.
+            parameters = "" if spec.extra else f"{spec.card().parameters:,}"
+        except Exception as error:
+            if package is None:
+                raise
+            notes.append(f"{name} of {package} cannot be used: {error}")
+            continue
+        specs.append(spec)
+        rows.append((name, parameters, f"{package}: {spec.source}" if package else spec.source))
     say(table(["name", "parameters", "source"], rows))
+    shadowed = [offer for offer in offers() if model_package(offer.name) is None]
+    notes += [f"{offer.value} is not used: {offer.name} is a network of csc-models" for offer in shadowed]
+    for note in notes:
+        say(note)
     for extra in sorted({spec.extra for spec in specs if spec.extra and find_spec(spec.extra) is None}):
         say(f'{extra}_* need the extra csc-models[{extra}]: in a clone, pip install "./packages/csc-models[{extra}]"')
 
@@ -43,6 +60,7 @@ def list_(pattern: str | None) -> None:
 def show(name: str) -> None:
     """Show what a network takes, or what published weights are for."""
     from csc_models import list_pretrained, model_card
+    from csc_models.catalog import model_package
     from csc_models.pretrained import pretrained_card
 
     if "/" in name:
@@ -50,9 +68,15 @@ def show(name: str) -> None:
         return
     card = model_card(name)
     say(str(card))
+    package = model_package(card.name)
+    if package:
+        say(f"  package          {package}")
     weights = list_pretrained(f"{card.name}/*")
     if weights:
         say(f"  weights          {', '.join(weights)}")
+
+
+models.add_command(show, "card")
 
 
 @models.command()

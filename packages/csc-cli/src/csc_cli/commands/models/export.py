@@ -99,7 +99,7 @@ def _export(
 
 
 def _details(package: dict[str, Any]) -> PackageDetails:
-    from csc_models.export import Author, Citation, PackageDetails
+    from csc_models.export import PackageDetails
 
     needed = ("name", "authors", "license_", "citations")
     lacking = [_option(name) for name in needed if not package[name]]
@@ -108,12 +108,9 @@ def _details(package: dict[str, Any]) -> PackageDetails:
     documentation: Path | None = package["documentation"]
     return PackageDetails(
         name=package["name"],
-        authors=tuple(Author(name=name) for name in package["authors"]),
+        authors=package["authors"],
         license=package["license_"],
-        cite=tuple(
-            Citation(text=entry, url=entry) if "://" in entry else Citation(text=entry, doi=entry)
-            for entry in package["citations"]
-        ),
+        cite=package["citations"],
         description=package["description"],
         documentation=documentation.read_text(encoding="utf-8") if documentation else "",
         activation="none" if package["activation"] == "none" else "sigmoid",
