@@ -5,7 +5,6 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-import csc_cli
 from csc_cli.official_imports import OFFICIAL, answers
 
 _OURS = ("csc_cli", "csc_data", "csc_eval", "csc_models", "csc_submit", "csc_train")
@@ -34,6 +33,4 @@ def told_by_their_lines(error: BaseException) -> str | None:
 
 def _is_beside(name: str, file: Path) -> bool:
     """Tell whether a line is of the person's file or of another one in its folder, and not of a library below it."""
-    parts = Path(name).parts
-    inside = file.resolve().parent in Path(name).resolve().parents
-    return inside and not {"site-packages", Path(csc_cli.__file__).parent.name} & set(parts)
+    return file.resolve().parent in Path(name).resolve().parents and "site-packages" not in Path(name).parts
