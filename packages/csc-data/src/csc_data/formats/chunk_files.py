@@ -52,6 +52,8 @@ def decode_chunk(metadata: ArrayMetadata, content: bytes, out: Bytes | None = No
     data = decode(metadata.codecs, content, math.prod(held) * metadata.stored.itemsize, out)
     values = data if isinstance(data, np.ndarray) else np.frombuffer(data, dtype=np.uint8)
     values = values.reshape(-1, order="A").view(metadata.stored)
+    if metadata.stored.kind == "b":  # any byte may stand for true, and NumPy would tell them apart
+        values = values.view(np.uint8) != 0
     values = values.reshape([held[axis] for axis in metadata.axes])
     if metadata.axes != tuple(range(len(held))):
         values = values.transpose(np.argsort(metadata.axes))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from csc_data.challenge import TestCrop
 from csc_data.errors import CscError, UnreadableDataError, nearest
+from csc_data.formats.array_metadata import parse_dtype
 from csc_data.formats.ngff import stated_place
 from csc_data.geometry import TOLERANCE, Triple
 from csc_data.storage.nodes import Node
@@ -169,7 +169,9 @@ def _fault_of_metadata(label: Label, node: Node) -> Finding | None:
     shape, dtype = metadata.get("shape"), metadata.get("dtype")
     if isinstance(shape, list) and len(shape) != 3:
         return found("axes", label.where, f"its shape is {shape}")
-    if not (isinstance(dtype, str) and re.fullmatch(r"[<>|][biuf]\d+", dtype)):
+    try:
+        parse_dtype(dtype)
+    except (TypeError, ValueError):  # NumPy's, of names that it does not know
         return found("dtype", label.where, f"its dtype is {dtype}")
     return None
 

@@ -183,8 +183,12 @@ class FolderStore(Store):
             folders.sort()
             for name in sorted(names):
                 path = Path(folder, name)
-                status = path.stat()
-                yield path.relative_to(self.root).as_posix(), status.st_size, status.st_mtime_ns
+                try:
+                    status = path.stat()
+                except OSError:  # a link to itself, or a file that is gone by now: reading it will say so
+                    yield path.relative_to(self.root).as_posix(), -1, -1
+                else:
+                    yield path.relative_to(self.root).as_posix(), status.st_size, status.st_mtime_ns
 
 
 def _open_at_once(path: str, flags: int) -> int:
