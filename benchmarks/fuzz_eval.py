@@ -2,8 +2,8 @@
 
 ``python benchmarks/fuzz_eval.py [--cases 10000] [--seed 0] [--only N]``. Submissions and zips with bytes flipped, cut
 or grown, metadata that lie, pipes, sockets, devices, folders and links in place of files, results that go where nothing
-can be written. No case may end in a traceback, a hang, a dead process, a file that nobody asked for, or more memory than
-was granted. Cases run in one process after another, so that one that dies costs itself.
+can be written. No case may end in a traceback, a hang, a dead process, a file that nobody asked for, or more memory
+than was granted. Cases run in one process after another, so that one that dies costs itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def load_cases(name: str) -> ModuleType:
         spec = importlib.util.spec_from_file_location(
             "verdicts", CASES / "__init__.py", submodule_search_locations=[str(CASES)]
         )
-        assert spec is not None and spec.loader is not None
+        assert spec is not None
+        assert spec.loader is not None
         sys.modules["verdicts"] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules["verdicts"])
     return importlib.import_module(f"verdicts.{name}")
@@ -47,7 +48,7 @@ def run_some(numbers: range, root: Path, report: int) -> None:
     """Run cases one after the other, and write a line of JSON for each; what it began is written before."""
     hostile = load_cases("hostile")
     os.setsid()  # no terminal: /dev/tty leads nowhere
-    quiet = Path(f"/proc/self/clear_refs")
+    quiet = Path("/proc/self/clear_refs")
     for number in numbers:
         os.write(report, json.dumps([number]).encode() + b"\n")
         quiet.write_text("5")

@@ -38,16 +38,20 @@ def score(folder: Path) -> dict[str, Any]:
     crops.TEST_CROPS_DICT.clear()
     crops.TEST_CROPS_DICT.update({(row.id, row.class_label): row for row in listed})
     truth, result = folder / where["truth"], folder / "official.json"
+    stages: list[str] = []
+    discover = scoring._discover_volumes
+
+    def discovered(*arguments: Any) -> Any:
+        found = discover(*arguments)
+        stages.append("volumes found")
+        return found
+
+    scoring._discover_volumes = discovered
     try:
-        prepared = scoring._prepare_submission(str(folder / where["submission"]))
-        scoring._discover_volumes(prepared, scoring.UPath(str(truth)))
-    except Exception as error:
-        return {"kind": "refused", "why": f"{type(error).__name__}: {error}"[:200]}
-    try:
-        # What was unpacked is taken again, as the official tool does.
-        scoring.score_submission(str(prepared), str(result), str(truth))
-    except Exception as error:
-        return {"kind": "ended", "why": f"{type(error).__name__}: {error}"[:200]}
+        scoring.score_submission(str(folder / where["submission"]), str(result), str(truth))
+    except Exception as error:  # noqa: BLE001 - whatever it ends with is the outcome
+        kind = "ended" if stages else "refused"
+        return {"kind": kind, "why": f"{type(error).__name__}: {str(error).replace(str(folder), '')}"[:160]}
     whole = json.loads(result.with_name("official_extended.json").read_text())
     labels = {
         f"{crop}/{name}": [*(score.get(key) for key in COUNTS), score["status"]]

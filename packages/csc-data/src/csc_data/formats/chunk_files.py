@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.errors import UnreadableDataError
+from csc_data.errors import OddValueError, QuestionableDataError, UnreadableDataError
 from csc_data.formats.array_metadata import ArrayMetadata, ShardIndex
 from csc_data.formats.cache import Chunk
 from csc_data.formats.chunked_array import Index
@@ -167,7 +167,8 @@ class StoredChunks:
             yield number, chunk
 
     def _damaged(self, file: str, error: Exception) -> UnreadableDataError:
-        return UnreadableDataError(f"the chunk {self.store.place(file)} is damaged: {error}")
+        kind = QuestionableDataError if isinstance(error, OddValueError) else UnreadableDataError
+        return kind(f"the chunk {self.store.place(file)} is damaged: {error}")
 
     def _read_from_shards(
         self, shard: ShardIndex, files: Sequence[str], wanted: Sequence[Index]

@@ -21,11 +21,11 @@ from csc_eval.placing.align import is_instance_class
 from csc_eval.rules import LEADERBOARD, Rules, parse_rules
 from csc_eval.running.execution import run_tasks
 from csc_eval.running.memory import Plan, plan_work
-from csc_eval.running.portal import MASK_SUFFIX, portal_notes
+from csc_eval.running.portal import MASK_SUFFIX, HandedIn, portal_notes
 from csc_eval.scoring.aggregate import combine_scores
 from csc_eval.scoring.labels import LabelTask, score_label
 from csc_eval.scoring.metrics import parse_metrics
-from csc_eval.scoring.results import LabelScore, Scored, SubmissionScore
+from csc_eval.scoring.results import FAILED, LabelScore, Scored, SubmissionScore
 from csc_eval.voxels.arrays import LIMITS
 
 if TYPE_CHECKING:
@@ -215,7 +215,9 @@ def score_submission(
     unbounded = executor is not None and memory is None
     plan = Plan(tasks=contents.tasks) if unbounded else plan_work(contents.tasks, workers=workers, memory=memory)
     scores = run_tasks(plan, resume=resume, executor=executor, progress=progress)
-    notes = portal_notes(submission_store, tuple(contents.masks), contents.ignored)
+    read = tuple(task.key for task, found in zip(contents.tasks, scores, strict=True) if found[0].status != FAILED)
+    handed_in = None if isinstance(submission, Store) else HandedIn(path=Path(submission), scored=read)
+    notes = portal_notes(submission_store, contents.masks, contents.ignored, handed_in)
     result = collect_scores(contents, scores, rule_sets, portal_differs=notes)
     return replace(result, scored=_describe(submission_store, truth_store, began))
 

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import signal
+import stat
 import struct
 import sys
 import traceback
@@ -191,7 +192,11 @@ def _unwritable(rng: np.random.Generator, folder: Path) -> str:
     places = ["out", "out/file/r.json", "out/folder.json", "out/dead.json", "out/loop.json", "out/pipe.json"]
     places += ["out/" + "a" * 300 + ".json", "out/new/new/r.json", "out/r", "out/.json"]
     chosen = [str(folder / place) for place in places]
-    chosen += ["/proc/r.json", "/proc/self/r.json", "/dev/full", "/dev/null", "/dev/null/r.json", "\0", ""]
+    # Devices by links of the case: who runs this may be allowed to replace them.
+    for name in ("full", "null", "zero"):
+        (folder / f"out/{name}.json").symlink_to(f"/dev/{name}")
+        chosen.append(str(folder / f"out/{name}.json"))
+    chosen += ["/proc/r.json", "/proc/self/r.json", "/dev/null/r.json", "\0", ""]
     return chosen[rng.integers(len(chosen))]
 
 
@@ -231,9 +236,13 @@ def _state(folder: Path) -> dict[str, tuple[int, int, int]]:
     found = {}
     for place, folders, names in os.walk(folder):
         for name in (*folders, *names):
-            status = os.lstat(os.path.join(place, name))
-            is_folder = os.path.isdir(os.path.join(place, name))
-            found[os.path.join(place, name)] = (status.st_mode, 0 if is_folder else status.st_size, status.st_mtime_ns)
+            path = Path(place, name)
+            status = path.lstat()
+            found[str(path)] = (
+                status.st_mode,
+                0 if stat.S_ISDIR(status.st_mode) else status.st_size,
+                status.st_mtime_ns,
+            )
     return found
 
 

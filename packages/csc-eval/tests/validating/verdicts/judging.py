@@ -14,6 +14,9 @@ from csc_data.errors import CscError
 
 REFUSES = "the portal refuses it"
 ENDS = ("run would have ended", "run ends")
+MAYBE = ("may score it", "happens to be in memory", "may not suffice")
+"""What is said where the portal's answer depends on what nobody knows: its memory, and how lenient its reader is."""
+
 CLOSE = 1e-9
 
 
@@ -48,9 +51,12 @@ def _validated(submission: Path, data: Path) -> dict[str, Any]:
     }
 
 
-def faults(official: Mapping[str, Any], said: Mapping[str, Any]) -> list[str]:
+def faults(case: Any, official: Mapping[str, Any], said: Mapping[str, Any]) -> list[str]:
     """Return what is silent or false in what csc-eval says."""
-    return [*_faults_of_score(official, said), *_faults_of_validation(official, said["validation"])]
+    found = _faults_of_score(official, said)
+    if not any(name.startswith("truth") for name in case.layouts):  # which a validation does not see
+        found += _faults_of_validation(official, said["validation"])
+    return found
 
 
 def _faults_of_score(official: Mapping[str, Any], said: Mapping[str, Any]) -> list[str]:
@@ -60,9 +66,12 @@ def _faults_of_score(official: Mapping[str, Any], said: Mapping[str, Any]) -> li
         return [f"refused, though official {official['kind']}: {said['why']}"]
     words = [*said["notes"], *said["differs"].values()]
     ends = any(text in word for word in words for text in ENDS)
+    may_end = any(text in word for word in words for text in MAYBE)
     refuses = any(REFUSES in text for text in words)
     if official["kind"] in ("ended", "hangs"):
-        return [] if ends and not refuses else [f"silent: official ended ({official['why']}); said {words}"]
+        return (
+            [] if (ends or may_end) and not refuses else [f"silent: official ended ({official['why']}); said {words}"]
+        )
     if official["kind"] == "refused":
         return [] if refuses else [f"silent: official refused ({official['why']}); said {words}"]
     if ends or refuses:
@@ -70,14 +79,20 @@ def _faults_of_score(official: Mapping[str, Any], said: Mapping[str, Any]) -> li
     found = []
     for label in {**official["labels"], **said["labels"]}:
         theirs, mine = official["labels"].get(label), said["labels"].get(label)
-        same = theirs is not None and mine is not None and _close(theirs, mine)
+        same = theirs is not None and mine is not None and _close(theirs, _as_missing(mine))
+        maybe = any(text in said["differs"].get(label, "") for text in MAYBE)
         if not same and label not in said["differs"]:
             found.append(f"silent: {label} is {theirs} officially, {mine} here")
-        if same and label in said["differs"]:
+        if same and label in said["differs"] and not maybe:
             found.append(f"false: {label} is the same; said {said['differs'][label]}")
     if not words and not _close(official["overall"], said["overall"]):
         found.append(f"silent: overall is {official['overall']} officially, {said['overall']} here")
     return found
+
+
+def _as_missing(label: Sequence[Any]) -> Sequence[Any]:
+    """What is not read here counts as what the portal does not see."""
+    return [*label[:-1], "missing"] if label[-1] == "failed" else label
 
 
 def _close(one: Sequence[Any], two: Sequence[Any]) -> bool:
@@ -90,13 +105,18 @@ def _close(one: Sequence[Any], two: Sequence[Any]) -> bool:
 def _faults_of_validation(official: Mapping[str, Any], said: Mapping[str, Any]) -> list[str]:
     expected = {"refused": ("refused",), "ended": ("ends",), "hangs": ("ends",), "scored": ("accepted", "missing")}
     found = []
-    if said["verdict"] not in expected[official["kind"]]:
+    expects = expected[official["kind"]]
+    if any(text in finding for finding in said["findings"] for text in MAYBE):
+        expects += ("ends", "accepted", "missing")
+    if any("where its truth" in finding for finding in said["findings"]):
+        expects += ("ends",)
+    if said["verdict"] not in expects:
         why = official.get("why", "")
         found.append(f"validated as {said['verdict']}, officially {official['kind']} ({why}): {said['findings'][:4]}")
     elif official["kind"] == "scored":
         for label, verdict in said["labels"].items():
             missing = official["labels"][label][-1] == "missing"
-            if missing != (verdict == "missing"):
+            if missing != (verdict == "missing") and verdict != "ends":
                 found.append(f"{label} validated as {verdict}, officially {official['labels'][label]}")
     return found
 

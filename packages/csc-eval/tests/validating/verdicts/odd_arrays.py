@@ -138,9 +138,7 @@ ODD_ARRAYS: dict[str, Odd] = {
     "type of bool in bytes": _metadata(dtype="|b1"),
     "Fortran order": _stored(order="F"),
     "Fortran order, whole": _stored(order="F", chunks=(10, 12, 14)),
-    "Fortran order resampled": _both(
-        _stored(order="F"), _values(_repeat(2)), _attributes(voxel_size=[4.0, 4.0, 4.0])
-    ),
+    "Fortran order resampled": _both(_stored(order="F"), _values(_repeat(2)), _attributes(voxel_size=[4.0, 4.0, 4.0])),
     "order nonsense": _metadata(order="Z"),
     "planes": _stored(chunks=(1, 12, 14)),
     "odd chunks": _stored(chunks=(3, 5, 7)),
@@ -308,9 +306,10 @@ ODD_ARRAYS: dict[str, Odd] = {
         _values(lambda a, r: _repeat(2)(_with(np.nan, "<f4")(a, r), r)), _attributes(voxel_size=[4, 4, 4])
     ),
     "too many voxels": _both(
-        _values(lambda a, _: np.ones((192, 192, 192), np.uint8)), _stored(chunks=(96, 192, 192)),
+        _values(lambda a, _: np.ones((192, 192, 192), np.uint8)),
+        _stored(chunks=(96, 192, 192)),
         _attributes(voxel_size=[0.5, 0.5, 0.5]),
-    ),  # fmt: skip
+    ),
     "larger, no place": _both(_values(lambda a, _: np.pad(a, 3)), _attributes(alone=True)),
     "smaller, no place": _both(_values(lambda a, _: a[1:-2, 2:-1, 3:]), _attributes(alone=True)),
     "mixed, no place": _both(_values(lambda a, _: np.pad(a, ((2, 1), (0, 0), (0, 0)))[:, 3:]), _attributes(alone=True)),

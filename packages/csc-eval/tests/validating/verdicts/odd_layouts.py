@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import stat
 import struct
 import zipfile
@@ -78,7 +77,9 @@ def _ome(*, factor: int = 2, unit: str = "nanometer", group_scale: float = 1.0, 
     def spoil(draft: Draft) -> None:
         stored = draft.arrays.pop(("crop557", "mito"))
         levels = []
-        for level, values in enumerate((stored.values.repeat(factor, 0).repeat(factor, 1).repeat(factor, 2), stored.values)):
+        for level, values in enumerate(
+            (stored.values.repeat(factor, 0).repeat(factor, 1).repeat(factor, 2), stored.values)
+        ):
             draft.arrays["crop557", f"mito/s{level}"] = Stored(values=values, attributes={})
             size = 8.0 if level else 8.0 / factor
             steps = [
@@ -219,7 +220,7 @@ def _link(name: str, target: str) -> Odd:
         write_files(moved, folder)
         root = as_folder(kept, folder)
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        os.symlink(target.format(folder=folder), root / name)
+        (root / name).symlink_to(target.format(folder=folder))
         return root
 
     return _wrap(wrap)
@@ -294,17 +295,11 @@ ODD_LAYOUTS: dict[str, Odd] = {
     "crop with a file": _put("crop557/notes.txt"),
     "crop with .DS_Store": _put("crop557/.DS_Store"),
     "bare numbers": _all(_rename("crop557", "557"), _rename("crop558", "558")),
-    "bare numbers and a folder": _all(
-        _rename("crop557", "557"), _rename("crop558", "558"), _put("notes/a.txt")
-    ),
+    "bare numbers and a folder": _all(_rename("crop557", "557"), _rename("crop558", "558"), _put("notes/a.txt")),
     "bare numbers, one of them": _all(_rename("crop557", "557"), _drop("crop558/")),
     "one bare number": _rename("crop557", "557"),
-    "bare numbers and __MACOSX": _all(
-        _rename("crop557", "557"), _rename("crop558", "558"), _put("__MACOSX/._557")
-    ),
-    "bare number and crop as a file": _all(
-        _rename("crop557", "557"), _drop("crop558/"), _put("crop557")
-    ),
+    "bare numbers and __MACOSX": _all(_rename("crop557", "557"), _rename("crop558", "558"), _put("__MACOSX/._557")),
+    "bare number and crop as a file": _all(_rename("crop557", "557"), _drop("crop558/"), _put("crop557")),
     "Crop557": _rename("crop557", "Crop557"),
     "crop0557": _rename("crop557", "crop0557"),
     "crop_557": _rename("crop557", "crop_557"),
@@ -324,7 +319,11 @@ ODD_LAYOUTS: dict[str, Odd] = {
     "truth mask, big-endian ids": _all(
         _mask("mito", lambda d: np.ones((10, 12, 14), np.uint8)),
         lambda d: d.arrays.update(
-            {("crop557", "mito"): replace(d.arrays["crop557", "mito"], values=d.arrays["crop557", "mito"].values.astype(">u2"))}
+            {
+                ("crop557", "mito"): replace(
+                    d.arrays["crop557", "mito"], values=d.arrays["crop557", "mito"].values.astype(">u2")
+                )
+            }
         ),
     ),
     "truth empty": _truth(lambda a: a * 0),
@@ -352,9 +351,7 @@ ODD_LAYOUTS: dict[str, Odd] = {
     "zip with an empty crop folder": _all(_drop("crop557/"), _put("crop557/", b""), _zip()),
     "zip with .DS_Store": _zip(more=((".DS_Store", b"x"), ("crop557/.DS_Store", b"x"))),
     "zip with __MACOSX": _zip(more=(("__MACOSX/._crop557", b"x"), ("__MACOSX/crop557/._mito", b"x"))),
-    "zip with a zarr in __MACOSX": _zip(
-        above="submission.zarr/", more=(("__MACOSX/submission.zarr/._crop557", b"x"),)
-    ),
+    "zip with a zarr in __MACOSX": _zip(above="submission.zarr/", more=(("__MACOSX/submission.zarr/._crop557", b"x"),)),
     "zip with ._x.zarr": _zip(above="submission.zarr/", more=(("__MACOSX/._submission.zarr", b"x"),)),
     "zip at the root, ._x.zarr": _zip(more=(("__MACOSX/._submission.zarr", b"x"),)),
     "zip with two zarrs": _zip(above="a.zarr/", more=(("b.zarr/.zgroup", GROUP),)),
@@ -432,6 +429,8 @@ ODD_LAYOUTS: dict[str, Odd] = {
     "a chunk is a folder": _all(_drop(f"{MITO}/0.0.0"), _put(f"{MITO}/0.0.0/x")),
     ".zarray is a folder": _all(_drop(f"{MITO}/.zarray"), _put(f"{MITO}/.zarray/x")),
     ".zattrs is a folder": _all(_drop(f"{MITO}/.zattrs"), _put(f"{MITO}/.zattrs/x")),
-    "surplus files in a label": _all(_put(f"{MITO}/9.9.9"), _put(f"{MITO}/notes.txt"), _put(f"{MITO}/s0/.zarray", b"{")),
+    "surplus files in a label": _all(
+        _put(f"{MITO}/9.9.9"), _put(f"{MITO}/notes.txt"), _put(f"{MITO}/s0/.zarray", b"{")
+    ),
 }
 """By name; each is tried alone, and together with an odd array."""

@@ -6,6 +6,7 @@ larger than its reader expects is refused, not loaded. A store is pickled as its
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -14,7 +15,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 
-from csc_data.errors import MissingDataError, UnreadableDataError
+from csc_data.errors import MissingDataError, QuestionableDataError, UnreadableDataError
 from csc_data.storage.paths import is_remote, join
 
 Part = tuple[int, int | None]
@@ -138,7 +139,9 @@ class FolderStore(Store):
         except UnreadableDataError:
             raise
         except (OSError, ValueError) as error:
-            raise UnreadableDataError(f"{path} cannot be read: {error}") from error
+            # zarr takes what is no file for a chunk that is not stored.
+            odd = isinstance(error, OSError) and error.errno in (errno.EISDIR, errno.ELOOP)
+            raise (QuestionableDataError if odd else UnreadableDataError)(f"{path} cannot be read: {error}") from error
 
     def folders(self, key: str) -> tuple[str, ...]:
         """Return the names of the folders right below a folder, sorted."""
@@ -199,10 +202,10 @@ def _open_at_once(path: str, flags: int) -> int:
 def _read_file(path: str, file: FileIO, limit: int, part: Part | None) -> bytes:
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):  # what a device gives has no end
-        raise UnreadableDataError(f"{path} is not a regular file")
+        raise QuestionableDataError(f"{path} is not a regular file")
     begin, size = bounds_of(part, status.st_size)
     if size > limit:
-        raise UnreadableDataError(f"{path} has {size} bytes, more than the {limit} that it may have")
+        raise QuestionableDataError(f"{path} has {size} bytes, more than the {limit} that it may have")
     if begin:
         file.seek(begin)
     content = file.read(size)
