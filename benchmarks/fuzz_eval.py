@@ -12,10 +12,12 @@ import argparse
 import importlib.util
 import json
 import os
+import resource
 import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
@@ -48,6 +50,7 @@ def run_some(numbers: range, root: Path, report: int) -> None:
     """Run cases one after the other, and write a line of JSON for each; what it began is written before."""
     hostile = load_cases("hostile")
     os.setsid()  # no terminal: /dev/tty leads nowhere
+    resource.setrlimit(resource.RLIMIT_AS, (16 * 2**30,) * 2)  # what goes wrong here shall not end other programs
     quiet = Path("/proc/self/clear_refs")
     for number in numbers:
         os.write(report, json.dumps([number]).encode() + b"\n")
@@ -71,8 +74,10 @@ def _run_apart(numbers: range, root: Path) -> list[list[object]]:
             os.close(read)
             try:
                 run_some(numbers, root, write)
-            finally:
-                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(70)
+            os._exit(0)
         os.close(write)
         with os.fdopen(read) as lines:
             said = [json.loads(line) for line in lines]

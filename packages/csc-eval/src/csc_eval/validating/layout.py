@@ -59,7 +59,7 @@ def look_through(path: Path, crops: Sequence[str], *, max_size: int) -> Layout:
         if len(zips) > 1:
             return _refused("several_zips", ".", ", ".join(file.name for file in zips))
         path = zips[0] if zips else path
-    if path.is_file():
+    if not path.is_dir():
         fault = _fault_of_zip(path, max_size)
         if fault:
             return Layout(store=None, crops={}, findings=fault)
@@ -80,6 +80,8 @@ def _refused(name: str, where: str, detail: str = "") -> Layout:
 
 
 def _fault_of_zip(path: Path, max_size: int) -> tuple[Finding, ...]:
+    if not path.is_file():
+        return (found("not_a_zip", ".", "it is a pipe or a device"),)
     try:
         with zipfile.ZipFile(path) as file:
             names = file.namelist()

@@ -44,8 +44,13 @@ WIDE = b'{"shape": [' + b"1," * 2_000_000 + b"1]}"
 Spoil = Callable[[np.random.Generator, Path], None]
 
 
+def _content(file: Path) -> bytes:
+    with file.open("rb") as opened:  # which may have grown before
+        return opened.read(2**20)
+
+
 def _flip(rng: np.random.Generator, file: Path) -> None:
-    data = bytearray(file.read_bytes())
+    data = bytearray(_content(file))
     for _ in range(int(rng.integers(1, 12))):
         if data:
             data[rng.integers(len(data))] = rng.integers(256)
@@ -53,7 +58,7 @@ def _flip(rng: np.random.Generator, file: Path) -> None:
 
 
 def _cut(rng: np.random.Generator, file: Path) -> None:
-    data = file.read_bytes()
+    data = _content(file)
     file.write_bytes(data[: int(rng.integers(0, len(data) + 1))])
 
 
@@ -62,7 +67,7 @@ def _noise(rng: np.random.Generator, file: Path) -> None:
 
 
 def _repeat(rng: np.random.Generator, file: Path) -> None:
-    file.write_bytes(file.read_bytes() * int(rng.integers(2, 5)))
+    file.write_bytes(_content(file) * int(rng.integers(2, 5)))
 
 
 def _grow(rng: np.random.Generator, file: Path) -> None:
@@ -74,10 +79,10 @@ def _metadata(rng: np.random.Generator, file: Path) -> None:
     files = [path for path in _files(file.parent) if path.name in (".zarray", ".zattrs", ".zgroup")] or [file]
     chosen = files[rng.integers(len(files))]
     try:
-        document = json.loads(chosen.read_bytes())
+        document = json.loads(_content(chosen))
         names = ["voxel_size", "translation", "multiscales", "scale", *document]
         document[str(rng.choice(names))] = NASTY[rng.integers(len(NASTY))]
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         document = NASTY[rng.integers(len(NASTY))]
     chosen.write_text(json.dumps(document))
 
@@ -153,8 +158,9 @@ def _break_zip(rng: np.random.Generator, archive: Path) -> None:
 def spoiled(rng: np.random.Generator, folder: Path) -> tuple[Path, Path]:
     """Write a truth and a spoiled submission; returns the submission's and the truth's path."""
     draft = Draft.good(int(rng.integers(20)))
-    for _ in range(int(rng.integers(0, 3))):
-        at = list(draft.arrays)[rng.integers(len(draft.arrays))]
+    places = list(draft.arrays)
+    for number in rng.permutation(len(places))[: rng.integers(0, 3)]:
+        at = places[number]
         odd = str(rng.choice(sorted(ODD_ARRAYS)))
         if odd != "too many voxels":
             ODD_ARRAYS[odd](draft, at)

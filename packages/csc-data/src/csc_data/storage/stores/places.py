@@ -84,6 +84,10 @@ class Store(ABC):
         """
         raise UnreadableDataError(f"{self.place(key)}: the state of its files is not known")
 
+    def state(self, key: str) -> Hashable:
+        """Return what changes when a file below a folder does; None where that is not known."""
+        return None
+
     def stamps(self, keys: Sequence[str]) -> list[Hashable]:
         """Return, for each file, what changes when it does, if that is cheap to know; None for no file."""
         return [None] * len(keys)
@@ -180,6 +184,23 @@ class FolderStore(Store):
                 found.append((status.st_mtime_ns, status.st_size, status.st_ino))
         return found
 
+    def state(self, key: str) -> Hashable:
+        """Return how many files lie below a folder, and the sums of their sizes and of their times of change."""
+        count, size, time, places = 0, 0, 0, [self.place(key)]
+        while places:
+            try:
+                with os.scandir(places.pop()) as entries:
+                    for entry in entries:
+                        if entry.is_dir(follow_symlinks=False):
+                            places.append(entry.path)
+                        else:
+                            # What a link leads to counts, not the link; one that leads nowhere changes when it does.
+                            status = os.stat(entry.path) if entry.is_file() else entry.stat(follow_symlinks=False)  # noqa: PTH116
+                            count, size, time = count + 1, size + status.st_size, time + status.st_mtime_ns
+            except OSError:  # gone, or not to be looked into
+                count -= 2**32
+        return count, size, time
+
     def signature(self, key: str) -> Iterator[tuple[str, int, int]]:
         """Give name, size and time of change of every file below a folder."""
         for folder, folders, names in os.walk(self.place(key)):
@@ -272,6 +293,11 @@ class GatheredStore(Store):
         """Return the names of the folders right below a folder, sorted."""
         store, rest = self._find(key)
         return tuple(sorted(self.places)) if not key else () if store is None else store.folders(rest)
+
+    def state(self, key: str) -> Hashable:
+        """Return what changes when a file below a folder does."""
+        store, rest = self._find(key)
+        return None if store is None else store.state(rest)
 
     def stamps(self, keys: Sequence[str]) -> list[Hashable]:
         """Return time, size and inode of each file; None where there is none."""

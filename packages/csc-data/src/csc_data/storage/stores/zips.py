@@ -165,6 +165,14 @@ class ZipStore(Store):
         info = self._members.get(key)
         return None if info is None else info.file_size
 
+    def state(self, key: str) -> Hashable:
+        """Return inode, size and time of change of the zip itself."""
+        try:
+            status = os.stat(self.path)  # noqa: PTH116
+        except OSError:
+            return ()
+        return status.st_ino, status.st_size, status.st_mtime_ns
+
     def stamps(self, keys: Sequence[str]) -> list[Hashable]:
         """Return size and checksum of each member; None where there is none."""
         found = [self._members.get(key) for key in keys]
