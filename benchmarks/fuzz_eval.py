@@ -74,7 +74,7 @@ def _run_apart(numbers: range, root: Path) -> list[list[object]]:
             os.close(read)
             try:
                 run_some(numbers, root, write)
-            except BaseException:
+            except BaseException:  # noqa: BLE001 - nothing of the parent may run on in a child
                 traceback.print_exc()
                 os._exit(70)
             os._exit(0)

@@ -1,4 +1,4 @@
-"""Kills ``csc-eval`` at random moments, and looks for what is left: processes, halves of files, scores that are wrong.
+"""Kills ``csc-eval`` at random moments, and looks for what is left: processes, halves of files, wrong scores.
 
 ``python benchmarks/kills_eval.py [--kills 20] [--workers 3] [--seed 0]``: every other time by TERM, else by KILL, of the
 parent alone. After each, no process of its tree may be there, results are whole or not there, and a run that goes on
@@ -29,7 +29,7 @@ PATIENCE = 20.0
 CLASSES = ("mito", "ves", "er", "cell", "nuc", "pm")
 
 
-def write_pair(root: Path, rng: np.random.Generator, crops: int = 8, edge: int = 96) -> None:
+def write_pair(root: Path, rng: np.random.Generator, crops: int = 4, edge: int = 96) -> None:
     """Write a truth and a submission of many labels."""
     for crop in range(crops):
         for name in CLASSES:

@@ -129,10 +129,7 @@ def zipped(path, names, **attributes):
         (["../x"], {}, "leaves the zip"),
         (["a/../../x"], {}, "leaves the zip"),
         (["/x"], {}, "leaves the zip"),
-        (["C:/x"], {}, "leaves the zip"),
-        (["a\\x"], {}, "leaves the zip"),
-        (["a", "a"], {}, "twice"),
-        (["a", "./a"], {}, "twice"),
+        (["a/../x"], {}, "with '..' in it"),
         (["a"], {"external_attr": 0o120777 << 16}, "symbolic link"),
     ],
 )

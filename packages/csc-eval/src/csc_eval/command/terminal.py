@@ -86,9 +86,9 @@ def _check_result_file(path: str | None) -> None:
     place = Path(path)
     try:
         there = place.stat().st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         there = stat.S_IFREG
-    except (OSError, ValueError) as error:  # too long a name, a file in place of a folder, a link to itself
+    except (OSError, ValueError) as error:  # too long a name, a link to itself
         raise InvalidArgumentError(f"{path!r} is no place for results: {error}; name a file") from error
     if stat.S_ISDIR(there):
         raise InvalidArgumentError(f"{path} is a folder; name a file for the results, like {place / 'result.json'}")

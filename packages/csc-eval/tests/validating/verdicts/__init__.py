@@ -1,4 +1,6 @@
-"""Odd submissions, and whether what is said of them is what the official scorer makes of them.
+"""Odd and hostile submissions, and what must come of them.
 
-Used by a test, against outcomes that were kept, and by ``benchmarks/verdicts.py``, against the official scorer.
+`cases` are scored by the official scorer, too: by tests against outcomes that were kept (``tests/data/verdicts.json``),
+by ``benchmarks/verdicts.py`` against the scorer itself. `hostile` ones are run through the command, by tests and by
+``benchmarks/fuzz_eval.py``.
 """
