@@ -1,7 +1,7 @@
 """Kills ``csc-eval`` at random moments, and looks for what is left: processes, halves of files, wrong scores.
 
-``python benchmarks/kills_eval.py [--kills 20] [--workers 3] [--seed 0]``: every other time by TERM, else by KILL, of the
-parent alone. After each, no process of its tree may be there, results are whole or not there, and a run that goes on
+``python benchmarks/kills_eval.py [--kills 20] [--workers 3] [--seed 0]``: every other time by TERM, else by KILL, of
+the parent alone. After each, no process of its tree may be there, results are whole or not there, and a run that goes on
 with what was kept gives what an undisturbed one gives.
 """
 

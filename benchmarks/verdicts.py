@@ -2,7 +2,7 @@ r"""Odd submissions, scored by the official scorer and by csc-eval: is what we s
 
 ``python benchmarks/verdicts.py --official PYTHON --source SRC [--write]``: PYTHON is that of an environment with the
 official scorer's dependencies, SRC the folder ``src`` of its repository (2026-06-30, commit 6b9ad68). Prints what of
-our words is silent or false, and a table of outcomes. ``--write`` keeps the official outcomes for the tests of csc-eval.
+our words is silent or false, and a table of outcomes. ``--write`` keeps the official outcomes for csc-eval's tests.
 Such an environment is made by::
 
     uv venv official && uv pip install --python official/bin/python "zarr<3" "numcodecs<0.16" cellmap-data torch tqdm \

@@ -30,7 +30,7 @@ def test_what_cannot_be_written_is_an_error_of_ours_that_leaves_nothing(tmp_path
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
 def test_a_pipe_or_device_is_never_replaced_by_a_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(UnwritableFileError, match="not a file"):
+    with pytest.raises(UnwritableFileError, match="a pipe or a device"):
         replace_text(tmp_path / "pipe", "x")
     assert (tmp_path / "pipe").is_fifo()
     assert [path.name for path in tmp_path.iterdir()] == ["pipe"]

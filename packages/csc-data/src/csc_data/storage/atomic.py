@@ -21,8 +21,8 @@ def replace_text(path: Path, text: str) -> None:
         If that cannot be done: with what the system says.
     """
     try:
-        if path.exists() and not path.is_file():  # who may do all would replace /dev/null by a file
-            raise UnwritableFileError(f"{path} cannot be written (it is not a file): choose another place")  # noqa: TRY301
+        if path.exists() and not (path.is_file() or path.is_dir()):  # who may do all would replace /dev/null by a file
+            raise UnwritableFileError(f"{path} cannot be written (it is a pipe or a device): choose another place")  # noqa: TRY301
         temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
