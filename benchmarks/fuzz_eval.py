@@ -29,7 +29,7 @@ MOST_MB = 256 + 100
 
 
 def load_cases(name: str) -> ModuleType:
-    """Import a module of the cases, which are no package that is installed."""
+    """Import a module of the cases, which are not installed."""
     if "verdicts" not in sys.modules:
         spec = importlib.util.spec_from_file_location(
             "verdicts", CASES / "__init__.py", submodule_search_locations=[str(CASES)]

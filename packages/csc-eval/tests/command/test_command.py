@@ -53,9 +53,9 @@ def test_a_place_that_results_cannot_be_written_to_is_told_before_scoring(case, 
         ".": "is a folder",
         "file/r.json": "is a file",
         "null.json": "device",
-        "loop.json": "no place for results",
+        "loop.json": "results cannot go to",
     }
-    for place, words in {**places, "a" * 300: "no place for results", "\0": "no place for results"}.items():
+    for place, words in {**places, "a" * 300: "results cannot go to", "\0": "results cannot go to"}.items():
         result = run(evaluate, "-s", case[0], "-t", case[1], "-r", place)
         assert result.exit_code == 1
         assert result.stderr.count("\n") == 1

@@ -18,7 +18,7 @@ FUZZ_RUNS = int(os.environ.get("CSC_EVAL_FUZZ", "40"))
 
 
 def load(name):
-    """Import a module of the folder beside this file, which is no package of the installation."""
+    """Import a module of the folder beside this file, which is not installed."""
     if "verdicts" not in sys.modules:
         spec = importlib.util.spec_from_file_location(
             "verdicts", FOLDER / "__init__.py", submodule_search_locations=[str(FOLDER)]

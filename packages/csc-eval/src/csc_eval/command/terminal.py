@@ -89,7 +89,7 @@ def _check_result_file(path: str | None) -> None:
     except (FileNotFoundError, NotADirectoryError):
         there = stat.S_IFREG
     except (OSError, ValueError) as error:  # too long a name, a link to itself
-        raise InvalidArgumentError(f"{path!r} is no place for results: {error}; name a file") from error
+        raise InvalidArgumentError(f"results cannot go to {path!r}: {error}; name a file") from error
     if stat.S_ISDIR(there):
         raise InvalidArgumentError(f"{path} is a folder; name a file for the results, like {place / 'result.json'}")
     if not stat.S_ISREG(there):

@@ -34,7 +34,7 @@ def portal_notes(
     ignored : sequence of str
         What the submission holds beyond the truth.
     handed_in : HandedIn, optional
-        None where it is no file or folder.
+        None for a store.
     """
     notes = [] if handed_in is None else list(_notes_of_layout(submission, handed_in, tuple(crops)))
     if any(f"{crop}/{mask}" in ignored for crop, masks in crops.items() for mask in masks):

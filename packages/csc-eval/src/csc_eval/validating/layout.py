@@ -180,7 +180,7 @@ def is_group_metadata(store: Store, key: str) -> bool:
     try:
         content = store.read(join_key(key, ".zgroup"), LIMITS.metadata_bytes)
         document = {"zarr_format": 2} if content is None else json.loads(content.decode("utf-8"))
-    except QuestionableDataError:  # what is no file is not there for zarr
+    except QuestionableDataError:  # zarr does not see a folder of that name
         return True
     except (UnreadableDataError, ValueError, RecursionError):
         return False

@@ -143,7 +143,7 @@ class FolderStore(Store):
         except UnreadableDataError:
             raise
         except (OSError, ValueError) as error:
-            # zarr takes what is no file for a chunk that is not stored.
+            # zarr takes a folder for a chunk that is not stored.
             odd = isinstance(error, OSError) and error.errno in (errno.EISDIR, errno.ELOOP)
             raise (QuestionableDataError if odd else UnreadableDataError)(f"{path} cannot be read: {error}") from error
 

@@ -18,7 +18,11 @@ from csc_data.errors import CscError, Problem, UnreadableDataError
 from csc_data.storage.limits import MAX_UNCOMPRESSED_SIZE
 from csc_data.storage.stores.places import Part, Store, bounds_of
 
-_READING_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
+_LZMA_ERROR: type[Exception] = getattr(getattr(zipfile, "lzma", None), "LZMAError", EOFError)  # a Python may lack it
+_READING_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError),
+    _LZMA_ERROR,
+)
 
 
 DOTTED = "is a path with '..' in it"
