@@ -210,7 +210,8 @@ def parse_fill(value: Any, dtype: np.dtype[Any]) -> Any:
             return kind(value)
     words = f"the fill value {value!r}, which {dtype.newbyteorder('=')} cannot hold"
     try:
-        np.array(value, dtype=dtype)
+        with np.errstate(over="ignore"):
+            np.array(value, dtype=dtype)
     except (TypeError, ValueError, OverflowError):
         raise ValueError(words) from None
     raise OddValueError(words)  # zarr makes something of it
