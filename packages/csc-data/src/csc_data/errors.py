@@ -110,6 +110,14 @@ class UnreadableDataError(CscError, OSError):
     """Data is there, but cannot be read: truncated, corrupt, or of a format that is not installed."""
 
 
+class QuestionableDataError(UnreadableDataError):
+    """Data that are not as their format has them, and are not read here; other readers may make something of them."""
+
+
+class OddValueError(ValueError):
+    """What makes data questionable, before it is known where they lie."""
+
+
 class MissingPackageError(CscError, ImportError):
     """A package that an extra brings is not installed; the text has the command that installs it."""
 

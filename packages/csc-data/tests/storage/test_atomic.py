@@ -1,5 +1,7 @@
 """Small files are whole or not there, and what keeps one from being written is said."""
 
+import os
+
 import pytest
 
 from csc_data.errors import CscError
@@ -23,3 +25,12 @@ def test_what_cannot_be_written_is_an_error_of_ours_that_leaves_nothing(tmp_path
         assert isinstance(raised.value, CscError)
         assert isinstance(raised.value.__cause__, OSError)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
+def test_a_pipe_or_device_is_never_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UnwritableFileError, match="a pipe or a device"):
+        replace_text(tmp_path / "pipe", "x")
+    assert (tmp_path / "pipe").is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]

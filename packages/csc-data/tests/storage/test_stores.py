@@ -13,7 +13,7 @@ import pytest
 from csc_data.errors import InvalidArgumentError, MissingDataError, UnreadableDataError
 from csc_data.storage.stores.places import FolderStore, GatheredStore, UrlStore, open_place
 from csc_data.storage.stores.submissions import open_store
-from csc_data.storage.stores.zips import UnsafeArchiveError, ZipStore
+from csc_data.storage.stores.zips import DamagedArchiveError, UnsafeArchiveError, ZipStore
 
 FILES = {"a/.zarray": b"{}", "a/0/0": b"0123456789", "a/0/1": b"", "b/c/x": b"x"}
 
@@ -139,16 +139,26 @@ def zipped(path, names, **attributes):
     return path
 
 
+def test_a_member_that_another_method_packed_is_damaged(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a", b"some text " * 50)
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    data[45:60] = b"\xff" * 15
+    (tmp_path / "a.zip").write_bytes(data)
+    store = ZipStore(tmp_path / "a.zip")
+    with pytest.raises(DamagedArchiveError, match="cannot be read"):
+        store.read("a", 10**6)
+    assert store.find_damage() is not None
+    assert store.find_damage(["a"]) is not None  # a folder of that name, which it is not
+
+
 @pytest.mark.parametrize(
     ("names", "attributes", "words"),
     [
         (["../x"], {}, "leaves the zip"),
         (["a/../../x"], {}, "leaves the zip"),
         (["/x"], {}, "leaves the zip"),
-        (["C:/x"], {}, "leaves the zip"),
-        (["a\\x"], {}, "leaves the zip"),
-        (["a", "a"], {}, "twice"),
-        (["a", "./a"], {}, "twice"),
+        (["a/../x"], {}, "with '..' in it"),
         (["a"], {"external_attr": 0o120777 << 16}, "symbolic link"),
     ],
 )

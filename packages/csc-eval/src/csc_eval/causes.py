@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from csc_data.errors import QuestionableDataError
+
 Verdict = Literal["accepted", "missing", "ends", "refused"]
 """What the portal does: scores it, counts it as missing, ends without a result, or refuses the submission unread."""
 
@@ -52,11 +54,23 @@ def _cause(verdict: Verdict, name: str, what: str, remedy: str, *, harmful: bool
 
 
 FIX = "`csc validate --fix` mends it"
+FIX_BY_PACKING = "pack it again, with `csc pack-results`"
 
 _ALL = (
     # The submission as a whole.
     _cause("refused", "not_a_zip", "is neither a zip nor a zarr folder", "pack it again, with `csc pack-results`"),
     _cause("refused", "unsafe_zip", "is a zip that cannot be trusted", "pack it again, with `csc pack-results`"),
+    _cause(
+        "accepted",
+        "dotted_name",
+        "holds a path with '..' in it: it is not read here, and the portal may score it all the same",
+        FIX_BY_PACKING,
+        harmful=True,
+    ),
+    _cause("refused", "damaged_zip", "is a zip of which a part cannot be unpacked", "pack it again"),
+    _cause("refused", "zip_names", "is a zip whose names no folder takes", "pack it again, with `csc pack-results`"),
+    _cause("refused", "zip_called_zarr", "is a zip whose own name ends in .zarr", "name it .zip"),
+    _cause("refused", "root_metadata", "has damaged metadata at its root (.zgroup)", "write .zgroup again"),
     _cause(
         "refused", "too_large", "unpacks to more than the portal takes", "store it in coarser voxels, or compressed"
     ),
@@ -66,6 +80,12 @@ _ALL = (
     _cause("refused", "nested_zip", "holds a zip, which is not unpacked", FIX),
     _cause("refused", "deeper", "has its crops in a folder further down that is not a *.zarr", FIX),
     _cause("refused", "no_crops", "holds no test crop", "name the crops' folders crop557 and so on, at the root"),
+    _cause(
+        "refused",
+        "name_taken",
+        "names crops without 'crop', and a file has the name that the portal would give one",
+        "name the crops' folders crop557 and so on",
+    ),
     _cause("accepted", "bare_ids", "names its crops without 'crop'; the portal renames them", FIX),
     _cause("accepted", "macosx", "holds __MACOSX, which is ignored", FIX),
     _cause("accepted", "stray_file", "is a stray file, which is ignored", FIX),
@@ -73,6 +93,7 @@ _ALL = (
     # A crop.
     _cause("missing", "missing_crop", "is missing", "its classes score 0", harmful=False),
     _cause("missing", "crop_name", "is not the name of a crop where others have right names", FIX),
+    _cause("ends", "crop_metadata", "has a .zgroup that the portal does not read", "write .zgroup again"),
     _cause("ends", "crop_is_array", "is an array, not a folder of classes", "put arrays into crop folders, by class"),
     # A label that is not found.
     _cause("missing", "missing_label", "is missing", "it scores 0", harmful=False),
@@ -85,9 +106,21 @@ _ALL = (
     _cause("ends", "damaged_metadata", "has damaged metadata", "write the array again"),
     _cause("ends", "damaged_chunk", "has a damaged chunk", "write the array again"),
     _cause("ends", "unreadable", "cannot be read", "write the array again"),
+    _cause(
+        "accepted",
+        "questionable",
+        "is not as zarr has it, and is not read here; the portal may score it all the same",
+        "write the array again",
+        harmful=True,
+    ),
     _cause("ends", "axes", "does not have three axes (z, y, x)", "store one array a class and crop"),
     _cause("ends", "dtype", "does not hold numbers", "store unsigned integers"),
-    _cause("ends", "big_endian_ids", "holds ids in big-endian order, which the portal's components do not take", FIX),
+    _cause(
+        "ends",
+        "big_endian_ids",
+        "holds ids in big-endian order, which the portal does not take where its truth has no mask",
+        FIX,
+    ),
     _cause("ends", "wrong_place", "says a voxel size or translation that is not three lengths in nm", FIX),
     _cause(
         "ends",
@@ -169,6 +202,20 @@ _ALL = (
         "remove small objects, with `csc process`",
         harmful=True,
     ),
+    _cause(
+        "accepted",
+        "no_fill",
+        "lacks chunks and has no fill value: the portal takes what happens to be in memory",
+        "give a fill_value of 0",
+        harmful=True,
+    ),
+    _cause(
+        "accepted",
+        "too_large_resampled",
+        "becomes so large at the crop's voxel size that the portal's memory may not suffice",
+        "store it nearer to the crop's voxel size",
+        harmful=True,
+    ),
     _cause("accepted", "missing_chunks", "lacks chunks, which count as 0", "if that is not meant, write it again"),
     # What only a score meets.
     _cause(
@@ -178,7 +225,10 @@ _ALL = (
         "`pip install csc-eval[portal]` asks that solver",
     ),
     _cause(
-        "ends", "submitted_mask", "the portal's run ends at a submitted *_mask array, without a result", "leave it out"
+        "ends",
+        "submitted_mask",
+        "the portal's run ends at a submitted *_mask array where its truth has that mask, without a result",
+        "leave it out",
     ),
 )
 
@@ -187,6 +237,29 @@ CAUSES: Mapping[str, Cause] = MappingProxyType({cause.name: cause for cause in _
 
 ENDED = "the portal's run would have ended here, without a result"
 """What is said of a label whose cause ends the portal's run."""
+
+UNSURE = "the portal may score it all the same"
+"""What is said of a label that is not read here, for reasons that others need not have."""
+
+REFUSES = "the portal refuses it"
+
+LARGE_RESAMPLED = 64 * 1024**3
+"""Bytes of a resampled prediction, at 8 a voxel, that the portal may not have."""
+
+
+def said_of(error: Exception) -> str:
+    """Return what the portal makes of a label that cannot be read here.
+
+    Parameters
+    ----------
+    error : Exception
+        That it ended with.
+    """
+    if isinstance(error, MemoryError | QuestionableDataError):
+        return UNSURE
+    if type(error).__name__ == "DamagedArchiveError":  # its module brings zipfile, which folders do without
+        return f"{REFUSES}: it {CAUSES['damaged_zip'].what}"
+    return ENDED
 
 
 def worst(verdicts: list[Verdict]) -> Verdict:

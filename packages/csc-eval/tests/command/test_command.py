@@ -47,11 +47,20 @@ def test_evaluate_prints_a_table_and_writes_the_files(case, run, tmp_path):
 def test_a_place_that_results_cannot_be_written_to_is_told_before_scoring(case, run, tmp_path, monkeypatch):
     monkeypatch.setattr("csc_eval.running.submission.score_submission", None)
     (tmp_path / "file").touch()
-    for place, words in ((tmp_path, "is a folder"), (tmp_path / "file/r.json", "is a file")):
+    (tmp_path / "null.json").symlink_to("/dev/null")
+    (tmp_path / "loop.json").symlink_to("loop.json")
+    places = {
+        ".": "is a folder",
+        "file/r.json": "is a file",
+        "null.json": "device",
+        "loop.json": "results cannot go to",
+    }
+    for place, words in {**places, "a" * 300: "results cannot go to", "\0": "results cannot go to"}.items():
         result = run(evaluate, "-s", case[0], "-t", case[1], "-r", place)
         assert result.exit_code == 1
         assert result.stderr.count("\n") == 1
         assert words in result.stderr
+    assert (tmp_path / "null.json").is_symlink()
 
 
 def test_the_table_is_printed_where_the_results_cannot_be_written(case, run, tmp_path, monkeypatch):

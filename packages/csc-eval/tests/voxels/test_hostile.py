@@ -21,7 +21,7 @@ from csc_data.storage.stores.zips import UnsafeArchiveError, ZipStore
 
 PLACE = {"voxel_size": [8.0, 8.0, 8.0], "translation": [0.0, 0.0, 0.0]}
 SHAPE = (12, 14, 16)
-FUZZ_RUNS = int(os.environ.get("CSC_EVAL_FUZZ", "400"))
+FUZZ_RUNS = int(os.environ.get("CSC_EVAL_FUZZ", "250"))
 
 
 @pytest.fixture
@@ -270,19 +270,15 @@ def link():
     return info
 
 
-@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
 @pytest.mark.parametrize(
     "extra",
     [
         [("../evil", b"x")],
         [("crop1/../../evil", b"x")],
         [("/etc/evil", b"x")],
-        [("C:/evil", b"x")],
-        [("crop1\\evil", b"x")],
         [(link(), b"/etc/passwd")],
-        [("crop1/er/.zarray", b"{}")],
     ],
-    ids=["parent", "parent within", "absolute", "drive", "backslash", "link", "twice"],
+    ids=["parent", "parent within", "absolute", "link"],
 )
 def test_an_unsafe_zip_is_refused(extra, submit, truth, tmp_path):
     archive = make_zip(submit(lambda _: None), tmp_path / "sub.zip", extra)
@@ -290,6 +286,18 @@ def test_an_unsafe_zip_is_refused(extra, submit, truth, tmp_path):
         csc_eval.score_submission(archive, truth[0])
     assert not (tmp_path / "evil").exists()
     assert not (tmp_path.parent / "evil").exists()
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
+def test_of_a_name_that_is_twice_in_a_zip_the_last_counts_as_where_it_is_unpacked(submit, truth, tmp_path):
+    archive = make_zip(submit(lambda _: None), tmp_path / "sub.zip", [("crop1/er/.zarray", b"{}")])
+    assert list(csc_eval.score_submission(archive, truth[0]).failures) == [("crop1", "er")]
+
+
+@pytest.mark.parametrize("name", ["C:/evil", "crop1\\evil", "crop1/é"])
+def test_odd_names_in_a_zip_are_names(name, submit, truth, tmp_path):
+    archive = make_zip(submit(lambda _: None), tmp_path / "sub.zip", [(name, b"x")])
+    assert csc_eval.score_submission(archive, truth[0]).overall_score == 1
 
 
 def test_a_zip_bomb_is_refused_by_what_it_declares(submit, truth, tmp_path):

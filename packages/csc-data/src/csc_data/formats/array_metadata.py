@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from csc_data.errors import UnreadableDataError
+from csc_data.errors import OddValueError, QuestionableDataError, UnreadableDataError
 from csc_data.formats.codecs import Codec
 from csc_data.storage.limits import Limits
 from csc_data.storage.nodes import Node
@@ -114,7 +114,8 @@ def parse_checked(
         _check_codecs(metadata, limits)
     except (KeyError, IndexError, TypeError, ValueError, OverflowError, AttributeError) as error:
         words = f"there is no {error}" if isinstance(error, KeyError) else str(error)
-        raise UnreadableDataError(f"{node.path}: its {file} is damaged or not supported: {words}") from error
+        kind = QuestionableDataError if isinstance(error, OddValueError) else UnreadableDataError
+        raise kind(f"{node.path}: its {file} is damaged or not supported: {words}") from error
     if metadata.chunk_bytes > limits.chunk_bytes:
         raise UnreadableDataError(
             f"{node.path} has chunks of {metadata.chunks} voxels, {metadata.chunk_bytes} bytes each; "
@@ -180,7 +181,7 @@ def chunk_pattern(axes: int, separator: Any, *prefix: str) -> str:
         If it is neither "." nor "/".
     """
     if separator not in (".", "/"):
-        raise ValueError(f"chunk indices separated by {separator!r}, expected '.' or '/'")
+        raise OddValueError(f"chunk indices separated by {separator!r}, expected '.' or '/'")
     return str(separator).join([*prefix, *["%d"] * axes])
 
 
@@ -207,4 +208,10 @@ def parse_fill(value: Any, dtype: np.dtype[Any]) -> Any:
         low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(kind).min, np.iinfo(kind).max)
         if low <= value <= high:
             return kind(value)
-    raise ValueError(f"the fill value {value!r}, which {dtype.newbyteorder('=')} cannot hold")
+    words = f"the fill value {value!r}, which {dtype.newbyteorder('=')} cannot hold"
+    try:
+        with np.errstate(over="ignore"):
+            np.array(value, dtype=dtype)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(words) from None
+    raise OddValueError(words)  # zarr makes something of it

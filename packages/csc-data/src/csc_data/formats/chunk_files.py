@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.errors import UnreadableDataError
+from csc_data.errors import OddValueError, QuestionableDataError, UnreadableDataError
 from csc_data.formats.array_metadata import ArrayMetadata, ShardIndex
 from csc_data.formats.cache import Chunk
 from csc_data.formats.chunked_array import Index
@@ -52,6 +52,8 @@ def decode_chunk(metadata: ArrayMetadata, content: bytes, out: Bytes | None = No
     data = decode(metadata.codecs, content, math.prod(held) * metadata.stored.itemsize, out)
     values = data if isinstance(data, np.ndarray) else np.frombuffer(data, dtype=np.uint8)
     values = values.reshape(-1, order="A").view(metadata.stored)
+    if metadata.stored.kind == "b":  # any byte may stand for true, and NumPy would tell them apart
+        values = values.view(np.uint8) != 0
     values = values.reshape([held[axis] for axis in metadata.axes])
     if metadata.axes != tuple(range(len(held))):
         values = values.transpose(np.argsort(metadata.axes))
@@ -165,7 +167,8 @@ class StoredChunks:
             yield number, chunk
 
     def _damaged(self, file: str, error: Exception) -> UnreadableDataError:
-        return UnreadableDataError(f"the chunk {self.store.place(file)} is damaged: {error}")
+        kind = QuestionableDataError if isinstance(error, OddValueError) else UnreadableDataError
+        return kind(f"the chunk {self.store.place(file)} is damaged: {error}")
 
     def _read_from_shards(
         self, shard: ShardIndex, files: Sequence[str], wanted: Sequence[Index]

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from csc_data.errors import OddValueError
 from csc_data.formats.decoders.libraries import Bytes, decompress
 from csc_data.storage.limits import most_encoded_bytes
 
@@ -32,6 +33,9 @@ _CHECKSUMS = frozenset({"adler32", "crc32", "crc32c", "fletcher32"})
 FILTERS = _CHECKSUMS | {"astype", "bitround", "delta", "fixedscaleoffset", "packbits", "quantize", "shuffle"}
 KNOWN_CODECS = COMPRESSORS | FILTERS
 """Codecs and filters of numcodecs that turn bytes or numbers into the like."""
+
+_OTHERS = frozenset({"base64", "jenkins_lookup3", "msgpack2", "pcodec", "pickle", "zfpy"})
+"""Codecs that numcodecs knows, or a version of it, and that are not for us."""
 
 _DTYPE_NAMES = ("dtype", "astype", "encode_dtype", "decode_dtype")
 _LZMA_MEMORY = 2**28
@@ -79,7 +83,8 @@ def parse_codec(config: Any, name: str | None = None) -> Codec:
     """
     if not isinstance(config, Mapping) or config.get("id") not in KNOWN_CODECS:
         known = ", ".join(sorted(KNOWN_CODECS))
-        raise ValueError(f"a codec {name or config!r} that is not known here, expected one of {known}")
+        fault = OddValueError if isinstance(config, Mapping) and config.get("id") in _OTHERS else ValueError
+        raise fault(f"a codec {name or config!r} that is not known here, expected one of {known}")
     for key in _DTYPE_NAMES:
         if config.get(key) is not None and np.dtype(config[key]).kind not in "biuf":
             raise ValueError(f"a codec of {config[key]!r}, expected numbers")
@@ -154,7 +159,8 @@ def _decode_stream(codec: Codec, data: bytes, size: int) -> bytes:
             piece = decoder.decompress(data, left)
         except Exception as error:
             if isinstance(error, (*DECODING_ERRORS, MemoryError)) or type(error).__name__ == "LZMAError":
-                raise ValueError(str(error)) from error
+                # Behind a whole stream it is a rest, which some readers do not look at.
+                raise (OddValueError if pieces else ValueError)(str(error)) from error
             raise
         pieces.append(piece)
         left -= len(piece)
@@ -205,7 +211,8 @@ def _declared_by_blosc(data: bytes) -> int:
         raise ValueError(f"{len(data)} bytes are not a Blosc chunk")
     flags, item, size, block, stored = struct.unpack_from("<BBIII", data, 2)
     if stored != len(data):
-        raise ValueError(f"its header says {stored} bytes, the file has {len(data)}")
+        kind = OddValueError if stored < len(data) else ValueError
+        raise kind(f"its header says {stored} bytes, the file has {len(data)}")
     if item == 0 or not 0 < block <= size or (flags & 2 and stored != size + 16):
         raise ValueError("its Blosc header contradicts itself")
     return int(size)

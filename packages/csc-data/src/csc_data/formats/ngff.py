@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from csc_data.errors import CscError, UnreadableDataError
+from csc_data.errors import CscError, QuestionableDataError, UnreadableDataError
 from csc_data.geometry import LARGEST_NM, Grid, Triple, as_shape, as_triple
 
 _NM_PER_UNIT = {
@@ -250,7 +250,7 @@ def as_voxel_size(values: Any, path: str) -> Triple | None:
     """
     triple = as_lengths(values, "voxel size", path)
     if triple is not None and min(triple) <= 0:
-        raise UnreadableDataError(f"{path} has the voxel size {values!r}; expected lengths above 0 nm")
+        raise QuestionableDataError(f"{path} has the voxel size {values!r}; expected lengths above 0 nm")
     return triple
 
 
@@ -268,6 +268,8 @@ def as_lengths(values: Any, name: str, path: str) -> Triple | None:
         numbers = [float(value) for value in values][-3:]
     except (TypeError, ValueError, OverflowError):
         numbers = []
+    if len(numbers) == 1:  # NumPy takes one for all three
+        raise QuestionableDataError(f"{path} has the {name} {values!r}; expected three lengths in nm (z, y, x)")
     if len(numbers) != 3 or not all(abs(number) <= LARGEST_NM for number in numbers):
         raise UnreadableDataError(f"{path} has the {name} {values!r}; expected three lengths in nm (z, y, x)")
     return numbers[0], numbers[1], numbers[2]

@@ -20,14 +20,18 @@ def replace_text(path: Path, text: str) -> None:
     UnwritableFileError
         If that cannot be done: with what the system says.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):  # who may do all would replace /dev/null by a file
+            raise UnwritableFileError(f"{path} cannot be written (it is a pipe or a device): choose another place")  # noqa: TRY301
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             temporary.write_text(text, encoding="utf-8")
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except UnwritableFileError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise UnwritableFileError(f"{path} cannot be written ({reason}): choose another place") from error

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from csc_data.errors import MissingDataError, UnreadableDataError
+from csc_data.errors import MissingDataError, QuestionableDataError, UnreadableDataError
 from csc_data.storage.limits import DEFAULT_LIMITS, Limits
 from csc_data.storage.stores.places import FolderStore, Store, join_key
 
@@ -21,6 +21,10 @@ Format = Literal["zarr 2", "zarr 3", "n5"]
 _N5_ARRAY = {"dimensions", "blockSize", "dataType"}
 _ZARR_FILES = (".zarray", ".zgroup", ".zattrs", "zarr.json")
 _N5_FILE = "attributes.json"
+
+
+class NotAnObjectError(UnreadableDataError):
+    """A file holds JSON, but not an object."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +136,12 @@ def _read_documents(store: Store, keys: Sequence[str], limits: Limits) -> list[d
     found: list[dict[str, Any] | None] = [None] * len(keys)
     for number, content in store.read_many(keys, limits.metadata_bytes):
         if content is not None:
-            found[number] = parse_document(store.place(keys[number]), content, limits)
+            try:
+                found[number] = parse_document(store.place(keys[number]), content, limits)
+            except NotAnObjectError as error:
+                if keys[number].endswith(".zattrs"):  # zarr takes it for no attributes
+                    raise QuestionableDataError(str(error)) from error
+                raise
     return found
 
 
@@ -145,18 +154,18 @@ def parse_document(path: str, content: bytes, limits: Limits = DEFAULT_LIMITS) -
         If it is not JSON, not an object, or nested deeper than allowed.
     """
     try:
-        value = json.loads(content)
+        value = json.loads(content.decode("utf-8"))  # as zarr does: neither UTF-16 nor a mark before it
     except (ValueError, RecursionError) as error:
         raise UnreadableDataError(f"{path} is not valid JSON: {error}") from error
     if not isinstance(value, dict):
-        raise UnreadableDataError(f"{path} holds {type(value).__name__} where a JSON object was expected")
+        raise NotAnObjectError(f"{path} holds {type(value).__name__} where a JSON object was expected")
     layer: list[Any] = [value]
     for _ in range(limits.nesting):
         layer = [item for entry in layer for item in (entry.values() if isinstance(entry, dict) else entry)]
         layer = [item for item in layer if isinstance(item, dict | list)]
         if not layer:
             return value
-    raise UnreadableDataError(f"{path} is nested more than {limits.nesting} levels deep")
+    raise QuestionableDataError(f"{path} is nested more than {limits.nesting} levels deep")
 
 
 def children(store: Store, key: str = "", *, limits: Limits = DEFAULT_LIMITS) -> list[Node]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -84,9 +85,18 @@ def _check_result_file(path: str | None) -> None:
         return
     from csc_data.storage.room import check_writable
 
-    if Path(path).is_dir():
-        raise InvalidArgumentError(f"{path} is a folder; name a file for the results, like {Path(path, 'result.json')}")
-    check_writable(Path(path).parent)
+    place = Path(path)
+    try:
+        there = place.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        there = stat.S_IFREG
+    except (OSError, ValueError) as error:  # too long a name, a link to itself
+        raise InvalidArgumentError(f"results cannot go to {path!r}: {error}; name a file") from error
+    if stat.S_ISDIR(there):
+        raise InvalidArgumentError(f"{path} is a folder; name a file for the results, like {place / 'result.json'}")
+    if not stat.S_ISREG(there):
+        raise InvalidArgumentError(f"{path} is a pipe or a device; name a file for the results, or leave it out")
+    check_writable(place.parent)
 
 
 def run_report(*, result: str, page: str, submission: str | None, truth: str | None) -> int:

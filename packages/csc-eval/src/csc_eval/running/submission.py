@@ -19,13 +19,14 @@ from csc_data.storage.stores.submissions import open_store
 from csc_eval._version import VERSION
 from csc_eval.placing.align import is_instance_class
 from csc_eval.rules import LEADERBOARD, Rules, parse_rules
+from csc_eval.running.changes import Watched
 from csc_eval.running.execution import run_tasks
 from csc_eval.running.memory import Plan, plan_work
-from csc_eval.running.portal import MASK_SUFFIX, portal_notes
+from csc_eval.running.portal import MASK_SUFFIX, HandedIn, portal_notes
 from csc_eval.scoring.aggregate import combine_scores
 from csc_eval.scoring.labels import LabelTask, score_label
 from csc_eval.scoring.metrics import parse_metrics
-from csc_eval.scoring.results import LabelScore, Scored, SubmissionScore
+from csc_eval.scoring.results import FAILED, LabelScore, Scored, SubmissionScore
 from csc_eval.voxels.arrays import LIMITS
 
 if TYPE_CHECKING:
@@ -197,12 +198,12 @@ def score_submission(
     Returns
     -------
     SubmissionScore
-        Labels that could not be read are scored as missing and named in ``failures``.
+        Labels that could not be read, or changed meanwhile, are scored as missing and named in ``failures``.
 
     Raises
     ------
     CscError
-        If there is nothing to score: no submission, no truth, or no crop in common.
+        If there is nothing to score: no submission, no truth, or no crop in common; or if a zip changed meanwhile.
 
     Examples
     --------
@@ -220,8 +221,11 @@ def score_submission(
     # What is free where an executor works is not known here.
     unbounded = executor is not None and memory is None
     plan = Plan(tasks=contents.tasks) if unbounded else plan_work(contents.tasks, workers=workers, memory=memory)
-    scores = run_tasks(plan, resume=resume, executor=executor, progress=progress)
-    notes = portal_notes(submission_store, tuple(contents.masks), contents.ignored)
+    watched = Watched.begin(submission_store, contents.tasks)
+    scores = watched.told(run_tasks(plan, resume=resume, executor=executor, progress=progress))
+    read = tuple(task.key for task, found in zip(contents.tasks, scores, strict=True) if found[0].status != FAILED)
+    handed_in = None if isinstance(submission, Store) else HandedIn(path=Path(submission), scored=read)
+    notes = portal_notes(submission_store, contents.masks, contents.ignored, handed_in)
     result = collect_scores(contents, scores, rule_sets, portal_differs=notes)
     return replace(result, scored=_describe(submission_store, truth_store, began))
 

@@ -14,7 +14,7 @@ from csc_data.errors import CscError, InvalidArgumentError, UnreadableDataError
 from csc_data.formats.ngff import stated_place
 from csc_data.storage.nodes import Node, is_array
 from csc_data.storage.stores.places import Store
-from csc_eval.causes import CAUSES, ENDED
+from csc_eval.causes import CAUSES, ENDED, LARGE_RESAMPLED, UNSURE, said_of
 from csc_eval.instances.components import Instances, label_components, label_ids
 from csc_eval.instances.pair import InstancePair
 from csc_eval.placing.align import align, is_aligned_as_instances, is_instance_class, is_large, is_resampled
@@ -151,9 +151,11 @@ def score_label(task: LabelTask) -> tuple[LabelScore, ...]:
             for geometry in dict.fromkeys(rules.geometry for rules in task.rules)
         }
         return _score(task, truth, grid, predictions)
+    except TooFragmentedError as error:
+        problem, said = str(error), UNSURE
     except (CscError, MemoryError) as error:
-        problem = str(error) or type(error).__name__
-    return failed_scores(task, problem)
+        problem, said = str(error) or type(error).__name__, said_of(error)
+    return failed_scores(task, problem, said)
 
 
 def score_prediction(task: LabelTask, prediction: Prediction) -> tuple[LabelScore, ...]:
@@ -176,11 +178,20 @@ def score_prediction(task: LabelTask, prediction: Prediction) -> tuple[LabelScor
     return _score(task, truth, grid, {rules.geometry: prediction for rules in task.rules})
 
 
-def failed_scores(task: LabelTask, problem: str) -> tuple[LabelScore, ...]:
-    """Return the scores of a label that cannot be scored: those of a missing one, with the problem."""
+def failed_scores(task: LabelTask, problem: str, said: str = UNSURE) -> tuple[LabelScore, ...]:
+    """Return the scores of a label that cannot be scored: those of a missing one, with the problem.
+
+    Parameters
+    ----------
+    task : LabelTask
+    problem : str
+    said : str
+        What the portal makes of it, if it sees it at all: what has no ``.zarray`` is missing there, too.
+    """
     truth, grid = open_truth(task)
+    said = said if task.submission is not None and task.submission.has(f"{task.key}/.zarray") else ""
     return tuple(
-        replace(score, status=FAILED, problem=problem, portal_differs=ENDED if rules.masks_are_labels else "")
+        replace(score, status=FAILED, problem=problem, portal_differs=said if rules.masks_are_labels else "")
         for score, rules in zip(_missing(task, truth, grid), task.rules, strict=True)
     )
 
@@ -240,7 +251,7 @@ def _score(
         else:
             score = semantic_label_score(pair, math.prod(grid.shape), rules, metrics)
         reasons = _portal_differs(task, prediction, grid, pair) if rules.masks_are_labels else []
-        if rules.masks_are_labels and mask is None and _ends_at_byte_order(task, prediction, grid):
+        if rules.masks_are_labels and mask is None and _ends_at_byte_order(task, truth, prediction, grid):
             reasons.append(f"it {CAUSES['big_endian_ids'].what}: {ENDED}")
         differs = "; ".join([*reasons, *filter(None, [score.portal_differs])])
         notes = [prediction.note, SEAMS if in_cubes else "", ALIGNED if as_instances != task.instance else ""]
@@ -249,10 +260,10 @@ def _score(
     return tuple(scores)
 
 
-def _ends_at_byte_order(task: LabelTask, prediction: Prediction, grid: CropGrid) -> bool:
+def _ends_at_byte_order(task: LabelTask, truth: StoredArray, prediction: Prediction, grid: CropGrid) -> bool:
     """Tell whether the portal's components get numbers whose highest byte is first; products with a mask have none."""
     becomes_mask = is_resampled(prediction, grid) and not is_instance_class(task.class_name)
-    return task.instance and prediction.big_endian and not becomes_mask
+    return task.instance and (truth.big_endian or (prediction.big_endian and not becomes_mask))
 
 
 def _check_instances(task: LabelTask, truth: Instances, prediction: Instances) -> None:
@@ -289,6 +300,17 @@ def _portal_differs(
     reasons = []
     if prediction.is_group:
         reasons.append(CAUSES["group"].what)
+    elif isinstance(prediction.voxels, StoredArray) and prediction.voxels.format == "zarr 3":
+        reasons.append(f"it {CAUSES['format3'].what}")
+    elif isinstance(prediction.voxels, StoredArray) and prediction.voxels.is_undefined:
+        reasons.append(f"it {CAUSES['no_fill'].what}")
+    refused = prediction.voxels.refused_by_zarr if isinstance(prediction.voxels, StoredArray) else ""
+    if refused and not prediction.is_group:
+        reasons.append(f"{refused}: {ENDED}")
+    if prediction.voxel_size is not None and resampled:
+        sizes = zip(prediction.voxels.shape, prediction.voxel_size, grid.voxel_size, strict=True)
+        if 8 * math.prod(n * s / v for n, s, v in sizes) > LARGE_RESAMPLED:
+            reasons.append(f"it {CAUSES['too_large_resampled'].what}")
     if (
         resampled
         and is_instance_class(task.class_name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,16 +10,18 @@ import numpy as np
 
 from csc_data.challenge import TestCrop
 from csc_data.errors import CscError, UnreadableDataError, nearest
+from csc_data.formats.array_metadata import parse_dtype
 from csc_data.formats.ngff import stated_place
 from csc_data.geometry import TOLERANCE, Triple
 from csc_data.storage.nodes import Node
 from csc_data.storage.stores.places import Store
-from csc_eval.causes import Verdict
+from csc_eval.causes import LARGE_RESAMPLED, REFUSES, UNSURE, Verdict, said_of
 from csc_eval.placing.align import floor_offset, is_instance_class
 from csc_eval.placing.predictions import CropGrid
 from csc_eval.rules import LEADERBOARD
 from csc_eval.validating.contents import STORED_CHUNKS, find_content_faults, read_contents
 from csc_eval.validating.findings import Finding, LabelVerdict, found
+from csc_eval.validating.layout import is_group_metadata
 from csc_eval.voxels.arrays import StoredArray, find_node
 
 _METADATA = (".zarray", ".zgroup", "zarr.json", "attributes.json")
@@ -55,9 +56,10 @@ class Label:
 def check_crop(store: Store, folder: str, crop: TestCrop) -> tuple[list[LabelVerdict], list[Finding]]:
     """Check all classes of a crop, and name what lies beside them."""
     name = f"crop{crop.id}"
-    if store.has(f"{folder}/.zarray"):
+    fault = fault_of_crop(store, folder)
+    if fault:
         labels = [LabelVerdict(crop=name, class_name=label, verdict="ends") for label in crop.classes]
-        return labels, [found("crop_is_array", name)]
+        return labels, [found(fault, name)]
     labels, findings = [], []
     there = [entry for entry in store.folders(folder) if not entry.startswith(".")]
     others = [entry for entry in there if entry not in crop.classes]
@@ -82,6 +84,13 @@ def check_crop(store: Store, folder: str, crop: TestCrop) -> tuple[list[LabelVer
     return labels, findings
 
 
+def fault_of_crop(store: Store, folder: str) -> str:
+    """Return the cause by which the portal's run ends at a crop's own metadata; "" if none does."""
+    if store.has(f"{folder}/.zarray"):
+        return "crop_is_array"
+    return "" if is_group_metadata(store, folder) else "crop_metadata"
+
+
 def meant_class(name: str, absent: Sequence[str]) -> str | None:
     """Return the class that a folder's name stands for, of those that are absent.
 
@@ -99,7 +108,7 @@ def check_label(label: Label) -> tuple[LabelVerdict, list[Finding]]:
     try:
         node = find_node(label.store, label.key)
     except UnreadableDataError as error:
-        return _verdict(label, "ends"), [found("damaged_metadata", label.where, str(error))]
+        return _unread(label, "damaged_metadata", error)
     assert node is not None
     fault = _fault_of_metadata(label, node)
     if fault is not None:
@@ -107,11 +116,13 @@ def check_label(label: Label) -> tuple[LabelVerdict, list[Finding]]:
     try:
         array = StoredArray(node)
     except UnreadableDataError as error:
-        return _verdict(label, "ends"), [found("unreadable", label.where, str(error))]
+        return _unread(label, "unreadable", error)
+    if array.refused_by_zarr:
+        return _verdict(label, "ends"), [found("damaged_metadata", label.where, array.refused_by_zarr)]
     try:
         voxel_size, translation = stated_place(node.path, node.attributes)
     except UnreadableDataError as error:
-        return _verdict(label, "ends"), [found("wrong_place", label.where, str(error))]
+        return _unread(label, "wrong_place", error)
     if math.prod(array.shape) > LEADERBOARD.max_volume_ratio * math.prod(label.crop.shape):
         return _verdict(label, "ends"), [found("too_many_voxels", label.where, f"{array.shape}")]
     faults = list(_faults_of_place(label, node, array, voxel_size, translation))
@@ -131,7 +142,10 @@ def _check_contents(
         stored = said if isinstance(said, int) else None
         contents = read_contents(array, instance=instance, stored_chunks=stored)
     except CscError as error:
-        return _verdict(label, "ends"), [*faults, found("damaged_chunk", label.where, str(error))]
+        verdict, finding = _unread(label, "damaged_chunk", error)
+        return verdict, [*faults, *finding]
+    if array.is_undefined:
+        faults.append(found("no_fill", label.where))
     faults += find_content_faults(contents, label.where, label.class_name)
     resampled = any(fault.cause.name == "voxel_size" for fault in faults)
     if resampled and contents.largest > 2**53:
@@ -145,6 +159,13 @@ def _check_contents(
         instances=contents.ids if instance else None,
     )
     return verdict, faults
+
+
+def _unread(label: Label, cause: str, error: CscError) -> tuple[LabelVerdict, list[Finding]]:
+    """Return what is said of a label that cannot be read here, for a cause that holds where zarr cannot either."""
+    said = said_of(error)
+    cause = "questionable" if said == UNSURE else "damaged_zip" if said.startswith(REFUSES) else cause
+    return _verdict(label, "accepted" if said == UNSURE else "ends"), [found(cause, label.where, str(error))]
 
 
 def _verdict(label: Label, verdict: Verdict) -> LabelVerdict:
@@ -169,7 +190,9 @@ def _fault_of_metadata(label: Label, node: Node) -> Finding | None:
     shape, dtype = metadata.get("shape"), metadata.get("dtype")
     if isinstance(shape, list) and len(shape) != 3:
         return found("axes", label.where, f"its shape is {shape}")
-    if not (isinstance(dtype, str) and re.fullmatch(r"[<>|][biuf]\d+", dtype)):
+    try:
+        parse_dtype(dtype)
+    except (TypeError, ValueError):  # NumPy's, of names that it does not know
         return found("dtype", label.where, f"its dtype is {dtype}")
     return None
 
@@ -192,6 +215,12 @@ def _faults_of_place(
         faults.append(found("no_translation", where))
     if voxel_size is None:
         return faults
+    if (
+        resampled
+        and 8 * math.prod(n * s / v for n, s, v in zip(array.shape, voxel_size, crop.voxel_size, strict=True))
+        > LARGE_RESAMPLED
+    ):
+        faults.append(found("too_large_resampled", where))
     offset = (0, 0, 0) if translation is None else floor_offset(translation, crop)
     scaled = [max(1, round(n * s / v)) for n, s, v in zip(array.shape, voxel_size, crop.voxel_size, strict=True)]
     if any(o >= n or o + m <= 0 for o, m, n in zip(offset, scaled, crop.shape, strict=True)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import zipfile
@@ -9,14 +10,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from csc_data.errors import UnreadableDataError
-from csc_data.storage.stores.places import FolderStore, Store
-from csc_data.storage.stores.zips import UnsafeArchiveError, ZipStore
+from csc_data.errors import QuestionableDataError, UnreadableDataError
+from csc_data.formats.reading import parse_metadata
+from csc_data.storage.stores.places import FolderStore, Store, join_key
+from csc_data.storage.stores.submissions import zips_in
+from csc_data.storage.stores.zips import DOTTED, UnsafeArchiveError, ZipStore
 from csc_eval.validating.findings import Finding, found
+from csc_eval.voxels.arrays import LIMITS, find_node
 
 FINDER = "__MACOSX"
 _ZARR_FILES = {".zarray", ".zattrs", ".zgroup", ".zmetadata", "zarr.json"}
 _DEPTH = 6
+_LONGEST_NAME = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +55,11 @@ def look_through(path: Path, crops: Sequence[str], *, max_size: int) -> Layout:
         Bytes that a zip may declare to unpack to.
     """
     if path.is_dir():
-        zips = sorted(file for file in path.iterdir() if file.is_file() and zipfile.is_zipfile(file))
+        zips = zips_in(path)
         if len(zips) > 1:
             return _refused("several_zips", ".", ", ".join(file.name for file in zips))
         path = zips[0] if zips else path
-    if path.is_file():
+    if not path.is_dir():
         fault = _fault_of_zip(path, max_size)
         if fault:
             return Layout(store=None, crops={}, findings=fault)
@@ -63,6 +68,8 @@ def look_through(path: Path, crops: Sequence[str], *, max_size: int) -> Layout:
     if prefix is None:
         return Layout(store=None, crops={}, findings=findings)
     store = _open(path, prefix, max_size)
+    if not _is_root(store):
+        return _refused("root_metadata", ".")
     above = f"{prefix}/" if prefix else ""
     inside = [entry[len(above) :] for entry in entries if entry.startswith(above) and entry != above]
     return _find_crops(store, inside, crops, findings)
@@ -73,14 +80,26 @@ def _refused(name: str, where: str, detail: str = "") -> Layout:
 
 
 def _fault_of_zip(path: Path, max_size: int) -> tuple[Finding, ...]:
+    if not path.is_file():
+        return (found("not_a_zip", ".", "it is a pipe or a device"),)
     try:
         with zipfile.ZipFile(path) as file:
+            names = file.namelist()
             size = sum(member.file_size for member in file.infolist())
         if size > max_size:
             return (found("too_large", ".", f"{size} bytes, at most {max_size}"),)
         ZipStore(path, max_size=max_size).close()
+        if path.with_suffix(".zarr") == path:
+            return (found("zip_called_zarr", "."),)
+        long = [name for name in names if any(len(part.encode()) > _LONGEST_NAME for part in name.split("/"))]
+        folders = {parent.as_posix() for name in names for parent in PurePosixPath(name).parents}
+        both = [name for name in names if not name.endswith("/") and PurePosixPath(name).as_posix() in folders]
+        if long or both:
+            return (found("zip_names", ".", [*long, *both][0][:80]),)
     except UnsafeArchiveError as error:
-        return tuple(found("unsafe_zip", problem.where, problem.what) for problem in error.problems)
+        dotted = all(problem.what == DOTTED for problem in error.problems)
+        cause = "dotted_name" if dotted else "unsafe_zip"
+        return tuple(found(cause, problem.where, problem.what) for problem in error.problems)
     except (UnreadableDataError, zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
         return (found("not_a_zip", ".", str(error)),)
     return ()
@@ -101,6 +120,9 @@ def _names_in(path: Path) -> Iterator[str]:
 def _walk(root: Path) -> Iterator[str]:
     for place, folders, files in os.walk(root):
         inside = Path(place).relative_to(root)
+        arrays = [name for name in folders if inside.parts and os.path.isfile(os.path.join(place, name, ".zarray"))]  # noqa: PTH113, PTH118
+        yield from ((inside / name).as_posix() + "/" for name in arrays)
+        folders[:] = [name for name in folders if name not in arrays]  # which may hold chunks by the thousand
         if len(inside.parts) >= 2:  # chunks of a label: many, and none of them matters here
             folders[:] = [name for name in folders if not name.isdigit()]
         folders.sort()
@@ -127,9 +149,42 @@ def _find_zarr(entries: Sequence[str]) -> tuple[str | None, tuple[Finding, ...]]
         return None, (found("several_zarrs", ".", ", ".join(real[:4])),)
     if len(zarrs) > len(real):
         return None, (found("macosx_zarr", ".", zarrs[0]),)
+    *above, _ = (outer + labels)[0].rstrip("/").split("/") if outer or labels else [""]
+    held = {
+        entry[len(zarr) :].split("/")[0] for zarr in (*outer, *labels) for entry in entries if entry.startswith(zarr)
+    }
+    if above and above[0] in held:  # the portal removes what is to be replaced, and with it what is to replace it
+        return None, (found("several_zarrs", (outer + labels)[0], f"it holds {above[0]}, in which it lies"),)
     if outer and not outer[0].endswith("/"):
         return None, (found("several_zarrs", outer[0], "a file, not a folder"),)
-    return (outer[0].rstrip("/") if outer else ""), ()
+    prefix = outer[0].rstrip("/") if outer else ""
+    crops = [entry for entry in entries if re.fullmatch(r"(crop)?\d+/", entry)]
+    if prefix and crops and not any(re.match(rf"{re.escape(prefix)}/(crop)?\d+/", entry) for entry in entries):
+        return "", ()  # its content joins what lies at the root
+    return prefix, ()
+
+
+def _is_root(store: Store) -> bool:
+    """Tell whether zarr 2 opens a folder: as a group, or as an array, which does no harm."""
+    if not store.has(".zarray"):
+        return is_group_metadata(store, "")
+    try:
+        node = find_node(store, "")
+        return node is not None and parse_metadata(node, limits=LIMITS) is not None
+    except UnreadableDataError:
+        return False
+
+
+def is_group_metadata(store: Store, key: str) -> bool:
+    """Tell whether zarr 2 reads the ``.zgroup`` of a folder, or there is none."""
+    try:
+        content = store.read(join_key(key, ".zgroup"), LIMITS.metadata_bytes)
+        document = {"zarr_format": 2} if content is None else json.loads(content.decode("utf-8"))
+    except QuestionableDataError:  # zarr does not see a folder of that name
+        return True
+    except (UnreadableDataError, ValueError, RecursionError):
+        return False
+    return isinstance(document, dict) and document.get("zarr_format") == 2
 
 
 def _open(path: Path, prefix: str, max_size: int) -> Store:
@@ -144,6 +199,9 @@ def _find_crops(store: Store, entries: Sequence[str], crops: Sequence[str], befo
     places = {crop: crop for crop in crops if crop in folders}
     bare = {f"crop{name}": name for name in folders if f"crop{name}" in crops}
     if not places and bare:
+        taken = [f"crop{name}" for name in folders if f"crop{name}" in files]
+        if taken:
+            return _refused("name_taken", taken[0])
         places = bare
         findings.append(found("bare_ids", ".", ", ".join(sorted(bare.values()))))
     elif places:

@@ -11,6 +11,7 @@ from csc_data.challenge.test_crops import select_crops
 from csc_data.config.user_config import Config
 from csc_data.errors import MissingDataError
 from csc_data.storage.limits import MAX_UNCOMPRESSED_SIZE
+from csc_data.storage.stores.zips import ZipStore
 from csc_eval.validating.findings import Finding, LabelVerdict, Validation, found
 from csc_eval.validating.labels import check_crop
 from csc_eval.validating.layout import look_through
@@ -66,4 +67,8 @@ def validate_submission(
             faults = [] if meant else [found("missing_crop", name)]
         labels += verdicts
         findings += faults
+    if isinstance(layout.store, ZipStore):
+        sound = [f"{layout.crops[label.crop]}/{label.class_name}" for label in labels if label.verdict == "accepted"]
+        damage = layout.store.find_damage(sound)
+        findings += [] if damage is None else [found("damaged_zip", ".", damage)]
     return Validation(path=path, labels=tuple(labels), findings=tuple(findings))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from csc_data.errors import InvalidArgumentError, UnreadableDataError
+from csc_data.errors import InvalidArgumentError, QuestionableDataError, UnreadableDataError
 from csc_data.formats.array_metadata import ArrayMetadata
 from csc_data.formats.cache import ENTRY_BYTES, ChunkCache
 from csc_data.formats.chunked_array import ChunkedArray
@@ -32,6 +32,17 @@ longer than to score them. Shards are not read.
 """
 
 _LONGEST_AXIS = 2**31
+
+_OPTIONS = {
+    "blosc": {"cname", "clevel", "shuffle", "blocksize"},
+    "bz2": {"level"},
+    "gzip": {"level"},
+    "lz4": {"acceleration"},
+    "lzma": {"format", "check", "preset", "filters"},
+    "zlib": {"level"},
+    "zstd": {"level", "checksum"},
+}
+"""What numcodecs takes for each compressor."""
 
 
 class VoxelSource(Protocol):
@@ -149,6 +160,9 @@ class StoredArray:
         self.order = metadata.order
         self.dtype = self._array.dtype
         self.big_endian = metadata.stored.str.startswith(">")
+        self.format = node.format
+        self.refused_by_zarr = _refused_by_zarr(node)
+        self._no_fill = node.format == "zarr 2" and (node.metadata or {}).get("fill_value") is None
 
     @property
     def array(self) -> ChunkedArray:
@@ -167,6 +181,14 @@ class StoredArray:
         sizes = zip(begin, end, self.chunks, self.shape, strict=True)
         whole = all(b % c == 0 and (e % c == 0 or e == n) for b, e, c, n in sizes)
         return self._one_pass.read(begin, end) if whole else self.read(begin, end)
+
+    @property
+    def is_undefined(self) -> bool:
+        """Whether chunks are missing whose value nothing says; here they are 0."""
+        if not self._no_fill:
+            return False
+        stored, total = self.count_chunks()
+        return stored < total
 
     def count_chunks(self) -> tuple[int, int]:
         """Return how many chunks are stored, and how many there would be."""
@@ -192,8 +214,22 @@ def read_metadata(node: Node, left_out: Sequence[int] = ()) -> ArrayMetadata:
     metadata = parse_metadata(node, limits=LIMITS)
     sizes = [size for axis, size in enumerate(metadata.shape) if axis not in left_out]
     if len(sizes) != 3 or not all(0 < size < _LONGEST_AXIS for size in sizes):
-        raise UnreadableDataError(f"{node.path} has the shape {metadata.shape}; expected three axes (z, y, x)")
+        kind = QuestionableDataError if len(sizes) == 3 and 0 in sizes else UnreadableDataError
+        raise kind(f"{node.path} has the shape {metadata.shape}; expected three axes (z, y, x)")
     return metadata
+
+
+def _refused_by_zarr(node: Node) -> str:
+    """Say what zarr 2 or numcodecs refuse in metadata that can be read; "" if nothing."""
+    metadata = node.metadata or {}
+    if node.format != "zarr 2":
+        return ""
+    if "filters" not in metadata:
+        return "its .zarray says no filters (null where there are none)"
+    compressor = metadata["compressor"]
+    known = _OPTIONS.get(str(compressor["id"])) if isinstance(compressor, Mapping) else None
+    surplus = set() if known is None else set(compressor) - {"id"} - known
+    return f"its compressor has options that numcodecs does not know: {', '.join(sorted(surplus))}" if surplus else ""
 
 
 def find_node(store: Store, key: str) -> Node | None:

@@ -6,6 +6,7 @@ larger than its reader expects is refused, not loaded. A store is pickled as its
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -14,7 +15,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
 
-from csc_data.errors import MissingDataError, UnreadableDataError
+from csc_data.errors import MissingDataError, QuestionableDataError, UnreadableDataError
 from csc_data.storage.paths import is_remote, join
 
 Part = tuple[int, int | None]
@@ -83,6 +84,10 @@ class Store(ABC):
         """
         raise UnreadableDataError(f"{self.place(key)}: the state of its files is not known")
 
+    def state(self, key: str) -> Hashable:
+        """Return what changes when a file below a folder does; None where that is not known."""
+        return None
+
     def stamps(self, keys: Sequence[str]) -> list[Hashable]:
         """Return, for each file, what changes when it does, if that is cheap to know; None for no file."""
         return [None] * len(keys)
@@ -138,7 +143,9 @@ class FolderStore(Store):
         except UnreadableDataError:
             raise
         except (OSError, ValueError) as error:
-            raise UnreadableDataError(f"{path} cannot be read: {error}") from error
+            # zarr takes a folder for a chunk that is not stored.
+            odd = isinstance(error, OSError) and error.errno in (errno.EISDIR, errno.ELOOP)
+            raise (QuestionableDataError if odd else UnreadableDataError)(f"{path} cannot be read: {error}") from error
 
     def folders(self, key: str) -> tuple[str, ...]:
         """Return the names of the folders right below a folder, sorted."""
@@ -177,14 +184,35 @@ class FolderStore(Store):
                 found.append((status.st_mtime_ns, status.st_size, status.st_ino))
         return found
 
+    def state(self, key: str) -> Hashable:
+        """Return how many files lie below a folder, and the sums of their sizes and of their times of change."""
+        count, size, time, places = 0, 0, 0, [self.place(key)]
+        while places:
+            try:
+                with os.scandir(places.pop()) as entries:
+                    for entry in entries:
+                        if entry.is_dir(follow_symlinks=False):
+                            places.append(entry.path)
+                        else:
+                            # What a link leads to counts, not the link; one that leads nowhere changes when it does.
+                            status = os.stat(entry.path) if entry.is_file() else entry.stat(follow_symlinks=False)  # noqa: PTH116
+                            count, size, time = count + 1, size + status.st_size, time + status.st_mtime_ns
+            except OSError:  # gone, or not to be looked into
+                count -= 2**32
+        return count, size, time
+
     def signature(self, key: str) -> Iterator[tuple[str, int, int]]:
         """Give name, size and time of change of every file below a folder."""
         for folder, folders, names in os.walk(self.place(key)):
             folders.sort()
             for name in sorted(names):
                 path = Path(folder, name)
-                status = path.stat()
-                yield path.relative_to(self.root).as_posix(), status.st_size, status.st_mtime_ns
+                try:
+                    status = path.stat()
+                except OSError:  # a link to itself, or a file that is gone by now: reading it will say so
+                    yield path.relative_to(self.root).as_posix(), -1, -1
+                else:
+                    yield path.relative_to(self.root).as_posix(), status.st_size, status.st_mtime_ns
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -195,10 +223,10 @@ def _open_at_once(path: str, flags: int) -> int:
 def _read_file(path: str, file: FileIO, limit: int, part: Part | None) -> bytes:
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):  # what a device gives has no end
-        raise UnreadableDataError(f"{path} is not a regular file")
+        raise QuestionableDataError(f"{path} is not a regular file")
     begin, size = bounds_of(part, status.st_size)
     if size > limit:
-        raise UnreadableDataError(f"{path} has {size} bytes, more than the {limit} that it may have")
+        raise QuestionableDataError(f"{path} has {size} bytes, more than the {limit} that it may have")
     if begin:
         file.seek(begin)
     content = file.read(size)
@@ -265,6 +293,11 @@ class GatheredStore(Store):
         """Return the names of the folders right below a folder, sorted."""
         store, rest = self._find(key)
         return tuple(sorted(self.places)) if not key else () if store is None else store.folders(rest)
+
+    def state(self, key: str) -> Hashable:
+        """Return what changes when a file below a folder does."""
+        store, rest = self._find(key)
+        return None if store is None else store.state(rest)
 
     def stamps(self, keys: Sequence[str]) -> list[Hashable]:
         """Return time, size and inode of each file; None where there is none."""

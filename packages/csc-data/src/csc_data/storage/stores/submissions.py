@@ -39,8 +39,8 @@ def open_store(path: str | os.PathLike[str] | Store, *, max_size: int = MAX_UNCO
     root = Path(path)
     if not root.exists():
         raise MissingDataError(f"{root} does not exist; expected a zip or a zarr folder")
-    if root.is_dir() and not any(entry.is_dir() for entry in root.iterdir()):
-        zips = sorted(root.glob("*.zip"))
+    if root.is_dir():
+        zips = zips_in(root)
         if len(zips) > 1:
             raise InvalidArgumentError(f"{root} holds {len(zips)} zips; name one of them")
         root = zips[0] if zips else root
@@ -48,12 +48,26 @@ def open_store(path: str | os.PathLike[str] | Store, *, max_size: int = MAX_UNCO
     inner = list(_zarr_folders(store, "", depth=6))
     if len(inner) > 1:
         raise InvalidArgumentError(f"{root} holds several zarr folders ({', '.join(inner[:5])}); expected one")
-    if not inner:
+    if not inner or (not _holds_crops(store, inner[0]) and _holds_crops(store, "")):
         return store
     if isinstance(store, FolderStore):
         return FolderStore(root / inner[0])
     store.close()
     return _open_zip(root, inner[0], max_size)
+
+
+def zips_in(folder: Path) -> list[Path]:
+    """Return the zips right below a folder, whatever their names end in."""
+    files = sorted(entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(".z"))
+    if not files:
+        return []
+    import zipfile  # a zarr folder has no such files
+
+    return [file for file in files if zipfile.is_zipfile(file)]
+
+
+def _holds_crops(store: Store, key: str) -> bool:
+    return any(re.fullmatch(r"(crop)?\d+", name) for name in store.folders(key))
 
 
 def _open_zip(path: Path, prefix: str, max_size: int) -> ZipStore:

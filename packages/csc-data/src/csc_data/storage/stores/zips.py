@@ -19,7 +19,14 @@ from csc_data.errors import CscError, Problem, UnreadableDataError
 from csc_data.storage.limits import MAX_UNCOMPRESSED_SIZE
 from csc_data.storage.stores.places import Part, Store, bounds_of
 
-_READING_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
+_LZMA_ERROR: type[Exception] = getattr(getattr(zipfile, "lzma", None), "LZMAError", EOFError)  # a Python may lack it
+_READING_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError),
+    _LZMA_ERROR,
+)
+
+
+DOTTED = "is a path with '..' in it"
 
 
 class UnsafeArchiveError(CscError, ValueError):
@@ -41,6 +48,10 @@ class UnsafeArchiveError(CscError, ValueError):
 
     def __reduce__(self) -> tuple[type[UnsafeArchiveError], tuple[str, tuple[Problem, ...]]]:
         return type(self), (self.path, self.problems)
+
+
+class DamagedArchiveError(UnreadableDataError):
+    """A member of a zip cannot be unpacked."""
 
 
 class ZipStore(Store):
@@ -96,7 +107,7 @@ class ZipStore(Store):
             for depth in range(len(parts) - (not info.is_dir())):
                 self._folders.setdefault("/".join(parts[:depth]), set()).add(parts[depth])
                 self._folders.setdefault("/".join(parts[: depth + 1]), set())
-            if not info.is_dir():
+            if not info.is_dir():  # of a name that is there twice the last one counts, as it does where it is unpacked
                 self._members["/".join(parts)] = info
 
     @property
@@ -124,10 +135,30 @@ class ZipStore(Store):
                     file.seek(begin)
                 data = file.read(size + 1 if part is None else size)
         except _READING_ERRORS as error:
-            raise UnreadableDataError(f"{where} cannot be read: {error}") from error
+            raise DamagedArchiveError(f"{where} cannot be read: {error}") from error
         if len(data) > size:
-            raise UnreadableDataError(f"{where} unpacks to more than the {size} bytes that it declares")
+            raise DamagedArchiveError(f"{where} unpacks to more than the {size} bytes that it declares")
         return data
+
+    def find_damage(self, passed: Sequence[str] = ()) -> str | None:
+        """Return what is wrong with the first member that cannot be unpacked, None if all can.
+
+        Parameters
+        ----------
+        passed : sequence of str
+            Folders whose members were read already.
+        """
+        known = tuple(f"{key}/" for key in passed)
+        for name, info in self._members.items():
+            if name.startswith(known):
+                continue
+            try:
+                with self._zip.open(info) as file:
+                    while file.read(2**20):
+                        pass
+            except _READING_ERRORS as error:
+                return f"{info.filename}: {error}"
+        return None
 
     def folders(self, key: str) -> tuple[str, ...]:
         """Return the names of the folders right below a folder, sorted."""
@@ -141,6 +172,14 @@ class ZipStore(Store):
         """Return the bytes that a member declares; None if there is no such member."""
         info = self._members.get(key)
         return None if info is None else info.file_size
+
+    def state(self, key: str) -> Hashable:
+        """Return inode, size and time of change of the zip itself."""
+        try:
+            status = os.stat(self.path)  # noqa: PTH116
+        except OSError:
+            return ()
+        return status.st_ino, status.st_size, status.st_mtime_ns
 
     def stamps(self, keys: Sequence[str]) -> list[Hashable]:
         """Return size and checksum of each member; None where there is none."""
@@ -186,19 +225,19 @@ def _problems(path: str, members: Sequence[zipfile.ZipInfo], max_size: int) -> I
     if total > max_size:
         what = f"declares to unpack to {total} bytes, more than the {max_size} allowed"
         yield Problem(where=path, what=what, remedy="pack less into it")
-    seen: set[str] = set()
+    unpacked = PurePosixPath(path).with_suffix(".zarr").name  # as the portal names the folder
     for member in members:
         name = member.filename
         parts = PurePosixPath(name).parts
-        if not parts or name.startswith("/") or ".." in parts or "\\" in name or ":" in parts[0] or "\0" in name:
+        inside = os.path.normpath(f"{unpacked}/{name}").startswith(f"{unpacked}/")
+        if not parts or name.startswith("/") or "\0" in name or not inside:
             yield Problem(where=name, what="is a path that leaves the zip", remedy="pack it again")
+        elif ".." in parts:
+            yield Problem(where=name, what=DOTTED, remedy="pack it again, though the portal may take it")
         if stat.S_ISLNK(member.external_attr >> 16):
             yield Problem(where=name, what="is a symbolic link", remedy="pack the files themselves")
         if member.flag_bits & 0x1:
             yield Problem(where=name, what="is encrypted", remedy="pack it without a password")
-        if "/".join(parts) in seen:
-            yield Problem(where=name, what="is in the zip twice", remedy="pack it again")
-        seen.add("/".join(parts))
 
 
 def _misnamed(path: str, members: Sequence[zipfile.ZipInfo]) -> Iterator[Problem]:
