@@ -7,6 +7,8 @@ from .prediction import check_prediction as check_prediction
 from .prediction import plan_prediction as plan_prediction
 from .prediction import predict as predict
 from .prediction import predict_array as predict_array
+from .pretraining.pretrain import pretrain as pretrain
+from .pretraining.pretrain import rehearse_pretraining as rehearse_pretraining
 from .settings import PredictSettings as PredictSettings
 from .settings import TrainSettings as TrainSettings
 from .training.rehearsal import Rehearsal as Rehearsal
@@ -33,6 +35,8 @@ __all__ = [
     "plan_prediction",
     "predict",
     "predict_array",
+    "pretrain",
+    "rehearse_pretraining",
     "rehearse_training",
     "train",
 ]
