@@ -35,6 +35,8 @@ SMALLEST = {
     "3d_resenc_unet": {"features": (2, 4, 4), "blocks": (1, 1, 2)},
     "2d_mednext": {"size": "s", "width": 4},
     "3d_mednext": {"size": "s", "width": 2},
+    "2d_encoder_unet": {"encoder": "test_resnet", "width": 2},
+    "3d_encoder_unet": {"encoder": "test_convnext", "width": 2},
     "vitnet": {"config": TINY_VIT, "img_size": (32, 32, 32)},
     "cosem_setup04": {"features": (2, 3, 4), "factors": (2, 3)},
     "cosem_setup26.1": {"features": (2, 3), "factors": (3,)},
@@ -65,8 +67,9 @@ def test_every_model_has_a_contract():
 
 @pytest.fixture(params=CASES)
 def case(request):
-    if model_spec(CASES[request.param][0]).extra == "monai":
-        pytest.importorskip("monai")
+    extra = model_spec(CASES[request.param][0]).extra
+    if extra is not None:
+        pytest.importorskip({"encoders": "timm"}.get(extra, extra))
     return CASES[request.param]
 
 

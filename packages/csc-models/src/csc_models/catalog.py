@@ -8,10 +8,20 @@ from typing import Any
 from torch import nn
 
 from csc_models.errors import ModelArgumentError, UnknownModelError
-from csc_models.nets import compact_unet, cosem_unet, mednext, monai_nets, resenc_unet, resnet, unet, vit_v_net
+from csc_models.nets import (
+    compact_unet,
+    cosem_unet,
+    encoder_unet,
+    mednext,
+    monai_nets,
+    resenc_unet,
+    resnet,
+    unet,
+    vit_v_net,
+)
 from csc_models.specification import DESCRIPTION_ATTRIBUTE, ModelCard, ModelDescription, ModelSpec
 
-_FAMILIES = (compact_unet, unet, resnet, vit_v_net, resenc_unet, mednext, cosem_unet, monai_nets)
+_FAMILIES = (compact_unet, unet, resnet, vit_v_net, resenc_unet, mednext, cosem_unet, monai_nets, encoder_unet)
 _SPECS: dict[str, ModelSpec] = {spec.name: spec for family in _FAMILIES for spec in family.SPECS}
 
 
@@ -125,3 +135,18 @@ def describe_model(model: nn.Module) -> ModelDescription | None:
     if isinstance(recorded, ModelDescription):
         return recorded
     return next((found for spec in _SPECS.values() if (found := spec.describe(model)) is not None), None)
+
+
+def encoder_parts(model: nn.Module) -> tuple[str, ...]:
+    """Say what the names of the weights of a network's encoder begin with; nothing where it is not known to have one.
+
+    A network of your own may say it by an attribute ``encoder_parts``.
+
+    Examples
+    --------
+    >>> encoder_parts(create_model("2d_unet", n_channels=1, n_classes=1))
+    ('inc.', 'down')
+    """
+    own = getattr(model, "encoder_parts", ())
+    description = describe_model(model)
+    return tuple(own) or (() if description is None else model_spec(description.name).encoder)

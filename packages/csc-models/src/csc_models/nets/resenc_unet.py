@@ -259,6 +259,7 @@ SPECS = tuple(
         source="Isensee et al., nnU-Net revisited, 2024, https://arxiv.org/abs/2404.09556",
         sizes=_sizes,
         receptive_field=_receptive_field,
+        encoder=("encoder.",),
     )
     for ndim in (2, 3)
 )

@@ -162,6 +162,8 @@ class ModelSpec:
         Arguments to `OutputRule`.
     aliases : tuple of str
         Other names that it is found by.
+    encoder : tuple of str
+        What the names of the weights of its encoder begin with, which sees raw first; empty where it has none apart.
     extra : str or None
         The extra of csc-models that must be installed to build it, which is also the name of the module it brings.
     default_parameters : int or None
@@ -180,6 +182,7 @@ class ModelSpec:
     classes: str = "n_classes"
     output: Callable[[Arguments], OutputRule] = lambda _: SAME_SIZE
     aliases: tuple[str, ...] = ()
+    encoder: tuple[str, ...] = ()
     extra: str | None = None
     default_parameters: int | None = None
 

@@ -94,8 +94,8 @@ class MaskedBatches:
         raw, known = (batch[name].to(self._device) for name in (INPUT, KNOWN))
         around = batch[_AROUND].to(self._device) if _AROUND in batch else raw
         pairs = [
-            self._masking.apply(*(array[0] for array in sample[:2]), sample[2][0] > 0, generator)
-            for sample in zip(raw, around, known, strict=True)
+            self._masking.apply(each[0], wanted[0], there[0] > 0, generator)
+            for each, wanted, there in zip(raw, around, known, strict=True)
         ]
         seen, wanted = (torch.stack(part).unsqueeze(1) for part in zip(*pairs, strict=True))
         rest = {name: array for name, array in batch.items() if name not in (INPUT, KNOWN, _AROUND)}
@@ -192,7 +192,7 @@ def find_volumes(names: tuple[str, ...], config: Config) -> dict[str, str]:
     paths = {name: name for name in names if "/" in name or os.sep in name}
     patterns = [name for name in names if name not in paths]
     template = CropTemplates.below(config).raw
-    folder, _, part = template.partition("{")[0].rpartition("/")
+    folder = template.partition("{")[0].rpartition("/")[0]
     below = template.removeprefix(f"{folder}/").partition("/")[0]
     tree = LocalTree()
     there = {}

@@ -80,9 +80,7 @@ def draw_blocks(array: ArrayInfo, size_nm: float, share: float, generator: torch
         begin = int(torch.randint(edge, (), generator=generator))
         numbers.append((torch.arange(voxels) + begin) // edge)
         counts.append(int(numbers[-1][-1]) + 1)
-    return Blocks(
-        array=array, numbers=tuple(numbers), masked=torch.rand(tuple(counts), generator=generator) < share
-    )
+    return Blocks(array=array, numbers=tuple(numbers), masked=torch.rand(tuple(counts), generator=generator) < share)
 
 
 def _spread(values: Tensor, numbers: Sequence[Tensor]) -> Tensor:
@@ -96,7 +94,9 @@ def _positions(one: ArrayInfo, other: ArrayInfo) -> list[tuple[Tensor, Tensor]]:
     first = 1 if one.flat else 0
     found = []
     for axis in range(first, 3):
-        offset = (torch.arange(other.shape[axis], dtype=torch.float64) + 0.5 - other.shape[axis] / 2) * other.scale[axis]
+        offset = (torch.arange(other.shape[axis], dtype=torch.float64) + 0.5 - other.shape[axis] / 2) * other.scale[
+            axis
+        ]
         index = torch.floor(offset / one.scale[axis] + one.shape[axis] / 2 + 1e-9).long()
         inside = (index >= 0) & (index < one.shape[axis])
         found.append((index.clamp(0, one.shape[axis] - 1), inside))

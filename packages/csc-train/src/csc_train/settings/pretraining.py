@@ -35,7 +35,9 @@ def _settings_of_training(table: Mapping[str, Any], _: Earlier) -> Iterator[Prob
     known = {*TrainSettings.__dataclass_fields__, *MaskSettings.__dataclass_fields__} - _OF_ANNOTATIONS
     for name in table:
         if name in _OF_ANNOTATIONS:
-            yield Problem(where=name, what="has no place in pretraining, which knows no annotations", remedy="remove it")
+            yield Problem(
+                where=name, what="has no place in pretraining, which knows no annotations", remedy="remove it"
+            )
         elif name not in known:
             yield Problem(where=name, what="there is no such setting", remedy=did_you_mean(name, sorted(known)))
 

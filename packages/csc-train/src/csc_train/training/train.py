@@ -198,9 +198,7 @@ OpenLoaders = Callable[[TrainSettings, Config | None, "Fabric"], Loaders]
 """Gives the batches of a run."""
 
 
-def set_up_run(
-    settings: TrainSettings, config: Config | None, *, open_loaders: OpenLoaders = open_run_loaders
-) -> Run:
+def set_up_run(settings: TrainSettings, config: Config | None, *, open_loaders: OpenLoaders = open_run_loaders) -> Run:
     """Return all that epochs need; on the disk nothing changes but a datasplit that ``open_loaders`` makes."""
     fabric = make_fabric(
         settings.device,

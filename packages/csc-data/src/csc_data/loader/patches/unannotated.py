@@ -51,7 +51,7 @@ def raw_regions(volume: Volume, voxel_size: Sequence[float], *, name: str) -> li
     chunk = as_shape(getattr(level.array, "chunks", level.grid.shape))
     factors = [max(1.0, w / v) for w, v in zip(voxel_size, level.grid.voxel_size, strict=True)]
     most = as_shape([max(1, int(REGION_VOXELS * f / c)) for f, c in zip(factors, chunk, strict=True)])
-    found = []
+    found: list[AnnotatedCrop] = []
     for begin, end in stored_boxes(level, most):
         low = [b * c for b, c in zip(begin, chunk, strict=True)]
         high = [min(e * c, n) for e, c, n in zip(end, chunk, level.grid.shape, strict=True)]
@@ -75,7 +75,9 @@ def stored_boxes(level: Level, most: Shape) -> Iterator[tuple[Shape, Shape]]:
         Chunks of a box along each axis.
     """
     source = level.array.source if isinstance(level.array, ChunkedArray) else None
-    counts = [-(-n // c) for n, c in zip(level.grid.shape, getattr(level.array, "chunks", level.grid.shape), strict=True)]
+    counts = [
+        -(-n // c) for n, c in zip(level.grid.shape, getattr(level.array, "chunks", level.grid.shape), strict=True)
+    ]
     for corner in itertools.product(*(range(0, n, m) for n, m in zip(counts, most, strict=True))):
         size = as_shape([min(m, n - c) for c, m, n in zip(corner, most, counts, strict=True)])
         stored = np.ones(size, dtype=bool)
