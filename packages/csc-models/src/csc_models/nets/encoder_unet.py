@@ -130,15 +130,14 @@ class EncoderUNet(nn.Module):
             self.backbone.eval()
         return self
 
-    def to(self, *args: Any, memory_format: torch.memory_format | None = None, **kwargs: Any) -> EncoderUNet:
-        """Move or convert as every module does; of three axes the encoder's weights have two."""
-        given: dict[str, Any] = {} if memory_format is None else {"memory_format": memory_format}
-        if memory_format == torch.channels_last_3d:
+    def to(self, *args: Any, **kwargs: Any) -> EncoderUNet:
+        """Move or convert as every module does; with three axes the encoder's weights have two all the same."""
+        if kwargs.get("memory_format") == torch.channels_last_3d:
             self.backbone.to(memory_format=torch.channels_last)
             for part in (self.full, self.decoder, self.head):
-                part.to(memory_format=memory_format)
-            given = {}
-        return super().to(*args, **given, **kwargs) if args or given or kwargs else self
+                part.to(memory_format=kwargs["memory_format"])
+            kwargs = {name: value for name, value in kwargs.items() if name != "memory_format"}
+        return super().to(*args, **kwargs) if args or kwargs else self
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, n_channels, [z,] y, x) to logits (B, n_classes, [z,] y, x) of the same spatial size.

@@ -94,10 +94,8 @@ def _positions(one: ArrayInfo, other: ArrayInfo) -> list[tuple[Tensor, Tensor]]:
     first = 1 if one.flat else 0
     found = []
     for axis in range(first, 3):
-        offset = (torch.arange(other.shape[axis], dtype=torch.float64) + 0.5 - other.shape[axis] / 2) * other.scale[
-            axis
-        ]
-        index = torch.floor(offset / one.scale[axis] + one.shape[axis] / 2 + 1e-9).long()
+        centres = torch.arange(other.shape[axis], dtype=torch.float64) + 0.5 - other.shape[axis] / 2
+        index = torch.floor(centres * other.scale[axis] / one.scale[axis] + one.shape[axis] / 2 + 1e-9).long()
         inside = (index >= 0) & (index < one.shape[axis])
         found.append((index.clamp(0, one.shape[axis] - 1), inside))
     return found

@@ -97,8 +97,8 @@ class NetworkSettings:
     )
     pretrained: str | None = setting(
         "published weights to begin with (`csc models pretrained` lists them); their network is trained unless "
-        "architecture names it, with a new head where classes differ. Or a file, as `csc pretrain` makes it, of which the "
-        "encoder alone is taken",
+        "architecture names it, with a new head where classes differ. Or a file, as `csc pretrain` makes it, of "
+        "which the encoder alone is taken",
         ReadBy(_as_text, str | None),
         _fitting_weights,
         default=None,
