@@ -15,20 +15,20 @@ from csc_train.overrides import Place
 def weights_file(pretrained: str | None) -> Path | None:
     """Return the file that ``pretrained`` means; None for the name of published weights.
 
-    >>> weights_file("cosem_setup04-1820500"), weights_file("a.pth")
-    (None, PosixPath('a.pth'))
+    >>> weights_file("cosem_setup04/1820500"), str(weights_file("a.pth"))
+    (None, 'a.pth')
     """
     if pretrained is None:
         return None
     path = Path(pretrained).expanduser()
-    return path if len(path.parts) > 1 or path.suffix in (".pth", ".pt", ".safetensors") else None
+    return path if path.is_absolute() or path.suffix in (".pth", ".pt", ".safetensors") else None
 
 
 def _fitting_weights(name: str | None, earlier: Earlier) -> Iterator[Problem]:
     """Check what published weights need; torch is imported for it, so only where some are asked for."""
     file = weights_file(name)
     if file is not None and not file.is_file():
-        remedy = "`csc pretrain` makes such files; a name without a folder or suffix is that of published weights"
+        remedy = "`csc pretrain` makes such files; `csc models pretrained` lists the names of others"
         yield Problem(where="", what=f"there is no file {file}", remedy=remedy)
     if name is None or file is not None:
         return
