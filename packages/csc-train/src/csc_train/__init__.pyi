@@ -7,10 +7,10 @@ from .prediction import check_prediction as check_prediction
 from .prediction import plan_prediction as plan_prediction
 from .prediction import predict as predict
 from .prediction import predict_array as predict_array
-from .pretraining.pretrain import pretrain as pretrain
-from .pretraining.pretrain import rehearse_pretraining as rehearse_pretraining
 from .settings import PredictSettings as PredictSettings
 from .settings import TrainSettings as TrainSettings
+from .training.pretraining.pretrain import pretrain as pretrain
+from .training.pretraining.pretrain import rehearse_pretraining as rehearse_pretraining
 from .training.rehearsal import Rehearsal as Rehearsal
 from .training.results import EpochRecord as EpochRecord
 from .training.results import TrainProgress as TrainProgress

@@ -50,7 +50,7 @@ def pretrain(experiment: str, config: Config, given: dict[str, Any], dry_run: bo
         return
     read = read_experiment(experiment)
     try:
-        with say_logged("csc_train.pretraining"), say_logged("csc_data.loader.batches"):
+        with say_logged("csc_train.training.pretraining"), say_logged("csc_data.loader.batches"):
             result = csc_train.pretrain(read, config=config, **overrides)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -9,8 +9,8 @@ from typing import Unpack
 from csc_data.config.experiment import Experiment, adjust_settings, is_being_read, read_experiment
 from csc_data.config.user_config import Config
 from csc_train.overrides import PretrainOverrides
-from csc_train.pretraining.batches import open_masked_loaders
 from csc_train.settings.pretraining import PretrainSettings, read_pretrain_settings
+from csc_train.training.pretraining.batches import open_masked_loaders
 from csc_train.training.rehearsal import Rehearsal, rehearse
 from csc_train.training.results import TrainCallback, TrainResult
 from csc_train.training.train import run_training, set_up_run

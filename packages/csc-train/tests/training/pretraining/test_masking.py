@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from csc_data.loader import ArrayInfo
-from csc_train.pretraining.masking import Masking, draw_blocks
+from csc_train.training.pretraining.masking import Masking, draw_blocks
 
 CUBE = ArrayInfo(shape=(24, 20, 16), scale=(8, 8, 8))
 PLANE = ArrayInfo(shape=(1, 24, 20), scale=(8, 8, 8))

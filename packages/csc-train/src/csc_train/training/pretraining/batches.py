@@ -26,10 +26,10 @@ from csc_data.storage.trees import LocalTree
 from csc_data.volumes import open_volume
 from csc_data.wording import plural
 from csc_train.network import target_array_info
-from csc_train.pretraining.masking import Masking
 from csc_train.settings import TrainSettings
 from csc_train.settings.pretraining import PretrainSettings
 from csc_train.training.loaders import Batch, Loaders
+from csc_train.training.pretraining.masking import Masking
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -16,7 +16,7 @@ from csc_models import CheckpointMismatchError, create_model, model_card
 from csc_models.checkpoint import load_checkpoint, save_checkpoint
 from csc_train import pretrain, rehearse_pretraining, train
 from csc_train.checkpoints import read_training_state
-from csc_train.pretraining.batches import find_volumes
+from csc_train.training.pretraining.batches import find_volumes
 
 NETWORK = {"width": 2, "depth": 2}
 
@@ -107,6 +107,25 @@ def test_a_signal_in_an_epoch_saves_and_the_run_goes_on_bit_for_bit(experiment, 
     assert first.stopped == "signal SIGTERM"
     second = pretrain(parts, config=raw_alone, progress=quiet)
     assert [record.epoch for record in second.records] == [2, 3, 4]
+    assert_equal(state_of(second), state_of(whole))
+
+
+class Killed(Exception):
+    """Stands for what ends a process without a word: nothing is saved after it."""
+
+
+def test_a_killed_run_goes_on_from_its_last_epoch_bit_for_bit(experiment, raw_alone):
+    whole = pretrain(experiment("whole"), config=raw_alone, progress=quiet)
+
+    def kill(event):
+        if (event.stage, event.epoch, event.iteration) == ("train", 3, 2):
+            raise Killed
+
+    parts = experiment("parts")
+    with pytest.raises(Killed):
+        pretrain(parts, config=raw_alone, progress=kill)
+    second = pretrain(parts, config=raw_alone, progress=quiet)
+    assert [record.epoch for record in second.records] == [3, 4]
     assert_equal(state_of(second), state_of(whole))
 
 
