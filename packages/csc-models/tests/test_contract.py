@@ -14,6 +14,7 @@ from torch import nn
 
 from csc_models import InputShapeError, create_model, describe_model, list_models, model_card, model_spec
 from csc_models.checkpoint import load_checkpoint, save_checkpoint
+from csc_models.optional import is_installed
 
 TINY_VIT = {
     "hidden_size": 12,
@@ -68,8 +69,8 @@ def test_every_model_has_a_contract():
 @pytest.fixture(params=CASES)
 def case(request):
     extra = model_spec(CASES[request.param][0]).extra
-    if extra is not None:
-        pytest.importorskip({"encoders": "timm"}.get(extra, extra))
+    if extra is not None and not is_installed(extra):
+        pytest.skip(f"needs the extra {extra}")
     return CASES[request.param]
 
 

@@ -165,7 +165,7 @@ class ModelSpec:
     encoder : tuple of str
         What the names of the weights of its encoder begin with, which sees raw first; empty where it has none apart.
     extra : str or None
-        The extra of csc-models that must be installed to build it, which is also the name of the module it brings.
+        The extra of csc-models that must be installed to build it; see `csc_models.optional.is_installed`.
     default_parameters : int or None
         Number of parameters with one input channel, two classes and defaults, where counting them needs the extra.
     """

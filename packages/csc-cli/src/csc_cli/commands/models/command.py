@@ -24,15 +24,16 @@ models.add_command(pretrained)
 @click.argument("pattern", required=False)
 def list_(pattern: str | None) -> None:
     """List the networks, or those whose name holds PATTERN."""
-    from importlib.util import find_spec
-
     from csc_models import list_models, model_spec
+    from csc_models.optional import is_installed
 
     specs = [model_spec(name) for name in list_models(pattern)]
-    rows = [(spec.name, f"{spec.default_parameters or spec.card().parameters:,}", spec.source) for spec in specs]
+    # Counting those of a library would import it.
+    rows = [(spec.name, "" if spec.extra else f"{spec.card().parameters:,}", spec.source) for spec in specs]
     say(table(["name", "parameters", "source"], rows))
-    for extra in sorted({spec.extra for spec in specs if spec.extra and find_spec(spec.extra) is None}):
-        say(f'{extra}_* need the extra csc-models[{extra}]: in a clone, pip install "./packages/csc-models[{extra}]"')
+    for extra in sorted({spec.extra for spec in specs if spec.extra and not is_installed(spec.extra)}):
+        names = ", ".join(spec.name for spec in specs if spec.extra == extra)
+        say(f'{names} need the extra csc-models[{extra}]: in a clone, pip install "./packages/csc-models[{extra}]"')
 
 
 @models.command()
