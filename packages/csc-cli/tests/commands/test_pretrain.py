@@ -69,6 +69,6 @@ def test_a_dry_run_prints_what_a_run_would_take(run, asked, monkeypatch):
 
 def test_its_settings_are_listed(run):
     text = run("settings", "pretrain").output
-    for name in ("raw_volumes = ('*',)", "mask_share = 0.6", "mask_size = 64.0", "pretraining = {}"):
+    for name in ("raw_volumes = ('*',)", "mask_share = 0.4", "mask_size = 24.0", "pretraining = {}"):
         assert name in text
     assert "\nlearning_rate" not in text

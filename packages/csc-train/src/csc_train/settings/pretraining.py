@@ -51,9 +51,11 @@ class MaskSettings:
         not_empty,
         default=("*",),
     )
-    mask_share: float = setting("share of the voxels that are masked", Limits(gt=0, lt=1), default=0.6)
+    mask_share: float = setting("share of the voxels that are masked", Limits(gt=0, lt=1), default=0.4)
     mask_size: float = setting(
-        "edge in nm of the blocks that are masked: about that of what is to be told apart", POSITIVE, default=64.0
+        "edge in nm of the blocks that are masked: a few voxels, so that what is around says what is there",
+        POSITIVE,
+        default=24.0,
     )
 
 

@@ -239,7 +239,7 @@ def test_volumes_are_found_by_name_pattern_and_path(raw_alone, data_folder):
 def test_other_masks_are_told_where_a_run_goes_on(experiment, raw_alone, caplog):
     file = experiment()
     first = pretrain(file, config=raw_alone, progress=quiet, epochs=1)
-    assert read_training_state(first.latest_checkpoint)["settings"]["mask_share"] == "0.6"
+    assert read_training_state(first.latest_checkpoint)["settings"]["mask_share"] == "0.4"
     with caplog.at_level(logging.WARNING):
-        pretrain(file, config=raw_alone, progress=quiet, epochs=2, mask_share=0.4)
-    assert "mask_share was 0.6, is 0.4" in caplog.text
+        pretrain(file, config=raw_alone, progress=quiet, epochs=2, mask_share=0.6)
+    assert "mask_share was 0.4, is 0.6" in caplog.text
