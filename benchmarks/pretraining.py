@@ -1,6 +1,6 @@
 """What pretraining on raw without annotations is worth: scores after equal fine-tuning steps on two annotated crops.
 
-Run it as ``python benchmarks/pretraining.py --out DIR [--seeds 1,2,3] [--epochs 20] [--set NAME=VALUE ...]``. For each
+Run it as ``python benchmarks/pretraining.py --out DIR [--seeds 1,2,3] [--epochs 15] [--set NAME=VALUE ...]``. For each
 seed it writes the demo's synthetic challenge, pretrains the demo's network on all of its raw (``--epochs`` of 100
 steps; ``--set`` says more, as the table ``pretraining`` of an experiment does), and trains it on one crop of each of
 the two data sets for ``--steps``: from random weights, from all of the pretrained ones, and from those of the encoder.
@@ -41,7 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", default="1,2,3")
-    parser.add_argument("--epochs", type=int, default=20, help="epochs of pretraining, of 100 steps")
+    parser.add_argument("--epochs", type=int, default=15, help="epochs of pretraining, of 100 steps")
     parser.add_argument("--steps", type=int, default=300, help="steps of training, in all arms")
     parser.add_argument("--arms", default=",".join(ARMS))
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="of pretraining, as TOML")
