@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from csc_models import create_model, list_models, model_spec
+from csc_models.optional import is_installed
 from csc_models.testing import ModelContract
 
 TINY_VIT = {
@@ -35,6 +36,8 @@ SMALLEST = {
     "3d_segresnet": {"blocks": (1, 1), "decoder_blocks": (1,)},
     "2d_mednext": {"size": "s", "width": 4},
     "3d_mednext": {"size": "s", "width": 2},
+    "2d_encoder_unet": {"encoder": "test_resnet", "width": 2},
+    "3d_encoder_unet": {"encoder": "test_convnext", "width": 2},
     "vitnet": {"config": TINY_VIT, "img_size": (32, 32, 32)},
     "cosem_setup04": {"features": (2, 3, 4), "factors": (2, 3)},
     "cosem_setup26.1": {"features": (2, 3), "factors": (3,)},
@@ -78,8 +81,9 @@ class TestContract(ModelContract):
 
     @pytest.fixture
     def case(self, request):
-        if model_spec(request.param[0]).extra == "monai":
-            pytest.importorskip("monai")
+        extra = model_spec(request.param[0]).extra
+        if extra is not None and not is_installed(extra):
+            pytest.skip(f"needs the extra {extra}")
         return request.param
 
     # Prediction by csc-train compiles one of them, and test_formats.py exports some.

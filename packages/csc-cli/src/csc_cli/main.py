@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, str] = {
     "get-counts": "csc_cli.commands.get_counts:get_counts",
     "data-preview": "csc_cli.commands.data_preview.command:data_preview",
     "plan": "csc_cli.commands.plan:plan",
+    "pretrain": "csc_cli.commands.pretrain:pretrain",
     "train": "csc_cli.commands.train:train",
     "unite-tensorboards": "csc_cli.commands.unite_tensorboards:unite_tensorboards",
     "predict": "csc_cli.commands.predict:predict",

@@ -13,6 +13,7 @@ from csc_models.errors import ModelArgumentError, UnknownModelError
 from csc_models.nets import (
     compact_unet,
     cosem_unet,
+    encoder_unet,
     mednext,
     monai_nets,
     planned_unet,
@@ -23,7 +24,18 @@ from csc_models.nets import (
 )
 from csc_models.specification import DESCRIPTION_ATTRIBUTE, ModelCard, ModelDescription, ModelSpec
 
-_FAMILIES = (compact_unet, unet, resnet, vit_v_net, planned_unet, mednext, segresnet, cosem_unet, monai_nets)
+_FAMILIES = (
+    compact_unet,
+    unet,
+    resnet,
+    vit_v_net,
+    planned_unet,
+    mednext,
+    segresnet,
+    cosem_unet,
+    monai_nets,
+    encoder_unet,
+)
 _SPECS: dict[str, ModelSpec] = {spec.name: spec for family in _FAMILIES for spec in family.SPECS}
 _OWN = frozenset(name for spec in _SPECS.values() for name in (spec.name, *spec.aliases))
 
@@ -153,3 +165,18 @@ def describe_model(model: nn.Module) -> ModelDescription | None:
     foreign = (spec for spec in plug_ins.load_offers_beside(type(model)) if spec.name not in _OWN)
     specs = itertools.chain(_SPECS.values(), foreign)
     return next((found for spec in specs if (found := spec.describe(model)) is not None), None)
+
+
+def encoder_parts(model: nn.Module) -> tuple[str, ...]:
+    """Say what the names of the weights of a network's encoder begin with; nothing where it is not known to have one.
+
+    A network of your own may say it by an attribute ``encoder_parts``.
+
+    Examples
+    --------
+    >>> encoder_parts(create_model("2d_unet", n_channels=1, n_classes=1))
+    ('inc.', 'down')
+    """
+    own = getattr(model, "encoder_parts", ())
+    description = describe_model(model)
+    return tuple(own) or (() if description is None else model_spec(description.name).encoder)

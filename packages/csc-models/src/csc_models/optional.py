@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from csc_models.errors import MissingExtraError
+
+_MODULES = {"encoders": "timm"}
+"""What an extra brings where that has another name."""
+
+
+def is_installed(extra: str) -> bool:
+    """Tell whether an extra for networks is installed; nothing is imported for it."""
+    return find_spec(_MODULES.get(extra, extra)) is not None
 
 
 def import_extra(module: str, *, extra: str, purpose: str) -> Any:

@@ -9,6 +9,8 @@ from .prediction import predict as predict
 from .prediction import predict_array as predict_array
 from .settings import PredictSettings as PredictSettings
 from .settings import TrainSettings as TrainSettings
+from .training.pretraining.pretrain import pretrain as pretrain
+from .training.pretraining.pretrain import rehearse_pretraining as rehearse_pretraining
 from .training.rehearsal import Rehearsal as Rehearsal
 from .training.results import EpochRecord as EpochRecord
 from .training.results import TrainProgress as TrainProgress
@@ -33,6 +35,8 @@ __all__ = [
     "plan_prediction",
     "predict",
     "predict_array",
+    "pretrain",
+    "rehearse_pretraining",
     "rehearse_training",
     "train",
 ]

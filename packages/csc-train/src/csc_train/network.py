@@ -14,6 +14,7 @@ from csc_models import create_model, describe_model, model_card
 from csc_models.pretrained import pretrained_card
 from csc_train.parts import freeze
 from csc_train.settings import TrainSettings
+from csc_train.settings.network import weights_file
 
 
 def build_network(settings: TrainSettings, channels: int | None = None) -> nn.Module:
@@ -87,7 +88,9 @@ def patch_shape(settings: TrainSettings) -> PatchShape:
 
 
 def _network_name(settings: TrainSettings) -> str:
-    published = pretrained_card(settings.pretrained).model if settings.pretrained else None
+    published = None
+    if settings.pretrained and weights_file(settings.pretrained) is None:
+        published = pretrained_card(settings.pretrained).model
     return settings.architecture or published or settings.model_name
 
 

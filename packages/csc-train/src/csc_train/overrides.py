@@ -114,6 +114,15 @@ class TrainOverrides(TypedDict, total=False):
     memory_log_steps: int | None
 
 
+class PretrainOverrides(TrainOverrides, total=False):
+    """Settings of `PretrainSettings` that go before those of an experiment."""
+
+    raw_volumes: Sequence[str] | None
+    mask_share: float | None
+    mask_size: float | None
+    pretraining: Mapping[str, Any] | None
+
+
 class PredictOverrides(TypedDict, total=False):
     """Settings of `PredictSettings` that go before those of an experiment; crops are an argument of `predict`."""
 

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from csc_data.errors import InvalidArgumentError
 from csc_data.wording import listed
+from csc_models.catalog import encoder_parts
 from csc_models.checkpoint import load_weights
 from csc_train.description import describe_network
 from csc_train.network import network_with_channels
@@ -64,6 +66,30 @@ def begin_with_weights(network: nn.Module, weights: StartingWeights, settings: T
     new = [name for name in wanted if name not in taken]
     words = f"with a new head for {listed(new)}" if new else "its head in another order"
     return f"{words}; that of {listed(taken)} is taken over" if taken and new else words
+
+
+def put_in_encoder(network: nn.Module, state: Mapping[str, Tensor], source: str) -> tuple[str, ...]:
+    """Put the weights of an encoder into that of a network, and return what their names begin with.
+
+    All else of the network stays as it is.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the network is not known to have an encoder.
+    csc_models.CheckpointMismatchError
+        If the encoder is another one.
+    """
+    parts = encoder_parts(network)
+    if not parts:
+        raise InvalidArgumentError(
+            f"pretrained = {source!r}: {type(network).__name__} has no encoder apart from other weights; load_model "
+            "begins with all weights of a file. A model of your own says by an attribute encoder_parts what the names "
+            "of the weights of its encoder begin with"
+        )
+    rest = {key: value for key, value in network.state_dict().items() if not key.startswith(parts)}
+    load_weights(network, {**rest, **{k: v for k, v in state.items() if k.startswith(parts)}}, source=source)
+    return parts
 
 
 def _head(own: Mapping[str, Tensor], state: Mapping[str, Tensor], settings: TrainSettings) -> dict[str, int]:

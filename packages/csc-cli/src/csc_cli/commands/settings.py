@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-STAGES = ("train", "predict", "process")
+STAGES = ("pretrain", "train", "predict", "process")
 
 
 @click.command()

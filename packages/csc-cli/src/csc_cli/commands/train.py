@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from csc_data.config.user_config import Config
 
 
-def _checkpoint(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+def checkpoint_to_resume(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """Return the value of --resume as the setting load_model has it."""
     return None if value is None else {"auto": "latest", "never": "fresh"}.get(value, value)
 
 
@@ -27,7 +28,7 @@ def _checkpoint(ctx: click.Context, param: click.Parameter, value: str | None) -
     "--resume",
     "load_model",
     metavar="auto|never|PATH",
-    callback=_checkpoint,
+    callback=checkpoint_to_resume,
     help="Go on from the latest checkpoint, only begin anew, or begin with a file [default: the file's load_model].",
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="Epochs in all, instead of the file's.")

@@ -112,6 +112,7 @@ SPECS = tuple(
         source="after Ronneberger et al., U-Net, 2015, https://arxiv.org/abs/1505.04597",
         sizes=_sizes,
         receptive_field=_receptive_field,
+        encoder=("down.",),
     )
     for ndim in (2, 3)
 )

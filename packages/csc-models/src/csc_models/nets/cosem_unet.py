@@ -247,6 +247,7 @@ def _spec(name: SetupName) -> ModelSpec:
         sizes=lambda arguments: size_rule(arguments["factors"], setup.upsampling),
         receptive_field=lambda arguments: valid_receptive_field(arguments["factors"], setup.upsampling),
         output=lambda arguments: output_rule(arguments["factors"], setup.upsampling),
+        encoder=("backbone.0.l_conv.",),
     )
 
 

@@ -206,6 +206,7 @@ SPECS = tuple(
         source="Roy et al., MedNeXt, 2023, https://arxiv.org/abs/2303.09975",
         sizes=lambda _: SizeRule(minimum=_MINIMUM, efficient_multiple=2**_LEVELS),
         receptive_field=_receptive_field,
+        encoder=("stem.", "encoder.", "down.", "bottleneck."),
     )
     for ndim in (2, 3)
 )

@@ -257,6 +257,7 @@ SPECS = (
         source="Falk et al., U-Net: deep learning for cell counting, 2019, https://doi.org/10.1038/s41592-018-0261-2",
         sizes=lambda _: SizeRule(minimum=1, efficient_multiple=16),
         receptive_field=_basic_unet_field,
+        encoder=("net.conv_0.", "net.down_"),
         extra=EXTRA,
     ),
     ModelSpec(
@@ -278,6 +279,7 @@ SPECS = (
         source="Hatamizadeh et al., Swin UNETR, 2022, https://arxiv.org/abs/2201.01266",
         sizes=lambda _: SizeRule(minimum=1, efficient_multiple=32),
         receptive_field=lambda _: None,
+        encoder=("net.swinViT.",),
         extra=EXTRA,
     ),
 )

@@ -314,6 +314,7 @@ SPECS = tuple(
         source=f"Isensee et al., {source}",
         sizes=partial(size_rule, ndim),
         receptive_field=partial(field_of_view, builder.residual, ndim),
+        encoder=("encoder.",),
         aliases=aliases,
     )
     for ndim in (2, 3)

@@ -132,6 +132,7 @@ SPECS = tuple(
         source="Myronenko, 2018, https://arxiv.org/abs/1810.11654",
         sizes=_sizes,
         receptive_field=_receptive_field,
+        encoder=("convInit.", "down_layers."),
     )
     for ndim in (2, 3)
 )

@@ -178,6 +178,7 @@ SPECS = tuple(
         source="Ronneberger et al., U-Net, 2015, https://arxiv.org/abs/1505.04597",
         sizes=lambda _: SizeRule(minimum=_MINIMUM, efficient_multiple=_MINIMUM),
         receptive_field=_receptive_field,
+        encoder=("inc.", "down"),
     )
     for builder in (UNet_2D, UNet_3D)
 )

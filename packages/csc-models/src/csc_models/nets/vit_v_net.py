@@ -238,5 +238,6 @@ SPECS = (
         sizes=lambda _: SizeRule(minimum=1, efficient_multiple=STRIDE, note="best at img_size"),
         receptive_field=lambda _: None,
         classes="out_channels",
+        encoder=("transformer.",),
     ),
 )

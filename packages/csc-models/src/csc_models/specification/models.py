@@ -178,8 +178,10 @@ class ModelSpec:
         Arguments to `OutputRule`.
     aliases : tuple of str
         Other names that it is found by.
+    encoder : tuple of str
+        What the names of the weights of its encoder begin with, which sees raw first; empty where it has none apart.
     extra : str or None
-        The extra of csc-models that must be installed to build it, which is also the name of the module it brings.
+        The extra of csc-models that must be installed to build it; see `csc_models.optional.is_installed`.
     """
 
     name: str
@@ -194,6 +196,7 @@ class ModelSpec:
     classes: str = "n_classes"
     output: Callable[[Arguments], OutputRule] = lambda _: SAME_SIZE
     aliases: tuple[str, ...] = ()
+    encoder: tuple[str, ...] = ()
     extra: str | None = None
 
     def parameters(self) -> dict[str, inspect.Parameter]:

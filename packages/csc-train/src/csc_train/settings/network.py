@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -11,9 +12,25 @@ from csc_data.errors import Problem
 from csc_train.overrides import Place
 
 
+def weights_file(pretrained: str | None) -> Path | None:
+    """Return the file that ``pretrained`` means; None for the name of published weights.
+
+    >>> weights_file("cosem_setup04/1820500"), str(weights_file("a.pth"))
+    (None, 'a.pth')
+    """
+    if pretrained is None:
+        return None
+    path = Path(pretrained).expanduser()
+    return path if path.is_absolute() or path.suffix in (".pth", ".pt", ".safetensors") else None
+
+
 def _fitting_weights(name: str | None, earlier: Earlier) -> Iterator[Problem]:
     """Check what published weights need; torch is imported for it, so only where some are asked for."""
-    if name is None:
+    file = weights_file(name)
+    if file is not None and not file.is_file():
+        remedy = "`csc pretrain` makes such files; `csc models pretrained` lists the names of others"
+        yield Problem(where="", what=f"there is no file {file}", remedy=remedy)
+    if name is None or file is not None:
         return
     from csc_models.errors import UnknownWeightsError
     from csc_models.pretrained import pretrained_card
@@ -33,6 +50,10 @@ def _fitting_weights(name: str | None, earlier: Earlier) -> Iterator[Problem]:
         wanted = list(card.raw_range)
         what = f"{card.name} was trained with raw in {wanted}, not {list(given)}"
         yield Problem(where="", what=what, remedy=f"raw_range = {wanted}")
+
+
+def _as_text(path: Any) -> Any:
+    return os.fspath(path) if isinstance(path, os.PathLike) else path
 
 
 def _in_lower_case(size: Any) -> Any:
@@ -76,7 +97,9 @@ class NetworkSettings:
     )
     pretrained: str | None = setting(
         "published weights to begin with (`csc models pretrained` lists them); their network is trained unless "
-        "architecture names it, with a new head where classes differ",
+        "architecture names it, with a new head where classes differ. Or a file, as `csc pretrain` makes it, of "
+        "which the encoder alone is taken",
+        ReadBy(_as_text, str | None),
         _fitting_weights,
         default=None,
     )

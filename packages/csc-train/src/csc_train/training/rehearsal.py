@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 
 from csc_data.errors import InvalidArgumentError, Problem, ProblemsError
 from csc_data.loader import TrainingPatches
+from csc_data.loader.patches.unannotated import RawPatches
 from csc_data.wording import format_bytes, format_seconds, plural
 from csc_train.checkpoints import resume_path
 from csc_train.devices import DeviceMemoryError
@@ -102,6 +103,8 @@ def describe_data(run: Run) -> list[str]:
     patches = run.loaders.train.patches
     if not isinstance(patches, TrainingPatches):
         return [f"training: {len(run.loaders.train)} batches an epoch, of a loader that is given"]
+    if isinstance(patches, RawPatches):
+        return [_describe_raw(patches, run.settings.input_array_info.shape)]
     counts = patches.draws.class_counts()
     lines = [f"training: {len(patches.reader.crops)} crops, patches of {run.settings.input_array_info.shape} voxels"]
     for name, known in counts.known.items():
@@ -113,6 +116,13 @@ def describe_data(run: Run) -> list[str]:
         else:
             lines.append(f"  {name}: {known:,} voxels known, {present / known:.2%} present")
     return lines
+
+
+def _describe_raw(patches: RawPatches, shape: Sequence[int]) -> str:
+    crops = patches.reader.crops
+    voxels = sum(patches.reader.grid(number).size for number in range(len(crops)))
+    volumes = plural(len({crop.raw.path for crop in crops}), "volume")
+    return f"raw: {volumes}, {voxels:,} voxels in {plural(len(crops), 'region')}, patches of {tuple(shape)} voxels"
 
 
 def _describe_validation(run: Run) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from csc_data.challenge import ClassTable
 from csc_data.errors import ExistingOutputError, InvalidArgumentError
+from csc_data.wording import listed
 from csc_models.checkpoint import CheckpointDescription, load_checkpoint, load_weights, read_checkpoint
 from csc_models.errors import CheckpointMismatchError
 from csc_models.pretrained import load_pretrained, pretrained_card
@@ -18,7 +19,8 @@ from csc_train.description import describe_network
 from csc_train.processes import is_first_process
 from csc_train.settings import TrainSettings
 from csc_train.settings.data import LOADERS
-from csc_train.starting_weights import StartingWeights, begin_with_weights
+from csc_train.settings.network import weights_file
+from csc_train.starting_weights import StartingWeights, begin_with_weights, put_in_encoder
 from csc_train.training.run_state import RunState
 
 if TYPE_CHECKING:
@@ -112,7 +114,10 @@ def take_up(state: RunState, settings: TrainSettings, fabric: Fabric) -> Path | 
         begin_with(state, path, settings)
         return None
     else:
-        if settings.pretrained:
+        file = weights_file(settings.pretrained)
+        if file is not None:
+            begin_with_encoder(state, file, settings)
+        elif settings.pretrained:
             begin_with_published(state, settings)
         return None
     epoch = next((epoch for epoch, file in own.items() if file == path), None)
@@ -201,8 +206,28 @@ def begin_with(state: RunState, path: Path, settings: TrainSettings) -> None:
         If it cannot be read, or is not for this network.
     """
     stored = read_checkpoint(path)
-    described = stored.description
-    _begin(state, StartingWeights(source=str(path), state=stored.state, channels=described.channels), settings)
+    weights = StartingWeights(source=str(path), state=stored.state, channels=stored.description.channels)
+    _begin(state, weights.source, begin_with_weights(state.plain, weights, settings))
+    _warn_of_range(path, stored.description, settings)
+
+
+def begin_with_encoder(state: RunState, path: Path, settings: TrainSettings) -> None:
+    """Load the weights of a file for the encoder, and nothing else of it.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If the network is not known to have an encoder.
+    csc_models.ModelError
+        If it cannot be read, or its encoder is not that of this network.
+    """
+    stored = read_checkpoint(path)
+    parts = put_in_encoder(state.plain, stored.state, str(path))
+    _begin(state, f"the encoder of {path}", f"which are {listed(parts)}")
+    _warn_of_range(path, stored.description, settings)
+
+
+def _warn_of_range(path: Path, described: CheckpointDescription, settings: TrainSettings) -> None:
     if described.raw_range not in (None, settings.raw_range):
         _warn(f"{path} was trained with raw in {described.raw_range}, and this run has raw_range {settings.raw_range}")
 
@@ -219,15 +244,15 @@ def begin_with_published(state: RunState, settings: TrainSettings) -> None:
     card = pretrained_card(settings.pretrained)
     relu = bool(getattr(state.network, "upsampling_relu", True))
     weights = load_pretrained(card.name, upsampling_relu=relu).state_dict()
-    _begin(state, StartingWeights(source=card.name, state=weights, channels=card.classes), settings)
+    starting = StartingWeights(source=card.name, state=weights, channels=card.classes)
+    _begin(state, card.name, begin_with_weights(state.plain, starting, settings))
 
 
-def _begin(state: RunState, weights: StartingWeights, settings: TrainSettings) -> None:
-    kept = begin_with_weights(state.plain, weights, settings)
+def _begin(state: RunState, source: str, kept: str) -> None:
     state.scatter()
     if state.average:
         state.average.module.load_state_dict(state.network.state_dict())
-    _warn(f"beginning with the weights of {weights.source}{', ' if kept else ''}{kept}")
+    _warn(f"beginning with the weights of {source}{', ' if kept else ''}{kept}")
 
 
 def _warn(line: str) -> None:

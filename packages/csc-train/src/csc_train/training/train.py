@@ -6,11 +6,12 @@ import copy
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Unpack, cast
+from typing import TYPE_CHECKING, Unpack, cast
 
 import torch
 from torch import nn
@@ -50,6 +51,9 @@ from csc_train.training.results import TrainCallback, TrainProgress, TrainResult
 from csc_train.training.resume import set_aside_later, take_up
 from csc_train.training.run import CHANNELS_LAST, Hook, Run
 from csc_train.training.run_state import RunState, as_metric
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 logger = logging.getLogger(__name__)
 
@@ -101,15 +105,23 @@ def train(
     file = _file_of(experiment)
     if file is not None and is_being_read(file):
         return TrainResult()
+    return run_training(
+        set_up_run(read_train_settings(experiment, config, **overrides), config), file, progress, post_process
+    )
+
+
+def run_training(
+    run: Run, experiment: Path | None, progress: TrainCallback | None, post_process: PostProcess | None = None
+) -> TrainResult:
+    """Run all epochs of what `set_up_run` gave, with everything that is kept, logged and shown; see `train`."""
     started = time.perf_counter()
-    run = set_up_run(read_train_settings(experiment, config, **overrides), config)
     settings = run.settings
     if run.speaks:
         check_places(run)
     if run.resumed_from:
         set_aside_later(run.resumed_from, run.state, settings, run.fabric)
     keeping = Keeping()
-    run.hooks = [Signals(), ChallengeScore(post_process), *_observers(settings, file, progress), keeping]
+    run.hooks = [Signals(), ChallengeScore(post_process), *_observers(settings, experiment, progress), keeping]
     records = run_epochs(run)
     if run.stopping == "signal SIGINT":
         logger.warning("%s", run.how_to_go_on())
@@ -180,11 +192,18 @@ def rehearse_training(
     ProblemsError, CscError, csc_models.ModelError
         As `train` does before its first step.
     """
-    return rehearse(set_up_run(read_train_settings(experiment, config, **overrides), config, keeps_split=False))
+    without_split = partial(open_run_loaders, keeps_split=False)
+    return rehearse(
+        set_up_run(read_train_settings(experiment, config, **overrides), config, open_loaders=without_split)
+    )
 
 
-def set_up_run(settings: TrainSettings, config: Config | None, *, keeps_split: bool = True) -> Run:
-    """Return all that epochs need; on the disk nothing changes but a datasplit that is made, if ``keeps_split``."""
+OpenLoaders = Callable[[TrainSettings, Config | None, "Fabric"], Loaders]
+"""Gives the batches of a run."""
+
+
+def set_up_run(settings: TrainSettings, config: Config | None, *, open_loaders: OpenLoaders = open_run_loaders) -> Run:
+    """Return all that epochs need; on the disk nothing changes but a datasplit that ``open_loaders`` makes."""
     fabric = make_fabric(
         settings.device,
         settings.precision,
@@ -194,7 +213,7 @@ def set_up_run(settings: TrainSettings, config: Config | None, *, keeps_split: b
     )
     for line in left_out(settings) if fabric.is_global_zero else ():
         logger.warning("%s", line)
-    loaders = open_run_loaders(settings, config, fabric, keeps_split=keeps_split)
+    loaders = open_loaders(settings, config, fabric)
     # A loader that is given may have fewer batches than an epoch was to have.
     settings = adjust_settings(settings, iterations_per_epoch=len(loaders.train))
     objective = build_objective(settings, _counts(settings, loaders), loaders.kinds)

@@ -26,10 +26,9 @@ models.add_command(pretrained)
 @click.argument("pattern", required=False)
 def list_(pattern: str | None) -> None:
     """List the networks, or those whose name holds PATTERN."""
-    from importlib.util import find_spec
-
     from csc_models import list_models, model_spec
     from csc_models.catalog import model_package
+    from csc_models.optional import is_installed
     from csc_models.plug_ins import offers
 
     specs, rows, notes = [], [], []
@@ -51,8 +50,9 @@ def list_(pattern: str | None) -> None:
     notes += [f"{offer.value} is not used: {offer.name} is a network of csc-models" for offer in shadowed]
     for note in notes:
         say(note)
-    for extra in sorted({spec.extra for spec in specs if spec.extra and find_spec(spec.extra) is None}):
-        say(f'{extra}_* need the extra csc-models[{extra}]: in a clone, pip install "./packages/csc-models[{extra}]"')
+    for extra in sorted({spec.extra for spec in specs if spec.extra and not is_installed(spec.extra)}):
+        names = ", ".join(spec.name for spec in specs if spec.extra == extra)
+        say(f'{names} need the extra csc-models[{extra}]: in a clone, pip install "./packages/csc-models[{extra}]"')
 
 
 @models.command()

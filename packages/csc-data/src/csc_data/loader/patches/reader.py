@@ -161,7 +161,12 @@ class PatchReader:
         return found
 
     def raw_gaps(self) -> list[str]:
-        """Say where raw is not stored that patches can reach, or that crops hold; nothing where there is none."""
+        """Say where raw is not stored that patches can reach, or that crops hold; nothing where there is none.
+
+        Without targets crops are what is stored.
+        """
+        if not self.kinds:
+            return []
         boxes = [
             [self.sources(crop)[0].stored_box(array) for array in self.inputs.values()]
             for crop in range(len(self.crops))

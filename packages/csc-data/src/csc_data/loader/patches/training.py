@@ -224,8 +224,9 @@ class TrainingPatches:
 
 def _bring_in(reader: PatchReader, draws: AnchorDraws, crop: int) -> int:
     """Read what patches of a crop are drawn and cut from into the cache; return its bytes."""
-    draws.bring_in(crop)
     raw, labels = reader.sources(crop)
-    inputs = {array.scale for array in reader.inputs.values()}
     targets = {array.scale for array in reader.targets.values()}
+    if targets:
+        draws.bring_in(crop)
+    inputs = {array.scale for array in reader.inputs.values()}
     return sum(raw.bring_in(scale) for scale in inputs) + sum(labels.bring_in(scale) for scale in targets)

@@ -1,0 +1,66 @@
+"""``csc pretrain``: weights that know raw, from volumes that nobody annotated."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from csc_cli.commands.train import checkpoint_to_resume
+from csc_cli.console import INTERRUPTED, say, say_logged
+from csc_cli.options import config_option, set_option
+from csc_data.wording import plural
+
+if TYPE_CHECKING:
+    from csc_data.config.user_config import Config
+
+
+@click.command()
+@click.argument("experiment", metavar="CONFIG", type=click.Path())
+@set_option
+@click.option(
+    "--resume",
+    "load_model",
+    metavar="auto|never|PATH",
+    callback=checkpoint_to_resume,
+    help="Go on from the latest checkpoint, only begin anew, or begin with a file [default: auto].",
+)
+@click.option("--epochs", type=click.IntRange(min=1), help="Epochs in all, instead of the file's.")
+@click.option("--device", help="cuda, mps or cpu [default: the first of them that is there].")
+@click.option(
+    "--dry-run", is_flag=True, help="Prove what can be proven, and say what the run would take; train nothing."
+)
+@config_option
+def pretrain(experiment: str, config: Config, given: dict[str, Any], dry_run: bool, **options: Any) -> None:
+    """Pretrain the network of the experiment file CONFIG on raw alone: it says what is in blocks that are masked.
+
+    All raw of the data folder counts, or what raw_volumes names; no annotation and no datasplit is needed. Settings are
+    those of training, but for what the table pretraining of CONFIG says otherwise; `csc settings pretrain` lists what
+    there is besides. A run that was stopped goes on where it was, as that of `csc train`.
+    """
+    import csc_train
+    from csc_data.config.experiment import read_experiment
+
+    overrides: Any = given | {name: value for name, value in options.items() if value is not None}
+    if dry_run:
+        for line in csc_train.rehearse_pretraining(experiment, config=config, **overrides).lines:
+            say(line)
+        say("next: the same without --dry-run")
+        return
+    read = read_experiment(experiment)
+    try:
+        with say_logged("csc_train.training.pretraining"), say_logged("csc_data.loader.batches"):
+            result = csc_train.pretrain(read, config=config, **overrides)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    if result.resumed_from and not result.records and not result.stopped:
+        say(f"nothing to do: {result.resumed_from} is of the last epoch")
+    elif result.records:
+        count = plural(len(result.records), "epoch")
+        say(f"pretrained {count} in {result.seconds:.0f} s; checkpoint {result.latest_checkpoint}")
+    if result.latest_checkpoint and not result.stopped:
+        say(
+            f"next: csc train {experiment} --set model_to_load={result.model_name}, for all weights but the head; or "
+            f"--set pretrained={result.latest_checkpoint}, for the encoder"
+        )
