@@ -127,8 +127,8 @@ def test_the_recipe_of_instances_goes_from_training_to_a_score(small_data, tmp_p
 def test_settings_files_of_all_stages_share_no_name_with_another_meaning():
     experiment_names = [set(cls.__dataclass_fields__) for cls in (TrainSettings, PredictSettings, ProcessSettings)]
     shared = (experiment_names[0] | experiment_names[1]) & experiment_names[2]
-    # What is cut at a threshold, and which one, is the same for both.
-    assert shared == {"classes", "threshold"}
+    # What is cut at a threshold, and which one, is the same for both; so is what classes there are.
+    assert shared == {"class_table", "classes", "threshold"}
 
 
 def test_an_example_that_is_run_as_a_script_trains_itself(monkeypatch):

@@ -118,7 +118,7 @@ class TestWriting:
             save_checkpoint(path, model, extra={"random": {"numpy": ("MT19937", np.zeros(3))}})
         with pytest.raises(CheckpointError, match=r"description.*numpy"):
             save_checkpoint(
-                path, model, description=CheckpointDescription(input_arrays={"raw": {"shape": np.complex64(3)}})
+                path, model, description=CheckpointDescription(input_arrays={"raw": {"shape": np.dtype("u1")}})
             )
         assert list(tmp_path.iterdir()) == []
         save_checkpoint(path, model, description=CheckpointDescription(input_arrays={"raw": {"shape": np.int64(3)}}))

@@ -1,5 +1,7 @@
 """What the numbers of a network mean: prediction takes them for what validation took them for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from csc_data.errors import InvalidArgumentError
 from csc_data.loader.targets import parse_targets
 from csc_models import create_model
 from csc_models.checkpoint import CheckpointDescription, save_checkpoint
+from csc_models.errors import CheckpointError
 from csc_train import TrainSettings, predict, predict_array
 from csc_train.description import describe_network
 from csc_train.objectives.objective import build_objective
@@ -110,7 +113,15 @@ def test_channels_that_are_nobodys_are_refused_before_anything_is_computed(world
         input_arrays={"raw": {"shape": [16, 16, 16], "scale": [8, 8, 8]}},
         raw_range=(0.0, 1.0),
     )
-    save_checkpoint(file, network, description=said)
+    with pytest.MonkeyPatch.context() as before:  # in files of before it was not looked at
+        before.setattr("csc_models.checkpoint.saving.check_channels", lambda *_: None)
+        save_checkpoint(file, network, description=said)
     monkeypatch.setattr(nn.Module, "__call__", computes)
+    with pytest.raises(CheckpointError, match=r"gives 6 channels, and 2 are named \(mito, ld\)"):
+        predict(file, ["2"], config=world.config)
+    # A network that is not of the catalogue does not say how many it gives.
+    save_checkpoint(file, create_model("3d_unet_s", n_channels=1, n_classes=2, width=2, depth=2), description=said)
+    nobodys = replace(load_predictor(file), channels=6, outputs=())
+    monkeypatch.setattr("csc_train.prediction.session.load_predictor", lambda *_, **__: nobodys)
     with pytest.raises(InvalidArgumentError, match="gives 6 channels for 2 classes"):
         predict(file, ["2"], config=world.config)

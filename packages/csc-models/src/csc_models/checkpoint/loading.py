@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -18,7 +19,7 @@ from csc_models.checkpoint.reading import Origin, StoredCheckpoint, read_checkpo
 from csc_models.checkpoint.state_dicts import LeftOut, fitting_weights, load_weights, unwrapped
 from csc_models.ensemble import ENSEMBLE, build_ensemble
 from csc_models.errors import CheckpointError, CheckpointMismatchError, MissingExtraError, ModelError, UnknownModelError
-from csc_models.specification import without_weights
+from csc_models.specification import without_values, without_weights
 
 logger = logging.getLogger(__name__)
 
@@ -109,9 +110,8 @@ def load_checkpoint(
                 "--checkpoint FILE`)"
             )
         model = check_network(description, stored.state, str(stored.path), strict=strict)
-        if strict and _is_all_stored(model):  # what would be drawn at random is replaced by the weights
-            model = model.to_empty(device=map_location).eval()
-        else:
+        # What would be drawn at random is replaced by the weights.
+        with without_values() if strict and _is_all_stored(model) else nullcontext():
             model = build_network(description).to(map_location).eval()
     left_out = load_weights(model, stored.state, strict=strict, source=str(stored.path))
     if left_out:

@@ -6,6 +6,7 @@ from csc_models.specification.models import (
     ModelCard,
     ModelDescription,
     ModelSpec,
+    without_values,
     without_weights,
 )
 from csc_models.specification.sizes import SAME_SIZE, OutputRule, SizeRule
@@ -19,5 +20,6 @@ __all__ = [
     "ModelSpec",
     "OutputRule",
     "SizeRule",
+    "without_values",
     "without_weights",
 ]

@@ -27,11 +27,13 @@ NO_ARGUMENTS: Arguments = MappingProxyType({})
 
 
 _RANDOM: set[Any] = {Tensor.normal_, Tensor.uniform_, nn.init.normal_, nn.init.uniform_}
+_UNTOLD = {"output_nc"}
+"""By default as many as there are features in the official ResNet, which is nobody's number of classes."""
 _ARRAYS: set[Any] = {torch.empty, torch.zeros, torch.ones}
 
 
 class _Uninitialised(TorchFunctionMode):
-    """Skips filling with random values, which on the meta device imports a thousand modules of torch first."""
+    """Skips filling with random values; on the meta device that would import a thousand modules of torch first."""
 
     def __init__(self, most_arrays: float) -> None:
         super().__init__()
@@ -62,6 +64,17 @@ def without_weights(most_arrays: float = math.inf) -> Iterator[None]:
         For a network of many more layers than expected.
     """
     with torch.device("meta"), _Uninitialised(most_arrays):
+        yield
+
+
+@contextmanager
+def without_values() -> Iterator[None]:
+    """Build networks whose weights are to be replaced: where they would be random, they are whatever memory holds.
+
+    Unlike memory for a network of shapes, theirs is in the order in which the network itself puts it, on which it
+    depends how convolutions round.
+    """
+    with _Uninitialised(math.inf):
         yield
 
 
@@ -272,6 +285,7 @@ class ModelSpec:
         defaults = {
             long: value
             for long, own, value in (("n_channels", self.channels, 1), ("n_classes", self.classes, 2))
-            if not {long, own} & set(arguments) and parameters[own].default in (inspect.Parameter.empty, None)
+            if not {long, own} & set(arguments)
+            and (own in _UNTOLD or parameters[own].default is inspect.Parameter.empty)
         }
         return {**defaults, **arguments}

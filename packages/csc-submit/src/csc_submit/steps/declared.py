@@ -44,9 +44,14 @@ class Step:
         return _NO_VOXELS
 
     @property
+    def named(self) -> Mapping[str, tuple[str, ...]]:
+        """The classes that it reads, by the setting that names them."""
+        return {}
+
+    @property
     def reads(self) -> tuple[str, ...]:
         """The other classes whose results it reads."""
-        return ()
+        return tuple(name for names in self.named.values() for name in names)
 
     def channels(self, class_name: str) -> tuple[str, ...]:
         """Return the names of the predictions, beside that of the class itself, that it reads."""
@@ -220,10 +225,10 @@ class Watershed(Step):
         return as_shape([math.ceil(self.margin_nm / v) for v in voxel_size])
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def named(self) -> Mapping[str, tuple[str, ...]]:
         """The classes that give seeds and borders."""
-        named = (None if self.seeds == "distance" else self.seeds, self.boundary)
-        return tuple(name for name in named if name is not None)
+        seeds = () if self.seeds == "distance" else (self.seeds,)
+        return {"seeds": seeds, "on": () if self.boundary is None else (self.boundary,)}
 
 
 @settings
@@ -257,9 +262,9 @@ class _WithOthers(Step):
     of: Any
 
     @property
-    def reads(self) -> tuple[str, ...]:
+    def named(self) -> Mapping[str, tuple[str, ...]]:
         """The classes that are named."""
-        return tuple(self.of)
+        return {"of": tuple(self.of)}
 
 
 @settings

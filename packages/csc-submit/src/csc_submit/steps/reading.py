@@ -64,7 +64,8 @@ def _list_problems(given: Any, prefix: str, earlier: Earlier) -> Iterable[Proble
         except ProblemsError as error:
             yield from (problem.within(place) for problem in error.problems)
             return
-        yield from (found.within(place) for found in name_problems(step.reads, earlier))
+        for field, names in step.named.items():
+            yield from (found.within(f"{place}.{field}") for found in name_problems(names, earlier))
         name = next(known for known, cls in STEPS.items() if isinstance(step, cls))
         if isinstance(step, Own) and isinstance(entry, Mapping) and len(entry) > 1:
             remedy = "set process_halo, process_classes and process_parameters"
