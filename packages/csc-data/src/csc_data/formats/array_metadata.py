@@ -209,6 +209,8 @@ def parse_fill(value: Any, dtype: np.dtype[Any]) -> Any:
         if low <= value <= high:
             return kind(value)
     words = f"the fill value {value!r}, which {dtype.newbyteorder('=')} cannot hold"
+    if isinstance(value, int) and dtype.kind in "iu":  # an error of NumPy's since 2.0
+        raise ValueError(words)
     try:
         with np.errstate(over="ignore"):
             np.array(value, dtype=dtype)
