@@ -79,7 +79,7 @@ class Stored:
         counts = [range(math.ceil(n / c)) for n, c in zip(self.values.shape, self.chunks, strict=True)]
         for index in itertools.product(*counts):
             part = self.values[tuple(slice(i * c, (i + 1) * c) for i, c in zip(index, self.chunks, strict=True))]
-            if self.skip_empty and self.fill == 0 and not part.any():
+            if self.skip_empty and self.fill == 0 and part.dtype.kind not in "SU" and not part.any():
                 continue
             chunk = np.zeros(self.chunks, self.values.dtype)
             chunk[tuple(map(slice, part.shape))] = part
