@@ -89,7 +89,7 @@ class Stored:
     def _encode(self, chunk: Array) -> bytes:
         data: Any = chunk.tobytes(order=self.order)
         if self.filters:
-            data = np.frombuffer(data, chunk.dtype)
+            data = np.frombuffer(data, chunk.dtype).copy()  # some write to what they are given
         for step in self.filters:
             data = numcodecs.get_codec(dict(step)).encode(data)
         data = bytes(np.ascontiguousarray(data)) if isinstance(data, np.ndarray) else bytes(data)
