@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cli.commands.train import checkpoint_to_resume
+from csc_cli.commands.train import training_options
 from csc_cli.console import INTERRUPTED, say, say_logged
-from csc_cli.options import config_option, set_option
 from csc_data.wording import plural
 
 if TYPE_CHECKING:
@@ -17,21 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("experiment", metavar="CONFIG", type=click.Path())
-@set_option
-@click.option(
-    "--resume",
-    "load_model",
-    metavar="auto|never|PATH",
-    callback=checkpoint_to_resume,
-    help="Go on from the latest checkpoint, only begin anew, or begin with a file [default: auto].",
-)
-@click.option("--epochs", type=click.IntRange(min=1), help="Epochs in all, instead of the file's.")
-@click.option("--device", help="cuda, mps or cpu [default: the first of them that is there].")
-@click.option(
-    "--dry-run", is_flag=True, help="Prove what can be proven, and say what the run would take; train nothing."
-)
-@config_option
+@training_options(resume="auto")
 def pretrain(experiment: str, config: Config, given: dict[str, Any], dry_run: bool, **options: Any) -> None:
     """Pretrain the network of the experiment file CONFIG on raw alone: it says what is in blocks that are masked.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,27 +17,43 @@ if TYPE_CHECKING:
     from csc_data.config.user_config import Config
 
 
-def checkpoint_to_resume(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+def _checkpoint_to_resume(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """Return the value of --resume as the setting load_model has it."""
     return None if value is None else {"auto": "latest", "never": "fresh"}.get(value, value)
 
 
+def training_options(resume: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add what every command that trains takes; ``resume`` says what --resume is by default."""
+
+    def add(command: Callable[..., Any]) -> Callable[..., Any]:
+        options = (
+            click.argument("experiment", metavar="CONFIG", type=click.Path()),
+            set_option,
+            click.option(
+                "--resume",
+                "load_model",
+                metavar="auto|never|PATH",
+                callback=_checkpoint_to_resume,
+                help=f"Go on from the latest checkpoint, only begin anew, or begin with a file [default: {resume}].",
+            ),
+            click.option("--epochs", type=click.IntRange(min=1), help="Epochs in all, instead of the file's."),
+            click.option("--device", help="cuda, mps or cpu [default: the first of them that is there]."),
+            click.option(
+                "--dry-run",
+                is_flag=True,
+                help="Prove what can be proven, and say what the run would take; train nothing.",
+            ),
+            config_option,
+        )
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
 @click.command()
-@click.argument("experiment", metavar="CONFIG", type=click.Path())
-@set_option
-@click.option(
-    "--resume",
-    "load_model",
-    metavar="auto|never|PATH",
-    callback=checkpoint_to_resume,
-    help="Go on from the latest checkpoint, only begin anew, or begin with a file [default: the file's load_model].",
-)
-@click.option("--epochs", type=click.IntRange(min=1), help="Epochs in all, instead of the file's.")
-@click.option("--device", help="cuda, mps or cpu [default: the first of them that is there].")
-@click.option(
-    "--dry-run", is_flag=True, help="Prove what can be proven, and say what the run would take; train nothing."
-)
-@config_option
+@training_options(resume="the file's load_model")
 def train(experiment: str, config: Config, given: dict[str, Any], dry_run: bool, **options: Any) -> None:
     """Train the network of the experiment file CONFIG (.py or .toml).
 

@@ -79,20 +79,21 @@ def read_experiment(path: str | Path) -> Experiment:
             raise ProblemsError(str(file), [Problem(where="file", what=f"is not valid TOML: {error}")]) from error
     if file.suffix != ".py":
         raise InvalidArgumentError(f"{file}: an experiment file is a .py or a .toml file")
-    return Experiment(path=file, names=_run(file), exact=False, used=_used(file))
-
-
-def _used(file: Path) -> frozenset[str]:
-    loaded = (node for node in ast.walk(ast.parse(file.read_bytes())) if isinstance(node, ast.Name))
-    return frozenset(node.id for node in loaded if isinstance(node.ctx, ast.Load))
-
-
-def _run(file: Path) -> dict[str, Any]:
     try:
         # Bytes, for the file may declare its encoding; and it does not inherit this module's __future__ imports.
-        code = compile(file.read_bytes(), str(file), "exec", dont_inherit=True)
+        tree = ast.parse(file.read_bytes(), str(file))
+        code = compile(tree, str(file), "exec", dont_inherit=True)
     except SyntaxError as error:
         raise ProblemsError(str(file), [Problem(where=f"line {error.lineno}", what=error.msg)]) from error
+    return Experiment(path=file, names=_run(file, code), exact=False, used=_used(tree))
+
+
+def _used(tree: ast.Module) -> frozenset[str]:
+    loaded = (node for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load))
+    return frozenset(node.id for node in loaded)
+
+
+def _run(file: Path, code: types.CodeType) -> dict[str, Any]:
     module = types.ModuleType(MODULE_NAME)
     module.__file__ = str(file)
     # Dataclasses look up the module that they are defined in, and so does pickle in forked workers.

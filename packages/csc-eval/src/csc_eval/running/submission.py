@@ -114,14 +114,12 @@ def find_contents(
 
 def _kinds(given: Iterable[str] | ClassTable, annotated: Set[str]) -> tuple[Set[str], Sequence[str]]:
     """Return the classes that are scored as instances, and those that a table has beyond the challenge's."""
-    from csc_data.challenge.classes import ClassTable, UnknownClassError, label_classes
+    from csc_data.challenge.classes import ClassTable, label_classes
 
     if isinstance(given, ClassTable):
         return given.instances, given.own
     names = frozenset(given)
-    for name in sorted(names):
-        if name not in annotated and name not in label_classes():
-            raise UnknownClassError(name)
+    label_classes().check(sorted(names), annotated)
     return names, ()
 
 

@@ -102,7 +102,7 @@ def train(
     KeyboardInterrupt
         After Ctrl-C, once all is saved.
     """
-    file = _file_of(experiment)
+    file = file_of(experiment)
     if file is not None and is_being_read(file):
         return TrainResult()
     return run_training(
@@ -136,7 +136,8 @@ def run_training(
     )
 
 
-def _file_of(experiment: str | PathLike[str] | Experiment | TrainSettings) -> Path | None:
+def file_of(experiment: str | PathLike[str] | Experiment | TrainSettings) -> Path | None:
+    """Return the file of an experiment; None for settings made in code."""
     if isinstance(experiment, TrainSettings):
         return None
     return experiment.path if isinstance(experiment, Experiment) else Path(experiment)

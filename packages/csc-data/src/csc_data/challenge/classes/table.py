@@ -74,14 +74,21 @@ class ClassTable(Mapping[str, LabelClass]):
         Each part of a group is one of them.
     source : str
         Where classes beyond the challenge's stand, for messages; empty where there are none.
+
+    Attributes
+    ----------
+    instances : frozenset of str
+        The classes that are scored as instances.
     """
 
     entries: tuple[LabelClass, ...]
     source: str = ""
+    instances: frozenset[str] = field(init=False, repr=False, compare=False)
     _by_name: Mapping[str, LabelClass] = field(init=False, repr=False, compare=False)
     _by_id: Mapping[int, LabelClass] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "instances", frozenset(entry.name for entry in self.entries if entry.instance))
         object.__setattr__(self, "_by_name", {entry.name: entry for entry in self.entries})
         object.__setattr__(self, "_by_id", {entry.id: entry for entry in self.entries})
 
@@ -98,11 +105,6 @@ class ClassTable(Mapping[str, LabelClass]):
     def own(self) -> tuple[str, ...]:
         """The classes that the challenge does not have."""
         return tuple(entry.name for entry in self.entries if entry.excludes is not None)
-
-    @property
-    def instances(self) -> frozenset[str]:
-        """The classes that are scored as instances."""
-        return frozenset(entry.name for entry in self.entries if entry.instance)
 
     def find(self, name: str) -> LabelClass:
         """Return the class of that name.
@@ -229,7 +231,6 @@ def get_tested_classes() -> tuple[str, ...]:
     return tuple(name for name, entry in label_classes().items() if entry.tested)
 
 
-@functools.cache
 def get_instance_classes() -> frozenset[str]:
     """Return the names of the classes that the challenge scores as instances.
 

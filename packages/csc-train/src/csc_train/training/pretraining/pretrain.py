@@ -13,7 +13,7 @@ from csc_train.settings.pretraining import PretrainSettings, read_pretrain_setti
 from csc_train.training.pretraining.batches import open_masked_loaders
 from csc_train.training.rehearsal import Rehearsal, rehearse
 from csc_train.training.results import TrainCallback, TrainResult
-from csc_train.training.train import run_training, set_up_run
+from csc_train.training.train import file_of, run_training, set_up_run
 
 
 def pretrain(
@@ -54,11 +54,9 @@ def pretrain(
     KeyboardInterrupt
         After Ctrl-C, once all is saved.
     """
-    file = None
-    if not isinstance(experiment, PretrainSettings):
-        file = experiment.path if isinstance(experiment, Experiment) else Path(experiment)
-        if is_being_read(file):
-            return TrainResult()
+    file = file_of(experiment)
+    if file is not None and is_being_read(file):
+        return TrainResult()
     run = set_up_run(_settings(experiment, overrides), config, open_loaders=open_masked_loaders)
     return run_training(run, file, progress)
 
