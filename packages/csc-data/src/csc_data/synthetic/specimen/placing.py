@@ -22,7 +22,7 @@ from csc_data.synthetic.specimen.noise import derive
 
 TILE_NM = 3400.0
 _STRIDE = 1 << 14  # ids of a tile
-_FIRST_IDS = dict(zip(KIND_NAMES, (0, 64, 2048, 3072, 3584, 4096, 4608, 5120, 7168, 10240), strict=True))
+_FIRST_IDS = dict(zip(KIND_NAMES, (0, 64, 2048, 4096, 5120, 5632, 6144, 6656, 7168, 10240), strict=True))
 
 Tile = tuple[int, int, int]
 
@@ -194,7 +194,7 @@ class Places:
             if not ((place >= low) & (place < low + TILE_NM)).all():
                 continue
             first, second = _pair(cell)
-            middles = place, place + first * (length / 2 + 2 * radius + 120.0)
+            middles = place, place + first * (length / 2 + 2 * (radius + 93.0) + 60.0)
             for number, (middle, direction) in enumerate(zip(middles, (first, second), strict=True)):
                 keys.append(2 * (cell.key >> 1) + number)
                 paths.append(middle + direction * np.linspace(-0.5, 0.5, 3)[:, None] * length)
