@@ -146,7 +146,7 @@ MICROSCOPES: Mapping[str, Microscope] = MappingProxyType(
             # neither flicker nor are lost. Grey values: jrc_hela-2, -3, jrc_macrophage-2 and jrc_jurkat-1 are shown between
             # 18000 and 32000 of 65535 (contrast limits published with the data), 70 to 125 of 255.
             Microscope(
-                name="enhanced-fibsem", mean=100.0, contrast=9.5, blur_nm=(3.5, 3.5), noise=3.6, flicker=0.4, uneven=0.8
+                name="enhanced-fibsem", mean=100.0, contrast=9.5, blur_nm=(3.5, 3.5), noise=2.6, flicker=0.4, uneven=0.8
             ),
             # A commercial FIB-SEM: stripes of the ion beam ("curtaining": Schwartz et al. 2019, Microsc Microanal 25:705),
             # drift and lost slices after interruptions. How strong is a guess.

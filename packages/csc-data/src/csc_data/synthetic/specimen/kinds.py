@@ -35,6 +35,8 @@ class Kind:
         How many objects it may hold, those inside of it or around it included.
     at_pole : float
         How much rarer it is far from the centrosome: 0 for not at all, 1 for hardly any.
+    tile_nm : float
+        Edge of the cubes in which candidates are drawn.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Kind:
     gap_nm: float = 24.0
     ids: int = 1
     at_pole: float = 0.0
+    tile_nm: float = 2400.0
 
     @property
     def reach_nm(self) -> float:
@@ -79,8 +82,6 @@ KINDS = (
     # Exit sites with their vesicles are about 500 nm wide (Bannykh et al. 1996, J Cell Biol 135:19); numbers are a guess.
     Kind(name="eres", per_um3=0.45, radius_nm=(170.0, 240.0), ids=12, gap_nm=10.0, at_pole=0.3),
     # COPI and COPII vesicles are 50 to 100 nm wide (MBoC); numbers are a guess.
-    Kind(name="ves", per_um3=34.0, radius_nm=(26.0, 48.0), gap_nm=16.0),
+    Kind(name="ves", per_um3=34.0, radius_nm=(26.0, 48.0), gap_nm=16.0, tile_nm=800.0),
 )
 """In the order in which they take their places."""
-
-KIND_NAMES = tuple(kind.name for kind in KINDS)
