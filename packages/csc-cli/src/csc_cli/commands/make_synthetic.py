@@ -80,6 +80,6 @@ def _describe(volume: SpecimenVolume) -> None:
     shape, size = "x".join(map(str, volume.shape)), "x".join(f"{value:g}" for value in volume.voxel_size)
     say(f"{volume.dataset}: {shape} voxels of {size} nm, seed {volume.seed}, as by {volume.microscope}")
     say(
-        f"  {plural(len(volume.crops), 'annotated crop')}, {plural(len(volume.classes), 'class', 'classes')}, "
+        f"  {plural(len(volume.crops), 'annotated crop')}, {plural(len(volume.classes), 'class')}, "
         f"{plural(len(volume.blocks), 'block')}, at most about {format_bytes(volume.bytes)}"
     )

@@ -160,7 +160,7 @@ def choose_origin(seed: int, shape: Shape, voxel_size: Triple) -> Triple:
     size = np.array(shape) * np.array(voxel_size)
     best: tuple[int, Point] | None = None
     for number in range(TRIED_PLACES):
-        away = rng.uniform(-1.0, 1.0, 3) * 1000.0 if number else np.zeros(3)
+        away = cell.pole * 240.0 * number + rng.uniform(-1.0, 1.0, 3) * 100.0 * number
         corner = cell.centrosome + away - size / 2
         z, y, x = (float(v) for v in np.floor(corner))
         box = Box(begin=(0, 0, 0), shape=shape, voxel_size=voxel_size, origin=(z, y, x))

@@ -1,7 +1,7 @@
 """Where the organelles lie: in tiles of an endless specimen, each found from the seed and its place alone.
 
-Candidates are drawn in each tile, those that lie in the cytoplasm. One stays where it meets no candidate of a kind that goes
-before it, and none of its own kind with a higher key: thinning that needs no order in which tiles are visited (Matern, Spatial
+Candidates are drawn in each tile, those that lie in the cytoplasm. One stays where it meets none of a kind that goes before it,
+and no candidate of its own kind with a higher key: thinning that needs no order in which tiles are visited (Matern, Spatial
 Variation, 1960).
 """
 
@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 from csc_data.geometry import Triple
 from csc_data.synthetic.specimen.boxes import Box, Point
 from csc_data.synthetic.specimen.cells import Cell, Cells, nucleus_depth_at
-from csc_data.synthetic.specimen.kinds import CENTRIOLE_NM, KINDS, Kind
+from csc_data.synthetic.specimen.kinds import CENTRIOLE_NM, FIRM, KINDS, Kind
 from csc_data.synthetic.specimen.noise import derive
 
 _MOST = 256  # of a kind in a tile
@@ -131,7 +131,8 @@ class Places:
         found = self._candidates_of(kind, tile)
         for other in KINDS[: KINDS.index(kind)]:
             if len(found.keys):
-                rivals = [self._candidates_of(other, near) for near in _around(kind, tile, other)]
+                there = self.survivors if other in KINDS[:FIRM] else self._candidates_of
+                rivals = [there(other, near) for near in _around(kind, tile, other)]
                 found = found.chosen(~_meet(found, rivals, max(kind.gap_nm, other.gap_nm), by_key=False))
         if len(found.keys):
             same = [self._candidates_of(kind, near) for near in _around(kind, tile, kind)]
