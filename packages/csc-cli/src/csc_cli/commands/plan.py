@@ -49,7 +49,7 @@ def plan(out: str, config: Config, overwrite: bool, **options: Any) -> None:
     if file.suffix != ".toml":
         raise click.UsageError(f"{out}: the file to write must end in .toml")
     split = Path(options["datasplit"]) if options["datasplit"] else config.path("datasplit")
-    rows = read_datasplit(split)
+    rows = read_datasplit(split, config.root)
     existing = sorted([*file.parent.glob(file.name), *file.parent.glob(f"{file.stem}_*nm.toml")])
     if existing and not overwrite:
         raise ExistingOutputError(f"{existing[0]} exists; choose another name with --out, or replace it by --overwrite")

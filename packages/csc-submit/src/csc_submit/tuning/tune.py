@@ -102,7 +102,7 @@ def tune(
     if not isinstance(source, ProcessSettings | Experiment):
         source = read_experiment(Path(source))
     settings = as_process_settings(source, config)
-    rows = read_datasplit(options.get("datasplit") or config.path("datasplit"))
+    rows = read_datasplit(options.get("datasplit") or config.path("datasplit"), config.root)
     crops = find_validation_crops(rows, config)
     names = choose_classes(crops, split_names(classes), settings.classes, settings.class_table)
     check_predicted(crops, names, str(source.path) if isinstance(source, Experiment) else "CONFIG")
