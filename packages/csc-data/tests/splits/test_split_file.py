@@ -122,7 +122,7 @@ def test_what_is_where_the_file_says_is_not_looked_for_elsewhere(tmp_path):
         (tmp_path / place / "a" / "a.zarr" / "em").mkdir(parents=True)
         (tmp_path / place / "a" / "a.zarr" / "crop1").mkdir()
     file = tmp_path / "data" / "split.csv"
-    file.write_text(f'train,{tmp_path}/there/a/a.zarr/em,{tmp_path}/there/a/a.zarr/crop1/[mito]\n', "utf-8")
+    file.write_text(f"train,{tmp_path}/there/a/a.zarr/em,{tmp_path}/there/a/a.zarr/crop1/[mito]\n", "utf-8")
     [row] = read_datasplit(file)
     assert Path(row.raw) == tmp_path / "there" / "a" / "a.zarr" / "em"
 

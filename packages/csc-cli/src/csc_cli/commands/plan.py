@@ -11,6 +11,7 @@ import click
 
 from csc_cli.console import progress_bar, say
 from csc_cli.options import classes_option, config_option
+from csc_cli.stages.experiments import next_command
 from csc_data.wording import format_bytes, format_seconds, listed, plural, table
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def plan(out: str, config: Config, overwrite: bool, **options: Any) -> None:
     files = _write(file, plans, fingerprint, machine)
     for written, made in zip(files, plans, strict=True):
         say(f"wrote {written}: {_describe(made)}")
-    say(f"next: csc train {files[0]}")
+    say(f"next: {next_command('train', str(files[0]))}")
 
 
 def _look(rows: Sequence[Any], classes: Sequence[str] | None, table_of_classes: ClassTable) -> Fingerprint:

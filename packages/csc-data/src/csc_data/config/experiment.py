@@ -21,6 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
+from csc_data.config.user_config import Config, load_config
 from csc_data.errors import InvalidArgumentError, MissingDataError, Problem, ProblemsError, nearest
 
 SettingsT = TypeVar("SettingsT")
@@ -154,6 +155,16 @@ def load_safe_config(config_path: str | os.PathLike[str], force_safe: bool = Fal
     if force_safe and Path(config_path).suffix == ".py":
         raise InvalidArgumentError(f"{config_path} is a program, which cannot be run safely; write it as TOML")
     return LoadedConfig(**read_experiment(Path(config_path)).names)
+
+
+def experiment_config(experiment: Experiment, config: Config | None = None) -> Config:
+    """Return the configuration for an experiment: what it makes lies in its own folder, if it has one.
+
+    That is its ``base_experiment_path``; one that the configuration was asked for comes before it.
+    """
+    base = experiment.names.get("base_experiment_path")
+    folder = Path(base).expanduser().absolute() if isinstance(base, str | os.PathLike) else None
+    return (config or load_config()).of_experiment(folder)
 
 
 def is_being_read(path: str | Path) -> bool:
