@@ -9,6 +9,7 @@ import click
 
 from csc_cli.console import say
 from csc_cli.options import CropSearch, classes_option, config_option, parse_scale, search_options
+from csc_cli.stages.experiments import next_command
 from csc_data.wording import plural, table
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def make_datasplit(search: CropSearch, csv_path: str | None, dry_run: bool, conf
         say(f"{summary}; nothing was written (--dry-run)")
         return
     _write(split, Path(csv_path) if csv_path else config.path("datasplit"), summary)
-    say("next: csc train CONFIG")
+    say(f"next: {next_command('train', 'CONFIG')}, or {next_command('plan')} to have CONFIG written")
 
 
 def _where_forced(everywhere: bool, train: bool, validate: bool) -> ForceAllClasses:

@@ -11,6 +11,7 @@ import click
 
 from csc_cli.console import progress_bar, say
 from csc_cli.options import classes_option, config_option
+from csc_cli.stages.experiments import next_command
 from csc_data.wording import format_bytes, format_seconds, listed, plural, table
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def plan(out: str, config: Config, overwrite: bool, **options: Any) -> None:
     if file.suffix != ".toml":
         raise click.UsageError(f"{out}: the file to write must end in .toml")
     split = Path(options["datasplit"]) if options["datasplit"] else config.path("datasplit")
-    rows = read_datasplit(split)
+    rows = read_datasplit(split, config.root)
     existing = sorted([*file.parent.glob(file.name), *file.parent.glob(f"{file.stem}_*nm.toml")])
     if existing and not overwrite:
         raise ExistingOutputError(f"{existing[0]} exists; choose another name with --out, or replace it by --overwrite")
@@ -59,7 +60,7 @@ def plan(out: str, config: Config, overwrite: bool, **options: Any) -> None:
     files = _write(file, plans, fingerprint, machine)
     for written, made in zip(files, plans, strict=True):
         say(f"wrote {written}: {_describe(made)}")
-    say(f"next: csc train {files[0]}")
+    say(f"next: {next_command('train', str(files[0]))}")
 
 
 def _look(rows: Sequence[Any], classes: Sequence[str] | None, table_of_classes: ClassTable) -> Fingerprint:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from csc_cli.console import progress_bar, say
-from csc_cli.options import config_option, existing_option, parse_names
+from csc_cli.options import existing_option, parse_names
 from csc_cli.stages.execution import work_options
+from csc_cli.stages.experiments import PROCESSING, TRAINING, experiment_options
 from csc_data.wording import plural, table
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("experiment", metavar="CONFIG", type=click.Path())
 @click.option(
     "-c",
     "--crops",
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @click.option("-d", "--device", help="Where the tensors of a process_func lie that takes some.")
 @work_options("1")
 @existing_option
-@config_option
+@experiment_options(PROCESSING, TRAINING)
 def process(experiment: str, config: Config, **options: Any) -> None:
     """Post-process predictions as the experiment file CONFIG says: thresholds, small objects, instances."""
     import csc_submit

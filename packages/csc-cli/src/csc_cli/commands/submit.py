@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from csc_cli.console import progress_bar, say, say_logged
-from csc_cli.options import GroupedCommand, config_option, crops_option, existing_option, parse_names, set_option
+from csc_cli.options import GroupedCommand, crops_option, existing_option, parse_names, set_option
 from csc_cli.stages.execution import make_execution, predict_options
+from csc_cli.stages.experiments import TRAINING, experiment_options
 from csc_data.wording import format_bytes, format_seconds, listed, plural
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 HEADINGS = {
     "What": ("crops", "classes", "checkpoint", "given", "output_grid", "output_dtype"),
-    "Where": ("data", "destination", "disk", "keep", "existing", "overwrite"),
+    "Where": ("chosen", "data", "destination", "disk", "keep", "existing", "overwrite"),
     "On": ("device", "devices", "workers", "scheduler", "cluster", "jobs"),
 }
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?", re.IGNORECASE)
@@ -39,7 +40,6 @@ def _parse_disk(ctx: click.Context, param: click.Parameter, value: str | None) -
 
 
 @click.command(cls=GroupedCommand, headings=HEADINGS)
-@click.argument("experiment", metavar="CONFIG", type=click.Path())
 @crops_option
 @click.option("--classes", metavar="NAMES", callback=parse_names, help="Of those that are scored [default: all].")
 @click.option("--checkpoint", metavar="WHICH", help="best, latest, or a file [default: what CONFIG says].")
@@ -61,7 +61,7 @@ def _parse_disk(ctx: click.Context, param: click.Parameter, value: str | None) -
 @predict_options
 @click.option("--dry-run", is_flag=True, help="Tell passes, voxels and disk of each crop; do nothing.")
 @existing_option
-@config_option
+@experiment_options(TRAINING)
 def submit(experiment: str, config: Config, crops: list[str] | None, dry_run: bool, **options: Any) -> None:
     """Predict, process, pack and validate the test crops with CONFIG, one by one, and zip them for the portal.
 

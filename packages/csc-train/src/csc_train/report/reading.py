@@ -213,7 +213,8 @@ def _read_points(folder: Path) -> dict[str, Points]:
 
 def _results_near(folder: Path, record: Mapping[str, Any], place: Path) -> dict[Path, SubmissionScore]:
     experiment = record.get("experiment")
-    folders = [folder, *([place] if place.is_dir() else []), *([Path(experiment).parent] if experiment else [])]
+    around = [*([place] if place.is_dir() else []), *([Path(experiment).parent] if experiment else [])]
+    folders = [folder, *around, *(each / "results" for each in around)]
     found: dict[Path, SubmissionScore] = {}
     for near in dict.fromkeys(each.absolute() for each in folders):
         for file in sorted(near.glob("*_extended.json")):

@@ -12,7 +12,8 @@ import click
 from csc_cli.commands.visualize.kinds import KINDS, TITLES
 from csc_cli.commands.visualize.staying import browser_at, ended_properly, until_the_end
 from csc_cli.console import say
-from csc_cli.options import GroupedCommand, config_option, parse_names
+from csc_cli.options import GroupedCommand, parse_names
+from csc_cli.stages.experiments import experiment_option
 
 if TYPE_CHECKING:
     from csc_cli.commands.visualize.finding import ShownCrop, Wanted
@@ -47,6 +48,7 @@ HEADINGS = {
         "volume",
         "from_result",
         "truth",
+        "chosen",
         "data",
         "use_s3",
     ),
@@ -105,7 +107,7 @@ HEADINGS = {
     is_flag=True,
     help="Print links that show what is in the bucket in the public viewer, and end.",
 )
-@config_option
+@experiment_option
 def visualize(config: Config, compare: tuple[str, str] | None, **options: Any) -> None:
     """Show raw, annotations, predictions and results in a browser.
 
