@@ -6,10 +6,13 @@ import ast
 import functools
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from csc_cli.console import answering_in_json
 
 if TYPE_CHECKING:
     from csc_data.config.user_config import Config
@@ -128,6 +131,18 @@ classes_option: Decorator = click.option(
     callback=parse_names,
     help="Classes, separated by commas [default: all that are annotated].",
 )
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--json``: what the command gives to `csc_cli.console.answer` is then all that stdout holds."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; all else goes to stderr.")
+    @functools.wraps(command)
+    def call(*, as_json: bool, **values: Any) -> Any:
+        with answering_in_json() if as_json else nullcontext():
+            return command(**values)
+
+    return call
 
 
 def config_option(command: Callable[..., Any]) -> Callable[..., Any]:

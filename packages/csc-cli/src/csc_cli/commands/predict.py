@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cli.console import say, say_logged
-from csc_cli.options import GroupedCommand, config_option, existing_option, parse_names, set_option
+from csc_cli.console import answer, say, say_logged
+from csc_cli.options import GroupedCommand, config_option, existing_option, json_option, parse_names, set_option
 from csc_cli.stages.execution import make_execution, predict_options
 from csc_data.wording import table
 
@@ -87,6 +87,7 @@ def _parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) 
 @click.option("--dry-run", is_flag=True, help="Tell passes, voxels and disk; predict nothing.")
 @click.option("--check", is_flag=True, help="Tell how much the output depends on where patches lie; write nothing.")
 @existing_option
+@json_option
 @config_option
 def predict(experiment: str, config: Config, dry_run: bool, check: bool, **options: Any) -> None:
     """Predict crops, or a box of a volume, with the network of CONFIG: an experiment file (.py, .toml), a checkpoint
@@ -106,6 +107,7 @@ def predict(experiment: str, config: Config, dry_run: bool, check: bool, **optio
     if dry_run:
         plan = csc_train.plan_prediction(experiment, config=config, **call)
         _say_lines(plan.lines)
+        answer({"regions": plan.estimate.regions, "notes": plan.notes, "problems": plan.problems})
         plan.estimate.check_room()
         if plan.problems:
             raise click.ClickException(f"{len(plan.problems)} of the crops cannot be predicted, see above")
@@ -113,13 +115,16 @@ def predict(experiment: str, config: Config, dry_run: bool, check: bool, **optio
         return
     if check:
         del call["existing"]
-        _say_stability(csc_train.check_prediction(experiment, config=config, **call))
+        stability = csc_train.check_prediction(experiment, config=config, **call)
+        answer(stability)
+        _say_stability(stability)
         return
     # Who waits for another process that has the last blocks says so.
     with block_reporter() as report, say_logged("csc_data.blocks.sharing"):
         result = csc_train.predict(
             experiment, config=config, progress=report, on_plan=lambda plan: _say_lines(plan.lines), **call
         )
+    answer(result)
     _say_result(result, describe_prediction(result))
     say(f"next: csc process {experiment if experiment.endswith(('.py', '.toml')) else 'CONFIG'}")
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cli.console import progress_bar, say
-from csc_cli.options import config_option, existing_option, parse_names
+from csc_cli.console import answer, progress_bar, say
+from csc_cli.options import config_option, existing_option, json_option, parse_names
 from csc_cli.stages.execution import work_options
 from csc_data.wording import plural, table
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("-d", "--device", help="Where the tensors of a process_func lie that takes some.")
 @work_options("1")
 @existing_option
+@json_option
 @config_option
 def process(experiment: str, config: Config, **options: Any) -> None:
     """Post-process predictions as the experiment file CONFIG says: thresholds, small objects, instances."""
@@ -39,6 +40,7 @@ def process(experiment: str, config: Config, **options: Any) -> None:
 
     with progress_bar("blocks") as bar:
         result = csc_submit.process(experiment, config=config, progress=bar, **options)
+    answer(result)
     done = [row for row in result.rows if row.status in ("done", "there")]
     say(table(("crop", "class", "objects", "voxels"), [_row(row) for row in done], indent="  "))
     for row in result.rows:

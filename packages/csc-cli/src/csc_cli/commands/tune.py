@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cli.console import progress_bar, say
-from csc_cli.options import config_option, parse_names
+from csc_cli.console import answer, progress_bar, say
+from csc_cli.options import config_option, json_option, parse_names
 from csc_data.wording import format_seconds, plural, table
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="When to stop [default: when all is tried].")
 @click.option("--datasplit", metavar="FILE", help="The datasplit [default: datasplit.csv in the data folder].")
 @click.option("-O", "--overwrite", is_flag=True, help="Replace a file that is there.")
+@json_option
 @config_option
 def tune(experiment: str, config: Config, output: str, overwrite: bool, **options: Any) -> None:
     """Choose thresholds, sizes and parameters of steps on the validation crops, by the official score.
@@ -58,6 +59,7 @@ def tune(experiment: str, config: Config, output: str, overwrite: bool, **option
     changed = len(result.changed)
     say(f"wrote {file}: {changed or 'nothing'} of {plural(len(result.classes), 'class')} changed")
     say(f"next: csc process {file}")
+    answer({"written": file, "classes": result.classes, "remarks": result.remarks, "rules": result.rules})
 
 
 def _row(entry: TunedClass) -> Sequence[object]:

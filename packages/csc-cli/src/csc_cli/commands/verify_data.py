@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from csc_cli.options import data_option, split_names
+from csc_cli.options import data_option, json_option, split_names
 
 MOST_LINES = 20
 
@@ -30,6 +30,7 @@ MOST_LINES = 20
     show_default=True,
     help="Files that are read at a time.",
 )
+@json_option
 def verify_data(data: str | None, crops: str, num_workers: int) -> None:
     """Compare every fetched file with the digest that was kept beside it when it came.
 
@@ -39,7 +40,7 @@ def verify_data(data: str | None, crops: str, num_workers: int) -> None:
     """
     import time
 
-    from csc_cli.console import say
+    from csc_cli.console import answer, say
     from csc_cli.transfer_bar import transfer_bar
     from csc_data.config.user_config import load_config
     from csc_data.fetching import verify_data as compare
@@ -50,6 +51,7 @@ def verify_data(data: str | None, crops: str, num_workers: int) -> None:
     with transfer_bar() as progress:
         result = compare(config, crops=split_names(crops) or [], workers=num_workers, progress=progress)
     seconds = time.monotonic() - began
+    answer({"whole": result.whole, "result": result, "seconds": seconds})
     say(f"compared {plural(result.n_files, 'file')}, {format_bytes(result.n_bytes)}, in {seconds:.1f} s")
     _name("damaged", result.damaged, config.root)
     _name("missing", result.missing, config.root)

@@ -112,6 +112,7 @@ def ranking_options(function: Callable[..., None]) -> Callable[..., None]:
 @click.option("--workers", type=click.IntRange(0), help="Processes; 0: as many as fit  [MAX_WORKERS, else 1]")
 @click.option("--resume", metavar="FILE", help="Keep scores here as they come, and go on from them")
 @click.option("--scheduler", metavar="ADDRESS", help="Score on this Dask cluster (csc-eval[dask])")
+@click.option("--json", "as_json", is_flag=True, help="Print result_extended.json instead of the table")
 def evaluate(**options: Any) -> None:
     """Score a submission as the challenge's portal does.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from csc_cli.commands.fetch_data.padding import parse_padding
-from csc_cli.options import split_names
+from csc_cli.options import json_option, split_names
 
 
 @click.command("fetch-data")
@@ -86,6 +86,7 @@ from csc_cli.options import split_names
 @click.option(
     "--endpoint", metavar="URL", help="Another S3 service [default: `endpoint` of `csc config`, else Amazon's]."
 )
+@json_option
 def fetch_data(
     crops: str,
     datasets: str | None,
