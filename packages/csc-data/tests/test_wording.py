@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csc_data.wording import format_bytes, format_seconds, listed, plural, table
+from csc_data.wording import folded, format_bytes, format_seconds, listed, plural, table
 
 
 def test_a_column_of_numbers_stands_right_and_words_left():
@@ -86,6 +86,17 @@ def test_a_long_text_takes_lines_and_what_has_no_room_goes_below(monkeypatch):
         "             them",
         "mito   12,345,678",
     ]
+
+
+def test_a_long_value_goes_on_below_itself(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert folded("3d_unet: small\n  source    after Ronneberger et al., 2015, https://arxiv.org/abs/1505.04597") == (
+        "3d_unet: small\n"
+        "  source    after Ronneberger et al.,\n"
+        "            2015,\n"
+        "            https://arxiv.org/abs/1505.0\n"
+        "            4597"
+    )
 
 
 def test_a_row_is_a_line_where_there_is_no_terminal(monkeypatch):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from csc_cli import completing
 from csc_cli.console import answering_in_json
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ set_option: Decorator = click.option(
     metavar="NAME=VALUE",
     multiple=True,
     callback=parse_settings,
+    shell_complete=completing.complete_setting,
     help="A setting to go before the file's, as TOML has it; may be repeated.",
 )
 
@@ -121,6 +123,7 @@ crops_option: Decorator = click.option(
     "--crops",
     metavar="IDS",
     callback=parse_names,
+    shell_complete=completing.several_of(completing.crop_names(annotated=False)),
     help="Test crops, separated by commas (557 or crop557) [default: all].",
 )
 
@@ -129,6 +132,7 @@ classes_option: Decorator = click.option(
     "--classes",
     metavar="NAMES",
     callback=parse_names,
+    shell_complete=completing.several_of(completing.class_names),
     help="Classes, separated by commas [default: all that are annotated].",
 )
 
@@ -244,6 +248,7 @@ def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--datasets",
         metavar="NAMES",
         callback=_parse_patterns,
+        shell_complete=completing.several_of(completing.dataset_names),
         help="Data sets: names or patterns [default: all].",
     )
     @click.option(
@@ -251,6 +256,7 @@ def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--crops",
         metavar="IDS",
         callback=_parse_patterns,
+        shell_complete=completing.several_of(completing.crop_names(test=False)),
         help="Crops: ids or patterns like 23* [default: all].",
     )
     @functools.wraps(command)

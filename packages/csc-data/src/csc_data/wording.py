@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -85,6 +86,22 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], indent: str 
     parts = [range(len(columns))] if room is None else _parts(widths, room - len(indent))
     lines = [line for part in parts for row in (headers, *cells) for line in _lay_out(row, part, widths, right)]
     return "\n".join((indent + line).rstrip() for line in lines)
+
+
+def folded(text: str) -> str:
+    """Fold lines of a name and a value that are longer than the terminal is wide, the value below itself.
+
+    >>> folded("  source    a short one")
+    '  source    a short one'
+    """
+    room = terminal_width()
+    lines: list[str] = []
+    for line in text.splitlines():
+        begin = re.match(r" *\S+(?: \S+)* {2,}", line)
+        indent = " " * (begin.end() if begin else 4)
+        fits = room is None or len(line) <= room
+        lines += [line] if fits else textwrap.wrap(line, room or 1, subsequent_indent=indent, break_on_hyphens=False)
+    return "\n".join(lines)
 
 
 def terminal_width() -> int | None:

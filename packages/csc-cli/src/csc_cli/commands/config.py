@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from csc_cli.completing import choice_names, one_of
 from csc_cli.console import answer, say
 from csc_cli.options import data_option, json_option
 from csc_data.wording import table
@@ -30,7 +31,7 @@ def show(data: str | None) -> None:
 
 
 @config.command("set")
-@click.argument("name")
+@click.argument("name", shell_complete=one_of(choice_names))
 @click.argument("value")
 def set_(name: str, value: str) -> None:
     """Store a choice, for example `csc config set data /big/disk/cellmap`."""

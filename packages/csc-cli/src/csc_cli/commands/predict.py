@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from csc_cli import completing
 from csc_cli.console import answer, say, say_logged
 from csc_cli.options import GroupedCommand, config_option, existing_option, json_option, parse_names, set_option
 from csc_cli.stages.execution import make_execution, predict_options
@@ -44,6 +45,7 @@ def _parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) 
     "--crops",
     metavar="NAMES",
     callback=parse_names,
+    shell_complete=completing.several_of(completing.crop_names("test", "validation", "annotated")),
     help="Ids (557), test, validation, annotated, patterns ('jrc_hela-2/*') [default: test].",
 )
 @click.option("--volume", metavar="VOLUME", help="Instead of crops: all of a data set, or of a raw volume by its path.")
@@ -53,6 +55,7 @@ def _parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) 
     "classes_to_write",
     metavar="NAMES",
     callback=parse_names,
+    shell_complete=completing.several_of(completing.class_names),
     help="Classes, and arrays beside them, to write [default: classes scored or annotated there, their affinities].",
 )
 @click.option("--all-classes", is_flag=True, default=None, help="Write all that the network gives.")

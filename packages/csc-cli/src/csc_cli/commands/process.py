@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from csc_cli import completing
 from csc_cli.console import answer, progress_bar, say
 from csc_cli.options import config_option, existing_option, json_option, parse_names
 from csc_cli.stages.execution import work_options
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     "--crops",
     metavar="IDS",
     callback=parse_names,
+    shell_complete=completing.several_of(completing.crop_names("test")),
     help="Crops, separated by commas (557 or crop557), or test [default: all that were predicted].",
 )
 @click.option("-i", "--input-path", metavar="PATH", help="Where predictions lie, with {dataset} and {crop}.")

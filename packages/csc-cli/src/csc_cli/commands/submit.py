@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from csc_cli import completing
 from csc_cli.console import answer, progress_bar, say, say_logged
 from csc_cli.options import (
     GroupedCommand,
@@ -49,7 +50,13 @@ def _parse_disk(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.command(cls=GroupedCommand, headings=HEADINGS)
 @click.argument("experiment", metavar="CONFIG", type=click.Path())
 @crops_option
-@click.option("--classes", metavar="NAMES", callback=parse_names, help="Of those that are scored [default: all].")
+@click.option(
+    "--classes",
+    metavar="NAMES",
+    callback=parse_names,
+    shell_complete=completing.several_of(completing.class_names),
+    help="Of those that are scored [default: all].",
+)
 @click.option("--checkpoint", metavar="WHICH", help="best, latest, or a file [default: what CONFIG says].")
 @set_option
 @click.option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from csc_cli import completing
 from csc_cli.console import answer, progress_bar, say
 from csc_cli.options import config_option, json_option, parse_names
 from csc_data.wording import format_seconds, plural, table
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("experiment", metavar="CONFIG", type=click.Path())
-@click.option("-c", "--classes", metavar="NAMES", callback=parse_names, help="Classes [default: all of CONFIG].")
+@click.option(
+    "-c",
+    "--classes",
+    metavar="NAMES",
+    callback=parse_names,
+    shell_complete=completing.several_of(completing.class_names),
+    help="Classes [default: all of CONFIG].",
+)
 @click.option("-o", "--output", metavar="FILE", default="tuned.toml", show_default=True, help="The file to write.")
 @click.option("--trials", type=click.IntRange(min=1), default=250, show_default=True, help="Tries for each choice.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="When to stop [default: when all is tried].")

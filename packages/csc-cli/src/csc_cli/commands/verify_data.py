@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from csc_cli.completing import crop_names, several_of
 from csc_cli.options import data_option, json_option, split_names
 
 MOST_LINES = 20
@@ -20,6 +21,7 @@ MOST_LINES = 20
     default="all",
     show_default=True,
     metavar="WHICH",
+    shell_complete=several_of(crop_names("all", "train", "test")),
     help="As for fetch-data; of some crops their labels are compared, and all raw of their data sets.",
 )
 @click.option(

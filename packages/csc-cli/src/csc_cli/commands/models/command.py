@@ -7,9 +7,10 @@ import click
 from csc_cli.commands.models.export import export
 from csc_cli.commands.models.import_ import import_
 from csc_cli.commands.models.weights import fetch, pretrained
+from csc_cli.completing import model_names, network_names, one_of
 from csc_cli.console import answer, say
 from csc_cli.options import json_option
-from csc_data.wording import table
+from csc_data.wording import folded, table
 
 
 @click.group()
@@ -24,7 +25,7 @@ models.add_command(pretrained)
 
 
 @models.command("list")
-@click.argument("pattern", required=False)
+@click.argument("pattern", required=False, shell_complete=one_of(network_names))
 @json_option
 def list_(pattern: str | None) -> None:
     """List the networks, or those whose name holds PATTERN."""
@@ -64,7 +65,7 @@ def list_(pattern: str | None) -> None:
 
 
 @models.command()
-@click.argument("name")
+@click.argument("name", shell_complete=one_of(model_names))
 @json_option
 def show(name: str) -> None:
     """Show what a network takes, or what published weights are for."""
@@ -74,11 +75,11 @@ def show(name: str) -> None:
 
     if "/" in name:
         answer(pretrained_card(name))
-        say(str(pretrained_card(name)))
+        say(folded(str(pretrained_card(name))))
         return
     card = model_card(name)
     answer(card)
-    say(str(card))
+    say(folded(str(card)))
     package = model_package(card.name)
     if package:
         say(f"  package          {package}")
@@ -99,6 +100,6 @@ def check(file: str) -> None:
 
     found = identify(file)
     answer(found)
-    say(str(found))
+    say(folded(str(found)))
     if found.problem:
         raise click.ClickException(f"{file} does not load: {found.problem}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
+from csc_cli.completing import one_of, weights_names
 from csc_cli.console import answer, say
 from csc_cli.options import json_option
 from csc_data.wording import table
 
 
 @click.command()
-@click.argument("pattern", required=False)
+@click.argument("pattern", required=False, shell_complete=one_of(weights_names))
 @json_option
 def pretrained(pattern: str | None) -> None:
     """List published weights, or those whose name holds PATTERN.
@@ -31,7 +32,7 @@ def pretrained(pattern: str | None) -> None:
 
 
 @click.command()
-@click.argument("name")
+@click.argument("name", shell_complete=one_of(weights_names))
 @click.option("--mirror", metavar="URL", help="Address of a copy of the published folder.")
 @click.option(
     "-o", "--output", type=click.Path(), help="Also write a checkpoint that knows its classes and voxel sizes."
