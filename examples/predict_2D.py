@@ -1,8 +1,9 @@
-"""Predict the test crops with the network of planes that train_2D.py trained: planes across z, y and x, of which the mean is stored.
+"""Predict the test crops with the network that train_2D.py trained: planes across z, y and x, and their mean.
 
     csc predict predict_2D.py   (or: python predict_2D.py)
 
-What is stored are probabilities; process_2D.py makes masks and objects of them. `csc predict --dry-run` tells what it takes.
+What is stored are probabilities, of which process_2D.py makes masks and objects. `csc predict --dry-run` tells what it
+takes.
 """
 
 from csc_data.config.experiment import load_safe_config

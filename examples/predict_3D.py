@@ -2,7 +2,8 @@
 
     csc predict predict_3D.py   (or: python predict_3D.py)
 
-What is stored are probabilities; process_3D.py makes masks and objects of them. `csc predict --dry-run` tells what it takes.
+What is stored are probabilities, of which process_3D.py makes masks and objects. `csc predict --dry-run` tells what it
+takes.
 """
 
 from csc_data.config.experiment import load_safe_config

@@ -2,7 +2,7 @@
 
     csc process process_2D.py   (or: python process_2D.py)
 
-Then: csc pack-results, and csc evaluate where there is a truth. `csc submit process_2D.py` predicts, processes and packs.
+Then: csc pack-results, and csc evaluate where there is a truth. `csc submit process_2D.py` does all of it.
 """
 
 from csc_data.config.experiment import load_safe_config

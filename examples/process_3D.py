@@ -2,7 +2,7 @@
 
     csc process process_3D.py   (or: python process_3D.py)
 
-Then: csc pack-results, and csc evaluate where there is a truth. `csc submit process_3D.py` predicts, processes and packs.
+Then: csc pack-results, and csc evaluate where there is a truth. `csc submit process_3D.py` does all of it.
 """
 
 from csc_data.config.experiment import load_safe_config
