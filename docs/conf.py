@@ -19,6 +19,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx_click",
     "sphinx_copybutton",
+    "generated_tables",
     *(["sphinx.ext.intersphinx"] if ONLINE else []),
 ]
 exclude_patterns = ["images"]
@@ -32,7 +33,12 @@ nb_execution_cache_path = str(DOCS.parent / "build" / "docs" / "notebooks")
 html_theme = "furo"
 html_title = "CellMap toolbox"
 copybutton_exclude = ".linenos, .gp, .go"
+
 templates_path = ["templates"]
+default_role = "py:obj"  # `name` in a docstring is a link where the name is known
+autosummary_ignore_module_all = False
+autodoc_typehints = "none"  # numpydoc's sections say them in words
+numpydoc_show_class_members = False
 
 linkcheck_ignore = [r"http://(localhost|127\.0\.0\.1)", r"tcp://"]
 intersphinx_mapping = {
