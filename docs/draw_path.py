@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 from csc_data import open_volume, read_datasplit
@@ -46,26 +47,32 @@ def draw_split(demo: Path, path: Path) -> None:
     rows = [row for row in read_datasplit(demo / "datasplit.csv") if "jrc_synth-1" in row.raw]
     raw = open_volume(rows[0].raw).levels[0]
     grids = {row: open_volume(f"{row.labels}/{row.classes[0]}").levels[0].grid for row in rows}
-    nearest = min(grid.bounds.center[0] for grid in grids.values())
-    z = round((nearest - raw.grid.translation[0]) / raw.grid.voxel_size[0])
+    middles = [grid.centres(0).mean() for grid in grids.values()]
+    z = round((np.mean(middles) - raw.grid.translation[0]) / raw.grid.voxel_size[0])
     figure = Figure(figsize=(7.2, 4), layout="constrained")
     panel = figure.subplots()
     y, x = raw.grid.bounds.begin[1:], raw.grid.bounds.end[1:]
-    panel.imshow(np.asarray(raw.array[z]), cmap="gray", extent=(y[1], x[1], x[0], y[0]), interpolation="nearest")
+    panel.imshow(np.asarray(raw.array[z, :, :]), cmap="gray", extent=(y[1], x[1], x[0], y[0]), interpolation="nearest")
     for row, grid in grids.items():
-        begin, size = grid.bounds.begin, grid.bounds.shape
-        from matplotlib.patches import Rectangle
-
+        begin, size = grid.bounds.begin, grid.bounds.extent
         panel.add_patch(
             Rectangle((begin[2], begin[1]), size[2], size[1], fill=False, color=COLOURS[row.usage], linewidth=2)
         )
-        panel.text(begin[2], begin[1] - 12, f"{Path(row.labels).name}: {row.usage}", color=COLOURS[row.usage], size=8)
+        panel.text(
+            begin[2] + 20,
+            begin[1] + 30,
+            f"{Path(row.labels).name}: {row.usage}",
+            color=COLOURS[row.usage],
+            size=8,
+            va="top",
+            backgroundcolor="black",
+        )
     panel.set(xlabel="x (nm)", ylabel="y (nm)")
     figure.savefig(path, dpi=110)
 
 
 def plane_of(demo: Path, folder: str, class_name: str) -> np.ndarray:
-    return np.asarray(open_volume(demo / folder / "jrc_synth-1.zarr/crop501" / class_name).levels[0].array[PLANE])
+    return np.asarray(open_volume(demo / folder / "jrc_synth-1.zarr/crop501" / class_name).levels[0].array[PLANE, :, :])
 
 
 def raw_plane(demo: Path) -> np.ndarray:
