@@ -57,7 +57,9 @@ HEADINGS = {
 
 @click.command(cls=GroupedCommand, headings=HEADINGS)
 @click.option("-d", "--datasets", metavar="NAMES", callback=parse_names, help="Names or patterns [default: all].")
-@click.option("-c", "--crops", metavar="IDS", callback=parse_names, help="Ids or patterns like 23* [default: all].")
+@click.option(
+    "-c", "--crops", metavar="IDS", callback=parse_names, help="Ids, patterns like 23*, or test [default: all]."
+)
 @click.option("-C", "--classes", metavar="NAMES", callback=parse_names, help="Names or patterns [default: all].")
 @click.option(
     "-k", "--kinds", metavar="KINDS", callback=_parse_kinds, help=f"Of {', '.join(KINDS)} [default: what is there]."
@@ -239,12 +241,12 @@ def _tell_public_links(shown: Sequence[ShownCrop], sides: tuple[str, str] | None
 
 
 def _wanted(options: Mapping[str, Any], config: Config) -> Wanted:
-    from csc_cli.commands.visualize.finding import Wanted
+    from csc_cli.commands.visualize.finding import Wanted, crops_meant
     from csc_data.challenge import load_classes
 
     return Wanted(
         datasets=options["datasets"] or ("*",),
-        crops=options["crops"] or ("*",),
+        crops=crops_meant(options["crops"], config),
         classes=options["classes"],
         kinds=tuple(options["kinds"]),
         parts=options["parts"],
