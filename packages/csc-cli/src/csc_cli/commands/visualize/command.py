@@ -66,7 +66,7 @@ HEADINGS = {
     metavar="IDS",
     callback=parse_names,
     shell_complete=several_of(crop_names()),
-    help="Ids or patterns like 23* [default: all].",
+    help="Ids, patterns like 23*, or test [default: all].",
 )
 @click.option(
     "-C",
@@ -256,12 +256,12 @@ def _tell_public_links(shown: Sequence[ShownCrop], sides: tuple[str, str] | None
 
 
 def _wanted(options: Mapping[str, Any], config: Config) -> Wanted:
-    from csc_cli.commands.visualize.finding import Wanted
+    from csc_cli.commands.visualize.finding import Wanted, crops_meant
     from csc_data.challenge import load_classes
 
     return Wanted(
         datasets=options["datasets"] or ("*",),
-        crops=options["crops"] or ("*",),
+        crops=crops_meant(options["crops"], config),
         classes=options["classes"],
         kinds=tuple(options["kinds"]),
         parts=options["parts"],
