@@ -50,13 +50,27 @@ def split_url(url: str) -> tuple[str, str]:
 
 
 def raw_url(dataset: str) -> str:
-    """Return where the raw of a data set of the challenge lies."""
+    """Return where the raw of a data set of the challenge lies.
+
+    Examples
+    --------
+    >>> raw_url("jrc_hela-2")
+    's3://janelia-cosem-datasets/jrc_hela-2/jrc_hela-2.zarr/recon-1/em/fibsem-uint8'
+    """
     storage = get_storage()
     return f"s3://{storage['bucket']}/" + storage["raw"].format(dataset=dataset)
 
 
 def get_crop_places() -> dict[int, CropPlace]:
-    """Return where the annotated crops of the challenge lie, by id."""
+    """Return where the annotated crops of the challenge lie, by id.
+
+    Examples
+    --------
+    >>> get_crop_places()[234].dataset
+    'jrc_cos7-1a'
+    >>> get_crop_places()[234].labels
+    's3://janelia-cosem-datasets/jrc_cos7-1a/jrc_cos7-1a.zarr/recon-1/labels/groundtruth/crop234'
+    """
     storage = get_storage()
     labels = f"s3://{storage['bucket']}/{storage['groundtruth']}"
     return {
