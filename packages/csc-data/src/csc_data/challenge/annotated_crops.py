@@ -85,7 +85,7 @@ def get_crop_places() -> dict[int, CropPlace]:
 
 
 def read_crop_places(path: str | os.PathLike[str]) -> dict[int, CropPlace]:
-    """Read a list of annotated crops, by id.
+    r"""Read a list of annotated crops, by id.
 
     Raises
     ------
@@ -93,6 +93,18 @@ def read_crop_places(path: str | os.PathLike[str]) -> dict[int, CropPlace]:
         If there is no such file.
     ProblemsError
         With every row that cannot be understood.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "manifest.csv")
+    ...     _ = file.write_text(
+    ...         "crop_name,dataset,alignment,crop_url,em_url\ncrop1,a,x,s3://mine/a/labels,s3://mine/a/raw\n"
+    ...     )
+    ...     read_crop_places(file)[1].raw
+    's3://mine/a/raw'
     """
     places: dict[int, CropPlace] = {}
 
