@@ -135,7 +135,14 @@ def scoring_arguments(options: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def own_classes(folder: Path) -> ClassTable | None:
-    """Return what the ``classes.toml`` of a folder says; None where it has none, and nothing need be imported."""
+    """Return what the ``classes.toml`` of a folder says; None where it has none, and nothing need be imported.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> own_classes(Path("a folder without classes.toml")) is None
+    True
+    """
     file = folder / "classes.toml"
     if not file.is_file():
         return None
@@ -152,7 +159,13 @@ def data_folder(data: str | None) -> Path:
 
 
 def chosen_rules(names: Sequence[str]) -> tuple[Rules, ...]:
-    """Return the rules named, by default the leaderboard's, with what the organisers' variables set."""
+    """Return the rules named, by default the leaderboard's, with what the organisers' variables set.
+
+    Examples
+    --------
+    >>> [rules.name for rules in chosen_rules(["pq,definition-2026-06"])]
+    ['pq', 'definition-2026-06']
+    """
     listed = [part for name in names for part in _split(name) or ()]
     return tuple(rules_from_environment(get_rules(name), os.environ) for name in listed or [LEADERBOARD.name])
 
@@ -194,7 +207,13 @@ def _truth_paths(
 
 
 def resolve_paths(submission: str | None, truth: str | None, data: str | None) -> tuple[Path, Path]:
-    """Fill in the paths that were not given from the user's configuration."""
+    """Fill in the paths that were not given from the user's configuration.
+
+    Examples
+    --------
+    >>> [path.name for path in resolve_paths("mine.zip", "truth.zarr", None)]
+    ['mine.zip', 'truth.zarr']
+    """
     if submission is not None and truth is not None:
         return Path(submission), Path(truth)
     from csc_data.config.user_config import load_config
@@ -251,7 +270,16 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[int, int, str], None] | None
 
 
 def render_rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table as text: the first column to the left, the others to the right."""
+    """Return a table as text: the first column to the left, the others to the right.
+
+    Examples
+    --------
+    >>> print(render_rows(["class", "score"], [["mito", "0.81"], ["er", "0.7"]]))
+    class  score
+    -----  -----
+    mito    0.81
+    er       0.7
+    """
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = []
     for row in (header, ["-" * width for width in widths], *rows):
