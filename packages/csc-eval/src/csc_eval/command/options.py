@@ -77,8 +77,7 @@ _SCORING_OPTIONS = (
 
 
 def scoring_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Add what all scoring takes.
-    """
+    """Add what all scoring takes."""
     for option in reversed(_SCORING_OPTIONS):
         function = option(function)
     return function

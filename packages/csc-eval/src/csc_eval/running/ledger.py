@@ -61,8 +61,7 @@ class ScoreLedger:
 
 
 def fingerprint(task: LabelTask) -> str:
-    """Return a digest of everything that a label's scores depend on.
-    """
+    """Return a digest of everything that a label's scores depend on."""
     parts: list[Any] = [
         task.crop,
         task.class_name,
