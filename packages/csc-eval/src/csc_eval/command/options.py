@@ -156,7 +156,13 @@ def evaluate(**options: Any) -> None:
 
 @click.command("batch-eval", cls=DashedCommand, context_settings=CONTEXT)
 @click.option(
-    "-c", "--csv", "--csv-path", "csv_file", required=True, metavar="FILE", help="CSV with the columns data_path and evaluation_id"
+    "-c",
+    "--csv",
+    "--csv-path",
+    "csv_file",
+    required=True,
+    metavar="FILE",
+    help="CSV with the columns data_path and evaluation_id",
 )
 @scoring_options
 @click.option(

@@ -145,7 +145,14 @@ def scoring_arguments(options: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def own_classes(folder: Path) -> ClassTable | None:
-    """Return what the ``classes.toml`` of a folder says; None where it has none, and nothing need be imported."""
+    """Return what the ``classes.toml`` of a folder says; None where it has none, and nothing need be imported.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> own_classes(Path("a folder without classes.toml")) is None
+    True
+    """
     file = folder / "classes.toml"
     if not file.is_file():
         return None
@@ -176,7 +183,13 @@ def _result_of(config: Config, datasplit: str | None) -> str:
 
 
 def chosen_rules(names: Sequence[str]) -> tuple[Rules, ...]:
-    """Return the rules named, by default the leaderboard's, with what the organisers' variables set."""
+    """Return the rules named, by default the leaderboard's, with what the organisers' variables set.
+
+    Examples
+    --------
+    >>> [rules.name for rules in chosen_rules(["pq,definition-2026-06"])]
+    ['pq', 'definition-2026-06']
+    """
     listed = [part for name in names for part in _split(name) or ()]
     return tuple(rules_from_environment(get_rules(name), os.environ) for name in listed or [LEADERBOARD.name])
 
@@ -230,6 +243,11 @@ def resolve_paths(submission: str | None, truth: str | None, where: Callable[[],
     ------
     MissingDataError
         If there is nothing at a path that was not given.
+
+    Examples
+    --------
+    >>> [path.name for path in resolve_paths("mine.zip", "truth.zarr", lambda: None)]
+    ['mine.zip', 'truth.zarr']
     """
     if submission is not None and truth is not None:
         return Path(submission), Path(truth)
