@@ -15,7 +15,7 @@ from csc_data.formats.writing import read_json
 from csc_eval import SubmissionScore
 from csc_eval.running.result_files import read_result
 from csc_train.logs.event_files import PREFIX, event_files, read_events
-from csc_train.logs.run_files import METRICS, RUN_RECORD, read_rows
+from csc_train.logs.run_files import METRICS, RUN_RECORD, as_numbers, best_row, read_rows
 
 _DEPTH = 4
 _EXPERIMENTS = (".py", ".toml")
@@ -67,14 +67,7 @@ class RunFiles:
     @property
     def best(self) -> Mapping[str, float] | None:
         """The row of the best epoch, by the metric that decides; None without any."""
-        metric = str(self.settings.get("best_metric") or "iou")
-        column = {"loss": "validation_loss"}.get(metric, metric)
-        lower = self.settings.get("low_is_best")
-        lower = metric.partition("/")[0] == "loss" if lower is None else lower
-        scored = [row for row in self.epochs if not math.isnan(row.get(column, math.nan))]
-        if not scored:
-            return None
-        return (min if lower else max)(scored, key=lambda row: row[column])
+        return best_row(self.settings, self.epochs)
 
     def column(self, name: str) -> Points:
         """Return epoch and value of a column of the metrics, without those that lack it."""
@@ -148,7 +141,7 @@ def read_run(place: str | PathLike[str], results: Iterable[str | PathLike[str]] 
         record, lacks = {}, f"cannot be read: {error}"
     if lacks:
         missing.append(f"{RUN_RECORD} {lacks}: settings, versions and the split are not known")
-    epochs = [_as_numbers(row) for _, row in sorted(read_rows(folder / METRICS).items())]
+    epochs = [as_numbers(row) for _, row in sorted(read_rows(folder / METRICS).items())]
     if not epochs:
         missing.append(f"{METRICS} has no epoch: no validation, no times")
     points = _read_points(folder)
@@ -189,16 +182,6 @@ def _is_of(folder: Path, file: Path) -> bool:
         experiment = record.get("experiment")
         return file.stem == name if experiment is None else Path(experiment).name == file.name
     return re.fullmatch(rf"{re.escape(name)}_(\d+|resume|best|latest)", file.stem) is not None
-
-
-def _as_numbers(row: Mapping[str, str]) -> dict[str, float]:
-    numbers = {}
-    for name, text in row.items():
-        try:
-            numbers[name] = float(text) if text else math.nan
-        except ValueError:
-            numbers[name] = math.nan
-    return numbers
 
 
 def _read_points(folder: Path) -> dict[str, Points]:
