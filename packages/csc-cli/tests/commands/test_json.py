@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import click
 import numpy as np
 import pytest
 
-from csc_cli.console import answer, answering_in_json
 from csc_cli.main import csc
 from csc_data.volumes import open_volume, write_multiscale
 
