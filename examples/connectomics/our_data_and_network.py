@@ -52,4 +52,4 @@ def train(their_config, datasplit, network, *, patch=PATCH, batch_size=2, **opti
 
 
 if __name__ == "__main__":
-    train(*sys.argv[1:3], create_model("3d_mednext", n_classes=len(CLASSES)))
+    train(*sys.argv[1:3], create_model("3d_mednext", n_channels=1, n_classes=len(CLASSES)))

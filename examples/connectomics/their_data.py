@@ -6,7 +6,7 @@ augmentations of its own included. It is on no package index, so this was tried 
 of its version 2.0 (`CachedVolumeDataset`), not with itself.
 """
 
-import torch
+import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 classes = ["mito"]
@@ -37,13 +37,13 @@ class TheirSamples(Dataset):
             self.theirs = CachedVolumeDataset(
                 **VOLUMES[self.mode], patch_size=patch, iter_num=self.samples, mode=self.mode
             )
-        sample = {name: torch.as_tensor(array) for name, array in self.theirs[index].items()}
+        sample = {name: np.asarray(array) for name, array in self.theirs[index].items()}
         # Grey values of 0 to 255 become 0 to 1, as prediction scales them; ids become 1, and NaN where a mask says so.
         # Their own transforms (transforms=...) may have done the first already: then leave it out.
-        target = (sample["label"] > 0).float()
+        target = (sample["label"] > 0).astype(np.float32)
         if "mask" in sample:
-            target[sample["mask"] == 0] = torch.nan
-        return {"input": sample["image"].float() / 255, "output": target}
+            target[sample["mask"] == 0] = np.nan
+        return {"input": sample["image"].astype(np.float32) / 255, "output": target}
 
 
 train_loader = DataLoader(TheirSamples("train", batch_size * iterations_per_epoch), batch_size=batch_size)

@@ -45,7 +45,7 @@ class Segmentation(pytorch_lightning.LightningModule):
 
     def __init__(self, name="3d_unet_s", **arguments):
         super().__init__()
-        self.network = create_model(name, n_classes=len(CLASSES), **arguments)
+        self.network = create_model(name, n_channels=1, n_classes=len(CLASSES), **arguments)
 
     def loss(self, batch):
         known = ~batch["output"].isnan()

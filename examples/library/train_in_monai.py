@@ -69,4 +69,4 @@ def predict(network, raw, patch=PATCH):
 if __name__ == "__main__":
     split = sys.argv[1] if len(sys.argv) > 1 else "data/datasplit.csv"
     given = get_dataloader(split, CLASSES, batch_size=4, input_array_info=PATCH, num_workers=4)
-    print(train(create_model("3d_unet_s", n_classes=len(CLASSES)), given, epochs=20))
+    print(train(create_model("3d_unet_s", n_channels=1, n_classes=len(CLASSES)), given, epochs=20))
