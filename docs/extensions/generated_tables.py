@@ -10,9 +10,10 @@ from sphinx.util.docutils import SphinxDirective
 
 from csc_data.config.experiment import announced_settings
 from csc_data.config.reference import describe_settings
-from csc_models import list_models, model_card
+from csc_models import ModelCard, list_models, model_card
 from csc_models.errors import MissingExtraError
 from csc_submit.steps.declared import STEPS
+from csc_train.plan.networks import Network, network_cost
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -50,11 +51,21 @@ class NetworkTable(SphinxDirective):
             try:
                 card = model_card(name)
             except MissingExtraError as error:
-                rows.append((name, "", "", "", str(error)))
+                rows.append((name, "", "", "", "", str(error)))
                 continue
             field = "all of the patch" if card.receptive_field is None else str(card.receptive_field)
-            rows.append((name, f"{card.parameters / 1e6:,.1f} M", field, str(card.sizes), card.summary))
-        return [table(("name", "parameters", "sees (voxels)", "takes", "what it is"), rows)]
+            facts = (f"{card.parameters / 1e6:,.1f} M", field, str(card.sizes), memory(card), card.summary)
+            rows.append((name, *facts))
+        return [table(("name", "parameters", "sees (voxels)", "takes", "memory", "what it is"), rows)]
+
+
+def memory(card: ModelCard) -> str:
+    """Say what `csc plan` reckons with for training on one patch; it plans volumes only."""
+    if card.ndim == 2:
+        return ""
+    edge = card.sizes.fit(64)
+    cost = network_cost(Network(name=card.name, learning_rate=1.0, least_crops=0), 2)
+    return f"{cost.memory_bytes(edge**3) / 1e9:.1f} GB for {edge}\N{SUPERSCRIPT THREE}"
 
 
 class NetworkSources(SphinxDirective):
