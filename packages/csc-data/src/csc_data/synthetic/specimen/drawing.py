@@ -37,6 +37,7 @@ from csc_data.synthetic.specimen.stacks_and_tubes import (
 )
 
 TRIED_PLACES = 8
+SMALL_NM = 1500.0
 _DRAW: dict[str, Draw] = {
     "centriole": draw_centriole,
     "golgi": draw_golgi,
@@ -134,7 +135,9 @@ class Specimen:
 
 
 def choose_origin(seed: int, shape: Shape, voxel_size: Triple) -> Triple:
-    """Return where a volume shows most: a centrosome or its surroundings, whichever have most kinds of organelles.
+    """Return where a volume shows most: near a centrosome, wherever there are most kinds of organelles.
+
+    A volume smaller than `SMALL_NM` has room for few; its middle lies on the envelope of a nucleus.
 
     Parameters
     ----------
@@ -158,6 +161,11 @@ def choose_origin(seed: int, shape: Shape, voxel_size: Triple) -> Triple:
     cell = cells.cell((0, 0, 0))
     rng = np.random.default_rng([derive(seed, 5)])
     size = np.array(shape) * np.array(voxel_size)
+    if size.max() < SMALL_NM:
+        surface = cell.centre + cell.pole / np.sqrt(((cell.pole / cell.axes) ** 2).sum())
+        surface = surface + cell.pole * (nucleus_depth_at(cell, surface[None])[0])
+        z, y, x = np.floor(surface - size / 2).tolist()
+        return z, y, x
     best: tuple[int, Point] | None = None
     for number in range(TRIED_PLACES):
         away = cell.pole * 240.0 * number + rng.uniform(-1.0, 1.0, 3) * 100.0 * number

@@ -48,7 +48,7 @@ class Kind:
     gap_nm: float = 24.0
     ids: int = 1
     at_pole: float = 0.0
-    tile_nm: float = 3600.0
+    tile_nm: float = 2900.0
 
     @property
     def reach_nm(self) -> float:
@@ -86,5 +86,6 @@ KINDS = (
 )
 """In the order in which they take their places."""
 
-FIRM = 4
-"""How many kinds, from the first, are thinned before others look whether there is room; of the others, candidates count."""
+FIRM = ("mito", "mt")
+"""Kinds that are thinned before others look whether there is room; of the others, candidates count, as looking further
+would take all tiles around."""

@@ -131,7 +131,7 @@ class Places:
         found = self._candidates_of(kind, tile)
         for other in KINDS[: KINDS.index(kind)]:
             if len(found.keys):
-                there = self.survivors if other in KINDS[:FIRM] else self._candidates_of
+                there = self.survivors if other.name in FIRM else self._candidates_of
                 rivals = [there(other, near) for near in _around(kind, tile, other)]
                 found = found.chosen(~_meet(found, rivals, max(kind.gap_nm, other.gap_nm), by_key=False))
         if len(found.keys):
