@@ -10,6 +10,7 @@ from csc_data.challenge.classes.table import UnknownClassError
 from csc_data.errors import ExistingOutputError, InvalidArgumentError, ProblemsError
 from csc_data.storage.room import DiskFullError
 from csc_data.synthetic.microscopes import MICROSCOPES
+from csc_data.synthetic.specimen.drawing import choose_origin
 from csc_data.synthetic.streaming import SpecimenVolume, draw_tissue, write_volume
 from csc_data.volumes import open_volume
 
@@ -33,7 +34,9 @@ def written(volume, tissue):
     return volume
 
 
-@pytest.mark.parametrize("begin, shape", [((0, 0, 0), (8, 48, 40)), ((9, 21, 3), (11, 7, 33)), ((31, 47, 39), (1, 1, 1))])
+@pytest.mark.parametrize(
+    ("begin", "shape"), [((0, 0, 0), (8, 48, 40)), ((9, 21, 3), (11, 7, 33)), ((31, 47, 39), (1, 1, 1))]
+)
 def test_a_box_is_the_same_whatever_block_it_is_made_in(volume, tissue, begin, shape):
     part = draw_tissue(volume, begin, shape)
     box = tuple(slice(b, b + n) for b, n in zip(begin, shape, strict=True))
@@ -48,9 +51,10 @@ def test_images_do_not_depend_on_blocks_with_any_microscope(volume, microscope):
     np.testing.assert_array_equal(part.raw, whole.raw[3:7, 5:11, 2:11])
 
 
-def test_another_seed_is_another_tissue(volume, tissue):
-    other = draw_tissue(dataclasses.replace(volume, seed=SEED + 1), (0, 0, 0), (8, 8, 8))
-    assert (other.raw != tissue.raw[:8, :8, :8]).mean() > 0.5
+def test_another_seed_is_another_place_of_another_specimen(volume):
+    assert choose_origin(SEED, volume.shape, volume.voxel_size) != choose_origin(
+        SEED + 1, volume.shape, volume.voxel_size
+    )
 
 
 def test_what_is_written_is_what_is_drawn(written, tissue):
@@ -131,7 +135,7 @@ def test_a_killed_run_goes_on_and_gives_the_same_bytes(written, tmp_path, monkey
 def test_a_volume_of_other_settings_or_other_data_is_not_gone_on_with(written, tmp_path):
     with pytest.raises(ExistingOutputError):
         write_volume(dataclasses.replace(written, seed=SEED + 1))
-    with pytest.raises(ExistingOutputError, match="refuse|holds output"):
+    with pytest.raises(ExistingOutputError, match="holds output"):
         write_volume(written, existing="refuse")
     volume = dataclasses.replace(written, root=tmp_path)
     volume.folder.mkdir()

@@ -16,8 +16,8 @@ WARPS_NM = ((260.0, 2600.0), (34.0, 480.0))
 """Amplitude and width of the folds of cell borders: a guess."""
 ROUNDING_NM = 130.0
 CLEFT_NM = (16.0, 30.0)
-"""Half the width of the cleft between cells, and how far it varies; clefts of tissue are 20 nm and wider (BioNumbers
-102924 gives 20 nm for brain)."""
+"""Half the width of the cleft between cells, and how far it varies; clefts of tissue are about 20 nm and wider, as in
+brain (a guess for other tissue)."""
 NUCLEUS_DIAMETER_NM = (5_000.0, 10_000.0)
 """Alberts et al., Molecular Biology of the Cell: 5 to 10 um."""
 _REACH = 3.5  # of a warp, in standard deviations
@@ -157,7 +157,7 @@ class Cells:
                 place += np.float32(amplitude) * noise.on(axes)
         squares = []
         for cell in cells:
-            z, y, x = ((cell.seed - middle)).astype(np.float32)
+            z, y, x = (cell.seed - middle).astype(np.float32)
             squares.append(((warped[0] - z) ** 2 + (warped[1] - y) ** 2) + (warped[2] - x) ** 2)
         nearest = squares[0].copy()
         owner = np.zeros(box.shape, np.uint8)

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from csc_data.challenge import get_class, label_classes
 from csc_data.geometry import Shape, Triple
 from csc_data.synthetic.specimen.boxes import FAR, Box, Canvas, Field, Point
 from csc_data.synthetic.specimen.cells import SPACING_NM, Cells, nucleus_depth_at
 from csc_data.synthetic.specimen.kinds import KINDS
-from csc_data.synthetic.specimen.nucleus import draw_nucleus, pore_places
 from csc_data.synthetic.specimen.noise import SmoothNoise, derive
+from csc_data.synthetic.specimen.nucleus import draw_nucleus, pore_places
 from csc_data.synthetic.specimen.organelles import (
     MEMBRANE_GREY,
     MEMBRANE_NM,
@@ -195,7 +194,7 @@ def _grain() -> Field:
     """Return how grainy each class is, in grey values."""
     amplitudes = np.full(256, 4.0, np.float32)
     calm = {"ld_lum": 1.0, "ecs": 3.0, "er_lum": 2.5, "ves_lum": 3.0, "perox_lum": 3.0, "ld_mem": 2.0}
-    rough = {"cyto": 7.0, "mito_lum": 8.0, "lyso_lum": 8.0, "nucleo": 9.0, "hchrom": 9.0, "nucpl": 6.0}
+    rough = {"cyto": 7.0, "ribo": 7.0, "mito_lum": 8.0, "lyso_lum": 8.0, "nucleo": 9.0, "hchrom": 9.0, "nucpl": 6.0}
     for name, value in {**calm, **rough}.items():
         amplitudes[label_classes()[name].id] = value
     return amplitudes
@@ -206,5 +205,3 @@ def _add_grain(canvas: Canvas, key: int) -> None:
     texture = SmoothNoise(derive(key, 1), 11.0).on(axes)
     texture += np.float32(0.8) * SmoothNoise(derive(key, 2), 38.0).on(axes)
     canvas.grey += _grain()[canvas.atoms] * texture
-
-

@@ -1,8 +1,8 @@
 """Where the organelles lie: in tiles of an endless specimen, each found from the seed and its place alone.
 
-Candidates are drawn in each tile, those that lie in the cytoplasm. One stays where it meets none of a kind that goes before it,
-and no candidate of its own kind with a higher key: thinning that needs no order in which tiles are visited (Matern, Spatial
-Variation, 1960).
+Candidates are drawn in each tile, those that lie in the cytoplasm. One stays where it meets none of a kind that goes
+before it, and no candidate of its own kind with a higher key: thinning that needs no order in which tiles are visited
+(Matern, Spatial Variation, 1960).
 """
 
 from __future__ import annotations
@@ -229,7 +229,7 @@ class _Cast:
         )
 
     def paths(self, depth: Point, poles: Point) -> _Candidates:
-        """Return the candidates, but those too near to the cell's border or left out for being far from its centrosome."""
+        """Return the candidates, but those too near to the cell's border, or left out far from its centrosome."""
         kind, directions = self.kind, self.directions
         from_pole = self.middles - poles
         away = np.sqrt((from_pole**2).sum(1))

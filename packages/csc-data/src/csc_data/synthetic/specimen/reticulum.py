@@ -13,13 +13,13 @@ from csc_data.synthetic.specimen.organelles import layers
 from csc_data.synthetic.specimen.placing import Organelle
 
 SHEET_NM, TUBE_NM = 58.0, 31.0
-"""Thickness of a sheet, radius of a tube: both are 60 to 100 nm across (BNID 111388; Shibata et al. 2006, Cell 126:435)."""
+"""Thickness of a sheet, radius of a tube: both are 60 to 100 nm across (Shibata et al. 2006, Cell 126:435; BNID 111388)."""
 GAP_NM = 14.0
 RIBOSOME_NM = 12.5
 """Radius: 25 to 30 nm across (MBoC)."""
 RIBOSOME_SPACING_NM = 37.0
-"""Edge of the cube that has one place for a ribosome: 20000 per um3 at most, of which about half are taken. HeLa cells have some 5 to 10 million on 1000 to
-2000 um3 of cytoplasm (BNID 108582, 103725), so this is at the dense end."""
+"""Edge of the cube that has one place for a ribosome: 20000 per um3 at most, of which about half are taken. Cells have
+millions (MBoC) in 1000 to 2000 um3 of cytoplasm; so this is at the dense end, and how dense is a guess."""
 
 
 def draw_reticulum(canvas: Canvas, key: int, exits: Sequence[Organelle]) -> Field:
@@ -108,7 +108,9 @@ def draw_ribosomes(canvas: Canvas, key: int, reticulum: Field, *, labelled: bool
     """
     low, high = canvas.box.low, canvas.box.high
     spacing = RIBOSOME_SPACING_NM
-    ranges = [np.arange(int(np.floor(b / spacing)), int(np.floor(e / spacing)) + 1) for b, e in zip(low, high, strict=True)]
+    ranges = [
+        np.arange(int(np.floor(b / spacing)), int(np.floor(e / spacing)) + 1) for b, e in zip(low, high, strict=True)
+    ]
     lots = hash_places(derive(key, 5), *ranges)
     places = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3).astype(np.float64)
     lots = lots.ravel()
