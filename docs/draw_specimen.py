@@ -15,15 +15,16 @@ from csc_data.synthetic.microscopes import MICROSCOPES
 from csc_data.synthetic.streaming import SpecimenVolume, draw_tissue
 
 SEED = 1
+SLICES = {512: 330, 384: 200}
 
 
 def main(path: str) -> None:
-    figure = Figure(figsize=(12, 12.4), layout="constrained")
-    rows = figure.subfigures(2, 1, height_ratios=(2, 1.05))
+    figure = Figure(figsize=(9.2, 11.9), layout="constrained")
+    rows = figure.subfigures(2, 1, height_ratios=(4, 1.12))
     panels = rows[0].subplots(2, 2)
     for (left, right), (edge, size) in zip(panels, ((512, 8.0), (384, 4.0)), strict=True):
         volume = SpecimenVolume(root=Path(), shape=(edge, edge, edge), voxel_size=(size,) * 3, seed=SEED)
-        tissue = draw_tissue(volume, (edge // 2, 0, 0), (1, edge, edge))
+        tissue = draw_tissue(volume, (SLICES[edge], 0, 0), (1, edge, edge))
         _show(left, tissue.raw[0], f"raw, {size:g} nm")
         right.imshow(_colours()[tissue.atoms[0]], interpolation="nearest")
         right.set_title("classes")

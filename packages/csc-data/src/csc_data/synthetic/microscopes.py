@@ -162,7 +162,7 @@ MICROSCOPES: Mapping[str, Microscope] = MappingProxyType(
                 uneven=6.0, missing=0.002, repeated=0.002,
             ),
             # Serial sections in a transmission microscope: strong contrast and little noise in a section of 40 nm,
-            # sections of unequal thickness (brightness), lost ones (Zheng et al. 2018, Cell 174:730). How many is a guess.
+            # sections of unequal brightness, lost ones (Zheng et al. 2018, Cell 174:730); how many: a guess.
             Microscope(
                 name="sstem", mean=158.0, contrast=38.0, blur_nm=(14.0, 3.0), noise=9.0, flicker=9.0, uneven=7.0,
                 missing=0.012, repeated=0.0,

@@ -112,7 +112,7 @@ class SpecimenVolume:
 
     @property
     def parts(self) -> Shape:
-        """How many crops there are along each axis: two, so that some train and some validate, or one if it is short."""
+        """How many crops there are along each axis: two, so that some train and some validate; one if it is short."""
         parts = [1 + (n > 2 * b) for n, b in zip(self.shape, BLOCK, strict=True)]
         if max(parts) == 1:
             parts[self.shape.index(max(self.shape))] = 2

@@ -177,7 +177,9 @@ class Places:
             own = owner == number
             inside[own] &= nucleus_depth_at(cells[number], points[own]) < -(radii[own] + 60.0)
         parts = np.split(inside, np.cumsum([one.paths.shape[0] * one.paths.shape[1] for one in found])[:-1])
-        return [part.reshape(one.paths.shape[:2]).all(axis=1) for part, one in zip(parts, found, strict=True)]
+        return [
+            np.asarray(part.reshape(one.paths.shape[:2]).all(axis=1)) for part, one in zip(parts, found, strict=True)
+        ]
 
     def _centrioles(self, kind: Kind, tile: Tile) -> _Candidates:
         """Return the centrioles of the cells whose centrosome lies in a tile: mother and daughter, at a right angle."""

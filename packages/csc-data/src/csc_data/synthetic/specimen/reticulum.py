@@ -13,7 +13,7 @@ from csc_data.synthetic.specimen.organelles import layers
 from csc_data.synthetic.specimen.placing import Organelle
 
 SHEET_NM, TUBE_NM = 58.0, 31.0
-"""Thickness of a sheet, radius of a tube: both are 60 to 100 nm across (Shibata et al. 2006, Cell 126:435; BNID 111388)."""
+"""Thickness of a sheet, radius of a tube: both are 60 to 100 nm across (Shibata et al. 2006, Cell 126:435)."""
 GAP_NM = 14.0
 RIBOSOME_NM = 12.5
 """Radius: 25 to 30 nm across (MBoC)."""
