@@ -15,7 +15,7 @@ from csc_data.synthetic.microscopes import MICROSCOPES
 from csc_data.synthetic.streaming import SpecimenVolume, draw_tissue
 
 SEED = 1
-SLICES = {512: 330, 384: 200}
+SLICES = {512: 256, 384: 200}
 
 
 def main(path: str) -> None:

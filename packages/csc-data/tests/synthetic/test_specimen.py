@@ -5,7 +5,7 @@ from csc_data.challenge import get_tested_classes, label_classes
 from csc_data.synthetic.microscopes import MICROSCOPES, get_microscope
 from csc_data.synthetic.specimen.boxes import Box
 from csc_data.synthetic.specimen.cells import Cells, nucleus_depth_at
-from csc_data.synthetic.specimen.drawing import Specimen
+from csc_data.synthetic.specimen.drawing import Specimen, choose_origin
 from csc_data.synthetic.specimen.kinds import KINDS
 from csc_data.synthetic.specimen.noise import SmoothNoise, hash_places, normal
 from csc_data.synthetic.specimen.nucleus import pore_places
@@ -15,7 +15,9 @@ VOXEL = (16.0, 16.0, 16.0)
 
 @pytest.fixture(scope="module")
 def specimen() -> Specimen:
-    return Specimen(seed=1, shape=(256, 256, 256), voxel_size=VOXEL, origin=(2800.0, 5800.0, 5000.0), ribosomes=True)
+    return Specimen(
+        seed=1, shape=(256, 256, 256), voxel_size=VOXEL, origin=choose_origin(1, (256,) * 3, VOXEL), ribosomes=True
+    )
 
 
 @pytest.fixture(scope="module")

@@ -56,9 +56,7 @@ def _parse_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple
 @click.option("-w", "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and how large it is.")
 @existing_option
-def make_synthetic(
-    out: str, size: tuple[int, int, int], workers: int, dry_run: bool, existing: Any, **options: Any
-) -> None:
+def make_synthetic(out: str, size: tuple[int, int, int], workers: int, dry_run: bool, **options: Any) -> None:
     """Write synthetic tissue to DIR, to pretrain and to try things on: raw, and labels of all of it in crops.
 
     It has whole cells with their nuclei, reticulum, ribosomes and what else the challenge scores. A volume that is
@@ -67,7 +65,7 @@ def make_synthetic(
     from csc_data.challenge import get_tested_classes
     from csc_data.synthetic.streaming import SpecimenVolume, write_volume
 
-    names = options.pop("classes")
+    names, existing = options.pop("classes"), options.pop("existing")
     classes = get_tested_classes() if names == ["all"] else tuple(dict.fromkeys(names))
     volume = SpecimenVolume(root=Path(out), shape=size, classes=classes, **options)
     _describe(volume)

@@ -59,7 +59,7 @@ class SpecimenVolume:
     voxel_size : tuple of float
         nm.
     classes : tuple of str
-        Classes of the challenge that are annotated. Where ``ribo`` is one, ribosomes are no cytosol.
+        Classes of the challenge that are annotated. Where ``ribo`` is one, ribosomes are not cytosol.
     seed : int
         At least 0. The same seed, size and versions of numpy and scipy give the same bytes.
     microscope : str

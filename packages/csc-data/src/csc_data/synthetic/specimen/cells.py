@@ -92,12 +92,13 @@ class Cells:
         rng = np.random.default_rng([key, 2])
         others = [self.seed(self._shifted(index, step)) for step in np.ndindex(3, 3, 3) if step != (1, 1, 1)]
         room = min(float(np.linalg.norm(other - seed)) for other in others) / 2
-        pole = rng.standard_normal(3)
-        pole /= np.sqrt(np.sum(pole**2))
+        # Towards the nearest cell, so that a few micrometres hold nucleus, centrosome and both cells' membranes.
+        pole = min(others, key=lambda other: float(np.linalg.norm(other - seed))) - seed
+        pole = pole / np.sqrt(np.sum(pole**2))
         low, high = (diameter / 2 for diameter in NUCLEUS_DIAMETER_NM)
         radius = min(rng.uniform(low, high), room - 1500.0)
         axes = np.clip(radius * rng.uniform(0.9, 1.1, 3), low, min(high, room - 1000.0))
-        away = min(700.0, room - 700.0 - float(axes.max()))
+        away = min(300.0, room - 700.0 - float(axes.max()))
         return Cell(index=index, key=key, seed=seed, centre=seed - pole * away, axes=axes, pole=pole)
 
     @staticmethod

@@ -240,7 +240,7 @@ class _Cast:
         kept = self.lots < 1 - kind.at_pole * (1 - 1 / (1 + (away / 2600.0) ** 4))
         kept &= depth > self.radii + 60.0
         share = np.linspace(-1, 1, kind.points) if kind.points > 1 else np.zeros(1)
-        along = (share[None] * (self.lengths / 2 - self.radii * (kind.points > 1)).clip(0)[:, None])[..., None]
+        along = (share[None] * np.maximum(self.lengths / 2 - self.radii, 0.4 * self.radii)[:, None])[..., None]
         paths = self.middles[:, None, :] + directions[:, None, :] * along
         sides = _normalised(self.sides - directions * (self.sides * directions).sum(1)[:, None])
         paths += sides[:, None, :] * (self.bends * self.lengths)[:, None, None] * (share**2 - 0.33)[None, :, None]

@@ -51,14 +51,16 @@ def draw_reticulum(canvas: Canvas, key: int, exits: Sequence[Organelle]) -> Fiel
     inside &= in_site
     for old, new in (("er_mem", "eres_mem"), ("er_lum", "eres_lum")):
         canvas.atoms[inside & (canvas.atoms == get_class(old).id)] = get_class(new).id
-    return depth
+    drawn: Field = depth
+    return drawn
 
 
 def _sheets(canvas: Canvas, key: int) -> Field:
     """Return the depth in sheets: level sets of a smooth function, in parts of the cytoplasm."""
     axes = canvas.box.axes
     zone = SmoothNoise(derive(key, 1), 620.0)
-    place = (zone.on(axes) - np.float32(0.95)) * np.float32(420.0)
+    ragged = np.float32(0.3) * SmoothNoise(derive(key, 7), 150.0).on(axes)
+    place = (zone.on(axes) + ragged - np.float32(0.95)) * np.float32(420.0)
     if not (place > -SHEET_NM).any():
         return place
     level, slope = _with_slope(canvas, SmoothNoise(derive(key, 2), 1900.0))
