@@ -15,7 +15,6 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -96,7 +95,9 @@ def run(name: str, config: Config, truth: np.ndarray, steps: int) -> tuple[objec
     began = time.process_time()
     file, changes = RECIPES[name]
     experiment = EXAMPLES / file
-    own = replace(config, predictions=f"{name}/predictions/{config.predictions}", processed=f"{name}/{config.processed}")
+    own = replace(
+        config, predictions=f"{name}/predictions/{config.predictions}", processed=f"{name}/{config.processed}"
+    )
     result = train(
         experiment,
         config=own,
