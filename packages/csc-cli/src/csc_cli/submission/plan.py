@@ -175,7 +175,8 @@ class SubmitPlan:
         if there:
             what = "holds" if refuse else "was not made by this command: it holds"
             raise ExistingOutputError(
-                f"{folder} {what} {listed(there, most=3)}; overwrite them, or choose another destination"
+                f"{folder} {what} {listed(there, most=3)}; overwrite them, or choose another destination "
+                "(-o), or an experiment with a folder of its own (-e)"
             )
 
     def _remedies(self, task: CropTask) -> list[str]:

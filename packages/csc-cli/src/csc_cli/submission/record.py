@@ -105,7 +105,8 @@ class SubmitRecord:
             hint = f"; it was begun with the checkpoint {before['checkpoint']}" if "checkpoint" in differing else ""
             raise ExistingOutputError(
                 f"{name} of {', '.join(crops)} was made with another {differing}, and is not mixed with this{hint}; "
-                "overwrite all of its crops, or choose another destination"
+                "overwrite all of its crops, or choose another destination (-o), or an experiment with a folder of its "
+                "own (-e)"
             )
 
     def _write(self) -> None:

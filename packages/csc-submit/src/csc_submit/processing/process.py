@@ -202,7 +202,8 @@ def _check_existing(plans: Sequence[ArrayPlan], how: Existing) -> None:
             differing = sorted(name for name, value in plan.fingerprint().items() if made_with.get(name) != value)
             if differing:
                 raise ExistingOutputError(
-                    f"{plan.target} was made with another {', '.join(differing)}; overwrite it, or move it away"
+                    f"{plan.target} was made with another {', '.join(differing)}; overwrite it, or choose "
+                    "another place (-o), or an experiment with a folder of its own (-e)"
                 )
 
 

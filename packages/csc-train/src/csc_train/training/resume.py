@@ -67,7 +67,8 @@ def check_same_data(path: Path, stored: CheckpointDescription, wanted: Checkpoin
     ]
     if different:
         raise InvalidArgumentError(
-            f"{path} belongs to another experiment: {'; '.join(different)}; choose another model_name to start anew"
+            f"{path} belongs to another experiment: {'; '.join(different)}; choose another model_name to start anew, "
+            "or a folder of its own, -e NAME"
         )
 
 

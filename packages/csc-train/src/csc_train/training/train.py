@@ -46,6 +46,7 @@ from csc_train.training.hooks.stopping import EarlyStopping
 from csc_train.training.loaders import Loaders, open_run_loaders
 from csc_train.training.loop import run_epochs
 from csc_train.training.optimisation import StepSizes, build_optimizer
+from csc_train.training.ownership import check_own
 from csc_train.training.rehearsal import Rehearsal, check_places, rehearse
 from csc_train.training.results import TrainCallback, TrainProgress, TrainResult
 from csc_train.training.resume import set_aside_later, take_up
@@ -105,9 +106,9 @@ def train(
     file = file_of(experiment)
     if file is not None and is_being_read(file):
         return TrainResult()
-    return run_training(
-        set_up_run(read_train_settings(experiment, config, **overrides), config), file, progress, post_process
-    )
+    settings = read_train_settings(experiment, config, **overrides)
+    check_own(settings, file)
+    return run_training(set_up_run(settings, config), file, progress, post_process)
 
 
 def run_training(
@@ -194,9 +195,9 @@ def rehearse_training(
         As `train` does before its first step.
     """
     without_split = partial(open_run_loaders, keeps_split=False)
-    return rehearse(
-        set_up_run(read_train_settings(experiment, config, **overrides), config, open_loaders=without_split)
-    )
+    settings = read_train_settings(experiment, config, **overrides)
+    check_own(settings, file_of(experiment))
+    return rehearse(set_up_run(settings, config, open_loaders=without_split))
 
 
 OpenLoaders = Callable[[TrainSettings, Config | None, "Fabric"], Loaders]
