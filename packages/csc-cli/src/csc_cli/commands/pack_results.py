@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cli.console import progress_bar, say
-from csc_cli.options import crops_option, existing_option
+from csc_cli.console import answer, progress_bar, say
+from csc_cli.options import crops_option, existing_option, json_option
 from csc_cli.stages.execution import work_options
 from csc_cli.stages.experiments import experiment_option, next_command
 from csc_data.wording import format_bytes, listed, plural, table
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 )
 @click.option("--zip/--no-zip", default=True, show_default=True, help="Also write the zip to upload.")
 @existing_option
+@json_option
 @experiment_option
 def pack_results(config: Config, **options: Any) -> None:
     """Pack results on the grids of the test crops, as the score reads them, and zip them."""
@@ -56,6 +57,7 @@ def pack_results(config: Config, **options: Any) -> None:
         options["max_workers"] = os.cpu_count()
     with progress_bar("blocks") as bar:
         result = csc_submit.pack_results(config=config, progress=bar, **options)
+    answer(result)
     _tell(result)
     if not result.packed:
         raise click.ClickException("nothing could be packed, see above; there is no new zip")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cli.console import progress_bar, say
-from csc_cli.options import classes_option, config_option
+from csc_cli.console import answer, progress_bar, say
+from csc_cli.options import classes_option, config_option, json_option
 from csc_cli.stages.experiments import next_command
 from csc_data.wording import format_bytes, format_seconds, listed, plural, table
 
@@ -36,6 +36,7 @@ _HEADERS = ("class", "crops with it", "share (%)", "objects", "diameter (nm): 5 
     "--measure/--no-measure", default=True, show_default=True, help="Whether to try a few steps on the device."
 )
 @click.option("-O", "--overwrite", is_flag=True, help="Replace a file that is there.")
+@json_option
 @config_option
 def plan(out: str, config: Config, overwrite: bool, **options: Any) -> None:
     """Write an experiment file for the data and this machine, with the reason of each choice.
@@ -78,6 +79,11 @@ def write_plans(file: Path, rows: Sequence[SplitRow], config: Config, options: M
     files = _write(file, plans, fingerprint, machine)
     for written, made in zip(files, plans, strict=True):
         say(f"wrote {written}: {_describe(made)}")
+    documents = [
+        {"file": target, "settings": made.choices, "seconds": made.seconds, "memory_bytes": made.memory_bytes}
+        for target, made in zip(files, plans, strict=True)
+    ]
+    answer({"plans": documents, "classes": fingerprint.classes})
     return files
 
 

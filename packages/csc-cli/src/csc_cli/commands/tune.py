@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cli.console import progress_bar, say
-from csc_cli.options import parse_names
+from csc_cli import completing
+from csc_cli.console import answer, progress_bar, say
+from csc_cli.options import json_option, parse_names
 from csc_cli.stages.experiments import PROCESSING, TRAINING, experiment_options, next_command
 from csc_data.wording import format_seconds, plural, table
 
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("-c", "--classes", metavar="NAMES", callback=parse_names, help="Classes [default: all of CONFIG].")
+@click.option(
+    "-c",
+    "--classes",
+    metavar="NAMES",
+    callback=parse_names,
+    shell_complete=completing.several_of(completing.class_names),
+    help="Classes [default: all of CONFIG].",
+)
 @click.option(
     "-o",
     "--output",
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="When to stop [default: when all is tried].")
 @click.option("--datasplit", metavar="FILE", help="The datasplit [default: datasplit.csv in the data folder].")
 @click.option("-O", "--overwrite", is_flag=True, help="Replace a file that is there.")
+@json_option
 @experiment_options(PROCESSING, TRAINING)
 def tune(experiment: str, config: Config, output: str | None, overwrite: bool, **options: Any) -> None:
     """Choose thresholds, sizes and parameters of steps on the validation crops, by the official score.
@@ -63,6 +72,7 @@ def tune(experiment: str, config: Config, output: str | None, overwrite: bool, *
     changed = len(result.changed)
     say(f"wrote {file}: {changed or 'nothing'} of {plural(len(result.classes), 'class')} changed")
     say(f"next: {next_command('process', str(file))}")
+    answer({"written": file, "classes": result.classes, "remarks": result.remarks, "rules": result.rules})
 
 
 def _row(entry: TunedClass) -> Sequence[object]:

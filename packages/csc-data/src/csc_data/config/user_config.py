@@ -188,6 +188,15 @@ def load_config(
     ------
     ProblemsError
         If the configuration file is damaged or holds settings that do not exist.
+
+    Examples
+    --------
+    >>> from csc_data import load_config
+    >>> config = load_config(data="mine", environ={})
+    >>> config.root.name
+    'mine'
+    >>> config.path("raw", dataset="jrc_hela-2").as_posix()
+    'mine/jrc_hela-2/jrc_hela-2.zarr/recon-1/em/fibsem-uint8'
     """
     values = read_config_file(file or config_path())
     env = os.environ if environ is None else environ
@@ -198,12 +207,26 @@ def load_config(
 
 
 def choose_endpoint(path: str | os.PathLike[str], endpoint: str | None = None) -> str | None:
-    """Return the address of the S3 service for a path: the one given, else the configured one; None for local paths."""
+    """Return the address of the S3 service for a path: the one given, else the configured one; None for local paths.
+
+    Examples
+    --------
+    >>> choose_endpoint("s3://bucket/a.zarr", "http://localhost:9000")
+    'http://localhost:9000'
+    >>> choose_endpoint("data/a.zarr") is None
+    True
+    """
     return endpoint or (load_config().endpoint or None if is_remote(path) else None)
 
 
 def config_origins(*, data: str | None = None, environ: Mapping[str, str] | None = None) -> dict[str, tuple[str, str]]:
-    """Return each setting's value and where it comes from, for people to read."""
+    """Return each setting's value and where it comes from, for people to read.
+
+    Examples
+    --------
+    >>> config_origins(data="mine", environ={})["data"]
+    ('mine', '--data')
+    """
     env = os.environ if environ is None else environ
     stored = read_config_file(config_path())
     config = load_config(data=data, environ=env)
@@ -226,6 +249,15 @@ def read_config_file(file: Path) -> dict[str, str]:
     ------
     ProblemsError
         If it is not TOML, or has names or values that do not fit.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = store_choice("endpoint", "http://localhost:9000", Path(folder, "config.toml"))
+    ...     read_config_file(file)
+    {'endpoint': 'http://localhost:9000'}
     """
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -242,12 +274,20 @@ def read_config_file(file: Path) -> dict[str, str]:
 
 
 def store_choice(name: str, value: str, file: Path | None = None) -> Path:
-    """Store a setting in the user's configuration file and return that file.
+    r"""Store a setting in the user's configuration file and return that file.
 
     Raises
     ------
     ProblemsError
         If there is no such setting, or the value does not fit it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     store_choice("endpoint", "http://localhost:9000", Path(folder, "config.toml")).read_text()
+    'endpoint = "http://localhost:9000"\n'
     """
     place = file or config_path()
     problem = _check(name, value)

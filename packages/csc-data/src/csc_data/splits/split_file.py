@@ -91,6 +91,17 @@ def read_datasplit(path: str | os.PathLike[str], data: Path | None = None) -> tu
         If there is no such file.
     ProblemsError
         With every row that cannot be understood.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from csc_data import SplitRow, read_datasplit, write_datasplit
+    >>> row = SplitRow(usage="train", raw="a.zarr/raw", labels="a.zarr/crop1", classes=("nuc", "er"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_datasplit(Path(folder, "datasplit.csv"), [row])
+    ...     read_datasplit(Path(folder, "datasplit.csv"))[0].classes
+    ('nuc', 'er')
     """
     file = Path(path)
     if not file.is_file():
@@ -165,7 +176,19 @@ def _resolve(path: str, folders: Sequence[Path]) -> str:
 
 
 def write_datasplit(path: str | os.PathLike[str], rows: Iterable[SplitRow]) -> None:
-    """Write a datasplit file of five quoted columns, under a temporary name first."""
+    """Write a datasplit file of five quoted columns, under a temporary name first.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from csc_data import SplitRow, write_datasplit
+    >>> row = SplitRow(usage="train", raw="a.zarr/raw", labels="a.zarr/crop1", classes=("nuc", "er"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_datasplit(Path(folder, "datasplit.csv"), [row])
+    ...     print(Path(folder, "datasplit.csv").read_text().strip())
+    "train","a.zarr","raw","a.zarr","crop1/[nuc,er]"
+    """
     file = Path(path)
     text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from csc_data.wording import table
 from csc_eval.batch.entries import BatchOutcome, read_batch
 from csc_eval.batch.ranking import HEADER, rank, ranking_rows, write_csv, write_json
 from csc_eval.batch.scoring import BatchScoring, score_batch
@@ -37,10 +38,8 @@ class Outputs:
 
     def write(self, outcomes: list[BatchOutcome]) -> None:
         """Print and write the ranking."""
-        from csc_eval.command.terminal import render_rows
-
         ranking = rank(outcomes)
-        click.echo(render_rows([*HEADER, "what is wrong"], ranking_rows(ranking)))
+        click.echo(table([*HEADER, "what is wrong"], ranking_rows(ranking)))
         written = []
         if self.table is not None:
             written.append(write_csv(ranking, self.table))

@@ -19,7 +19,7 @@ import click
 from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_data.storage.limits import MAX_UNCOMPRESSED_SIZE
 from csc_data.storage.stores.places import Store
-from csc_data.wording import plural
+from csc_data.wording import plural, table
 from csc_eval.rules import LEADERBOARD, Rules, get_rules, rules_from_environment
 from csc_eval.scoring.results import FAILED, MISSING, TOO_MANY_INSTANCES, SubmissionScore
 
@@ -43,10 +43,11 @@ def run_evaluate(
     scheduler: str | None,
     experiment: str | None = None,
     intervals: bool = False,
+    as_json: bool = False,
     quiet: bool = False,
     **options: Any,
 ) -> int:
-    """Score one submission, print the table, write the files; returns the exit code."""
+    """Score one submission, print the table or JSON, write the files; returns the exit code."""
     from csc_eval.running.submission import score_submission, write_results
 
     began = time.monotonic()
@@ -70,17 +71,20 @@ def run_evaluate(
             if result_file is not None:
                 written += write_results(result, result_file)
         finally:
-            click.echo(render_result(result, to_submit=datasplit is None, intervals=intervals))
+            if as_json:
+                click.echo(result.to_json(extended=True))
+            else:
+                click.echo(render_result(result, to_submit=datasplit is None, intervals=intervals))
         if report is not None:
             from csc_eval.report.page import ReportOptions, write_report
 
             shown = ReportOptions(raw=raw_of or raw_of_test_crops(data))
             written.append(write_report(result, report, submission=submission_path, truth=truth_path, options=shown))
     for path in written:
-        click.echo(f"wrote {path}")
+        click.echo(f"wrote {path}", err=as_json)
     seconds = time.monotonic() - began
-    click.echo(f"{_count(result)} in {seconds:.1f} s")
-    if result_file is None:
+    click.echo(f"{_count(result)} in {seconds:.1f} s", err=as_json)
+    if result_file is None and not as_json:
         click.echo("next: --result-file FILE keeps the numbers, --report FILE.html shows what went wrong")
     return 1 if result.failures else 0
 
@@ -141,7 +145,14 @@ def scoring_arguments(options: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def own_classes(folder: Path) -> ClassTable | None:
-    """Return what the ``classes.toml`` of a folder says; None where it has none, and nothing need be imported."""
+    """Return what the ``classes.toml`` of a folder says; None where it has none, and nothing need be imported.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> own_classes(Path("a folder without classes.toml")) is None
+    True
+    """
     file = folder / "classes.toml"
     if not file.is_file():
         return None
@@ -172,7 +183,13 @@ def _result_of(config: Config, datasplit: str | None) -> str:
 
 
 def chosen_rules(names: Sequence[str]) -> tuple[Rules, ...]:
-    """Return the rules named, by default the leaderboard's, with what the organisers' variables set."""
+    """Return the rules named, by default the leaderboard's, with what the organisers' variables set.
+
+    Examples
+    --------
+    >>> [rules.name for rules in chosen_rules(["pq,definition-2026-06"])]
+    ['pq', 'definition-2026-06']
+    """
     listed = [part for name in names for part in _split(name) or ()]
     return tuple(rules_from_environment(get_rules(name), os.environ) for name in listed or [LEADERBOARD.name])
 
@@ -226,6 +243,11 @@ def resolve_paths(submission: str | None, truth: str | None, where: Callable[[],
     ------
     MissingDataError
         If there is nothing at a path that was not given.
+
+    Examples
+    --------
+    >>> [path.name for path in resolve_paths("mine.zip", "truth.zarr", lambda: None)]
+    ['mine.zip', 'truth.zarr']
     """
     if submission is not None and truth is not None:
         return Path(submission), Path(truth)
@@ -298,16 +320,6 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[int, int, str], None] | None
     click.echo("\r" + " " * 60 + "\r", err=True, nl=False)
 
 
-def render_rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table as text: the first column to the left, the others to the right."""
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = []
-    for row in (header, ["-" * width for width in widths], *rows):
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
-
-
 def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.4f}"
 
@@ -341,7 +353,7 @@ def _class_table(result: SubmissionScore) -> str:
             counts = [str(score.tp), str(score.fp), str(score.fn)]
             crops = sum(name in labels for labels in result.crops.values())
             rows.append([name, *numbers, *counts, str(crops), _worst_crops(result, name)])
-        tables.append(render_rows(header, rows))
+        tables.append(table(header, rows))
     return "\n\n".join(tables)
 
 
@@ -361,7 +373,7 @@ def _overall(result: SubmissionScore) -> str:
         ]
         for kind, combined in (("everything", result.combined), ("what was submitted", result.submitted))
     ]
-    return render_rows([result.rules, "instance", "semantic", "overall"], rows)
+    return table([result.rules, "instance", "semantic", "overall"], rows)
 
 
 def _intervals(result: SubmissionScore) -> str:
@@ -374,7 +386,7 @@ def _intervals(result: SubmissionScore) -> str:
     if not rows:
         return "95 % intervals: none, as there is one crop of each class only"
     title = f"95 % intervals by {RESAMPLES} draws of crops (classes of several crops):"
-    return f"{title}\n{render_rows(['', 'from', 'to', 'crops'], rows)}"
+    return f"{title}\n{table(['', 'from', 'to', 'crops'], rows)}"
 
 
 def _differences(result: SubmissionScore) -> str:

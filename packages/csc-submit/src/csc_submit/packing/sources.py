@@ -36,6 +36,20 @@ class Sources:
     ------
     InvalidArgumentError
         If a placeholder stands for nothing, or the path has none for the crop.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from csc_data import load_config
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "crop557", "er").mkdir(parents=True)
+    ...     sources = Sources(config=load_config(environ={}), source=f"{folder}/{{crop}}/{{label}}")
+    ...     sources.check()
+    ...     print(sources.find("jrc_ctl-id8-1", "crop557", "er").name, sources.find("jrc_ctl-id8-1", "crop557", "nuc"))
+    ...     print(sources.find_prediction("jrc_ctl-id8-1", "crop557", "er"))
+    er None
+    None
     """
 
     config: Config

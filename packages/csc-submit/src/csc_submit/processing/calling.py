@@ -111,6 +111,14 @@ def read_call(
         If two of them contradict each other, or there is no experiment.
     ProblemsError
         If settings are wrong.
+
+    Examples
+    --------
+    >>> from csc_data import load_config
+    >>> from csc_submit import ProcessSettings
+    >>> call = read_call(ProcessSettings(), "557,558", load_config(environ={}), None, {"overwrite": True})
+    >>> call.crops, call.existing
+    (['557', '558'], 'overwrite')
     """
     given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
     chosen = said_once("an experiment", source, given.pop("config_path", None))
@@ -158,6 +166,12 @@ def as_process_settings(
     ------
     ProblemsError
         With everything that is wrong.
+
+    Examples
+    --------
+    >>> from csc_submit import ProcessSettings
+    >>> as_process_settings(ProcessSettings(), threshold=0.7).threshold
+    0.7
     """
     if isinstance(given, ProcessSettings):
         adjusted = with_own_file(adjust_settings(given, **overrides), Path(), device)

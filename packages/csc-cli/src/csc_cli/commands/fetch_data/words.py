@@ -15,6 +15,7 @@ from csc_data.wording import format_bytes, format_seconds, plural, table
 if TYPE_CHECKING:
     from csc_data.errors import Problem
     from csc_data.fetching import FetchPlan, FetchResult
+    from csc_data.fetching.plan import CropPlan
 
 MOST_LINES = 20
 """Files that are named one by one when they could not be had; all of them stand in a file then."""
@@ -56,6 +57,37 @@ def describe_plan(plan: FetchPlan, *, every_crop: bool = False) -> None:
         f"{plural(len(plan.crops), 'crop')}: {plural(plan.n_files, 'file')}, {format_bytes(plan.n_bytes)}; "
         f"{there:,} there, {plan.todo_files:,} to fetch ({format_bytes(plan.todo_bytes)}) into {plan.root}"
     )
+
+
+def plan_document(plan: FetchPlan) -> dict[str, object]:
+    """Return what a plan would fetch, crop by crop, for programs."""
+    crops = [
+        {
+            "crop": crop.source.name,
+            "dataset": crop.source.dataset,
+            "test": crop.source.test is not None,
+            "levels": crop.levels,
+            "classes": crop.classes,
+            **_sizes(crop),
+        }
+        for crop in plan.crops
+    ]
+    return {"root": plan.root, **_sizes(plan), "crops": crops, "missing": plan.missing, "left_out": plan.left_out}
+
+
+def result_document(result: FetchResult) -> dict[str, object]:
+    """Return what came, for programs."""
+    names = ("fetched_files", "fetched_bytes", "removed", "failed", "withheld", "stopped", "seconds", "complete")
+    return {**{name: getattr(result, name) for name in names}, "plan": plan_document(result.plan)}
+
+
+def _sizes(part: FetchPlan | CropPlan) -> dict[str, int]:
+    return {
+        "files": part.n_files,
+        "bytes": part.n_bytes,
+        "files_to_fetch": part.todo_files,
+        "bytes_to_fetch": part.todo_bytes,
+    }
 
 
 def describe_result(result: FetchResult) -> None:
