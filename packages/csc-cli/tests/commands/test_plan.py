@@ -1,5 +1,6 @@
 """`csc plan` on crops of balls and sheets; steps are not measured, which csc-train's tests show."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +48,15 @@ def read_all(file):
     return [build_settings(experiment, cls) for cls in (TrainSettings, PredictSettings, ProcessSettings)]
 
 
-def test_it_writes_an_experiment_that_every_stage_accepts(run, write_crops):
+def test_it_writes_an_experiment_that_every_stage_accepts(run, write_crops, monkeypatch):
     write_crops()
-    result = run(*PLAN, "--minutes", "5")
+    monkeypatch.setenv("COLUMNS", "80")
+    result = run(*PLAN, "--minutes", "5", "--json")
     assert result.exit_code == 0, result.output
+    (planned,) = json.loads(result.stdout)["plans"]
+    assert planned["file"] == "plan.toml"
+    assert {choice["name"] for choice in planned["settings"]} >= {"classes", "architecture", "epochs"}
+    assert all(len(line) <= 80 for line in result.stderr.splitlines() if line.startswith("  "))
     train, _, process = read_all("plan.toml")
     assert train.classes == process.classes == CLASSES
     assert train.input_array_info.scale == (8, 8, 8)
