@@ -9,6 +9,7 @@ import click
 
 from csc_cli.console import answer, say
 from csc_cli.options import CropSearch, classes_option, config_option, json_option, parse_scale, search_options
+from csc_cli.stages.experiments import next_command
 from csc_data.wording import plural, table
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def make_datasplit(search: CropSearch, csv_path: str | None, dry_run: bool, conf
         say(f"{summary}; nothing was written (--dry-run)")
     else:
         _write(split, file, summary)
-        say("next: csc train CONFIG")
+        say(f"next: {next_command('train', 'CONFIG')}, or {next_command('plan')} to have CONFIG written")
     answer({"written": None if dry_run else file, "split": split})
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from csc_cli.console import answer, progress_bar, say
-from csc_cli.options import config_option, crops_option, existing_option, json_option
+from csc_cli.options import crops_option, existing_option, json_option
 from csc_cli.stages.execution import work_options
+from csc_cli.stages.experiments import experiment_option, next_command
 from csc_data.wording import format_bytes, listed, plural, table
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 @click.option("--zip/--no-zip", default=True, show_default=True, help="Also write the zip to upload.")
 @existing_option
 @json_option
-@config_option
+@experiment_option
 def pack_results(config: Config, **options: Any) -> None:
     """Pack results on the grids of the test crops, as the score reads them, and zip them."""
     import os
@@ -63,7 +64,9 @@ def pack_results(config: Config, **options: Any) -> None:
     if result.failed:
         raise click.ClickException("the submission is not whole, see above")
     upload = result.archive or result.destination
-    say(f"next: csc validate {upload}; csc evaluate, where there is a truth to score against; else upload the zip")
+    scored = config.path("ground_truth").is_dir()
+    after = next_command("evaluate") if scored else "then upload it"
+    say(f"next: csc validate {upload}; {after}")
 
 
 def _tell(result: PackResult) -> None:

@@ -9,8 +9,9 @@ import click
 
 from csc_cli import completing
 from csc_cli.console import answer, say, say_logged
-from csc_cli.options import GroupedCommand, config_option, existing_option, json_option, parse_names, set_option
+from csc_cli.options import GroupedCommand, existing_option, json_option, parse_names, set_option
 from csc_cli.stages.execution import make_execution, predict_options
+from csc_cli.stages.experiments import TRAINING, config_words, experiment_options, next_command
 from csc_data.wording import table
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 HEADINGS = {
     "What": ("crops", "volume", "rois", "classes_to_write", "all_classes"),
-    "Where": ("data", "search_path", "raw_name", "crop_name", "output_path", "existing", "overwrite"),
+    "Where": ("chosen", "data", "search_path", "raw_name", "crop_name", "output_path", "existing", "overwrite"),
     "How": ("checkpoints", "overlap", "blending", "tta", "skip_orthoplanes", "given"),
     "Output": ("output", "output_dtype", "output_grid", "scales", "output_format", "shards"),
     "On": ("device", "devices", "workers", "scheduler", "cluster", "jobs", "precision", "compile", "batch_size"),
@@ -39,7 +40,6 @@ def _parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) 
 
 
 @click.command(cls=GroupedCommand, headings=HEADINGS)
-@click.argument("experiment", metavar="CONFIG", type=click.Path())
 @click.option(
     "-c",
     "--crops",
@@ -91,7 +91,7 @@ def _parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) 
 @click.option("--check", is_flag=True, help="Tell how much the output depends on where patches lie; write nothing.")
 @existing_option
 @json_option
-@config_option
+@experiment_options(TRAINING)
 def predict(experiment: str, config: Config, dry_run: bool, check: bool, **options: Any) -> None:
     """Predict crops, or a box of a volume, with the network of CONFIG: an experiment file (.py, .toml), a checkpoint
     (.pth), or published weights by name (`csc models pretrained`).
@@ -129,7 +129,12 @@ def predict(experiment: str, config: Config, dry_run: bool, check: bool, **optio
         )
     answer(result)
     _say_result(result, describe_prediction(result))
-    say(f"next: csc process {experiment if experiment.endswith(('.py', '.toml')) else 'CONFIG'}")
+    say(f"next: {next_command('process', *_processed_by(experiment))}")
+
+
+def _processed_by(experiment: str) -> tuple[str, ...]:
+    """Return the file that says how to process: an experiment does, a checkpoint does not."""
+    return config_words() if experiment.endswith((".py", ".toml")) else ("CONFIG",)
 
 
 def _say_lines(lines: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ import click
 
 from csc_cli.commands.train import training_options
 from csc_cli.console import INTERRUPTED, answer, say, say_logged
+from csc_cli.stages.experiments import config_words, next_command
 from csc_data.wording import plural
 
 if TYPE_CHECKING:
@@ -49,6 +50,6 @@ def pretrain(experiment: str, config: Config, given: dict[str, Any], dry_run: bo
         say(f"pretrained {count} in {result.seconds:.0f} s; checkpoint {result.latest_checkpoint}")
     if result.latest_checkpoint and not result.stopped:
         say(
-            f"next: csc train {experiment} --set model_to_load={result.model_name}, for all weights but the head; or "
-            f"--set pretrained={result.latest_checkpoint}, for the encoder"
+            f"next: {next_command('train', *config_words(), '--set', f'model_to_load={result.model_name}')}, for all "
+            f"weights but the head; or --set pretrained={result.latest_checkpoint}, for the encoder"
         )

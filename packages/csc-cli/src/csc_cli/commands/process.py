@@ -10,8 +10,9 @@ import click
 
 from csc_cli import completing
 from csc_cli.console import answer, progress_bar, say
-from csc_cli.options import config_option, existing_option, json_option, parse_names
+from csc_cli.options import existing_option, json_option, parse_names
 from csc_cli.stages.execution import work_options
+from csc_cli.stages.experiments import PROCESSING, TRAINING, experiment_options
 from csc_data.wording import plural, table
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("experiment", metavar="CONFIG", type=click.Path())
 @click.option(
     "-c",
     "--crops",
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @work_options("1")
 @existing_option
 @json_option
-@config_option
+@experiment_options(PROCESSING, TRAINING)
 def process(experiment: str, config: Config, **options: Any) -> None:
     """Post-process predictions as the experiment file CONFIG says: thresholds, small objects, instances."""
     import csc_submit

@@ -13,7 +13,6 @@ from csc_cli import completing
 from csc_cli.console import answer, progress_bar, say, say_logged
 from csc_cli.options import (
     GroupedCommand,
-    config_option,
     crops_option,
     existing_option,
     json_option,
@@ -21,6 +20,7 @@ from csc_cli.options import (
     set_option,
 )
 from csc_cli.stages.execution import make_execution, predict_options
+from csc_cli.stages.experiments import TRAINING, experiment_options
 from csc_data.wording import format_bytes, format_seconds, listed, plural
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 HEADINGS = {
     "What": ("crops", "classes", "checkpoint", "given", "output_grid", "output_dtype"),
-    "Where": ("data", "destination", "disk", "keep", "existing", "overwrite"),
+    "Where": ("chosen", "data", "destination", "disk", "keep", "existing", "overwrite"),
     "On": ("device", "devices", "workers", "scheduler", "cluster", "jobs"),
 }
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMGT]?)(i?)B?", re.IGNORECASE)
@@ -48,7 +48,6 @@ def _parse_disk(ctx: click.Context, param: click.Parameter, value: str | None) -
 
 
 @click.command(cls=GroupedCommand, headings=HEADINGS)
-@click.argument("experiment", metavar="CONFIG", type=click.Path())
 @crops_option
 @click.option(
     "--classes",
@@ -77,7 +76,7 @@ def _parse_disk(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--dry-run", is_flag=True, help="Tell passes, voxels and disk of each crop; do nothing.")
 @existing_option
 @json_option
-@config_option
+@experiment_options(TRAINING)
 def submit(experiment: str, config: Config, crops: list[str] | None, dry_run: bool, **options: Any) -> None:
     """Predict, process, pack and validate the test crops with CONFIG, one by one, and zip them for the portal.
 

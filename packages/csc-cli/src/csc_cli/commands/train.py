@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from csc_cli.console import INTERRUPTED, answer, say, say_logged
-from csc_cli.options import config_option, json_option, set_option
+from csc_cli.options import json_option, set_option
+from csc_cli.stages.experiments import TRAINING, config_words, experiment_options, next_command
 from csc_data.wording import plural
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ def training_options(resume: str) -> Callable[[Callable[..., Any]], Callable[...
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
         options = (
-            click.argument("experiment", metavar="CONFIG", type=click.Path()),
             set_option,
             click.option(
                 "--resume",
@@ -44,7 +43,7 @@ def training_options(resume: str) -> Callable[[Callable[..., Any]], Callable[...
                 help="Prove what can be proven, and say what the run would take; train nothing.",
             ),
             json_option,
-            config_option,
+            experiment_options(TRAINING, may_be_new=True),
         )
         for option in reversed(options):
             command = option(command)
@@ -92,7 +91,5 @@ def train(experiment: str, config: Config, given: dict[str, Any], dry_run: bool,
         count = plural(len(result.records), "epoch")
         say(f"trained {count} in {result.seconds:.0f} s; checkpoint {result.latest_checkpoint}{best}")
         # The file knows nothing of --set, a checkpoint does.
-        network = str(result.best_checkpoint or result.latest_checkpoint) if given else experiment
-        data = click.get_current_context().params["data"]
-        words = ["csc", "predict", network, *(["--data", data] if data else [])]
-        say(f"next: {shlex.join(words)}")
+        network = (str(result.best_checkpoint or result.latest_checkpoint),) if given else config_words()
+        say(f"next: {next_command('predict', *network)}")

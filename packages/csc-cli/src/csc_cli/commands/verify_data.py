@@ -43,6 +43,7 @@ def verify_data(data: str | None, crops: str, num_workers: int) -> None:
     import time
 
     from csc_cli.console import answer, say
+    from csc_cli.stages.experiments import next_command
     from csc_cli.transfer_bar import transfer_bar
     from csc_data.config.user_config import load_config
     from csc_data.fetching import verify_data as compare
@@ -59,9 +60,9 @@ def verify_data(data: str | None, crops: str, num_workers: int) -> None:
     _name("missing", result.missing, config.root)
     _name("unknown", result.unknown, config.root)
     if result.damaged or result.missing:
-        say("next: csc fetch-data, with the options of before, replaces what is damaged and fetches what is missing")
+        say(f"next: {next_command('fetch-data')}, with the options of before, replaces what is damaged or missing")
     if result.unknown:
-        say("next: csc fetch-data --checksum compares what is unknown with the bucket")
+        say(f"next: {next_command('fetch-data', '--checksum')} compares what is unknown with the bucket")
     if not result.whole:
         counts = ((result.damaged, "damaged"), (result.missing, "missing"), (result.unknown, "unknown"))
         words = ", ".join(f"{len(paths):,} {word}" for paths, word in counts if paths)

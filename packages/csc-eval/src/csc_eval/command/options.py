@@ -132,6 +132,7 @@ def ranking_options(function: Callable[..., None]) -> Callable[..., None]:
     help="Zip or zarr folder to score  [{data}/submission.zip, else .zarr]",
 )
 @click.option("-r", "--result-file", metavar="FILE", help="Write result.json here, and result_extended.json beside it")
+@click.option("-e", "--experiment", metavar="NAME", help="Score what an experiment made, and keep it in its results")
 @scoring_options
 @click.option(
     "--datasplit", metavar="CSV", help="Score against the annotations of its validation crops instead of a truth"
@@ -155,7 +156,13 @@ def evaluate(**options: Any) -> None:
 
 @click.command("batch-eval", cls=DashedCommand, context_settings=CONTEXT)
 @click.option(
-    "-c", "--csv", "csv_file", required=True, metavar="FILE", help="CSV with the columns data_path and evaluation_id"
+    "-c",
+    "--csv",
+    "--csv-path",
+    "csv_file",
+    required=True,
+    metavar="FILE",
+    help="CSV with the columns data_path and evaluation_id",
 )
 @scoring_options
 @click.option(

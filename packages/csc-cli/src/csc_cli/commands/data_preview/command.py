@@ -9,6 +9,7 @@ import click
 
 from csc_cli.console import answer, say
 from csc_cli.options import config_option, json_option
+from csc_cli.stages.experiments import config_words, next_command
 from csc_data.wording import listed, plural, table
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def data_preview(experiment: str, output: str, count: int, validation: bool, con
         say("links to a viewer need data that a browser can reach, of a bucket or a web server; this is on disk")
     crops = len({sample.crop_index for sample in samples})
     say(f"wrote {output}: {plural(len(samples), 'sample')} of {plural(crops, 'crop')}")
-    say(f"next: look at it, then csc train {experiment}")
+    say(f"next: look at it, then {next_command('train', *config_words())}")
     answer({"written": output, "samples": samples, "links": links})
 
 

@@ -13,6 +13,7 @@ from csc_cli.commands.fetch_data.words import (
     result_document,
 )
 from csc_cli.console import INTERRUPTED, answer, say
+from csc_cli.stages.experiments import next_command
 from csc_cli.transfer_bar import transfer_bar
 from csc_data.wording import format_bytes, plural
 
@@ -108,4 +109,4 @@ def fetch_zip(config: Config, options: FetchOptions, *, remove: bool, dry_run: b
     if done.skipped:
         say(f"  {plural(done.skipped, 'file')} in it of no data set, not unpacked")
     say(f"removed {plan.path}" if result.removed else f"{plan.path} can be deleted now")
-    say("next: csc make-datasplit")
+    say(f"next: {next_command('make-datasplit')}")

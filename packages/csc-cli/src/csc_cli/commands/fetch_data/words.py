@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from csc_cli.console import say
+from csc_cli.stages.experiments import next_command
 from csc_data.wording import format_bytes, format_seconds, plural, table
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def report(result: FetchResult) -> None:
         )
     fail_if_missing(plan.missing)
     say(f"verified: all {plural(plan.n_files, 'file')} in place, in {plan.root}")
-    say("next: csc make-datasplit")
+    say(f"next: {next_command('make-datasplit')}")
 
 
 def fail_if_missing(missing: Sequence[Problem]) -> None:
