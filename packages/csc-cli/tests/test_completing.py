@@ -55,6 +55,11 @@ def test_names_are_offered(complete, line, offered):
     assert complete(line) == offered
 
 
+def test_experiments_are_offered(complete, tmp_path):
+    (tmp_path / "experiments" / "first").mkdir(parents=True)
+    assert complete("train -e fi") == complete("list fi") == ["first"]
+
+
 def test_own_classes_are_offered(complete, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "classes.toml").write_text("[classes.synapse]\ninstance = true\n", "utf-8")

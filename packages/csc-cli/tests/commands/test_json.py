@@ -19,6 +19,7 @@ TRAINING = "model_name = 'm'\nbatch_size = 1\nepochs = 1\niterations_per_epoch =
 # In the order of the path; those that leave something for others first.
 CALLS = [
     ("config", "show"),
+    ("list", "."),
     ("classes",),
     ("settings", "process"),
     ("models", "list", "2d_unet*"),
