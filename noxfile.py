@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -309,6 +310,20 @@ def readme(session: nox.Session) -> None:
     """Run the README's commands for a fresh clone in a fresh clone of the committed state."""
     session.install(*group("test"))
     session.run("pytest", "-v", "-m", "fresh_clone", "tests/test_readme.py")
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Build the documentation site in build/docs/html; any warning is an error, a broken inner link among them.
+
+    With CSC_DOCS_ONLINE=1 names of others are linked and outer links are tried, too.
+    """
+    install(session, *workspace(), *group("docs"))
+    out = "build/docs"
+    sphinx = ("sphinx-build", "-q", "-W", "--keep-going", "-d", f"{out}/doctrees", "docs")
+    session.run(*sphinx, "-b", "html", f"{out}/html", env=ENVIRONMENT)
+    if os.environ.get("CSC_DOCS_ONLINE") == "1":
+        session.run(*sphinx, "-b", "linkcheck", f"{out}/links", env=ENVIRONMENT)
 
 
 @nox.session(default=False)
