@@ -31,12 +31,15 @@ nb_execution_raise_on_error = True
 nb_execution_cache_path = str(DOCS.parent / "build" / "docs" / "notebooks")
 
 html_theme = "furo"
+html_show_copyright = False
 html_title = "CellMap toolbox"
 copybutton_exclude = ".linenos, .gp, .go"
 
 templates_path = ["templates"]
+smartquotes = False  # --data is two hyphens
 default_role = "py:obj"  # `name` in a docstring is a link where the name is known
 autosummary_ignore_module_all = False
+autosummary_imported_members = True  # of a module with __all__, its names; lazy ones do not look like its own
 autodoc_typehints = "none"  # numpydoc's sections say them in words
 numpydoc_show_class_members = False
 
