@@ -1,5 +1,6 @@
 """Sphinx builds the documentation by this: `nox -s docs`."""
 
+import importlib
 import os
 import sys
 from importlib import metadata
@@ -40,6 +41,9 @@ smartquotes = False  # --data is two hyphens
 default_role = "py:obj"  # `name` in a docstring is a link where the name is known
 autosummary_ignore_module_all = False
 autosummary_imported_members = True  # of a module with __all__, its names; lazy ones do not look like its own
+# What a package itself names is documented there; its modules only tell that.
+PACKAGES = ("csc_data", "csc_models", "csc_train", "csc_eval", "csc_submit", "csc_cli")
+autosummary_context = {"names_of": {name: set(importlib.import_module(name).__all__) for name in PACKAGES}}
 autodoc_typehints = "none"  # numpydoc's sections say them in words
 numpydoc_show_class_members = False
 

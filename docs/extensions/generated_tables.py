@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -102,8 +103,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequence[i
 
 
 def escape_stars(app: Sphinx, context: object, lines: list[str]) -> None:
-    """Keep *.zarr in the help of a command from being read as the begin of emphasis."""
-    lines[:] = [line.replace("*.", r"\*.") for line in lines]
+    """Keep *.zarr and 23* in the help of a command from being read as the begin of emphasis."""
+    lines[:] = [re.sub(r"(?<!\*)\*(?!\*)", r"\*", line) for line in lines]
+
+
+def without_type_docs(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Keep what Python says of its tuples from being said of ours."""
+    if what == "data" and type(obj).__module__ == "builtins":
+        lines.clear()
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -111,6 +118,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("settings-of", SettingsOf)
     app.add_directive("network-table", NetworkTable)
     app.add_directive("network-sources", NetworkSources)
+    app.connect("autodoc-process-docstring", without_type_docs)
     for part in ("description", "arguments", "options"):
         app.connect(f"sphinx-click-process-{part}", escape_stars)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
