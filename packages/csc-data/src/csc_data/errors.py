@@ -142,6 +142,11 @@ def import_extra(module: str, what: str, extra: str) -> Any:
     ------
     MissingPackageError
         If it is not installed.
+
+    Examples
+    --------
+    >>> import_extra("json", "reading", "csc-data[convert]").loads("[1]")
+    [1]
     """
     try:
         return importlib.import_module(module)

@@ -40,6 +40,15 @@ def as_triple(values: Sequence[float], name: str) -> Triple:
     ------
     InvalidArgumentError
         If there are not three, or one is not finite.
+
+    Examples
+    --------
+    >>> as_triple([8, 4, 4], "voxel_size")
+    (8.0, 4.0, 4.0)
+    >>> as_triple([8, 4], "voxel_size")
+    Traceback (most recent call last):
+        ...
+    csc_data.errors.InvalidArgumentError: voxel_size must be three finite numbers (z, y, x), got [8, 4]
     """
     try:
         numbers = tuple(float(value) for value in values)
@@ -57,6 +66,15 @@ def as_shape(values: Sequence[int], name: str = "shape") -> Shape:
     ------
     InvalidArgumentError
         If there are not three, or one is negative or no whole number.
+
+    Examples
+    --------
+    >>> as_shape(np.array([10, 20.0, 30]))
+    (10, 20, 30)
+    >>> as_shape([10, 20, 0.5])
+    Traceback (most recent call last):
+        ...
+    csc_data.errors.InvalidArgumentError: shape must be three whole numbers (z, y, x) of at least 0, got [10, 20, 0.5]
     """
     try:
         numbers = tuple(int(value) for value in values)
@@ -105,7 +123,13 @@ class Roi:
         return Roi(list(map(max, self.begin, other.begin)), list(map(min, self.end, other.end)))
 
     def grow(self, margin: Sequence[float]) -> Roi:
-        """Return the box with a margin in nm added on both sides of every axis (negative to shrink)."""
+        """Return the box with a margin in nm added on both sides of every axis (negative to shrink).
+
+        Examples
+        --------
+        >>> Roi([0, 0, 0], [100, 100, 100]).grow([10, 0, 0])
+        Roi(begin=(-10.0, 0.0, 0.0), end=(110.0, 100.0, 100.0))
+        """
         nm = as_triple(margin, "margin")
         return Roi(
             [b - m for b, m in zip(self.begin, nm, strict=True)],
@@ -113,7 +137,15 @@ class Roi:
         )
 
     def contains(self, other: Roi, tolerance_nm: float = 0.0) -> bool:
-        """Tell whether the other box lies in this one, up to a tolerance in nm."""
+        """Tell whether the other box lies in this one, up to a tolerance in nm.
+
+        Examples
+        --------
+        >>> Roi([0, 0, 0], [100, 100, 100]).contains(Roi([0, 0, 0], [100, 100, 101]))
+        False
+        >>> Roi([0, 0, 0], [100, 100, 100]).contains(Roi([0, 0, 0], [100, 100, 101]), tolerance_nm=2)
+        True
+        """
         return all(
             b - tolerance_nm <= ob and oe <= e + tolerance_nm
             for b, e, ob, oe in zip(self.begin, self.end, other.begin, other.end, strict=True)
@@ -160,6 +192,11 @@ class Grid:
         """Return the grid of that voxel size that starts at the box's first corner and covers it.
 
         Its last voxels reach beyond the box where the extent is not a multiple of the voxel size.
+
+        Examples
+        --------
+        >>> Grid.covering(Roi([0, 0, 0], [100, 100, 100]), voxel_size=(8, 8, 8))
+        Grid(voxel_size=(8.0, 8.0, 8.0), translation=(4.0, 4.0, 4.0), shape=(13, 13, 13))
         """
         size = as_triple(voxel_size, "voxel_size")
         shape = [math.ceil(e / v - TOLERANCE) for e, v in zip(roi.extent, size, strict=True)]
@@ -187,6 +224,12 @@ class Grid:
             Index of its first voxel here; negative ones lie before the first.
         shape : sequence of int
             Its voxels per axis.
+
+        Examples
+        --------
+        >>> grid = Grid(voxel_size=(8, 4, 4), translation=(0, 0, 0), shape=(10, 20, 20))
+        >>> grid.window((2, 0, 0), (3, 20, 20))
+        Grid(voxel_size=(8.0, 4.0, 4.0), translation=(16.0, 0.0, 0.0), shape=(3, 20, 20))
         """
         translation = [t + int(b) * v for t, b, v in zip(self.translation, begin, self.voxel_size, strict=True)]
         return Grid(voxel_size=self.voxel_size, translation=translation, shape=shape)
@@ -200,6 +243,13 @@ class Grid:
             Index of the first voxel.
         grid : Grid
             The grid of the window.
+
+        Examples
+        --------
+        >>> grid = Grid(voxel_size=(8, 4, 4), translation=(0, 0, 0), shape=(10, 20, 20))
+        >>> begin, window = grid.window_covering(Roi([20, 2, 2], [30, 10, 10]))
+        >>> begin, window.bounds
+        ((3, 1, 1), Roi(begin=(20.0, 2.0, 2.0), end=(36.0, 10.0, 10.0)))
         """
         first, count = [], []
         for b, e, low, v in zip(roi.begin, roi.end, self.bounds.begin, self.voxel_size, strict=True):
@@ -212,6 +262,11 @@ class Grid:
         """Return the nm positions of the voxel centres along an axis, to 1e-6 nm, shape (n,).
 
         A window has the very positions of its part of the whole grid, although it sums them up in another order.
+
+        Examples
+        --------
+        >>> Grid(voxel_size=(8, 4, 4), translation=(0, 2, 2), shape=(3, 20, 20)).centres(axis=0).tolist()
+        [0.0, 8.0, 16.0]
         """
         import numpy as np  # here, as commands that only ask where boxes are do not wait for it
 
@@ -225,6 +280,13 @@ class Grid:
         Values within `TOLERANCE` of a centre or of a border between voxels are that: translations are stored as
         rounded decimals, a grid read through itself must give back its very voxels, and positions on borders must
         all fall to the same side.
+
+        Examples
+        --------
+        >>> fine = Grid(voxel_size=(4, 4, 4), translation=(0, 0, 0), shape=(4, 4, 4))
+        >>> coarse = Grid(voxel_size=(8, 8, 8), translation=(2, 2, 2), shape=(2, 2, 2))
+        >>> coarse.coordinates_in(fine, axis=0).tolist()
+        [0.5, 2.5]
         """
         import numpy as np
 
@@ -233,7 +295,16 @@ class Grid:
         return np.where(np.abs(index - half) < TOLERANCE, half, index)
 
     def is_aligned_with(self, other: Grid) -> bool:
-        """Tell whether both grids have the same voxel size and centres that coincide, however they overlap."""
+        """Tell whether both grids have the same voxel size and centres that coincide, however they overlap.
+
+        Examples
+        --------
+        >>> grid = Grid(voxel_size=(4, 4, 4), translation=(0, 0, 0), shape=(4, 4, 4))
+        >>> grid.is_aligned_with(grid.window((-2, 0, 0), (8, 8, 8)))
+        True
+        >>> grid.is_aligned_with(Grid(voxel_size=(4, 4, 4), translation=(1, 0, 0), shape=(4, 4, 4)))
+        False
+        """
         for axis in range(3):
             if abs(self.voxel_size[axis] / other.voxel_size[axis] - 1) * max(self.shape[axis], 1) > TOLERANCE:
                 return False

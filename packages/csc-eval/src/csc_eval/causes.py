@@ -254,6 +254,11 @@ def said_of(error: Exception) -> str:
     ----------
     error : Exception
         That it ended with.
+
+    Examples
+    --------
+    >>> said_of(ValueError("no such chunk")) == ENDED, said_of(MemoryError()) == UNSURE
+    (True, True)
     """
     if isinstance(error, MemoryError | QuestionableDataError):
         return UNSURE

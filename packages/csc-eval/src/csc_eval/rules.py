@@ -118,6 +118,17 @@ def get_rules(rules: str | Rules) -> Rules:
     ------
     InvalidArgumentError
         If there is none of that name.
+
+    Examples
+    --------
+    >>> from csc_eval import get_rules
+    >>> get_rules("pq").metric
+    'panoptic'
+    >>> try:
+    ...     get_rules("leaderboard")
+    ... except InvalidArgumentError as error:
+    ...     print(error)
+    there are no rules 'leaderboard'; did you mean leaderboard-2026-06?
     """
     if isinstance(rules, Rules):
         return rules
@@ -133,6 +144,11 @@ def parse_rules(rules: str | Rules | Iterable[str | Rules]) -> tuple[Rules, ...]
     ------
     InvalidArgumentError
         If one does not exist, or none is given.
+
+    Examples
+    --------
+    >>> [rules.name for rules in parse_rules(["pq", LEADERBOARD])]
+    ['pq', 'leaderboard-2026-06']
     """
     given = [rules] if isinstance(rules, str | Rules) else list(rules)
     chosen = tuple(dict.fromkeys(map(get_rules, given)))
@@ -151,6 +167,14 @@ def rules_from_environment(rules: Rules, environment: Mapping[str, str]) -> Rule
     ------
     InvalidArgumentError
         If a value is not a positive number.
+
+    Examples
+    --------
+    >>> rules_from_environment(LEADERBOARD, {}) is LEADERBOARD
+    True
+    >>> variable = next(iter(ENVIRONMENT))
+    >>> rules_from_environment(LEADERBOARD, {variable: "7"}) == LEADERBOARD
+    False
     """
     changes: dict[str, float | int] = {}
     for variable, field in ENVIRONMENT.items():

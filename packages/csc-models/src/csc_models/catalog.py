@@ -67,6 +67,14 @@ def create_model(name: str, **arguments: Any) -> nn.Module:
         The network comes from a library that is not installed; the text says how to install it.
     PlugInError
         Another package brings the network, and cannot be used.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from csc_models import create_model
+    >>> model = create_model("3d_unet_s", n_channels=1, n_classes=14, width=4, depth=2)
+    >>> tuple(model(torch.rand(1, 1, 16, 13, 10)).shape)  # any size works
+    (1, 14, 16, 13, 10)
     """
     return model_spec(name).build(arguments)
 
@@ -106,6 +114,13 @@ def model_card(name: str, **arguments: Any) -> ModelCard:
     ------
     UnknownModelError, ModelArgumentError, MissingExtraError, PlugInError
         As for `create_model`.
+
+    Examples
+    --------
+    >>> from csc_models import model_card
+    >>> card = model_card("3d_unet_s", n_classes=14)
+    >>> card.parameters, card.receptive_field, str(card.sizes)
+    (270574, 40, 'any size from 8; multiples of 4 are best')
     """
     return model_spec(name).card(arguments)
 
@@ -119,6 +134,17 @@ def model_spec(name: str) -> ModelSpec:
         No such model.
     PlugInError
         As for `create_model`.
+
+    Examples
+    --------
+    >>> from csc_models import UnknownModelError, model_spec
+    >>> model_spec("3d_dynunet").name
+    '3d_plain_unet'
+    >>> try:
+    ...     model_spec("3d_unet_x")
+    ... except UnknownModelError as error:
+    ...     print(str(error).partition(";")[0])
+    there is no model '3d_unet_x' (did you mean '3d_unet_s'?)
     """
     found = _SPECS.get(name) or next((spec for spec in _SPECS.values() if name in spec.aliases), None)
     found = found or plug_ins.load_offer(name)
@@ -128,7 +154,13 @@ def model_spec(name: str) -> ModelSpec:
 
 
 def model_package(name: str) -> str | None:
-    """Package and version, such as ``"their-nets 1.2"``, that bring a model; None for ours, and where nobody knows."""
+    """Package and version, such as ``"their-nets 1.2"``, that bring a model; None for ours, and where nobody knows.
+
+    Examples
+    --------
+    >>> model_package("3d_unet_s") is None
+    True
+    """
     return None if name in _OWN else plug_ins.package_of(name)
 
 
@@ -158,6 +190,13 @@ def describe_model(model: nn.Module) -> ModelDescription | None:
     -------
     ModelDescription or None
         None for a network that the catalogue does not know.
+
+    Examples
+    --------
+    >>> from csc_models import create_model, describe_model
+    >>> found = describe_model(create_model("2d_unet_s", n_channels=1, n_classes=3, width=4, depth=2))
+    >>> found.name, found.arguments["n_classes"]
+    ('2d_unet_s', 3)
     """
     recorded = getattr(model, DESCRIPTION_ATTRIBUTE, None)
     if isinstance(recorded, ModelDescription):

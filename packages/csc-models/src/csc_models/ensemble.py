@@ -120,6 +120,12 @@ def build_ensemble(arguments: Mapping[str, Any]) -> Ensemble:
     ------
     ModelArgumentError, UnknownModelError
         The description is damaged, or names a network that is not in the catalogue.
+
+    Examples
+    --------
+    >>> member = {"name": "2d_unet_s", "arguments": {"n_channels": 1, "n_classes": 2, "width": 4, "depth": 2}}
+    >>> build_ensemble({"members": [member, member]}).weights
+    (0.5, 0.5)
     """
     members, mean_of, weights = (arguments.get(name) for name in ("members", "mean_of", "weights"))
     if not isinstance(members, (list, tuple)) or not all(

@@ -13,7 +13,13 @@ _MODULES = {"encoders": "timm"}
 
 
 def is_installed(extra: str) -> bool:
-    """Tell whether an extra for networks is installed; nothing is imported for it."""
+    """Tell whether an extra for networks is installed; nothing is imported for it.
+
+    Examples
+    --------
+    >>> is_installed("no_such_package")
+    False
+    """
     return find_spec(_MODULES.get(extra, extra)) is not None
 
 

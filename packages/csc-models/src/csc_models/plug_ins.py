@@ -17,7 +17,13 @@ GROUP = "csc.models"
 
 
 def offers(name: str | None = None) -> tuple[EntryPoint, ...]:
-    """What installed packages bring under a name, or all of it."""
+    """What installed packages bring under a name, or all of it.
+
+    Examples
+    --------
+    >>> offers("no_such_network")
+    ()
+    """
     return tuple(offer for offer in entry_points(group=GROUP) if name in (None, offer.name))
 
 
@@ -28,6 +34,11 @@ def load_offer(name: str) -> ModelSpec | None:
     ------
     PlugInError
         Several packages bring it, its package cannot be imported, or what the entry point names is something else.
+
+    Examples
+    --------
+    >>> load_offer("no_such_network") is None
+    True
     """
     found = offers(name)
     if not found:
@@ -58,6 +69,12 @@ def load_offers_beside(cls: type) -> Iterator[ModelSpec]:
 
 
 def package_of(name: str) -> str | None:
-    """Package and version that bring a network, such as ``"their-nets 1.2"``; all of them if there are several."""
+    """Package and version that bring a network, such as ``"their-nets 1.2"``; all of them if there are several.
+
+    Examples
+    --------
+    >>> package_of("no_such_network") is None
+    True
+    """
     packages: list[Distribution | None] = [offer.dist for offer in offers(name)]
     return " and ".join(sorted(f"{package.name} {package.version}" for package in packages if package)) or None

@@ -12,7 +12,19 @@ from typing import Any
 
 
 def digest_of_files(folder: Path) -> str:
-    """Return a digest of all that an array consists of, names and contents."""
+    """Return a digest of all that an array consists of, names and contents.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "0.0.0").write_bytes(b"1234")
+    ...     before = digest_of_files(Path(folder))
+    ...     _ = Path(folder, "0.0.0").write_bytes(b"1235")
+    ...     digest_of_files(Path(folder)) == before
+    False
+    """
     digest = hashlib.blake2b(digest_size=16)
     for name, file in files_below(folder):
         with open(file, "rb", buffering=0) as stream:  # noqa: PTH123 - a path object takes as long as reading a chunk
@@ -23,7 +35,18 @@ def digest_of_files(folder: Path) -> str:
 
 
 def files_below(folder: str | os.PathLike[str], prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield all files below a folder with their names in it, parts joined by slashes, in the order of these parts."""
+    """Yield all files below a folder with their names in it, parts joined by slashes, in the order of these parts.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "s0").mkdir()
+    ...     Path(folder, "s0", "0.0.0").touch()
+    ...     [name for name, _ in files_below(folder)]
+    ['s0/0.0.0']
+    """
     with os.scandir(folder) as entries:
         ordered = sorted(entries, key=lambda entry: entry.name)
     for entry in ordered:
@@ -34,7 +57,15 @@ def files_below(folder: str | os.PathLike[str], prefix: str = "") -> Iterator[tu
 
 
 def digest_of_function(function: Callable[..., Any] | None) -> str | None:
-    """Return a digest of a function's code and defaults, and of all it takes from its module: values and functions."""
+    """Return a digest of a function's code and defaults, and of all it takes from its module: values and functions.
+
+    Examples
+    --------
+    >>> digest_of_function(lambda x: x + 1) == digest_of_function(lambda x: x + 1)
+    True
+    >>> digest_of_function(lambda x: x + 1) == digest_of_function(lambda x: x + 2)
+    False
+    """
     if function is None:
         return None
     given: tuple[Any, ...] = ()

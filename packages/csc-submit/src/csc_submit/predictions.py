@@ -41,10 +41,18 @@ def find_stored(config: Config, kind: Literal["predictions", "processed"]) -> tu
     -------
     tuple of StoredPrediction
         By data set, crop and class; hidden folders and those without metadata of an array or group are left out.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data import load_config
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     find_stored(load_config(data=folder, environ={}), "processed")
+    ()
     """
     found = []
     # The template may be absolute, which Path.glob does not take.
-    pattern = anchor(glob.escape(config.root.as_posix()), _pattern(config, kind))
+    pattern = anchor(glob.escape(config.folder(kind).as_posix()), _pattern(config, kind))
     for path in map(Path, glob.glob(pattern)):  # noqa: PTH207
         names = config.placeholders(kind, path)
         if names and not path.name.startswith(".") and any((path / file).exists() for file in METADATA_FILES):
@@ -75,12 +83,24 @@ def find_predictions(config: Config, crops: Sequence[str] | None = None) -> tupl
     ------
     MissingDataError
         If there are no predictions, or a crop that was asked for was not predicted.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data import Grid, load_config, write_multiscale
+    >>> grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(4, 4, 4))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     config = load_config(data=folder, environ={})
+    ...     place = config.path("predictions", dataset="mine", crop="crop1", class_name="er")
+    ...     write_multiscale(place, [np.zeros((4, 4, 4), np.uint8)], [grid])
+    ...     [(found.dataset, found.crop, found.class_name) for found in find_predictions(config)]
+    [('mine', 'crop1', 'er')]
     """
     found = find_stored(config, "predictions")
     if not found:
         raise MissingDataError(
-            f"{config.root} holds no predictions (looked for {_pattern(config, 'predictions')}); `csc predict` makes "
-            "them, --data names another folder"
+            f"{config.folder('predictions')} holds no predictions (looked for {_pattern(config, 'predictions')}); "
+            "`csc predict` makes them, -e names an experiment and --data another folder"
         )
     if crops is None:
         return found

@@ -16,6 +16,12 @@ def shift_progress(progress: Progress | None, base: int, total: int) -> Progress
         What the arrays before it count together.
     total : int
         What all count together.
+
+    Examples
+    --------
+    >>> report = shift_progress(lambda done, total: print(f"{done} of {total}"), base=10, total=20)
+    >>> report(3, 5)
+    13 of 20
     """
     if progress is None:
         return None

@@ -30,7 +30,13 @@ PROCESS_FUNC_HALO = (16, 16, 16)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassOptions:
-    """What is done to the prediction of one class; the fields are those of `ProcessSettings`, for that class alone."""
+    """What is done to the prediction of one class; the fields are those of `ProcessSettings`, for that class alone.
+
+    Examples
+    --------
+    >>> ProcessSettings(min_size_nm3=10_000).for_class("mito").smallest_object((8.0, 8.0, 8.0))
+    20
+    """
 
     class_name: str
     instances: bool
@@ -54,6 +60,14 @@ class ProcessSettings:
     Where a mapping is allowed it goes from class names to values; classes that it does not name have the default.
     The steps, in this order: smoothing, ``process_func``, threshold, opening, filling of holes, objects (for instance
     classes), removal of small objects.
+
+    Examples
+    --------
+    >>> settings = ProcessSettings(threshold={"mito": 0.7}, steps={"er": ["threshold"]})
+    >>> settings.for_class("mito").threshold, settings.for_class("er").threshold
+    (0.7, 0.5)
+    >>> settings.step_list("er"), settings.step_list("mito")
+    ((Threshold(level=None),), None)
     """
 
     class_table: Table = class_table_setting(
@@ -171,7 +185,13 @@ class ProcessSettings:
         return None if listed is None else tuple(read_step(entry) for entry in listed)
 
     def own_parameters(self, class_name: str) -> dict[str, Any]:
-        """Return the keyword arguments of ``process_func`` for one class; those that it does not name are left out."""
+        """Return the keyword arguments of ``process_func`` for one class; those that it does not name are left out.
+
+        Examples
+        --------
+        >>> ProcessSettings(process_parameters={"size": 3, "level": {"mito": 0.7}}).own_parameters("er")
+        {'size': 3}
+        """
         return {
             name: value.get(class_name) if isinstance(value, Mapping) else value
             for name, value in self.process_parameters.items()

@@ -26,6 +26,11 @@ def suggest_processing(classes: Sequence[ClassFacts], voxel_size: Triple) -> tup
     classes : sequence of ClassFacts
     voxel_size : tuple of float
         Of predictions, nm, z, y, x.
+
+    Examples
+    --------
+    >>> [(choice.name, choice.value) for choice in suggest_processing([], (8.0, 8.0, 8.0))]
+    [('threshold', 0.5)]
     """
     choices = [
         Choice(name="threshold", value=0.5, reason="a half is what was trained; raise it where there is too much")

@@ -65,6 +65,16 @@ def check_block(stored: npt.NDArray[Any], meaning: Meaning, *, instances: bool) 
     ------
     MeaningUnknownError
         With what to do.
+
+    Examples
+    --------
+    >>> meaning = Meaning(values=StoredValues(kind="probability"), assumed=True)
+    >>> check_block(np.array([0.1, 0.9]), meaning, instances=False)
+    >>> try:
+    ...     check_block(np.array([-3.0, 5.0]), meaning, instances=False)
+    ... except MeaningUnknownError as error:
+    ...     print(str(error).partition(";")[0])
+    values from -3 to 5 are not probabilities
     """
     if not stored.size:
         return

@@ -45,6 +45,12 @@ class Workers:
     ------
     InvalidArgumentError
         If a number is below 1, or more than one place is named.
+
+    Examples
+    --------
+    >>> with Workers().open() as execution:
+    ...     execution.executor is None
+    True
     """
 
     executor: Executor | Execution | None = None
@@ -101,6 +107,13 @@ class Workers:
 
 
 def take_workers(given: dict[str, object]) -> Workers:
-    """Take what says where there is worked out of keywords."""
+    """Take what says where there is worked out of keywords.
+
+    Examples
+    --------
+    >>> options = {"max_workers": 4, "threshold": 0.5}
+    >>> take_workers(options).max_workers, options
+    (4, {'threshold': 0.5})
+    """
     known = {name: given.pop(name) for name in WorkOptions.__annotations__ if name in given}
     return Workers(**known)  # type: ignore[arg-type]  # which is checked there

@@ -25,7 +25,16 @@ TURN = "turn"
 
 @contextmanager
 def arrive(folder: Path) -> Iterator[Claims]:
-    """Yield the claims of this process, present in a folder and first holding `TURN`; it leaves in the end."""
+    """Yield the claims of this process, present in a folder and first holding `TURN`; it leaves in the end.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder, arrive(Path(folder)) as claims:
+    ...     claims.is_mine(TURN)
+    True
+    """
     while True:
         claims = Claims(Presence(folder))
         try:
@@ -51,6 +60,17 @@ class Claims:
     ----------
     presence : Presence
         The process, and the folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder, arrive(Path(folder)) as claims:
+    ...     print(claims.take("group 3"), claims.is_mine("group 3"), claims.was_taken_over("group 3"))
+    ...     claims.give_back("group 3")
+    ...     print(claims.take("group 3"), claims.was_taken_over("group 3"))
+    True True False
+    True True
     """
 
     def __init__(self, presence: Presence) -> None:

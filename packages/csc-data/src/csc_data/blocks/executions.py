@@ -25,6 +25,12 @@ def on_processes(
         That libraries start in each.
     environments : sequence of mapping, optional
         Variables of each process.
+
+    Examples
+    --------
+    >>> with on_processes(2) as execution:
+    ...     execution.max_pending
+    3
     """
     with ProcessWorkers(count, threads=threads, environments=environments) as executor:
         # One block more than processes, so that none waits while this one marks what is finished.

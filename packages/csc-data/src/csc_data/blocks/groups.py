@@ -31,6 +31,12 @@ class Groups:
     ------
     InvalidArgumentError
         If blocks do not divide that box.
+
+    Examples
+    --------
+    >>> grid = BlockGrid(shape=(8, 8, 8), block_shape=(4, 4, 4))
+    >>> Groups(grid=grid, together=(4, 8, 8)).all()
+    ([0, 1, 2, 3], [4, 5, 6, 7])
     """
 
     grid: BlockGrid

@@ -44,6 +44,22 @@ class Ledger:
         The blocks that were recorded when it was last read, and those that this process finished since.
     ready, is_complete : bool
         Whether the output was created, and whether all of it was finished, when it was last read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ledger = Ledger(Path(folder) / "work.ledger", {"shape": [8, 8, 8]})
+    ...     print(ledger.read())
+    ...     ledger.start()
+    ...     ledger.set_ready()
+    ...     ledger.finished |= {0, 1}
+    ...     ledger.complete()
+    ...     later = Ledger(ledger.path, {"shape": [8, 8, 8]})
+    ...     print(later.read(), later.finished, later.is_complete)
+    False
+    True {0, 1} True
     """
 
     def __init__(self, path: Path, fingerprint: dict[str, Any], outputs: Sequence[Path] = ()) -> None:
@@ -130,12 +146,30 @@ def _plain_value(value: Any) -> str:
 
 
 def finished_file(folder: Path, name: str) -> Path:
-    """Return where a process of a name records its finished blocks."""
+    """Return where a process of a name records its finished blocks.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> finished_file(Path("work"), "worker-1").name
+    'worker-1.done'
+    """
     return folder / f"{name}{FINISHED}"
 
 
 def read_numbers(path: Path) -> set[int]:
-    """Return the blocks that a process recorded."""
+    r"""Return the blocks that a process recorded.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "worker-1.done")
+    ...     _ = file.write_text("4\n7\n1")
+    ...     read_numbers(file)  # the last line was cut off
+    {4, 7}
+    """
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:  # all is finished, and the folder was removed in between
@@ -144,12 +178,23 @@ def read_numbers(path: Path) -> set[int]:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append a line to a file that exists, and flush it to the disk.
+    r"""Append a line to a file that exists, and flush it to the disk.
 
     Raises
     ------
     FileNotFoundError
         If it does not exist any more.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "record")
+    ...     _ = file.write_text("4\n7")
+    ...     append_line(file, "8")
+    ...     file.read_text()
+    '4\n8\n'
     """
     with path.open("r+b") as file:
         _drop_cut_off_line(file)
@@ -174,6 +219,19 @@ def unfinished_work(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], ...
     """Return the fingerprints of the work whose records in a folder, ``*.ledger``, are not complete.
 
     Ask this before reading output that is written block by block: an array that is half written looks like any other.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ledger = Ledger(Path(folder) / ".mito.ledger", {"classes": ["mito"]})
+    ...     ledger.start()
+    ...     print(unfinished_work(folder))
+    ...     ledger.complete()
+    ...     print(unfinished_work(folder))
+    ({'classes': ['mito']},)
+    ()
     """
     fingerprints = []
     for path in sorted(Path(folder).glob("*.ledger")):
@@ -200,6 +258,19 @@ def check_finished(*volumes: str | os.PathLike[str], class_name: str | None = No
     ------
     UnreadableDataError
         If one is half written: it looks like any other, with zeros in place of what is missing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Ledger(Path(folder) / ".mito.ledger", {"classes": ["mito"]}).start()
+    ...     check_finished(Path(folder) / "er")
+    ...     try:
+    ...         check_finished(Path(folder) / "mito")
+    ...     except UnreadableDataError as error:
+    ...         print(str(error).partition("mito ")[2])
+    is not finished; run `csc predict` again, or wait until it ends
     """
     names: dict[Path, list[str]] = {}
     for path in volumes:

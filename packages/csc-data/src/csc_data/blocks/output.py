@@ -38,6 +38,18 @@ def prepare_output(ledger: Ledger, existing: Existing, create: Callable[[], None
     ExistingOutputError
         If there is output and ``existing`` is ``"refuse"``, if it is of other work or of another program and
         ``existing`` is ``"resume"``, or if another process works on it and ``existing`` is ``"overwrite"``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     array = Path(folder) / "s0"
+    ...     ledger = Ledger(Path(folder) / "s0.ledger", {"shape": [8, 8, 8]})
+    ...     print(prepare_output(ledger, "resume", array.mkdir), array.is_dir())
+    ...     print(prepare_output(ledger, "resume", array.mkdir))  # it is there, and is kept
+    True True
+    False
     """
     if existing == "refuse" and ledger.path.exists():
         raise ExistingOutputError(f"{ledger.path.parent} holds output; resume or overwrite it, or choose another place")
@@ -119,7 +131,19 @@ def _check_nobody_elses(ledger: Ledger) -> None:
 
 
 def remove_partial_files(folders: Iterable[Path]) -> None:
-    """Remove what killed processes left half written; nobody may write there meanwhile."""
+    """Remove what killed processes left half written; nobody may write there meanwhile.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("0.0.0", "0.0.1.partial"):
+    ...         Path(folder, name).touch()
+    ...     remove_partial_files([Path(folder)])
+    ...     [path.name for path in Path(folder).iterdir()]
+    ['0.0.0']
+    """
     for folder in folders:
         for place, _, names in os.walk(folder):
             for name in names:

@@ -69,7 +69,14 @@ class ProcessId:
 
 
 def this_process() -> ProcessId:
-    """Return the process that asks."""
+    """Return the process that asks.
+
+    Examples
+    --------
+    >>> import os
+    >>> this_process().pid == os.getpid()
+    True
+    """
     return ProcessId(host=socket.gethostname(), machine=_machine(), pid=os.getpid(), started=_started(os.getpid()))
 
 
@@ -106,6 +113,21 @@ class Presence:
     ----------
     name : str
         What it is called in that folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     one, other = Presence(Path(folder)), Presence(Path(folder))
+    ...     one.start()
+    ...     other.start()
+    ...     print(one.is_alive(other.name), list(one.others()) == [other.name], one.find(other.name) == this_process())
+    ...     other.leave()
+    ...     print(one.is_alive(other.name), one.others(), one.dead())
+    ...     one.leave()
+    True True True
+    False {} []
     """
 
     def __init__(self, folder: Path) -> None:

@@ -39,6 +39,21 @@ def run_blocks(
         Blocks that were already running are finished first, if possible.
     MissingDataError
         If there is no record that the ledger was started.
+
+    Examples
+    --------
+    >>> from csc_data import BlockGrid, run_blocks
+    >>> image = np.arange(16).reshape(4, 2, 2)
+    >>> doubled = np.zeros_like(image)
+    >>> def double(block):
+    ...     doubled[block.write] = 2 * image[block.write]
+    >>> grid = BlockGrid(shape=image.shape, block_shape=(2, 2, 2))
+    >>> run_blocks(double, grid, progress=lambda finished, total: print(f"{finished} of {total}"))
+    0 of 2
+    1 of 2
+    2 of 2
+    >>> bool((doubled == 2 * image).all())
+    True
     """
     runs = (BlockRun(work=work, grid=grid, ledger=ledger, progress=progress) for _ in range(1))
     run_chains([runs], execution)
@@ -56,6 +71,17 @@ def run_chains(chains: Iterable[Chain], execution: Execution | None = None) -> N
         See `Chain`.
     execution : Execution, optional
         Here, one by one, by default.
+
+    Examples
+    --------
+    >>> from csc_data.blocks import BlockGrid, BlockRun
+    >>> grid = BlockGrid(shape=(4, 4, 4), block_shape=(4, 4, 4))
+    >>> done = []
+    >>> first = iter([BlockRun(work=lambda block: done.append("first"), grid=grid)])
+    >>> second = iter([BlockRun(work=lambda block: done.append("second"), grid=grid)])
+    >>> run_chains([first, second])
+    >>> done
+    ['first', 'second']
     """
     execution = execution or Execution()
     if execution.executor is not None:

@@ -94,6 +94,20 @@ class BlockRun:
         Shape in voxels of the box whose blocks one process takes together, such as that of a shard.
     progress : callable, optional
         Called with (finished by anybody, all).
+
+    Examples
+    --------
+    >>> grid = BlockGrid(shape=(8, 4, 4), block_shape=(4, 4, 4))
+    >>> run = BlockRun(work=print, grid=grid, progress=lambda finished, total: print(f"{finished} of {total}"))
+    >>> run.is_complete()
+    False
+    >>> run.report(1)
+    1 of 2
+    >>> with run.supply() as blocks:
+    ...     print(blocks.take(), blocks.take(), blocks.take())
+    0 1 None
+    >>> str(run.missing(1, OSError("no connection"), 1))
+    '1 of 2 blocks are not finished: no connection; run again to do the rest'
     """
 
     work: Callable[[Block], None]
@@ -158,6 +172,12 @@ def may_pass(error: Exception) -> bool:
     """Return whether another attempt is worth it, as for a connection that was down.
 
     A full disk does not empty itself meanwhile, and other errors would only come again.
+
+    Examples
+    --------
+    >>> from csc_data.errors import InvalidArgumentError
+    >>> may_pass(ConnectionResetError()), may_pass(InvalidArgumentError("the shape is empty"))
+    (True, False)
     """
     return isinstance(error, UnreadableDataError | OSError) and not isinstance(error, DiskFullError)
 

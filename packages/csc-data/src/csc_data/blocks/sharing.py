@@ -47,7 +47,17 @@ class Supply(Protocol):
 
 
 class AllBlocks:
-    """All blocks of a run that keeps no record, and so has no others."""
+    """All blocks of a run that keeps no record, and so has no others.
+
+    Examples
+    --------
+    >>> blocks = AllBlocks(2)
+    >>> blocks.take(), blocks.take(), blocks.take()
+    (0, 1, None)
+    >>> blocks.mark(0)
+    >>> blocks.finished
+    1
+    """
 
     def __init__(self, count: int) -> None:
         self.finished = 0

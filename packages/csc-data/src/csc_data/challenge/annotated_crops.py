@@ -50,13 +50,27 @@ def split_url(url: str) -> tuple[str, str]:
 
 
 def raw_url(dataset: str) -> str:
-    """Return where the raw of a data set of the challenge lies."""
+    """Return where the raw of a data set of the challenge lies.
+
+    Examples
+    --------
+    >>> raw_url("jrc_hela-2")
+    's3://janelia-cosem-datasets/jrc_hela-2/jrc_hela-2.zarr/recon-1/em/fibsem-uint8'
+    """
     storage = get_storage()
     return f"s3://{storage['bucket']}/" + storage["raw"].format(dataset=dataset)
 
 
 def get_crop_places() -> dict[int, CropPlace]:
-    """Return where the annotated crops of the challenge lie, by id."""
+    """Return where the annotated crops of the challenge lie, by id.
+
+    Examples
+    --------
+    >>> get_crop_places()[234].dataset
+    'jrc_cos7-1a'
+    >>> get_crop_places()[234].labels
+    's3://janelia-cosem-datasets/jrc_cos7-1a/jrc_cos7-1a.zarr/recon-1/labels/groundtruth/crop234'
+    """
     storage = get_storage()
     labels = f"s3://{storage['bucket']}/{storage['groundtruth']}"
     return {
@@ -71,7 +85,7 @@ def get_crop_places() -> dict[int, CropPlace]:
 
 
 def read_crop_places(path: str | os.PathLike[str]) -> dict[int, CropPlace]:
-    """Read a list of annotated crops, by id.
+    r"""Read a list of annotated crops, by id.
 
     Raises
     ------
@@ -79,6 +93,18 @@ def read_crop_places(path: str | os.PathLike[str]) -> dict[int, CropPlace]:
         If there is no such file.
     ProblemsError
         With every row that cannot be understood.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "manifest.csv")
+    ...     _ = file.write_text(
+    ...         "crop_name,dataset,alignment,crop_url,em_url\ncrop1,a,x,s3://mine/a/labels,s3://mine/a/raw\n"
+    ...     )
+    ...     read_crop_places(file)[1].raw
+    's3://mine/a/raw'
     """
     places: dict[int, CropPlace] = {}
 

@@ -19,7 +19,7 @@ _RENAMED = {"crop_number": "crop_name", "collection": "dataset"}
 def read_csv_list(
     path: str | os.PathLike[str], columns: Sequence[str], take_row: Callable[[Mapping[str, str]], None], *, of: str
 ) -> None:
-    """Read a list row by row.
+    r"""Read a list row by row.
 
     Parameters
     ----------
@@ -38,6 +38,17 @@ def read_csv_list(
         If there is no such file.
     ProblemsError
         With every row that cannot be understood; if there is no row at all; if the file is not text.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "list.csv")
+    ...     _ = file.write_text("crop,size\ncrop1,40\ncrop2,60\n")
+    ...     read_csv_list(file, ["crop", "size"], lambda row: print(row["crop"], row["size"]), of="crops")
+    crop1 40
+    crop2 60
     """
     file = Path(path)
     try:

@@ -59,6 +59,17 @@ def load_test_crops(config: Config | None = None) -> Mapping[int, TestCrop]:
     ------
     ProblemsError
         If the list is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from csc_data import get_test_crops, load_config
+    >>> from csc_data.challenge.test_crops import write_test_crops
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_test_crops(Path(folder, "test_crop_manifest.csv"), [get_test_crops()[557]])
+    ...     list(load_test_crops(load_config(data=folder)))
+    [557]
     """
     own = config.root / test_crops.FILE_NAME if config else None
     if own and own.is_file():
@@ -115,5 +126,12 @@ def cached_manifest(name: ManifestName) -> CachedManifest | None:
 
 
 def origin_file(path: Path) -> Path:
-    """Return the file beside a cached list that tells where it came from."""
+    """Return the file beside a cached list that tells where it came from.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> origin_file(Path("manifest.csv")).name
+    'manifest.csv.origin.json'
+    """
     return path.with_name(f"{path.name}.origin.json")

@@ -15,7 +15,13 @@ from typing import Any
 
 @functools.cache
 def facts() -> Mapping[str, Any]:
-    """Return the tables of the facts by name."""
+    """Return the tables of the facts by name.
+
+    Examples
+    --------
+    >>> sorted(facts())
+    ['classes', 'storage']
+    """
     text = Path(__file__).with_name("challenge.toml").read_text(encoding="utf-8")
     return MappingProxyType(tomllib.loads(text))
 
@@ -29,5 +35,10 @@ def get_storage() -> Mapping[str, str]:
     mapping
         ``bucket`` (public, on S3), in it ``raw`` with ``{dataset}``, ``groundtruth`` with ``{dataset}``, ``{id}`` and
         ``{label}``; and ``manifest_base``, the address that names of manifests are appended to.
+
+    Examples
+    --------
+    >>> get_storage()["bucket"]
+    'janelia-cosem-datasets'
     """
     return MappingProxyType(dict(facts()["storage"]))

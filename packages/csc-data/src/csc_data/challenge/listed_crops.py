@@ -47,7 +47,7 @@ C = TypeVar("C", bound=ListedCrop)
 
 
 def read_listed_crops(path: str | os.PathLike[str], kind: type[C]) -> dict[int, C]:
-    """Read a list of crops, by id, in the order of the list.
+    r"""Read a list of crops, by id, in the order of the list.
 
     Parameters
     ----------
@@ -61,6 +61,20 @@ def read_listed_crops(path: str | os.PathLike[str], kind: type[C]) -> dict[int, 
         If there is no such file.
     ProblemsError
         With every row that cannot be understood, and crops whose classes disagree on the grid.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from csc_data.challenge import TestCrop
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "list.csv")
+    ...     _ = file.write_text(
+    ...         "crop_name,dataset,class_label,voxel_size,translation,shape\n"
+    ...         "7,mine,er nuc,[8;8;8],[0;0;0],[40;40;40]\n"
+    ...     )
+    ...     read_listed_crops(file, TestCrop)[7].classes
+    ('er', 'nuc')
     """
     places: dict[int, tuple[str, Grid]] = {}
     classes: dict[int, list[str]] = {}

@@ -57,7 +57,13 @@ class RefreshError(CscError, ConnectionError):
 
 
 def manifest_url(name: ManifestName, environ: Mapping[str, str] | None = None) -> str:
-    """Return the address of a manifest: that of the environment, else the organisers'."""
+    """Return the address of a manifest: that of the environment, else the organisers'.
+
+    Examples
+    --------
+    >>> manifest_url("crops", environ={}).rpartition("/")[2]
+    'manifest.csv'
+    """
     given = (os.environ if environ is None else environ).get(_VARIABLES[name])
     return given or get_storage()["manifest_base"] + MANIFEST_FILES[name]
 

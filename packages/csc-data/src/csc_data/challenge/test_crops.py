@@ -52,7 +52,15 @@ class TestCropRow:
 
 @functools.cache
 def get_test_crops() -> Mapping[int, TestCrop]:
-    """Return the crops that the challenge scores, by id."""
+    """Return the crops that the challenge scores, by id.
+
+    Examples
+    --------
+    >>> from csc_data import get_test_crops
+    >>> crop = get_test_crops()[557]
+    >>> crop.dataset, crop.shape, crop.voxel_size
+    ('jrc_ctl-id8-1', (600, 600, 600), (1.74, 2.0, 2.0))
+    """
     return MappingProxyType(read_listed_crops(Path(__file__).with_name("test_crops.csv"), TestCrop))
 
 
@@ -63,6 +71,11 @@ def get_test_crop_labels(crop_id: int) -> tuple[str, ...]:
     ------
     UnknownCropError
         If the challenge has no such test crop.
+
+    Examples
+    --------
+    >>> len(get_test_crop_labels(557))
+    48
     """
     try:
         return get_test_crops()[crop_id].classes
@@ -72,7 +85,14 @@ def get_test_crop_labels(crop_id: int) -> tuple[str, ...]:
 
 
 def as_rows(crops: Iterable[TestCrop]) -> tuple[TestCropRow, ...]:
-    """Return a row for each crop and class."""
+    """Return a row for each crop and class.
+
+    Examples
+    --------
+    >>> rows = as_rows([get_test_crops()[557]])
+    >>> rows[0].id, rows[0].class_label
+    (557, 'ecs')
+    """
     return tuple(
         TestCropRow(
             id=crop.id,
@@ -94,6 +114,11 @@ def select_crops(crops: Mapping[int, TestCrop], wanted: Iterable[str] | None) ->
     ------
     UnknownCropError
         If an id is not among them.
+
+    Examples
+    --------
+    >>> [crop.id for crop in select_crops(get_test_crops(), ["557", "crop558"])]
+    [557, 558]
     """
     if wanted is None:
         return tuple(crops.values())
@@ -107,12 +132,35 @@ def select_crops(crops: Mapping[int, TestCrop], wanted: Iterable[str] | None) ->
 
 
 def read_test_crops(path: str | os.PathLike[str]) -> dict[int, TestCrop]:
-    """Read a list of test crops, by id; see `csc_data.challenge.listed_crops.read_listed_crops`."""
+    """Read a list of test crops, by id; see `csc_data.challenge.listed_crops.read_listed_crops`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "test_crop_manifest.csv")
+    ...     write_test_crops(file, [get_test_crops()[557]])
+    ...     read_test_crops(file) == {557: get_test_crops()[557]}
+    True
+    """
     return read_listed_crops(path, TestCrop)
 
 
 def write_test_crops(path: str | os.PathLike[str], crops: Iterable[TestCrop]) -> None:
-    """Write a list of test crops in the organisers' form."""
+    r"""Write a list of test crops in the organisers' form.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "test_crop_manifest.csv")
+    ...     write_test_crops(file, [get_test_crops()[557]])
+    ...     print(*file.read_text().splitlines()[:2], sep="\n")
+    crop_name,dataset,class_label,voxel_size,translation,shape
+    557,jrc_ctl-id8-1,ecs,[1.74;2.0;2.0],[23837.13;7599.0;35999.0],[600;600;600]
+    """
     with Path(path).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)

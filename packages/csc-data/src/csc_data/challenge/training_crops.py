@@ -32,7 +32,15 @@ def training_crops_by_id() -> Mapping[int, TrainingCrop]:
 
 @functools.cache
 def get_training_crops() -> Mapping[str, tuple[int, ...]]:
-    """Return the ids of the annotated crops by data set."""
+    """Return the ids of the annotated crops by data set.
+
+    Examples
+    --------
+    >>> sorted(get_training_crops())[:3]
+    ['jrc_cos7-1a', 'jrc_cos7-1b', 'jrc_ctl-id8-1']
+    >>> get_training_crops()["jrc_cos7-1a"][:2]
+    (234, 236)
+    """
     ids: dict[str, list[int]] = {}
     for crop in training_crops_by_id().values():
         ids.setdefault(crop.dataset, []).append(crop.id)

@@ -18,6 +18,15 @@ def said_once(what: str, ours: Any, theirs: Any) -> Any:
     ------
     InvalidArgumentError
         If both were, and differ.
+
+    Examples
+    --------
+    >>> said_once("the batch size", None, 4)
+    4
+    >>> said_once("the batch size", 2, 4)
+    Traceback (most recent call last):
+        ...
+    csc_data.errors.InvalidArgumentError: the batch size is said twice: 2 and 4
     """
     if ours is not None and theirs is not None and ours != theirs:
         raise InvalidArgumentError(f"{what} is said twice: {ours} and {theirs}")
@@ -48,6 +57,13 @@ def place_template(option: str, path: str | os.PathLike[str], *, labels: bool = 
     ------
     InvalidArgumentError
         If it holds other placeholders.
+
+    Examples
+    --------
+    >>> place_template("--raw", "/data/{sample}.zarr")
+    Traceback (most recent call last):
+        ...
+    csc_data.errors.InvalidArgumentError: --raw may hold {dataset} and {crop}, not sample: /data/{sample}.zarr
     """
     place = anchor(Path.cwd().as_posix(), str(Path(path).expanduser()))
     known, said = {"dataset", "crop"}, "{dataset} and {crop}"

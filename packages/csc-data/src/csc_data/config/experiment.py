@@ -21,6 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
+from csc_data.config.user_config import Config, load_config
 from csc_data.errors import InvalidArgumentError, MissingDataError, Problem, ProblemsError, nearest
 
 SettingsT = TypeVar("SettingsT")
@@ -29,6 +30,8 @@ MODULE_NAME = "csc_experiment"
 """`__name__` while an experiment file is read, so that ``if __name__ == "__main__"`` blocks stay quiet."""
 
 _being_read: ContextVar[Path | None] = ContextVar("_being_read", default=None)
+
+_neighbours: dict[str, str] = {}  # modules that experiment files imported from their own folders, and these
 
 _NEAR = 0.8  # difflib ratio from which an unknown name counts as a misspelling; `epoch` to `epochs` has 0.91
 
@@ -56,7 +59,7 @@ class Experiment:
 
 
 def read_experiment(path: str | Path) -> Experiment:
-    """Read an experiment file.
+    r"""Read an experiment file.
 
     A Python file is run, once, with ``__name__`` set to ``csc_experiment``; what its code raises is not caught.
 
@@ -68,6 +71,18 @@ def read_experiment(path: str | Path) -> Experiment:
         If it is not valid Python or TOML, or ends the program.
     InvalidArgumentError
         If its name ends in neither ``.py`` nor ``.toml``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from csc_data import read_experiment
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "experiment.py")
+    ...     _ = file.write_text("batch_size = 2 * 4\nclasses = ['nuc', 'mito']\n")
+    ...     experiment = read_experiment(file)
+    ...     print(experiment.names["batch_size"], experiment.names["classes"])
+    8 ['nuc', 'mito']
     """
     file = Path(path)
     if not file.is_file():
@@ -94,14 +109,17 @@ def _used(tree: ast.Module) -> frozenset[str]:
 
 
 def _run(file: Path, code: types.CodeType) -> dict[str, Any]:
+    folder = str(file.resolve().parent)
     module = types.ModuleType(MODULE_NAME)
     module.__file__ = str(file)
+    # As if it were the package that its folder is: `from .model import Net` finds its neighbour.
+    module.__package__, module.__path__ = MODULE_NAME, [folder]
     # Dataclasses look up the module that they are defined in, and so does pickle in forked workers.
     outer = sys.modules.get(MODULE_NAME) if _being_read.get() is not None else None
     sys.modules[MODULE_NAME] = module
-    folder = str(file.resolve().parent)
+    _forget_others(folder)
     sys.path.insert(0, folder)  # as for a script, whose neighbours can be imported
-    token = _being_read.set(file.resolve())
+    token, before = _being_read.set(file.resolve()), {*sys.modules}
     try:
         exec(code, module.__dict__)  # noqa: S102  # running the user's own file is what this is for
     except SystemExit as error:
@@ -111,6 +129,7 @@ def _run(file: Path, code: types.CodeType) -> dict[str, Any]:
         raise ProblemsError(str(file), [problem]) from error
     finally:
         _being_read.reset(token)
+        _note_neighbours(folder, before)
         if outer is not None:  # a file that reads another one is itself again
             sys.modules[MODULE_NAME] = outer
         if folder in sys.path:
@@ -122,8 +141,31 @@ def _run(file: Path, code: types.CodeType) -> dict[str, Any]:
     }
 
 
+def _forget_others(folder: str) -> None:
+    """Forget the neighbours of other experiments: those of this one may have the same names, such as `model`."""
+    for name in [name for name, home in _neighbours.items() if home != folder]:
+        sys.modules.pop(name, None)
+        del _neighbours[name]
+
+
+def _note_neighbours(folder: str, before: set[str]) -> None:
+    """Note which modules were imported from beside an experiment file, or from packages beside it."""
+    for name in sys.modules.keys() - before:
+        file = getattr(sys.modules[name], "__file__", None)
+        top = Path(folder, *name.removeprefix(f"{MODULE_NAME}.").split(".")[:1])
+        if file and (Path(file) == top.with_suffix(".py") or top in Path(file).parents):
+            _neighbours[name] = folder
+
+
 class LoadedConfig(types.SimpleNamespace):
-    """The names of an experiment file as attributes, as the official toolbox hands them out."""
+    """The names of an experiment file as attributes, as the official toolbox hands them out.
+
+    Examples
+    --------
+    >>> config = LoadedConfig(batch_size=8)
+    >>> config.batch_size, config.get("epochs", 100), config.to_dict()
+    (8, 100, {'batch_size': 8})
+    """
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return a name's value, or the default where there is no such name."""
@@ -135,7 +177,7 @@ class LoadedConfig(types.SimpleNamespace):
 
 
 def load_safe_config(config_path: str | os.PathLike[str], force_safe: bool = False) -> LoadedConfig:
-    """Read an experiment file, as the official toolbox's function of this name does.
+    r"""Read an experiment file, as the official toolbox's function of this name does.
 
     Parameters
     ----------
@@ -150,16 +192,41 @@ def load_safe_config(config_path: str | os.PathLike[str], force_safe: bool = Fal
         If it is a Python file and must not be.
     MissingDataError, ProblemsError
         As `read_experiment`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "experiment.py")
+    ...     _ = file.write_text("batch_size = 2 * 4\n")
+    ...     load_safe_config(file).batch_size
+    8
     """
     if force_safe and Path(config_path).suffix == ".py":
         raise InvalidArgumentError(f"{config_path} is a program, which cannot be run safely; write it as TOML")
     return LoadedConfig(**read_experiment(Path(config_path)).names)
 
 
+def experiment_config(experiment: Experiment, config: Config | None = None) -> Config:
+    """Return the configuration for an experiment: what it makes lies in its own folder, if it has one.
+
+    That is its ``base_experiment_path``; one that the configuration was asked for comes before it.
+    """
+    base = experiment.names.get("base_experiment_path")
+    folder = Path(base).expanduser().absolute() if isinstance(base, str | os.PathLike) else None
+    return (config or load_config()).of_experiment(folder)
+
+
 def is_being_read(path: str | Path) -> bool:
     """Tell whether this experiment file is being run by `read_experiment` right now.
 
     A file that ends in ``train(__file__)`` calls back while it is read; that inner call must do nothing.
+
+    Examples
+    --------
+    >>> is_being_read("experiment.py")
+    False
     """
     return _being_read.get() == Path(path).resolve()
 
@@ -184,6 +251,20 @@ def build_settings(
     ------
     ProblemsError
         With everything that is wrong: types, ranges, missing and misspelt names.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from csc_data.config.settings import setting, settings
+    >>> @settings
+    ... class Walk:
+    ...     steps: int = setting("How many steps.", default=10)
+    >>> build_settings(Experiment(path=Path("walk.toml"), names={"steps": 20}, exact=True), Walk).steps
+    20
+    >>> build_settings(Experiment(path=Path("walk.toml"), names={"stesp": 20}, exact=True), Walk)
+    Traceback (most recent call last):
+        ...
+    csc_data.errors.ProblemsError: walk.toml: stesp: there is no such setting (did you mean steps?)
     """
     own = _names_of(cls)
     values = {name: value for name, value in {**(defaults or {}), **experiment.names}.items() if name in own}
@@ -205,6 +286,16 @@ def adjust_settings(settings: SettingsT, **overrides: Any) -> SettingsT:
     ------
     ProblemsError
         With everything that is wrong.
+
+    Examples
+    --------
+    >>> from csc_data.config.settings import setting, settings
+    >>> @settings
+    ... class Walk:
+    ...     steps: int = setting("How many steps.", default=10)
+    ...     pause: float = setting("How long to rest.", default=1.0)
+    >>> adjust_settings(Walk(steps=20), steps=None, pause=0.5)
+    Walk(steps=20, pause=0.5)
     """
     given: Any = settings  # of a class made by `csc_data.config.settings.settings`
     adjusted: SettingsT = dataclasses.replace(
@@ -234,6 +325,12 @@ def idle_names(experiment: Experiment) -> Iterator[tuple[str, str]]:
     """Yield names of values that are settings of no stage, and that the file does not use, each with a line about it.
 
     Misspelt names are errors of `build_settings`; functions and classes are taken for helpers.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> list(idle_names(Experiment(path=Path("a.py"), names={"batch_size": 8, "bach": 1}, exact=False)))
+    [('bach', 'bach is not a setting, and nothing in the file uses it: it has no effect')]
     """
     known = set[str]().union(*(_names_of(cls) for cls in announced_settings().values()))
     for name, value in experiment.names.items():
@@ -246,5 +343,11 @@ def _names_of(cls: Any) -> set[str]:
 
 
 def announced_settings() -> dict[str, type[Any]]:
-    """Return the classes of settings of all packages that are installed, by the names of their stages."""
+    """Return the classes of settings of all packages that are installed, by the names of their stages.
+
+    Examples
+    --------
+    >>> sorted(announced_settings())
+    ['predict', 'pretrain', 'process', 'train']
+    """
     return {entry.name: entry.load() for entry in metadata.entry_points(group="csc.settings")}

@@ -54,7 +54,17 @@ class _TomlSchema(GenerateJsonSchema):
 
 
 def settings_schema(cls: type[Any]) -> dict[str, Any]:
-    """Return the JSON schema of a class of settings, as TOML files hold them."""
+    """Return the JSON schema of a class of settings, as TOML files hold them.
+
+    Examples
+    --------
+    >>> from csc_data.config.settings import setting, settings
+    >>> @settings
+    ... class Walk:
+    ...     steps: int = setting("How many steps.", default=10)
+    >>> settings_schema(Walk)["properties"]["steps"]["type"]
+    'integer'
+    """
     schema = TypeAdapter(cls).json_schema(ref_template="#/definitions/{model}", schema_generator=_TomlSchema)
     for entry in schema["properties"].values():
         if entry.get("default", 0) is None:
@@ -69,7 +79,17 @@ def settings_schema(cls: type[Any]) -> dict[str, Any]:
 
 
 def accepted_types(cls: type[Any]) -> dict[str, Any]:
-    """Return for each setting of a class the Python type of what may be given for it."""
+    """Return for each setting of a class the Python type of what may be given for it.
+
+    Examples
+    --------
+    >>> from csc_data.config.settings import setting, settings
+    >>> @settings
+    ... class Walk:
+    ...     steps: int = setting("How many steps.", default=10)
+    >>> accepted_types(Walk)
+    {'steps': <class 'int'>}
+    """
     return {name: type_ for base in reversed(cls.__mro__) for name, type_ in vars(base).get("_accepted", {}).items()}
 
 
@@ -86,6 +106,15 @@ def experiment_schema(stages: Mapping[str, type[Any]]) -> dict[str, Any]:
     dict
         Draft 7, which editors' TOML plug-ins read. No setting is required: each stage has its own required ones. What
         several stages have is described for each, with the type and default of the first.
+
+    Examples
+    --------
+    >>> from csc_data.config.settings import setting, settings
+    >>> @settings
+    ... class Walk:
+    ...     steps: int = setting("How many steps.", default=10)
+    >>> experiment_schema({"walk": Walk})["properties"]["steps"]["description"]
+    'walk: How many steps.'
     """
     properties: dict[str, Any] = {}
     definitions: dict[str, Any] = {}
@@ -108,7 +137,17 @@ def experiment_schema(stages: Mapping[str, type[Any]]) -> dict[str, Any]:
 
 
 def describe_settings(cls: type[Any]) -> tuple[SettingDescription, ...]:
-    """Return a reference of the settings that a class declares, in its order."""
+    """Return a reference of the settings that a class declares, in its order.
+
+    Examples
+    --------
+    >>> from csc_data.config.settings import setting, settings
+    >>> @settings
+    ... class Walk:
+    ...     steps: int = setting("How many steps.", default=10)
+    >>> describe_settings(Walk)[0]
+    SettingDescription(name='steps', type='a whole number', default='10', doc='How many steps.')
+    """
     schema = settings_schema(cls)
     rows = []
     for name, field in cls.__pydantic_fields__.items():

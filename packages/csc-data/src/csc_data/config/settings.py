@@ -160,6 +160,18 @@ def setting(
         What holds beyond its type.
     default, factory : optional
         The default, or what makes it, in any form that may be given; without either the setting must be given.
+
+    Examples
+    --------
+    >>> @settings
+    ... class Walk:
+    ...     steps: int = setting("How many steps.", default=10)
+    >>> Walk(), Walk(steps=20)
+    (Walk(steps=10), Walk(steps=20))
+    >>> Walk(steps="many")
+    Traceback (most recent call last):
+        ...
+    csc_data.errors.ProblemsError: Walk: steps: expected a whole number, got 'many'
     """
     options: dict[str, Any] = {"description": doc}
     if factory is not None:
@@ -181,6 +193,19 @@ def settings(cls: type[ClassT]) -> type[ClassT]:
     """Make a frozen, keyword-only dataclass that checks what it is made of, and raises a `ProblemsError`.
 
     A static method ``adapt_given`` may bring what is given for several settings into another form before.
+
+    Examples
+    --------
+    >>> @settings
+    ... class Walk:
+    ...     steps: int = setting("How many steps.", default=10)
+    ...     way: list[str] = setting("What it passes.", not_empty, default=("home",))
+    >>> Walk(steps=20)
+    Walk(steps=20, way=['home'])
+    >>> Walk(way=[])
+    Traceback (most recent call last):
+        ...
+    csc_data.errors.ProblemsError: Walk: way: is empty (name at least one)
     """
     annotations = inspect.get_annotations(cls, eval_str=True)
     accepted = {}
@@ -295,7 +320,15 @@ Names = Given[tuple[str, ...], Sequence[str]]
 
 
 def not_empty(value: Any, _: Earlier) -> Iterable[Problem]:
-    """Check that a list has something in it."""
+    """Check that a list has something in it.
+
+    Examples
+    --------
+    >>> [problem.what for problem in not_empty([], {})]
+    ['is empty']
+    >>> list(not_empty(["nuc"], {}))
+    []
+    """
     if not value:
         yield Problem(where="", what="is empty", remedy="name at least one")
 

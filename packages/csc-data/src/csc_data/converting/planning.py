@@ -198,6 +198,17 @@ def choose_grid(
     ------
     InvalidArgumentError
         If there is no voxel size.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from csc_data.converting.sources.opening import open_source
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(Path(folder, "stack.npz"), raw=np.ones((4, 5, 6), np.uint8))
+    ...     grid, _ = choose_grid(open_source(Path(folder, "stack.npz")), voxel_size=(8.0, 4.0, 4.0))
+    ...     print(grid)
+    Grid(voxel_size=(8.0, 4.0, 4.0), translation=(0.0, 0.0, 0.0), shape=(4, 5, 6))
     """
     size = voxel_size or source.voxel_size
     if size is None:

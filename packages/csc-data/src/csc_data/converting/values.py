@@ -132,7 +132,18 @@ class ObjectIds:
 
 
 def reading_blocks(source: Source) -> BlockGrid:
-    """Return blocks of whole chunks that take some 64 MB: as wide as can be, as slices are stored row by row."""
+    """Return blocks of whole chunks that take some 64 MB: as wide as can be, as slices are stored row by row.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from csc_data.converting.sources.opening import open_source
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(Path(folder, "stack.npy"), np.ones((200, 5, 6), np.uint8))
+    ...     [block.shape for block in reading_blocks(open_source(Path(folder, "stack.npy")))]
+    [(64, 5, 6), (64, 5, 6), (64, 5, 6), (8, 5, 6)]
+    """
     voxels = _BLOCK_BYTES // max(1, source.dtype.itemsize)
     depth, height, width = (-(-n // CHUNK) * CHUNK for n in source.shape)
     x = min(width, max(CHUNK, voxels // CHUNK**2 // CHUNK * CHUNK))
@@ -281,7 +292,13 @@ def choose_ids(source: Source, facts: LabelFacts, unknown: int | None = None) ->
 
 
 def describe_classes(facts: LabelFacts, chosen: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """Say which values no class has, and which classes are not there."""
+    """Say which values no class has, and which classes are not there.
+
+    Examples
+    --------
+    >>> describe_classes(LabelFacts(most=7, values=frozenset({0, 1, 7})), {"nuc": (1,), "mito": (2,)})
+    ['the values 7 belong to no class, and count as absent', 'not a voxel is mito']
+    """
     if facts.values is None:
         return ["there are more than 1,000 values in the labels; those that no class has count as absent"]
     named = {value for values in chosen.values() for value in values}

@@ -28,7 +28,14 @@ class WorkerDiedError(CscError, BrokenExecutor):
 
 
 def broken() -> tuple[type[Exception], ...]:
-    """Return what executors, Dask's among them, raise that lost their workers."""
+    """Return what executors, Dask's among them, raise that lost their workers.
+
+    Examples
+    --------
+    >>> from concurrent.futures import BrokenExecutor
+    >>> BrokenExecutor in broken()
+    True
+    """
     distributed = sys.modules.get("distributed")
     return (BrokenExecutor, CancelledError, *((distributed.KilledWorker,) if distributed else ()))
 

@@ -37,6 +37,13 @@ def send_once(function: Callable[..., R], executor: Executor) -> Callable[..., R
 
     It is pickled here and now, and unpickled once in each process. Threads share it as it is, and what cannot be
     pickled by itself is left to the executor.
+
+    Examples
+    --------
+    >>> from concurrent.futures import ThreadPoolExecutor
+    >>> with ThreadPoolExecutor(1) as executor:
+    ...     send_once(len, executor) is len
+    True
     """
     if isinstance(executor, ThreadPoolExecutor):
         return function

@@ -18,7 +18,21 @@ Digest = tuple[int, int]
 
 
 class DigestFile:
-    """The digests of one data set, open for adding to them, from any number of threads and processes."""
+    """The digests of one data set, open for adding to them, from any number of threads and processes.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     digests = DigestFile(Path(folder))
+    ...     digests.add("s0/0.0.0", 1024, 0xCAFE)
+    ...     digests.add("s0/0.0.1", 1024, 0xBEEF)
+    ...     digests.forget("s0/0.0.1")
+    ...     digests.close()
+    ...     read_digests(Path(folder))
+    {'s0/0.0.0': (51966, 1024)}
+    """
 
     def __init__(self, root: Path) -> None:
         self._prefix = os.path.join(root, "")  # noqa: PTH118
@@ -49,7 +63,17 @@ class DigestFile:
 
 
 def read_digests(root: Path) -> dict[str, Digest]:
-    """Return the digests of a data set by path below it; lines that are damaged are passed over."""
+    r"""Return the digests of a data set by path below it; lines that are damaged are passed over.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, FILE_NAME).write_text("0000cafe 1024 s0/0.0.0\nnot a digest\n")
+    ...     read_digests(Path(folder))
+    {'s0/0.0.0': (51966, 1024)}
+    """
     try:
         lines = (root / FILE_NAME).read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:

@@ -21,6 +21,18 @@ class DiskSpace:
     needed, free : int
     enough : bool
         Whether it is sure that all fits.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     space = DiskSpace(Path(folder))
+    ...     space.add(str(Path(folder, "0.0.0")), 5000)
+    ...     space.bound(10_000)
+    ...     space.check()
+    ...     print(space.needed, space.enough)
+    8192 True
     """
 
     def __init__(self, root: Path) -> None:

@@ -81,6 +81,13 @@ def known_crops(config: Config) -> KnownCrops:
     ------
     ProblemsError
         If a manifest is damaged.
+
+    Examples
+    --------
+    >>> from csc_data import load_config
+    >>> known = known_crops(load_config(data="nowhere", environ={}))
+    >>> len(known.crops) > 200
+    True
     """
     places, origin = load_crop_places(config)
     raw_of = {place.dataset: place.raw for place in places.values()}
@@ -129,6 +136,19 @@ def select_sources(
         With every name that fits nothing, and the nearest that does.
     UnknownCropError
         If nothing is left.
+
+    Examples
+    --------
+    >>> from csc_data import load_config
+    >>> known = known_crops(load_config(data="nowhere", environ={})).crops
+    >>> [source.name for source in select_sources(known, ["234", "236"])]
+    ['crop234', 'crop236']
+    >>> {source.dataset for source in select_sources(known, ["all"], ["jrc_cos7*b"])}
+    {'jrc_cos7-1b'}
+    >>> select_sources(known, ["99999"])
+    Traceback (most recent call last):
+        ...
+    csc_data.errors.ProblemsError: crops to fetch: 99999: there is no such crop (did you mean 99?)
     """
     problems = [problem for word in crops if (problem := _unknown_crop(word, known))]
     names = sorted({source.dataset for source in known})
@@ -172,6 +192,14 @@ def estimate_fetch(
     -------
     int or None
         None if this package does not know where one of the crops is.
+
+    Examples
+    --------
+    >>> from csc_data import load_config
+    >>> known = known_crops(load_config(data="nowhere", environ={})).crops
+    >>> crop = select_sources(known, ["234"])
+    >>> [estimate_fetch(crop, classes=["mito"]), estimate_fetch(crop), estimate_fetch(crop, all_resolutions=True)]
+    [559813194, 5977234350, 5977234350]
     """
     n_bytes = 0
     for source in sources:
@@ -209,6 +237,14 @@ def check_classes(classes: Sequence[str]) -> None:
     ------
     ProblemsError
         With every name that it does not have, and the nearest that it has.
+
+    Examples
+    --------
+    >>> check_classes(["mito", "nuc"])
+    >>> check_classes(["mitto"])
+    Traceback (most recent call last):
+        ...
+    csc_data.errors.ProblemsError: classes to fetch: mitto: the challenge has no class 'mitto' (did you mean mito?)
     """
     problems = [found.within(name) for name in classes if name != "all" for found in label_classes().problems([name])]
     if problems:

@@ -50,6 +50,16 @@ class Staging:
     ------
     UnwritableFolderError
         If nothing can be written there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with Staging(Path(folder)) as staging:
+    ...         staging.place(Path(folder, "0.0.0"), b"1234")
+    ...     print(Path(folder, "0.0.0").read_bytes())
+    b'1234'
     """
 
     def __init__(self, root: Path) -> None:
@@ -134,6 +144,19 @@ def check_writable(root: Path) -> None:
     ------
     UnwritableFolderError
         If not.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     check_writable(Path(folder, "data"))
+    ...     Path(folder, "file").touch()
+    ...     try:
+    ...         check_writable(Path(folder, "file", "data"))
+    ...     except UnwritableFolderError as error:
+    ...         print(str(error).rpartition("file ")[2])
+    is a file; choose another folder with --dest
     """
     place = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
     if not place.is_dir():
@@ -168,7 +191,13 @@ def _write(name: str, body: memoryview) -> None:
 
 
 def explain_os_error(error: OSError, path: str | os.PathLike[str]) -> CscError:
-    """Return our error for one of the operating system about a file that was to be written."""
+    """Return our error for one of the operating system about a file that was to be written.
+
+    Examples
+    --------
+    >>> explain_os_error(PermissionError(13, "Permission denied"), "data/.zattrs")
+    UnwritableFolderError('data/.zattrs cannot be written: Permission denied; choose another folder with --dest')
+    """
     if is_full_disk(error):
         return DiskFullError(f"{path} cannot be written: {error.strerror}; free some space and run the same again")
     if isinstance(error, PermissionError) or error.errno == errno.EROFS:

@@ -50,6 +50,16 @@ def overview_grid(volume: Volume, most_voxels: int) -> Grid:
     ----------
     volume : Volume
     most_voxels : int
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data import Grid, open_volume, write_multiscale
+    >>> grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(32, 32, 32))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_multiscale(f"{folder}/mito", [np.zeros((32, 32, 32), np.uint8)], [grid])
+    ...     overview_grid(open_volume(f"{folder}/mito"), most_voxels=4096)
+    Grid(voxel_size=(16.0, 16.0, 16.0), translation=(4.0, 4.0, 4.0), shape=(16, 16, 16))
     """
     for level in volume.levels:
         if level.grid.size <= most_voxels:

@@ -146,6 +146,15 @@ def parse_sizes(values: Any, least: int = 0, axes: int | None = None) -> tuple[i
     ------
     ValueError
         If they are not whole numbers, out of range, or not one for each axis.
+
+    Examples
+    --------
+    >>> parse_sizes([64, 64, 64], least=1, axes=3)
+    (64, 64, 64)
+    >>> parse_sizes([64, 64], axes=3)
+    Traceback (most recent call last):
+        ...
+    ValueError: sizes [64, 64], expected whole numbers of at least 0, one for each axis
     """
     numbers = tuple(values) if isinstance(values, list | tuple) else ()
     good = all(isinstance(n, int) and not isinstance(n, bool) and least <= n < _LONGEST_AXIS for n in numbers)
@@ -161,6 +170,15 @@ def parse_dtype(text: Any) -> np.dtype[Any]:
     ------
     ValueError
         If it is of anything else.
+
+    Examples
+    --------
+    >>> parse_dtype("<u2")
+    dtype('uint16')
+    >>> parse_dtype("O")
+    Traceback (most recent call last):
+        ...
+    ValueError: values of type 'O', expected bool, integers or floats
     """
     # Only plain names: np.dtype would also take lists, dicts and object types.
     dtype = np.dtype(text) if isinstance(text, str) and len(text) < 16 else None
@@ -192,6 +210,15 @@ def parse_fill(value: Any, dtype: np.dtype[Any]) -> Any:
     ------
     ValueError
         If the data type cannot hold it.
+
+    Examples
+    --------
+    >>> float(parse_fill("NaN", np.dtype("f4"))), int(parse_fill(None, np.dtype("u1")))
+    (nan, 0)
+    >>> parse_fill(300, np.dtype("u1"))
+    Traceback (most recent call last):
+        ...
+    ValueError: the fill value 300, which uint8 cannot hold
     """
     kind = dtype.newbyteorder("=").type
     if value is None:

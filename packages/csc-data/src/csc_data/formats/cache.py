@@ -48,6 +48,17 @@ class ByteCache(Generic[ValueT]):
     ----------
     max_bytes : int
         Most bytes held; 0 holds nothing.
+
+    Examples
+    --------
+    >>> cache = ByteCache(max_bytes=100)
+    >>> cache.keep("a", "first", 60)
+    >>> cache.keep("b", "second", 60)  # there is no room for both
+    >>> cache.find("a"), cache.find("b"), cache.held_bytes
+    (None, 'second', 60)
+    >>> cache.drop("b")
+    >>> cache.held_bytes
+    0
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -96,7 +107,16 @@ class ByteCache(Generic[ValueT]):
             self._held_bytes -= freed
 
     def resize(self, max_bytes: int) -> None:
-        """Set the most bytes that are held; what is too much leaves at once."""
+        """Set the most bytes that are held; what is too much leaves at once.
+
+        Examples
+        --------
+        >>> cache = ByteCache(max_bytes=100)
+        >>> cache.keep("a", "first", 60)
+        >>> cache.resize(50)
+        >>> cache.find("a") is None
+        True
+        """
         if max_bytes < 0:
             raise InvalidArgumentError(f"max_bytes must be at least 0, got {max_bytes}")
         with self._lock:
@@ -104,7 +124,16 @@ class ByteCache(Generic[ValueT]):
             self._make_room(0)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget everything.
+
+        Examples
+        --------
+        >>> cache = ByteCache(max_bytes=100)
+        >>> cache.keep("a", "first", 60)
+        >>> cache.clear()
+        >>> cache.held_bytes
+        0
+        """
         with self._lock:
             self._held.clear()
             self._held_bytes = 0
@@ -256,6 +285,11 @@ def shared_cache() -> ChunkCache:
     ------
     InvalidArgumentError
         If the variable is not a number of bytes.
+
+    Examples
+    --------
+    >>> shared_cache() is shared_cache()
+    True
     """
     cache = _shared.get("cache")
     if cache is None:

@@ -44,6 +44,17 @@ def decode_chunk(metadata: ArrayMetadata, content: bytes, out: Bytes | None = No
     ------
     ValueError and others of `csc_data.formats.codecs.DECODING_ERRORS`
         If it is damaged.
+
+    Examples
+    --------
+    >>> from csc_data.formats.format2 import parse_format2
+    >>> metadata = parse_format2({
+    ...     "zarr_format": 2, "shape": [4, 4, 4], "chunks": [2, 2, 2], "dtype": "<u2", "order": "C",
+    ...     "compressor": {"id": "zlib", "level": 1}, "fill_value": 0,
+    ... })
+    >>> import zlib
+    >>> decode_chunk(metadata, zlib.compress(np.arange(8, dtype="<u2").tobytes())).tolist()
+    [[[0, 1], [2, 3]], [[4, 5], [6, 7]]]
     """
     chunks, held = metadata.chunks, metadata.chunks
     if metadata.header:
@@ -221,7 +232,15 @@ def _join_near(parts: Iterable[tuple[str, int, int, int]]) -> list[list[tuple[st
 
 
 def read_n5_header(content: bytes, chunks: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-    """Return where the data begin, and the shape of a chunk, in our order of axes; at the end they may be cut short."""
+    """Return where the data begin, and the shape of a chunk, in our order of axes; at the end they may be cut short.
+
+    Examples
+    --------
+    >>> import struct
+    >>> header = struct.pack(">HHIII", 0, 3, 10, 64, 64)  # x, y, z
+    >>> read_n5_header(header, (64, 64, 64))
+    (16, (64, 64, 10))
+    """
     mode, found = struct.unpack_from(">HH", content)
     if mode != 0 or found != len(chunks):
         raise ValueError(f"its header names mode {mode} and {found} axes, expected mode 0 and {len(chunks)} axes")

@@ -80,6 +80,11 @@ def parse_codec(config: Any, name: str | None = None) -> Codec:
     ------
     ValueError
         If it is not a configuration, or of a codec that is not for numbers.
+
+    Examples
+    --------
+    >>> parse_codec({"id": "zlib", "level": 1}).kind
+    'zlib'
     """
     if not isinstance(config, Mapping) or config.get("id") not in KNOWN_CODECS:
         known = ", ".join(sorted(KNOWN_CODECS))
@@ -125,6 +130,17 @@ def decode(codecs: Sequence[Codec], data: Any, size: int, out: Bytes | None = No
     ------
     ValueError, RuntimeError, OSError, EOFError, TypeError, OverflowError, zlib.error, struct.error
         If it is damaged or of another size (`DECODING_ERRORS`).
+
+    Examples
+    --------
+    >>> import zlib
+    >>> codec = parse_codec({"id": "zlib", "level": 1})
+    >>> bytes(decode([codec], zlib.compress(b"12345678"), 8))
+    b'12345678'
+    >>> decode([codec], zlib.compress(b"1234"), 8)
+    Traceback (most recent call last):
+        ...
+    ValueError: it decodes to 4 bytes, expected 8
     """
     steps: list[tuple[Codec, int, bool]] = []
     exact = True

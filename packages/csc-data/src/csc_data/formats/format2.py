@@ -16,6 +16,15 @@ def parse_format2(metadata: Mapping[str, Any]) -> ArrayMetadata:
     ------
     KeyError, ValueError, TypeError
         If it is damaged, or holds anything but numbers.
+
+    Examples
+    --------
+    >>> metadata = parse_format2({
+    ...     "zarr_format": 2, "shape": [400, 400, 400], "chunks": [64, 64, 64], "dtype": "|u1", "order": "C",
+    ...     "compressor": {"id": "zstd", "level": 3}, "fill_value": 0, "dimension_separator": "/",
+    ... })
+    >>> metadata.shape, metadata.chunks, metadata.pattern
+    ((400, 400, 400), (64, 64, 64), '%d/%d/%d')
     """
     stored = parse_dtype(metadata["dtype"])
     if metadata["zarr_format"] != 2 or metadata["order"] not in ("C", "F"):

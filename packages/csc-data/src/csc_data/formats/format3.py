@@ -35,6 +35,16 @@ def parse_format3(metadata: Mapping[str, Any]) -> ArrayMetadata:
     ------
     KeyError, ValueError, TypeError, AttributeError
         If it is damaged, or holds anything but numbers.
+
+    Examples
+    --------
+    >>> metadata = parse_format3({
+    ...     "zarr_format": 3, "node_type": "array", "shape": [400, 400, 400], "data_type": "uint8", "fill_value": 0,
+    ...     "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [64, 64, 64]}},
+    ...     "chunk_key_encoding": {"name": "default"}, "codecs": [{"name": "bytes"}, {"name": "zstd"}],
+    ... })
+    >>> metadata.shape, metadata.chunks, metadata.pattern
+    ((400, 400, 400), (64, 64, 64), 'c/%d/%d/%d')
     """
     if metadata["data_type"] not in _TYPES or metadata.get("storage_transformers"):
         raise ValueError(f"values of type {metadata['data_type']!r}, or storage transformers; expected numbers")

@@ -35,6 +35,14 @@ def parse_n5(metadata: Mapping[str, Any]) -> ArrayMetadata:
     ------
     KeyError, ValueError, TypeError, AttributeError
         If it is damaged, or its compression is not known.
+
+    Examples
+    --------
+    >>> metadata = parse_n5({
+    ...     "dimensions": [10, 20, 30], "blockSize": [5, 5, 5], "dataType": "uint8", "compression": {"type": "raw"}
+    ... })
+    >>> metadata.shape, metadata.chunks
+    ((30, 20, 10), (5, 5, 5))
     """
     if metadata["dataType"] not in _TYPES:
         raise ValueError(f"dataType {metadata['dataType']!r}")

@@ -122,6 +122,11 @@ def nm_per_unit(unit: Any) -> float:
     ------
     ValueError
         If it is not known.
+
+    Examples
+    --------
+    >>> nm_per_unit("micrometer"), nm_per_unit("angstrom")
+    (1000.0, 0.1)
     """
     if not isinstance(unit, str) or unit not in _NM_PER_UNIT:
         raise ValueError(f"there is no {unit!r} among the units of length that are known: {', '.join(_NM_PER_UNIT)}")
@@ -129,7 +134,15 @@ def nm_per_unit(unit: Any) -> float:
 
 
 def multiscales(attributes: Mapping[str, Any]) -> Any:
-    """Return the multiscales entry of a group's attributes, of any version; None where there is none."""
+    """Return the multiscales entry of a group's attributes, of any version; None where there is none.
+
+    Examples
+    --------
+    >>> multiscales({"multiscales": [{"version": "0.4"}]})
+    [{'version': '0.4'}]
+    >>> multiscales({"ome": {"version": "0.5", "multiscales": [{}]}})
+    [{}]
+    """
     ome = attributes.get("ome")
     if isinstance(ome, Mapping) and "multiscales" in ome:
         return ome["multiscales"]
@@ -150,6 +163,16 @@ def read_multiscale(path: str, attributes: Mapping[str, Any]) -> Multiscale:
     ------
     UnreadableDataError
         If they name no levels, or one outside of the group.
+
+    Examples
+    --------
+    >>> from csc_data import Grid
+    >>> grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(10, 10, 10))
+    >>> group = read_multiscale("raw", multiscale_attributes("raw", [("s0", grid)]))
+    >>> [name for name, _ in group.datasets]
+    ['s0']
+    >>> group.place(*group.datasets[0]).voxel_size
+    (8.0, 8.0, 8.0)
     """
     try:
         first = multiscales(attributes)[0]
@@ -178,6 +201,14 @@ def check_level_name(path: str, name: str) -> None:
     ------
     UnreadableDataError
         If it does, or is empty.
+
+    Examples
+    --------
+    >>> check_level_name("raw", "s0")
+    >>> check_level_name("raw", "../other")
+    Traceback (most recent call last):
+        ...
+    csc_data.errors.UnreadableDataError: raw names a level outside of itself: '../other'
     """
     if not name.strip("/.") or name.startswith("/") or "\\" in name or ":" in name[:2] or ".." in name.split("/"):
         raise UnreadableDataError(f"{path} names a level outside of itself: {name!r}")
@@ -190,6 +221,17 @@ def parse_multiscale(path: str, attributes: Mapping[str, Any]) -> tuple[LevelPla
     ------
     UnreadableDataError
         If they are not three-dimensional multiscales, or a level has no scale.
+
+    Examples
+    --------
+    >>> from csc_data import Grid
+    >>> fine = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(10, 10, 10))
+    >>> coarse = Grid(voxel_size=(16, 16, 16), translation=(4, 4, 4), shape=(5, 5, 5))
+    >>> attributes = multiscale_attributes("raw", [("s0", fine), ("s1", coarse)])
+    >>> [(place.name, place.translation) for place in parse_multiscale("raw", attributes)]
+    [('s0', (0.0, 0.0, 0.0)), ('s1', (4.0, 4.0, 4.0))]
+    >>> parse_multiscale("raw", attributes)[1].grid((5, 5, 5)) == coarse
+    True
     """
     group = read_multiscale(path, attributes)
     places = []
@@ -234,6 +276,13 @@ def stated_place(path: str, attributes: Mapping[str, Any]) -> tuple[Triple | Non
     ------
     UnreadableDataError
         If they are not lengths in nm.
+
+    Examples
+    --------
+    >>> stated_place("er", {"voxel_size": [8, 4, 4]})
+    ((8.0, 4.0, 4.0), None)
+    >>> stated_place("er", {"resolution": [8, 4, 4], "offset": [0, 100, 0]})
+    ((8.0, 4.0, 4.0), (0.0, 100.0, 0.0))
     """
     size = next((attributes[name] for name in ("voxel_size", "resolution", "scale") if name in attributes), None)
     shift = next((attributes[name] for name in ("translation", "offset") if name in attributes), None)
@@ -247,6 +296,15 @@ def as_voxel_size(values: Any, path: str) -> Triple | None:
     ------
     UnreadableDataError
         If they are not three lengths above 0.
+
+    Examples
+    --------
+    >>> as_voxel_size([1, 8, 4, 4], "er")
+    (8.0, 4.0, 4.0)
+    >>> as_voxel_size([0, 4, 4], "er")
+    Traceback (most recent call last):
+        ...
+    csc_data.errors.QuestionableDataError: er has the voxel size [0, 4, 4]; expected lengths above 0 nm
     """
     triple = as_lengths(values, "voxel size", path)
     if triple is not None and min(triple) <= 0:
@@ -261,6 +319,15 @@ def as_lengths(values: Any, name: str, path: str) -> Triple | None:
     ------
     UnreadableDataError
         If they are not three lengths in nm.
+
+    Examples
+    --------
+    >>> as_lengths([8, 4, 4], "offset", "er")
+    (8.0, 4.0, 4.0)
+    >>> as_lengths([8, 4], "offset", "er")
+    Traceback (most recent call last):
+        ...
+    csc_data.errors.UnreadableDataError: er has the offset [8, 4]; expected three lengths in nm (z, y, x)
     """
     if values is None:
         return None
@@ -282,6 +349,11 @@ def grid_from_attributes(path: str, attributes: Mapping[str, Any], shape: Sequen
     ------
     UnreadableDataError
         If they give none.
+
+    Examples
+    --------
+    >>> grid_from_attributes("er", {"voxel_size": [8, 4, 4], "translation": [0, 2, 2]}, (10, 10, 10)).bounds
+    Roi(begin=(-4.0, 0.0, 0.0), end=(76.0, 40.0, 40.0))
     """
     size, translation = stated_place(path, attributes)
     if size is None:
@@ -295,7 +367,14 @@ def grid_from_attributes(path: str, attributes: Mapping[str, Any], shape: Sequen
 
 
 def grid_attributes(grid: Grid) -> dict[str, list[float] | list[int]]:
-    """Return the attributes that a plain array carries: voxel_size, translation, shape."""
+    """Return the attributes that a plain array carries: voxel_size, translation, shape.
+
+    Examples
+    --------
+    >>> from csc_data import Grid
+    >>> grid_attributes(Grid(voxel_size=(8, 4, 4), translation=(0, 0, 0), shape=(10, 10, 10)))
+    {'voxel_size': [8.0, 4.0, 4.0], 'translation': [0.0, 0.0, 0.0], 'shape': [10, 10, 10]}
+    """
     return {
         "voxel_size": list(grid.voxel_size),
         "translation": list(grid.translation),
@@ -312,6 +391,13 @@ def multiscale_attributes(name: str, levels: Sequence[tuple[str, Grid]]) -> dict
         Name of the image.
     levels : sequence of (str, Grid)
         Path within the group and grid of each level, finest first.
+
+    Examples
+    --------
+    >>> from csc_data import Grid
+    >>> grid = Grid(voxel_size=(8, 4, 4), translation=(0, 0, 0), shape=(10, 10, 10))
+    >>> multiscale_attributes("raw", [("s0", grid)])["multiscales"][0]["datasets"][0]["path"]
+    's0'
     """
     return {
         "multiscales": [

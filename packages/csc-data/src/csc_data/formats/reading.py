@@ -26,6 +26,17 @@ def parse_metadata(node: Node, *, limits: Limits = DEFAULT_LIMITS) -> ArrayMetad
     ------
     UnreadableDataError
         If they are damaged, not supported, or ask for more than the limits allow; or if it is a group.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data.formats.writing import create_array
+    >>> from csc_data.storage.nodes import read_node
+    >>> from csc_data.storage.stores.places import open_place
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = create_array(f"{folder}/s0", shape=(4, 4, 4), dtype="u1", chunks=(2, 2, 2))
+    ...     parse_metadata(read_node(open_place(f"{folder}/s0"))).chunks
+    (2, 2, 2)
     """
     if node.metadata is None:
         raise UnreadableDataError(f"{node.path} is a group where an array was expected")
@@ -63,6 +74,17 @@ def open_chunks(
     ------
     UnreadableDataError
         If its metadata are damaged, not supported, or ask for more than the limits allow.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data.formats.writing import create_array
+    >>> from csc_data.storage.nodes import read_node
+    >>> from csc_data.storage.stores.places import open_place
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     create_array(f"{folder}/s0", shape=(4, 4, 4), dtype="u1", chunks=(2, 2, 2))[...] = 7
+    ...     int(open_chunks(read_node(open_place(f"{folder}/s0")))[...].sum())
+    448
     """
     return ChunkedArray(find_chunks(node, limits=limits, left_out=left_out), node.attributes, cache)
 
@@ -117,6 +139,17 @@ def open_array(path: str | os.PathLike[str], *, endpoint: str | None = None) -> 
         If there is nothing at the path.
     UnreadableDataError
         If it is not an array, or cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data.formats.reading import open_array
+    >>> from csc_data.formats.writing import create_array
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     create_array(f"{folder}/s0", shape=(4, 4, 4), dtype="u1", chunks=(2, 2, 2))[0] = 7
+    ...     array = open_array(f"{folder}/s0")
+    ...     print(array.shape, array.chunks, array[:2, 0, 0].tolist())
+    (4, 4, 4) (2, 2, 2) [7, 0]
     """
     from csc_data.config.user_config import choose_endpoint
 

@@ -69,6 +69,18 @@ def create_array(
     ------
     ExistingOutputError
         If an array or group is there and ``overwrite`` was not asked for.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data.formats.writing import create_array, read_attributes
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     array = create_array(
+    ...         f"{folder}/a.zarr/s0", shape=(4, 4, 4), dtype="u1", chunks=(2, 2, 2), attributes={"unknown": 255}
+    ...     )
+    ...     array[0] = 7
+    ...     print(int(array[...].sum()), read_attributes(f"{folder}/a.zarr/s0"))
+    112 {'unknown': 255}
     """
     folder = Path(path)
     if not overwrite and any((folder / name).exists() for name in _METADATA):
@@ -113,6 +125,15 @@ def open_array_for_writing(path: str | os.PathLike[str]) -> Any:
     ------
     MissingDataError
         If there is no array.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = create_array(f"{folder}/s0", shape=(4, 4, 4), dtype="u1", chunks=(2, 2, 2))
+    ...     open_array_for_writing(f"{folder}/s0")[0, 0, 0] = 7
+    ...     int(open_array_for_writing(f"{folder}/s0")[...].sum())
+    7
     """
     if not (Path(path) / ".zarray").exists():
         raise MissingDataError(f"{os.fspath(path)} holds no zarr format 2 array to write to")
@@ -125,6 +146,15 @@ def ensure_groups(
     """Write group metadata for a folder and those above it, up to and including the ``*.zarr`` folder.
 
     Nothing that exists is changed, but for the attributes of the folder itself, which are updated when given.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ensure_groups(f"{folder}/a.zarr/recon-1/em", {"author": "me"})
+    ...     print((Path(folder) / "a.zarr" / ".zgroup").exists(), read_attributes(f"{folder}/a.zarr/recon-1/em"))
+    True {'author': 'me'}
     """
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
@@ -152,7 +182,16 @@ def _inside_zarr(path: Path) -> bool:
 
 
 def read_attributes(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the attributes of an array or group; empty where a folder has no metadata of its own."""
+    """Return the attributes of an array or group; empty where a folder has no metadata of its own.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ensure_groups(f"{folder}/a.zarr", {"author": "me"})
+    ...     read_attributes(f"{folder}/a.zarr")
+    {'author': 'me'}
+    """
     (node,) = read_nodes(open_place(path, endpoint=choose_endpoint(path)), [""])
     return {} if node is None else dict(node.attributes)
 
@@ -164,6 +203,12 @@ def read_json(path: Path) -> dict[str, Any]:
     ------
     UnreadableDataError
         If the file is not a JSON object.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> read_json(Path("nowhere.json"))
+    {}
     """
     try:
         return parse_document(str(path), path.read_bytes())
@@ -172,5 +217,15 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object under a temporary name, then rename it, so that no reader sees half of it."""
+    """Write a JSON object under a temporary name, then rename it, so that no reader sees half of it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_json(Path(folder, ".zattrs"), {"unknown": 255})
+    ...     read_json(Path(folder, ".zattrs"))
+    {'unknown': 255}
+    """
     replace_text(path, json.dumps(value, indent=2))

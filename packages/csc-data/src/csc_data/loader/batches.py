@@ -148,7 +148,13 @@ class PatchLoader:
 
 
 def on_accelerator(device: str | None) -> bool:
-    """Tell whether a device has memory of its own, to which batches travel."""
+    """Tell whether a device has memory of its own, to which batches travel.
+
+    Examples
+    --------
+    >>> on_accelerator("cuda:0"), on_accelerator("cpu"), on_accelerator(None)
+    (True, False, False)
+    """
     return device is not None and device.partition(":")[0] not in ("cpu", "meta")
 
 

@@ -48,6 +48,18 @@ class CodeFolder:
         Whether others could have made it: to load code is to run it, so it counts only if it belongs to this user and
         nobody else may write to it. The package's own folder is as good as the package, and NUMBA_CACHE_DIR as good
         as who set it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as path:
+    ...     folder = CodeFolder(path=Path(path), private=True)
+    ...     print(folder.is_trusted(), folder.can_be_written())
+    ...     folder.write("loop", b"code")
+    ...     print(folder.read("loop"), folder.read("other"))
+    True True
+    b'code' None
     """
 
     path: Path

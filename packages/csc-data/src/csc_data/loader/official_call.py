@@ -69,7 +69,13 @@ _INSTEAD = {
 
 
 def what_instead(name: str) -> str:
-    """Return what does the job of an option of torch's loader here."""
+    """Return what does the job of an option of torch's loader here.
+
+    Examples
+    --------
+    >>> what_instead("persistent_workers")
+    'workers always live from epoch to epoch'
+    """
     return _INSTEAD[name]
 
 
@@ -87,6 +93,13 @@ def split_first(first: Any) -> tuple[Any, dict[str, Any]]:
     ------
     InvalidArgumentError
         If it is none of these.
+
+    Examples
+    --------
+    >>> split_first("datasplit.csv")
+    ('datasplit.csv', {})
+    >>> split_first({"datasplit_path": "datasplit.csv", "classes": ["nuc"], "epochs": 10})
+    ('datasplit.csv', {'classes': ['nuc']})
     """
     if first is None or isinstance(first, str | os.PathLike | Sequence):
         return first, {}
@@ -115,6 +128,11 @@ def adapt(given: Mapping[str, Any]) -> dict[str, Any]:
     ----------
     given : mapping
         Arguments of the official call.
+
+    Examples
+    --------
+    >>> adapt({"classes": ["nuc"], "batch_size": 2, "random_validation": None})
+    {'classes': ['nuc'], 'batch_size': 2, 'random_validation': False}
     """
     settings = {name: value for name, value in given.items() if name not in _INSTEAD}
     for name in given:

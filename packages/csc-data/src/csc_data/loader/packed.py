@@ -106,6 +106,13 @@ def unpack_batch(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
     -------
     dict of Tensor
         Inputs float32 (B, 1, ...), targets float32 (B, C, ...).
+
+    Examples
+    --------
+    >>> import torch
+    >>> stored = torch.tensor([[0, 255]], dtype=torch.uint8)
+    >>> unpack_batch({"input": stored, "input" + SCALE: torch.tensor([[1 / 255], [0.0]])})["input"].tolist()
+    [[0.0, 1.0]]
     """
     import torch
 

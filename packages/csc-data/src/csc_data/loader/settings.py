@@ -40,20 +40,43 @@ Intensities = IntensityTransforms | Mapping[str, Any] | Sequence[IntensityTransf
 
 
 def different(classes: tuple[str, ...], _: Earlier) -> Iterator[Problem]:
-    """Check that no class is named twice."""
+    """Check that no class is named twice.
+
+    Examples
+    --------
+    >>> [problem.what for problem in different(("nuc", "mito", "nuc"), {})]
+    ['nuc is named twice']
+    """
     for name in dict.fromkeys(name for name in classes if classes.count(name) > 1):
         yield Problem(where="", what=f"{name} is named twice")
 
 
 def rising(limits: tuple[float, float] | None, _: Earlier) -> Iterator[Problem]:
-    """Check that the first of two numbers is smaller."""
+    """Check that the first of two numbers is smaller.
+
+    Examples
+    --------
+    >>> list(rising((0.0, 1.0), {}))
+    []
+    >>> [problem.what for problem in rising((1.0, 0.0), {})]
+    ['the first must be smaller, got (1.0, 0.0)']
+    """
     if limits is not None and not limits[0] < limits[1]:
         yield Problem(where="", what=f"the first must be smaller, got {limits}")
 
 
 @settings
 class SampleSettings:
-    """Which samples there are, and what is done to them."""
+    """Which samples there are, and what is done to them.
+
+    Examples
+    --------
+    >>> settings = SampleSettings(classes=["nuc"], train_raw_value_transforms=lambda raw: 2 * raw - 1)
+    >>> [problem.remedy for problem in settings.unstored_changes()]
+    ['leave it out and set raw_range = (-1, 1)']
+    >>> settings.value_transforms(None).classes
+    ('nuc',)
+    """
 
     class_table: Table = class_table_setting()
     classes: Names = setting("classes to learn, in the order of the output channels", not_empty, different)

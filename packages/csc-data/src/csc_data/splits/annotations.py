@@ -148,7 +148,14 @@ def _open_codes(path: str) -> Volume:
 
 
 def unite_codes(volumes: Sequence[Volume], read: Callable[[Volume], Codes]) -> Codes:
-    """Read a class; of parts it is the union: present where one is, else unknown where one is."""
+    """Read a class; of parts it is the union: present where one is, else unknown where one is.
+
+    Examples
+    --------
+    >>> codes = {"mito_mem": np.array([1, 0, 0]), "mito_lum": np.array([0, 0, 2])}  # present, absent, unknown
+    >>> unite_codes(list(codes), codes.get).tolist()
+    [1, 0, 2]
+    """
     merged = read(volumes[0])
     for volume in volumes[1:]:
         codes = read(volume)

@@ -45,6 +45,14 @@ def list_crops(
         If the list has no crop of such a name.
     InvalidArgumentError
         If the templates are those of a folder: what was fetched into it, the list does not know.
+
+    Examples
+    --------
+    >>> from csc_data import load_config
+    >>> bucket = CropTemplates.in_bucket(load_config(environ={}))
+    >>> found, _ = list_crops(bucket, ["nuc"], datasets=["jrc_cos7-1a"])
+    >>> found[0].dataset, list(found[0].levels)
+    ('jrc_cos7-1a', ['nuc'])
     """
     if not is_remote(templates.labels):
         raise InvalidArgumentError(

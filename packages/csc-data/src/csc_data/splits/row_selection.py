@@ -34,6 +34,15 @@ def select_rows(rows: Sequence[SplitRow], options: SplitOptions) -> tuple[tuple[
     ------
     MissingDataError, UnreadableDataError
         If a volume whose scale is asked for cannot be read.
+
+    Examples
+    --------
+    >>> from csc_data import SplitOptions, SplitRow
+    >>> labels = "a/a.zarr/recon-1/labels/groundtruth"
+    >>> rows = [SplitRow(usage="train", raw="a/raw", labels=f"{labels}/crop{n}", classes=("nuc",)) for n in (1, 2)]
+    >>> kept, left_out = select_rows(rows, SplitOptions(crops=["1"]))
+    >>> [row.crop for row in kept], str(left_out[0])
+    (['crop1'], 'a/crop2: was not asked for')
     """
     kept, left_out = [], []
     for row in rows:

@@ -31,6 +31,17 @@ class CropTemplates:
         With ``{dataset}``, ``{crop}`` and, as its last part, ``{class_name}``.
     endpoint : str
         Where the S3 server answers, for URLs; "" is what the configuration of fsspec says, else Amazon's.
+
+    Examples
+    --------
+    >>> from csc_data import load_config
+    >>> config = load_config(data="data", environ={})
+    >>> CropTemplates.in_bucket(config).raw
+    's3://janelia-cosem-datasets/{dataset}/{dataset}.zarr/recon-1/em/fibsem-uint8'
+    >>> CropTemplates.below(config).place.endswith("data")
+    True
+    >>> CropTemplates.choose(config, in_bucket=True) == CropTemplates.in_bucket(config)
+    True
     """
 
     raw: str
@@ -147,6 +158,18 @@ def search_crops(
         Names or patterns like ``jrc_mus*``.
     crops : sequence of str
         Ids (``234`` or ``crop234``) or patterns like ``crop2*``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from csc_data.storage.trees import open_tree
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "a", "crop1", "mito").mkdir(parents=True)
+    ...     data = folder + "/{dataset}"
+    ...     templates = CropTemplates(raw=f"{data}/raw", labels=data + "/{crop}/{class_name}")
+    ...     [(crop.dataset, crop.crop, crop.names) for crop in search_crops(open_tree(folder), templates)]
+    [('a', 'crop1', ('mito',))]
     """
     pattern = templates.labels.removesuffix("/{class_name}")
     places: list[tuple[str, dict[str, str]]] = [("", {})]
@@ -180,7 +203,13 @@ def search_crops(
 
 
 def natural_key(name: str) -> list[tuple[int, str]]:
-    """Sort key that puts crop9 before crop10."""
+    """Sort key that puts crop9 before crop10.
+
+    Examples
+    --------
+    >>> sorted(["crop10", "crop9", "crop100"], key=natural_key)
+    ['crop9', 'crop10', 'crop100']
+    """
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
@@ -190,7 +219,13 @@ def _parts(pattern: str) -> list[str]:
 
 
 def is_wanted(dataset: str | None, crop: str | None, datasets: Sequence[str], crops: Sequence[str]) -> bool:
-    """Tell whether a crop is asked for by name or pattern; None stands for a name that is not known yet."""
+    """Tell whether a crop is asked for by name or pattern; None stands for a name that is not known yet.
+
+    Examples
+    --------
+    >>> is_wanted("jrc_hela-2", "crop4", ["jrc_*"], ["4"]), is_wanted("jrc_hela-2", "crop4", ["*"], ["crop1*"])
+    (True, False)
+    """
     if dataset is not None and not any(fnmatchcase(dataset, pattern) for pattern in datasets):
         return False
     return crop is None or any(fnmatchcase(crop, p) or fnmatchcase(crop, f"crop{p}") for p in crops)

@@ -119,6 +119,16 @@ def make_datasplit(
     ------
     MissingDataError
         If there is no data, or no crop has what is asked for.
+
+    Examples
+    --------
+    >>> from csc_data import SplitOptions, make_datasplit
+    >>> from csc_data.splits.search import CropTemplates
+    >>> from csc_data import load_config
+    >>> bucket = CropTemplates.in_bucket(load_config(environ={}))
+    >>> split = make_datasplit(bucket, SplitOptions(classes=["nuc", "mito"], datasets=["jrc_cos7-1*"], by_list=True))
+    >>> sorted({row.usage for row in split.rows})
+    ['train', 'validate']
     """
     options = options or SplitOptions()
     if isinstance(where, Config):
@@ -207,7 +217,13 @@ def _fine_enough(
 
 
 def is_coarser(voxel_size: Triple, scale: Triple) -> bool:
-    """Tell whether voxels are larger than wanted along any axis."""
+    """Tell whether voxels are larger than wanted along any axis.
+
+    Examples
+    --------
+    >>> is_coarser((16.0, 16.0, 16.0), (8.0, 8.0, 8.0)), is_coarser((8.0, 8.0, 8.0), (8.0, 8.0, 8.0))
+    (True, False)
+    """
     return any(have > want * (1 + LEVEL_TOLERANCE) for have, want in zip(voxel_size, scale, strict=True))
 
 

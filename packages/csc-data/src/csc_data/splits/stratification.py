@@ -32,6 +32,15 @@ def stratify(
     -------
     list of bool
         Whether each crop validates.
+
+    Examples
+    --------
+    >>> crops = [{"mito"}, {"mito", "er"}, {"er"}, {"mito"}]
+    >>> validates = stratify(crops, share=0.25, seed=0)
+    >>> set().union(*(names for names, chosen in zip(crops, validates) if chosen)) == {"mito", "er"}
+    True
+    >>> set().union(*(names for names, chosen in zip(crops, validates) if not chosen)) == {"mito", "er"}
+    True
     """
     order = np.random.default_rng(seed).permutation(len(present)).tolist()
     choice = _Choice(present, share, order, [None] * len(present) if fixed is None else list(fixed))

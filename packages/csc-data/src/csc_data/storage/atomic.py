@@ -19,6 +19,15 @@ def replace_text(path: Path, text: str) -> None:
     ------
     UnwritableFileError
         If that cannot be done: with what the system says.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     replace_text(Path(folder, "new", "notes.txt"), "all of it or nothing")
+    ...     Path(folder, "new", "notes.txt").read_text()
+    'all of it or nothing'
     """
     try:
         if path.exists() and not (path.is_file() or path.is_dir()):  # who may do all would replace /dev/null by a file

@@ -94,7 +94,13 @@ class Bucket:
             raise InvalidArgumentError(f"the bucket {name!r} cannot be used: {_first_line(error)}") from error
 
     def url(self, key: str = "") -> str:
-        """Return the address of a key, for people."""
+        """Return the address of a key, for people.
+
+        Examples
+        --------
+        >>> Bucket("janelia-cosem-datasets").url("jrc_hela-2")
+        's3://janelia-cosem-datasets/jrc_hela-2'
+        """
         return f"s3://{self.name}/{key}"
 
     def children(self, folder: str) -> tuple[list[str], list[RemoteFile]]:

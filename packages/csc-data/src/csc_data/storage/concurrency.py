@@ -93,6 +93,15 @@ class Stream(Generic[T, R]):
         Called for each item. What it raises is raised where the results are taken, and no further item is begun.
     batch_size : int
         Most items that a thread takes at a time.
+
+    Examples
+    --------
+    >>> import threading
+    >>> with Pool(2, threading.Event()) as pool:
+    ...     stream = Stream(pool, abs)
+    ...     stream.put([-1, -2, 3])
+    ...     print(sorted(stream))
+    [(-2, 2), (-1, 1), (3, 3)]
     """
 
     def __init__(self, pool: Pool, work: Callable[[T], R], *, batch_size: int = 1) -> None:
@@ -151,7 +160,14 @@ class Stream(Generic[T, R]):
 def map_unordered(
     work: Callable[[T], R], items: Sequence[T], *, workers: int, stop: threading.Event, batch_size: int = 1
 ) -> Iterator[tuple[T, R]]:
-    """Call ``work`` for each item in threads of their own and yield (item, result) as they come; see `Stream`."""
+    """Call ``work`` for each item in threads of their own and yield (item, result) as they come; see `Stream`.
+
+    Examples
+    --------
+    >>> import threading
+    >>> sorted(map_unordered(abs, [-1, -2, 3], workers=2, stop=threading.Event()))
+    [(-2, 2), (-1, 1), (3, 3)]
+    """
     with Pool(max(1, min(workers, len(items))), stop) as pool:
         stream = Stream(pool, work, batch_size=batch_size)
         stream.put(items)

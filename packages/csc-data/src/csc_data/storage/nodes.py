@@ -79,6 +79,17 @@ def read_node(store: Store, key: str = "", *, limits: Limits = DEFAULT_LIMITS) -
         If there is neither.
     UnreadableDataError
         If it cannot be read, or is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data.formats.writing import create_array
+    >>> from csc_data.storage.stores.places import open_place
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = create_array(f"{folder}/a.zarr/s0", shape=(4, 4, 4), dtype="u1", chunks=(2, 2, 2))
+    ...     node = read_node(open_place(f"{folder}/a.zarr"), "s0")
+    ...     print(node.format, node.is_array, node.metadata["chunks"])
+    zarr 2 True [2, 2, 2]
     """
     (node,) = read_nodes(store, [key], limits=limits)
     if node is not None:
@@ -100,6 +111,16 @@ def read_nodes(store: Store, keys: Sequence[str], *, limits: Limits = DEFAULT_LI
     ------
     UnreadableDataError
         If one cannot be read, or is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data.formats.writing import create_array
+    >>> from csc_data.storage.stores.places import open_place
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = create_array(f"{folder}/a.zarr/s0", shape=(4, 4, 4), dtype="u1", chunks=(2, 2, 2))
+    ...     [node is not None for node in read_nodes(open_place(f"{folder}/a.zarr"), ["s0", "s1"])]
+    [True, False]
     """
     files = _read_documents(store, [join_key(key, name) for key in keys for name in _ZARR_FILES], limits)
     step = len(_ZARR_FILES)
@@ -152,6 +173,15 @@ def parse_document(path: str, content: bytes, limits: Limits = DEFAULT_LIMITS) -
     ------
     UnreadableDataError
         If it is not JSON, not an object, or nested deeper than allowed.
+
+    Examples
+    --------
+    >>> parse_document("a/.zattrs", b'{"unknown": 255}')
+    {'unknown': 255}
+    >>> parse_document("a/.zattrs", b"[1, 2]")
+    Traceback (most recent call last):
+        ...
+    csc_data.storage.nodes.NotAnObjectError: a/.zattrs holds list where a JSON object was expected
     """
     try:
         value = json.loads(content.decode("utf-8"))  # as zarr does: neither UTF-16 nor a mark before it
@@ -175,13 +205,36 @@ def children(store: Store, key: str = "", *, limits: Limits = DEFAULT_LIMITS) ->
     ------
     UnreadableDataError
         If it cannot be listed, or metadata in it is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data.formats.writing import create_array
+    >>> from csc_data.storage.stores.places import open_place
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("s1", "s0"):
+    ...         _ = create_array(f"{folder}/a.zarr/{name}", shape=(4, 4, 4), dtype="u1", chunks=(2, 2, 2))
+    ...     [child.name for child in children(open_place(f"{folder}/a.zarr"))]
+    ['s0', 's1']
     """
     keys = [join_key(key, name) for name in store.folders(key) if not name.startswith(".")]
     return [node for node in read_nodes(store, keys, limits=limits) if node is not None]
 
 
 def is_array(store: Store, key: str, *, limits: Limits = DEFAULT_LIMITS) -> bool:
-    """Tell whether a folder holds an array of zarr, also one whose metadata are damaged."""
+    """Tell whether a folder holds an array of zarr, also one whose metadata are damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data.formats.writing import create_array
+    >>> from csc_data.storage.stores.places import open_place
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = create_array(f"{folder}/a.zarr/s0", shape=(4, 4, 4), dtype="u1", chunks=(2, 2, 2))
+    ...     store = open_place(f"{folder}/a.zarr")
+    ...     print(is_array(store, "s0"), is_array(store, ""))
+    True False
+    """
     if store.has(join_key(key, ".zarray")):
         return True
     content = store.read(join_key(key, "zarr.json"), limits.metadata_bytes)

@@ -55,6 +55,11 @@ class Retries:
         At least 1.
     first_wait : float
         Seconds, about, before the second attempt.
+
+    Examples
+    --------
+    >>> len(list(Retries(attempts=3).waits()))
+    2
     """
 
     attempts: int = 5
@@ -127,6 +132,12 @@ def open_filesystem(url: str, *, endpoint: str | None = None) -> tuple[Any, str]
     ------
     UnreadableDataError
         If there is no such protocol, or what it needs is not installed, or an archive cannot be opened.
+
+    Examples
+    --------
+    >>> files, path = open_filesystem("memory://example/a")
+    >>> path
+    '/example/a'
     """
     from fsspec.core import url_to_fs
 
@@ -159,6 +170,17 @@ def attempt(url: str, call: Callable[[], T], *, retries: Retries | None = None) 
         If it is not there.
     UnreadableDataError
         If nobody can tell, after all attempts.
+
+    Examples
+    --------
+    >>> answers = iter([ConnectionResetError("reset"), None])
+    >>> def ask():
+    ...     answer = next(answers)
+    ...     if answer is not None:
+    ...         raise answer
+    ...     return "content"
+    >>> attempt("s3://bucket/a", ask, retries=Retries(attempts=2, first_wait=0.0))
+    'content'
     """
     retries = retries or DEFAULT_RETRIES
     waits = retries.waits()
@@ -181,6 +203,13 @@ def read_file(url: str, *, endpoint: str | None = None, retries: Retries | None 
         If it is not there.
     UnreadableDataError
         If it cannot be read.
+
+    Examples
+    --------
+    >>> import fsspec
+    >>> fsspec.filesystem("memory").pipe("/example/a", b"1234")
+    >>> read_file("memory://example/a")
+    b'1234'
     """
     (content,) = read_files([url], endpoint=endpoint, retries=retries)
     if content is None:
@@ -202,6 +231,13 @@ def read_files(
     ------
     UnreadableDataError
         If one cannot be read.
+
+    Examples
+    --------
+    >>> import fsspec
+    >>> fsspec.filesystem("memory").pipe("/example/a", b"1234")
+    >>> read_files(["memory://example/a", "memory://example/b"])
+    [b'1234', None]
     """
     contents: list[bytes | None] = [None] * len(urls)
     for number, content in stream_files(urls, endpoint=endpoint, retries=retries):
@@ -226,6 +262,13 @@ def stream_files(
     ------
     UnreadableDataError
         If one cannot be read.
+
+    Examples
+    --------
+    >>> import fsspec
+    >>> fsspec.filesystem("memory").pipe("/example/a", b"1234")
+    >>> list(stream_files(["memory://example/a"], parts=[(1, 3)]))
+    [(0, b'23')]
     """
     if not urls:
         return
@@ -323,6 +366,13 @@ def list_names(url: str, *, endpoint: str | None = None, retries: Retries | None
         If there is nothing.
     UnreadableDataError
         If the place cannot be listed, as many servers of files over https cannot.
+
+    Examples
+    --------
+    >>> import fsspec
+    >>> fsspec.filesystem("memory").pipe("/names/a/0", b"1234")
+    >>> list_names("memory://names")
+    ('a',)
     """
     files, path = open_filesystem(url, endpoint=endpoint)
 

@@ -42,7 +42,14 @@ class DiskFullError(CscError, OSError):
 
 
 def free_bytes(place: Path) -> int:
-    """Return the bytes that are free on the disk of a folder, which need not exist yet."""
+    """Return the bytes that are free on the disk of a folder, which need not exist yet.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> free_bytes(Path("a folder", "that is not there yet")) > 0
+    True
+    """
     return shutil.disk_usage(_nearest(place)).free
 
 
@@ -78,7 +85,14 @@ def check_room(what: str, needed: int, place: Path, remedy: str) -> None:
 
 
 def is_full_disk(error: OSError) -> bool:
-    """Return whether an error of the system says that a disk is full."""
+    """Return whether an error of the system says that a disk is full.
+
+    Examples
+    --------
+    >>> import errno
+    >>> is_full_disk(OSError(errno.ENOSPC, "No space left on device")), is_full_disk(PermissionError())
+    (True, False)
+    """
     return error.errno in _FULL
 
 
@@ -95,6 +109,16 @@ def full_disk_told(place: Path | None = None) -> Iterator[None]:
     ------
     DiskFullError
         Instead of an error that a full disk has led to: zarr makes a KeyError of what the system said.
+
+    Examples
+    --------
+    >>> import errno
+    >>> try:
+    ...     with full_disk_told():
+    ...         raise OSError(errno.ENOSPC, "No space left on device", "s0/0.0.0")
+    ... except DiskFullError as error:
+    ...     print(str(error).partition(";")[0])
+    no space is left on the disk of s0/0.0.0
     """
     try:
         yield

@@ -34,7 +34,18 @@ class FileTree(Protocol):
 
 
 class LocalTree:
-    """Files on disk."""
+    """Files on disk.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "crop1").mkdir()
+    ...     _ = Path(folder, "notes").write_text("1234")
+    ...     print(LocalTree().children([folder]), LocalTree().read([f"{folder}/notes", f"{folder}/none"]))
+    [['crop1']] [b'1234', None]
+    """
 
     _files = FolderStore("")
 
@@ -94,7 +105,13 @@ class RemoteTree:
 
 
 def open_tree(path: str, endpoint: str = "") -> FileTree:
-    """Return the tree that a path or URL lies in."""
+    """Return the tree that a path or URL lies in.
+
+    Examples
+    --------
+    >>> type(open_tree("data")).__name__, type(open_tree("s3://bucket/data")).__name__
+    ('LocalTree', 'BucketTree')
+    """
     if not is_remote(path):
         return LocalTree()
     return BucketTree(endpoint) if path.startswith("s3://") else RemoteTree()

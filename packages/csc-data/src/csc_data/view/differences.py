@@ -31,6 +31,15 @@ def difference_layer(first: Layer, second: Layer, name: str, *, threshold: float
     name : str
     threshold : float
         Probability from which on a voxel belongs to the class.
+
+    Examples
+    --------
+    >>> from csc_data.view.layers import array_layer
+    >>> truth = array_layer(np.array([[[0, 1, 1]]], np.uint8), "truth", "segmentation", voxel_size=(8, 8, 8))
+    >>> mine = array_layer(np.array([[[0, 0, 1]]], np.uint8), "mine", "segmentation", voxel_size=(8, 8, 8))
+    >>> layer = difference_layer(truth, mine, "truth and mine")
+    >>> np.asarray(layer.volume.levels[0].array[:, :, :]).tolist()  # 1: in the first alone, 3: in both
+    [[[0, 1, 3]]]
     """
     ours, theirs = with_overview(first), with_overview(second)
     levels = [
@@ -74,7 +83,15 @@ class Difference:
 
 
 def is_class(layer: Layer, values: Any, threshold: float) -> npt.NDArray[np.bool_]:
-    """Tell which voxels belong to a layer's class: of a probability from the threshold on, of labels all but 0."""
+    """Tell which voxels belong to a layer's class: of a probability from the threshold on, of labels all but 0.
+
+    Examples
+    --------
+    >>> from csc_data.view.layers import array_layer
+    >>> layer = array_layer(np.zeros((1, 1, 3), np.uint8), "mito", "probability", voxel_size=(8, 8, 8))
+    >>> is_class(layer, np.array([0, 100, 200], np.uint8), threshold=0.5).tolist()
+    [False, False, True]
+    """
     read = np.asarray(values)
     if layer.kind != "probability":
         return np.asarray(read != 0)

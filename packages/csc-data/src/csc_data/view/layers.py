@@ -84,6 +84,16 @@ def open_layer(path: str | os.PathLike[str], name: str, kind: Kind, **more: Any)
     ------
     MissingDataError, UnreadableDataError
         As `open_volume` does.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data import Grid, write_multiscale
+    >>> grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(4, 4, 4))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_multiscale(f"{folder}/raw", [np.ones((4, 4, 4), np.uint8)], [grid])
+    ...     open_layer(f"{folder}/raw", "raw", "raw").roi
+    Roi(begin=(-4.0, -4.0, -4.0), end=(28.0, 28.0, 28.0))
     """
     return Layer(name=name, kind=kind, volume=open_volume(path), **more)
 
@@ -114,6 +124,12 @@ def array_layer(
     ------
     InvalidArgumentError
         If they make no grid.
+
+    Examples
+    --------
+    >>> layer = array_layer(np.zeros((4, 4, 4), np.uint8), "mito", "segmentation", voxel_size=(8, 8, 8))
+    >>> layer.roi
+    Roi(begin=(-4.0, -4.0, -4.0), end=(28.0, 28.0, 28.0))
     """
     held = array if hasattr(array, "dtype") else np.asarray(array)
     grid = Grid(voxel_size=voxel_size, translation=translation, shape=tuple(held.shape))

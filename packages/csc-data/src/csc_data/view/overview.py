@@ -34,6 +34,13 @@ def levels_to_show(layer: Layer) -> tuple[Level, ...]:
     """Return the levels of a layer's volume, and a coarser one where there is only one and it is large.
 
     None is made of what would be fetched over a network, nor of what is computed as it is read.
+
+    Examples
+    --------
+    >>> from csc_data.view.layers import array_layer
+    >>> large = array_layer(np.zeros((1, 4096, 4), np.uint8), "raw", "raw", voxel_size=(8, 8, 8))
+    >>> [level.name for level in levels_to_show(large)]
+    ['s0', 'overview']
     """
     levels = layer.volume.levels
     finest = levels[0]
@@ -49,7 +56,15 @@ def levels_to_show(layer: Layer) -> tuple[Level, ...]:
 
 
 def with_overview(layer: Layer) -> Layer:
-    """Return a layer with the levels of `levels_to_show`."""
+    """Return a layer with the levels of `levels_to_show`.
+
+    Examples
+    --------
+    >>> from csc_data.view.layers import array_layer
+    >>> small = array_layer(np.zeros((4, 4, 4), np.uint8), "raw", "raw", voxel_size=(8, 8, 8))
+    >>> len(with_overview(small).volume.levels)
+    1
+    """
     return replace(layer, volume=replace(layer.volume, levels=levels_to_show(layer)))
 
 

@@ -22,7 +22,13 @@ _SAFE = "~@#$&()*!+=:;,.?/'"  # what Neuroglancer itself leaves unquoted
 
 
 def viewer_url(state: Mapping[str, Any], viewer: str = VIEWER) -> str:
-    """Return the link that opens a state in a viewer; it stands in the link as JSON."""
+    """Return the link that opens a state in a viewer; it stands in the link as JSON.
+
+    Examples
+    --------
+    >>> viewer_url({"layers": []}, viewer="https://viewer")
+    'https://viewer/#!%7B%22layers%22:%5B%5D%7D'
+    """
     return f"{viewer}/#!{quote(json.dumps(state, separators=(',', ':')), safe=_SAFE)}"
 
 

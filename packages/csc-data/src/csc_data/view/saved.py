@@ -21,6 +21,16 @@ def read_saved(path: str | os.PathLike[str]) -> dict[str, Any]:
     ------
     UnreadableDataError
         If it cannot be read, or holds something else.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "state.json")
+    ...     _ = file.write_text('{"layers": [{"name": "mito", "visible": false}]}')
+    ...     read_saved(file)["layers"][0]["visible"]
+    False
     """
     try:
         saved = dict(json.loads(Path(path).read_bytes()))
@@ -38,6 +48,13 @@ def restored(state: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, An
     Of layers that are in both, what was saved of colours, visibility and the like holds; their sources are those of
     now, as a server's secret is another one each time. Where it looks holds for the place that it was saved at alone:
     another crop lies elsewhere.
+
+    Examples
+    --------
+    >>> now = {"layers": [{"name": "mito", "source": "zarr://new/"}]}
+    >>> saved = {"layers": [{"name": "mito", "source": "zarr://old/", "type": "image", "visible": False}]}
+    >>> restored(now, saved)["layers"]
+    [{'name': 'mito', 'source': 'zarr://new/', 'type': 'image', 'visible': False}]
     """
     drawn = {layer["name"]: layer for layer in saved["layers"]}
     layers = []

@@ -121,7 +121,14 @@ def state_of(
 
 
 def looking_at(box: Roi) -> tuple[list[float], float]:
-    """Return the position (x, y, z) in nm and the nm of a pixel with which a box fills a view."""
+    """Return the position (x, y, z) in nm and the nm of a pixel with which a box fills a view.
+
+    Examples
+    --------
+    >>> from csc_data import Roi
+    >>> looking_at(Roi([0, 0, 0], [1000, 800, 600]))[0]  # x, y, z
+    [300.0, 400.0, 500.0]
+    """
     position = [(b + e) / 2 for b, e in zip(box.begin, box.end, strict=True)][::-1]
     return position, max(box.extent) / _WINDOW_PIXELS
 
@@ -154,6 +161,14 @@ def contrast_of(layer: Layer) -> tuple[float, float]:
     """Return the grey values that are drawn black and white: percentiles of the middle of the coarsest level.
 
     The whole range of its type where nothing can be read, or all is one value.
+
+    Examples
+    --------
+    >>> from csc_data.view.layers import array_layer
+    >>> raw = np.arange(100, dtype=np.uint8).reshape(1, 10, 10)
+    >>> low, high = contrast_of(array_layer(raw, "raw", "raw", voxel_size=(8, 8, 8)))
+    >>> 0 <= low < 10 and 90 < high <= 99
+    True
     """
     level = layer.volume.levels[-1]
     middle = tuple(

@@ -19,7 +19,13 @@ _NAME = re.compile(rf"(.+){AFFINITY}(?:_of_.+)?")
 
 
 def offset_problems(offsets: tuple[Offset, ...], _: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield what is wrong with a list of offsets."""
+    """Yield what is wrong with a list of offsets.
+
+    Examples
+    --------
+    >>> [str(problem) for problem in offset_problems(((1, 0, 0), (0, 0, 0)), {})]
+    ['(0, 0, 0) leads to the voxel itself (remove it)']
+    """
     if (0, 0, 0) in offsets:
         yield Problem(where="", what="(0, 0, 0) leads to the voxel itself", remedy="remove it")
     for offset in sorted({offset for offset in offsets if offsets.count(offset) > 1}):

@@ -33,7 +33,13 @@ def annotation_type(*, instances: bool, unknown: int | None = None) -> dict[str,
 
 
 def crop_attributes(name: str, class_names: Sequence[str], description: str, created_with: str) -> dict[str, Any]:
-    """Return the attributes of a crop's group: its name, the classes annotated in it, and what made it."""
+    """Return the attributes of a crop's group: its name, the classes annotated in it, and what made it.
+
+    Examples
+    --------
+    >>> crop_attributes("crop1", ["nuc"], "mine", "csc")["cellmap"]["annotation"]["class_names"]
+    ['nuc']
+    """
     return _wrap(
         {
             "version": "0.1.1",
@@ -58,12 +64,23 @@ def class_attributes(class_name: str, kind: Mapping[str, Any] | None = None) -> 
     class_name : str
     kind : mapping, optional
         An `annotation_type`; by default that of a class of the challenge without unknown voxels.
+
+    Examples
+    --------
+    >>> class_attributes("nuc")["cellmap"]["annotation"]["annotation_type"]["type"]
+    'instance_segmentation'
     """
     return _wrap({"class_name": class_name, "annotation_type": kind or _annotation_type(class_name)})
 
 
 def array_attributes(class_name: str, labels: npt.NDArray[Any]) -> dict[str, Any]:
-    """Return the attributes of one level: the type of the annotation, and how many voxels are absent."""
+    """Return the attributes of one level: the type of the annotation, and how many voxels are absent.
+
+    Examples
+    --------
+    >>> array_attributes("nuc", np.array([0, 0, 1]))["cellmap"]["annotation"]["complement_counts"]
+    {'absent': 2}
+    """
     return _wrap(
         {
             "class_name": class_name,

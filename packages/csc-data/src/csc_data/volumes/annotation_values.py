@@ -20,7 +20,13 @@ Codes = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """Which stored values of an annotation say absent and unknown; all others say present."""
+    """Which stored values of an annotation say absent and unknown; all others say present.
+
+    Examples
+    --------
+    >>> Encoding(absent=0, unknown=255).encode(np.array([0, 7, 255], np.uint8)).tolist()
+    [0, 1, 255]
+    """
 
     absent: int | None = 0
     unknown: int | None = None
@@ -64,7 +70,15 @@ def read_encoding(attributes: Mapping[str, Any]) -> Encoding | None:
 
 
 def read_annotation(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what the attributes of an array or group say of it as an annotation; empty where they say nothing."""
+    """Return what the attributes of an array or group say of it as an annotation; empty where they say nothing.
+
+    Examples
+    --------
+    >>> read_annotation({"cellmap": {"annotation": {"class_name": "nuc"}}})
+    {'class_name': 'nuc'}
+    >>> read_annotation({"scale": [8, 8, 8]})
+    {}
+    """
     found: Any = attributes
     for key in ("cellmap", "annotation"):
         found = found.get(key) if isinstance(found, Mapping) else None

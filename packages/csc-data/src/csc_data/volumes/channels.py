@@ -11,12 +11,24 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def distance_name(class_name: str) -> str:
-    """Return the name of the distances to the surface of a class."""
+    """Return the name of the distances to the surface of a class.
+
+    Examples
+    --------
+    >>> distance_name("mito")
+    'mito_distance'
+    """
     return f"{class_name}_distance"
 
 
 def boundary_name(class_name: str) -> str:
-    """Return the name of the boundaries of a class."""
+    """Return the name of the boundaries of a class.
+
+    Examples
+    --------
+    >>> boundary_name("mito")
+    'mito_boundary'
+    """
     return f"{class_name}_boundary"
 
 

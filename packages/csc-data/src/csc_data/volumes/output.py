@@ -68,6 +68,13 @@ class OutputStorage:
         If a number is out of range, or shards are asked of format 2.
     MissingPackageError
         If tensorstore is needed and not installed.
+
+    Examples
+    --------
+    >>> OutputStorage(dtype="u1", chunks=(64, 64, 64)).together((512, 512, 512)) is None
+    True
+    >>> OutputStorage(dtype="u1", chunks=(64, 64, 64), format=3, shards=(256, 256, 256)).together((512, 512, 512))
+    (256, 256, 256)
     """
 
     dtype: npt.DTypeLike
@@ -149,6 +156,17 @@ def create_output(
         Further attributes of the group.
     first : int
         The first level to create; those before it are there, and stay.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data import Grid, open_volume
+    >>> grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(8, 8, 8))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     create_output(f"{folder}/a.zarr/mito", [grid], OutputStorage(dtype="u1", chunks=(4, 4, 4)))
+    ...     open_output_array(f"{folder}/a.zarr/mito/s0")[:4] = 1
+    ...     int(open_volume(f"{folder}/a.zarr/mito").levels[0].array[...].sum())
+    256
     """
     from csc_data.formats.writing import create_array, ensure_groups, write_json
 
@@ -194,6 +212,16 @@ def open_output_array(path: str | os.PathLike[str]) -> WritableArray:
     ------
     MissingDataError
         If there is no array.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data import Grid
+    >>> grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(8, 8, 8))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     create_output(f"{folder}/mito", [grid], OutputStorage(dtype="u1", chunks=(4, 4, 4)))
+    ...     open_output_array(f"{folder}/mito/s0").shape
+    (8, 8, 8)
     """
     if (Path(path) / METADATA).exists():
         return ShardedArray(Path(path))

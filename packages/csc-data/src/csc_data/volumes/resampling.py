@@ -45,6 +45,17 @@ def resample(read_box: ReadBox, source: Grid, target: Grid, order: Order, fill: 
     ------
     InvalidArgumentError
         If the order is neither 0 nor 1.
+
+    Examples
+    --------
+    >>> from csc_data import Grid
+    >>> values = np.array([[[0, 10]]])
+    >>> stored = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(1, 1, 2))
+    >>> finer = Grid(voxel_size=(8, 8, 4), translation=(0, 0, -2), shape=(1, 1, 4))
+    >>> resample(values.__getitem__, stored, finer, order=0).tolist()
+    [[[0, 0, 10, 10]]]
+    >>> resample(values.__getitem__, stored, finer, order=1).tolist()
+    [[[0, 2, 8, 10]]]
     """
     if order not in (0, 1):
         raise InvalidArgumentError(f"order must be 0 (nearest) or 1 (linear), got {order!r}")

@@ -47,7 +47,13 @@ class Packing:
     level: int
 
     def codecs(self) -> list[dict[str, Any]]:
-        """Return the codecs of a chunk, as ``zarr.json`` names them."""
+        """Return the codecs of a chunk, as ``zarr.json`` names them.
+
+        Examples
+        --------
+        >>> [codec["name"] for codec in Packing(dtype=np.dtype("u1"), chunks=(64, 64, 64), level=1).codecs()]
+        ['bytes', 'blosc']
+        """
         size = self.dtype.itemsize
         blosc = {
             "cname": "zstd",
@@ -61,7 +67,14 @@ class Packing:
 
 
 def sharded_metadata(shape: Shape, shards: Shape, packing: Packing) -> dict[str, Any]:
-    """Return the ``zarr.json`` of an array whose chunks lie in shards, without its attributes."""
+    """Return the ``zarr.json`` of an array whose chunks lie in shards, without its attributes.
+
+    Examples
+    --------
+    >>> packing = Packing(dtype=np.dtype("u1"), chunks=(64, 64, 64), level=1)
+    >>> sharded_metadata((512, 512, 512), (256, 256, 256), packing)["codecs"][0]["name"]
+    'sharding_indexed'
+    """
     codecs = packing.codecs()
     sharding = {
         "chunk_shape": list(packing.chunks),

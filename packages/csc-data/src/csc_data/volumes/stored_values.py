@@ -61,7 +61,16 @@ class StoredValues:
         raise InvalidArgumentError("the values are labels, which have no threshold")
 
     def to_attributes(self) -> dict[str, Any]:
-        """Return the attribute to store beside the array."""
+        """Return the attribute to store beside the array.
+
+        Examples
+        --------
+        >>> attributes = StoredValues(kind="probability", one=255.0).to_attributes()
+        >>> attributes
+        {'csc_values': {'kind': 'probability', 'one': 255.0}}
+        >>> StoredValues.from_attributes(attributes)
+        StoredValues(kind='probability', one=255.0)
+        """
         return {ATTRIBUTE: {"kind": self.kind, "one": self.one}}
 
     @classmethod
@@ -72,6 +81,13 @@ class StoredValues:
         ------
         UnreadableDataError
             If the attribute is there but damaged.
+
+        Examples
+        --------
+        >>> StoredValues.from_attributes({"csc_values": {"kind": "logit", "one": 1.0}}).kind
+        'logit'
+        >>> StoredValues.from_attributes({}) is None
+        True
         """
         entry = attributes.get(ATTRIBUTE)
         if entry is None:

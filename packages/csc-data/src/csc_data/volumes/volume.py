@@ -59,6 +59,20 @@ class Volume:
         At least one, ordered by voxel volume.
     attributes : mapping
         The attributes of the group or array.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data import Grid, Roi, open_volume, write_multiscale
+    >>> fine = Grid(voxel_size=(4, 4, 4), translation=(0, 0, 0), shape=(8, 8, 8))
+    >>> coarse = Grid(voxel_size=(8, 8, 8), translation=(2, 2, 2), shape=(4, 4, 4))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_multiscale(f"{folder}/raw", [np.full((8, 8, 8), 1), np.full((4, 4, 4), 2)], [fine, coarse])
+    ...     volume = open_volume(f"{folder}/raw")
+    ...     print(volume.level_for((8, 8, 8)).name, int(volume.read(fine, order=1).sum()))
+    ...     print(volume.read_roi(Roi([0, 0, 0], [16, 16, 8]), voxel_size=(8, 8, 8)).tolist())
+    s1 512
+    [[[2], [2]], [[2], [2]]]
     """
 
     path: str
@@ -152,6 +166,17 @@ def open_volume(path: str | os.PathLike[str], *, endpoint: str | None = None) ->
         If there is nothing.
     UnreadableDataError
         If it is not three-dimensional, no voxel size can be found, its format is not supported, or it cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data import Grid, open_volume, write_multiscale
+    >>> grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(4, 4, 4))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_multiscale(f"{folder}/raw", [np.ones((4, 4, 4), np.uint8)], [grid])
+    ...     volume = open_volume(f"{folder}/raw")
+    ...     print(volume.levels[0].name, volume.levels[0].grid.bounds)
+    s0 Roi(begin=(-4.0, -4.0, -4.0), end=(28.0, 28.0, 28.0))
     """
     node = read_node(open_place(path, endpoint=choose_endpoint(path, endpoint)))
     if node.format == "n5":
@@ -211,6 +236,18 @@ def create_multiscale(
     ------
     ExistingOutputError
         If the array exists and ``overwrite`` was not asked for.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data import Grid, open_volume
+    >>> from csc_data.volumes import create_multiscale
+    >>> grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(64, 64, 64))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     array = create_multiscale(f"{folder}/a.zarr/mito", grid, dtype="u1", chunks=(32, 32, 32))
+    ...     array[:32, :32, :32] = 1  # block by block
+    ...     int(open_volume(f"{folder}/a.zarr/mito").levels[0].array[...].sum())
+    32768
     """
     from csc_data.formats.writing import create_array, ensure_groups  # brings zarr, which reading does not need
 
@@ -260,6 +297,16 @@ def write_multiscale(
         If a grid does not have the shape of its array.
     ExistingOutputError
         If a level exists and ``overwrite`` was not asked for.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data import Grid, open_volume, write_multiscale
+    >>> grid = Grid(voxel_size=(8, 4, 4), translation=(0, 0, 0), shape=(4, 4, 4))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_multiscale(f"{folder}/a.zarr/mito", [np.ones((4, 4, 4), np.uint8)], [grid])
+    ...     open_volume(f"{folder}/a.zarr/mito").levels[0].grid.voxel_size
+    (8.0, 4.0, 4.0)
     """
     from csc_data.formats.writing import create_array, ensure_groups  # brings zarr, which reading does not need
 

@@ -57,7 +57,7 @@ def scored_outcome(entry: BatchEntry, result: SubmissionScore) -> BatchOutcome:
 
 
 def read_batch(path: str | os.PathLike[str]) -> list[BatchEntry]:
-    """Read a CSV with the columns data_path and evaluation_id; relative paths start from the CSV's folder.
+    r"""Read a CSV with the columns data_path and evaluation_id; relative paths start from the CSV's folder.
 
     Raises
     ------
@@ -65,6 +65,15 @@ def read_batch(path: str | os.PathLike[str]) -> list[BatchEntry]:
         If there is no such file.
     InvalidArgumentError
         If a column or a value is missing, or an id comes twice.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "all.csv").write_text("data_path,evaluation_id\nmine.zip,42\n")
+    ...     [(entry.data_path.name, entry.evaluation_id) for entry in read_batch(Path(folder, "all.csv"))]
+    [('mine.zip', '42')]
     """
     file = Path(path).absolute()  # whoever scores them may work in another folder
     if not file.is_file():

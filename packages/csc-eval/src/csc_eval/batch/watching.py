@@ -35,6 +35,20 @@ class Watch:
     ------
     MissingDataError
         If there is no such folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     watch = Watch(folder)
+    ...     _ = Path(folder, "mine.zip").write_text("PK")
+    ...     print([entry.evaluation_id for entry in watch.entries()])
+    ...     print(len(watch.look()), len(watch.look()))  # it may still grow when it is seen first
+    ...     print(list(watch.outcomes()))
+    ['mine']
+    0 1
+    []
     """
 
     def __init__(self, folder: str | os.PathLike[str], every: float = 5.0) -> None:
@@ -83,7 +97,17 @@ class Watch:
 
 
 def stamp_of(path: Path) -> Stamp:
-    """Return what changes when a submission does."""
+    """Return what changes when a submission does.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "mine.zip").write_text("PK")
+    ...     stamp_of(Path(folder, "mine.zip"))[:2]  # files and bytes
+    (1, 2)
+    """
     files = [path] if path.is_file() else [Path(place, name) for place, _, names in os.walk(path) for name in names]
     found = [file.lstat() for file in files]
     # What is copied with its old time of change is new here all the same.

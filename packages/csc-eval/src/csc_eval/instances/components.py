@@ -57,6 +57,14 @@ def label_components(runs: Runs) -> Instances:
     Ids that differ are never merged, one id in two pieces is split, and every NaN is alone. Numbers 1, 2, ... follow
     the raster order of the components' first voxels, x fastest for an array in C order and z fastest for one in
     Fortran order.
+
+    Examples
+    --------
+    >>> from csc_eval.voxels.arrays import MemoryArray
+    >>> from csc_eval.voxels.runs import encode_runs
+    >>> found = label_components(encode_runs(MemoryArray(np.array([[[1, 1, 0, 1, 2]]]))))
+    >>> found.count, found.size.tolist()
+    (3, [0, 2, 1, 1])
     """
     nz, ny, _ = runs.shape
     label = np.empty(len(runs), np.int32)
@@ -78,6 +86,14 @@ def label_ids(runs: Runs) -> Instances:
     ------
     UnreadableDataError
         If a value is not a whole number, or beyond 2**63 - 1.
+
+    Examples
+    --------
+    >>> from csc_eval.voxels.arrays import MemoryArray
+    >>> from csc_eval.voxels.runs import encode_runs
+    >>> found = label_ids(encode_runs(MemoryArray(np.array([[[1, 1, 0, 1, 2]]]))))
+    >>> found.ids.tolist(), found.size.tolist()  # the id 1 is one object, though in two pieces
+    ([0, 1, 2], [0, 3, 1])
     """
     keys, label = _unique(runs.key)
     if runs.dtype.kind == "f":
@@ -174,7 +190,16 @@ class Overlaps:
 
 
 def find_overlaps(truth: Instances, prediction: Instances, *, max_pairs: int = 2**31) -> Overlaps:
-    """Count the voxels that each pair of instances has in common; truth ids below 0 overlap nothing."""
+    """Count the voxels that each pair of instances has in common; truth ids below 0 overlap nothing.
+
+    Examples
+    --------
+    >>> from csc_eval.scoring.array_scores import pair_volumes
+    >>> pair = pair_volumes(np.array([[[5, 5, 5, 0]]]), np.array([[[0, 1, 1, 1]]]), (8, 8, 8))
+    >>> found = find_overlaps(pair.truth, pair.prediction)
+    >>> found.voxels.tolist(), found.iou.tolist()
+    ([2], [0.5])
+    """
     handle = ctypes.c_void_p()
     t, p = truth.runs, prediction.runs
     n_lines = t.shape[0] * t.shape[1]
@@ -228,7 +253,16 @@ def connected_components(volume: npt.ArrayLike) -> tuple[npt.NDArray[np.int32], 
 
 
 def render_planes(runs: Runs, values: npt.NDArray[np.int32], begin: int, end: int) -> npt.NDArray[np.int32]:
-    """Write one value per run into planes `begin` to `end` of a volume of zeros."""
+    """Write one value per run into planes `begin` to `end` of a volume of zeros.
+
+    Examples
+    --------
+    >>> from csc_eval.voxels.arrays import MemoryArray
+    >>> from csc_eval.voxels.runs import encode_runs
+    >>> found = label_components(encode_runs(MemoryArray(np.array([[[1, 1, 0, 1]]]))))
+    >>> render_planes(found.runs, found.label, 0, 1).tolist()
+    [[[1, 1, 0, 2]]]
+    """
     _, ny, nx = runs.shape
     flat = np.zeros((end - begin) * ny * nx + 1, np.int32)
     line_ptr = runs.line_ptr[begin * ny : end * ny + 1]

@@ -40,7 +40,15 @@ def normalise_distances(distances_nm: Array, voxel_size: Sequence[float]) -> npt
 
 @dataclass(frozen=True, kw_only=True)
 class GroupedRuns:
-    """Instances with their runs in the order of the labels, as distance searches need them."""
+    """Instances with their runs in the order of the labels, as distance searches need them.
+
+    Examples
+    --------
+    >>> from csc_eval.scoring.array_scores import pair_volumes
+    >>> pair = pair_volumes(np.array([[[1, 0, 2, 2]]]), np.array([[[1, 0, 2, 2]]]), (8, 8, 8))
+    >>> GroupedRuns(instances=pair.truth).of(2).tolist()  # z, y, start and stop
+    [[0, 0, 2, 4]]
+    """
 
     instances: Instances
 
@@ -87,6 +95,15 @@ def measure_distances(
         nm, z, y, x.
     cap : float
         nm.
+
+    Examples
+    --------
+    >>> from csc_eval.scoring.array_scores import pair_volumes
+    >>> pair = pair_volumes(np.array([[[1, 1, 0, 0]]]), np.array([[[1, 1, 1, 1]]]), (8, 8, 8))
+    >>> one, none = np.array([1]), np.array([0])
+    >>> truth, prediction = pair.grouped
+    >>> measure_distances(truth, prediction, pairs=(one, one, none), voxel_size=(8, 8, 8), cap=100.0).tolist()
+    [16.0]
     """
     t, p, second = (np.ascontiguousarray(part, np.int64) for part in pairs)
     result = np.empty(len(t), np.float64)

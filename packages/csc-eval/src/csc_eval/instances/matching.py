@@ -50,6 +50,13 @@ def assign(rows: IntArray, columns: IntArray, cost: IntArray, unmatched: IntArra
         Per row the cost of choosing none.
     n_columns : int
         How many columns there are.
+
+    Examples
+    --------
+    >>> rows, columns = np.array([0, 0, 1]), np.array([0, 1, 0])
+    >>> best = assign(rows, columns, np.array([1, 5, 2]), np.array([100, 100]), n_columns=2)
+    >>> best.edge.tolist()  # 5 + 2 is less than to leave one out
+    [1, 2]
     """
     n_rows = len(unmatched)
     row_ptr = np.searchsorted(rows, np.arange(n_rows + 1)).astype(np.int64)
@@ -98,6 +105,14 @@ class MatchingProblem:
         Per row the cost of staying alone.
     rows_of, columns_of : int64 arrays
         The labels that rows and columns stand for.
+
+    Examples
+    --------
+    >>> from csc_eval.scoring.array_scores import pair_volumes
+    >>> pair = pair_volumes(np.array([[[5, 5, 5, 7]]]), np.array([[[1, 1, 2, 2]]]), (8, 8, 8))
+    >>> problem = MatchingProblem.of(pair.overlaps(1000))
+    >>> problem.matched(problem.solve()).prediction.tolist()
+    [1, 2]
     """
 
     rows: IntArray
@@ -132,7 +147,13 @@ class MatchingProblem:
 
 
 def pair_costs(iou: npt.NDArray[np.float32]) -> IntArray:
-    """Return the integer cost of each pair: int((1 - IoU) * 1,000,000), IoU in float32, the rest in float64."""
+    """Return the integer cost of each pair: int((1 - IoU) * 1,000,000), IoU in float32, the rest in float64.
+
+    Examples
+    --------
+    >>> pair_costs(np.array([1.0, 0.5], np.float32)).tolist()
+    [0, 500000]
+    """
     return ((1.0 - iou.astype(np.float64)) * COST_SCALE).astype(np.int64)
 
 
@@ -146,6 +167,14 @@ def match_overlaps(overlaps: Overlaps, tie_breakers: tuple[PairDistance, ...] = 
     tie_breakers : tuple of callables
         Where several matchings are optimal, those of the least sum of the first distance are kept, of them those of
         the least sum of the second, and so on.
+
+    Examples
+    --------
+    >>> from csc_eval.scoring.array_scores import pair_volumes
+    >>> pair = pair_volumes(np.array([[[5, 5, 5, 7]]]), np.array([[[1, 1, 2, 2]]]), (8, 8, 8))
+    >>> matched = match_overlaps(pair.overlaps(1000))
+    >>> matched.truth.tolist(), matched.prediction.tolist()
+    ([1, 2], [1, 2])
     """
     problem = MatchingProblem.of(overlaps)
     best = problem.solve()

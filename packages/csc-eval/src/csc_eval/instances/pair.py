@@ -16,6 +16,16 @@ class InstancePair:
     """Truth and predicted instances on one grid, and what has been worked out about them.
 
     One pair serves several rule sets: components and overlaps are found once.
+
+    Examples
+    --------
+    >>> from csc_eval.scoring.array_scores import pair_volumes
+    >>> pair = pair_volumes(np.array([[[5, 5, 0, 0]]]), np.array([[[0, 1, 1, 0]]]), (8, 8, 8))
+    >>> pair.overlaps(max_pairs=1000).voxels.tolist()
+    [1]
+    >>> one = np.array([1])
+    >>> pair.distances(one, one).tolist(), pair.centroid_distances(one, one).tolist()
+    ([4.0], [8.0])
     """
 
     truth: Instances

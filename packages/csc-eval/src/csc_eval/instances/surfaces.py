@@ -20,7 +20,15 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 def render_instance(grouped: GroupedRuns, label: int, begin: Sequence[int], end: Sequence[int]) -> BoolArray:
-    """Return an instance's mask in a box that holds all of it."""
+    """Return an instance's mask in a box that holds all of it.
+
+    Examples
+    --------
+    >>> from csc_eval.scoring.array_scores import pair_volumes
+    >>> pair = pair_volumes(np.array([[[1, 0, 2, 2]]]), np.array([[[1, 0, 2, 2]]]), (8, 8, 8))
+    >>> render_instance(pair.grouped[0], 2, (0, 0, 1), (1, 1, 4)).tolist()
+    [[[False, True, True]]]
+    """
     z, y, start, stop = grouped.of(label).T
     shape = [e - b for b, e in zip(begin, end, strict=True)]
     flat = np.zeros(math.prod(shape) + 1, np.int8)
@@ -33,7 +41,15 @@ def render_instance(grouped: GroupedRuns, label: int, begin: Sequence[int], end:
 
 
 def instance_box(grouped: GroupedRuns, label: int) -> tuple[list[int], list[int]]:
-    """Return the first and the last plus one voxel of an instance's bounding box."""
+    """Return the first and the last plus one voxel of an instance's bounding box.
+
+    Examples
+    --------
+    >>> from csc_eval.scoring.array_scores import pair_volumes
+    >>> pair = pair_volumes(np.array([[[1, 0, 2, 2]]]), np.array([[[1, 0, 2, 2]]]), (8, 8, 8))
+    >>> instance_box(pair.grouped[0], 2)
+    ([0, 0, 2], [1, 1, 4])
+    """
     z, y, start, stop = grouped.of(label).T
     begin = [int(z.min()), int(y.min()), int(start.min())]
     return begin, [int(z.max()) + 1, int(y.max()) + 1, int(stop.max())]
@@ -57,6 +73,13 @@ def surface_distances(truth: BoolArray, prediction: BoolArray, voxel_size: Seque
     """Return the mean and the 95th percentile of the surface distances of two masks, in nm.
 
     The mean is over the surface voxels of both; of the two directed percentiles the larger counts.
+
+    Examples
+    --------
+    >>> truth = np.zeros((1, 1, 6), bool)
+    >>> truth[..., 1] = True
+    >>> surface_distances(truth, np.roll(truth, 2, axis=2), (8, 8, 8))
+    (16.0, 16.0)
     """
     from scipy.ndimage import distance_transform_edt
 
@@ -68,7 +91,16 @@ def surface_distances(truth: BoolArray, prediction: BoolArray, voxel_size: Seque
 
 
 def surface_details(pair: InstancePair, matched: Matched, metrics: Sequence[str]) -> dict[str, float]:
-    """Work out surface distances, averaged over matched instances; NaN where none is matched."""
+    """Work out surface distances, averaged over matched instances; NaN where none is matched.
+
+    Examples
+    --------
+    >>> from csc_eval.instances.matching import match_overlaps
+    >>> from csc_eval.scoring.array_scores import pair_volumes
+    >>> pair = pair_volumes(np.array([[[1, 1, 1, 0]]]), np.array([[[1, 1, 1, 0]]]), (8, 8, 8))
+    >>> surface_details(pair, match_overlaps(pair.overlaps(1000)), ["surface_distance_mean"])
+    {'surface_distance_mean': 0.0}
+    """
     means, percentiles = [], []
     truth, prediction = pair.grouped
     for t, p in zip(matched.truth.tolist(), matched.prediction.tolist(), strict=True):

@@ -19,6 +19,13 @@ def match_as_portal(overlaps: Overlaps, truth: Instances, prediction: Instances)
 
     OR-tools (``csc-eval[portal]``) is imported only where there are several optima. Without it, and of problems beyond
     its reach, any of them is returned.
+
+    Examples
+    --------
+    >>> from csc_eval.scoring.array_scores import pair_volumes
+    >>> pair = pair_volumes(np.array([[[5, 5, 5, 7]]]), np.array([[[1, 1, 2, 2]]]), (8, 8, 8))
+    >>> match_as_portal(pair.overlaps(1000), pair.truth, pair.prediction).truth.tolist()
+    [1, 2]
     """
     problem = MatchingProblem.of(overlaps)
     best = problem.solve()
@@ -32,6 +39,14 @@ def has_other_optimum(problem: MatchingProblem, best: Assignment) -> bool:
 
     It has exactly if the residual graph has a cycle of tight arcs: those of reduced cost 0 under the potentials that
     prove the optimum. Nodes are rows, columns, and a sink that takes rows that stay alone and columns that are taken.
+
+    Examples
+    --------
+    >>> from csc_eval.scoring.array_scores import pair_volumes
+    >>> pair = pair_volumes(np.array([[[5, 5, 5, 5]]]), np.array([[[1, 1, 2, 2]]]), (8, 8, 8))
+    >>> problem = MatchingProblem.of(pair.overlaps(1000))
+    >>> has_other_optimum(problem, problem.solve())  # either half overlaps as much
+    True
     """
     rows, columns = problem.rows, problem.columns
     chosen = np.zeros(len(rows), bool)

@@ -24,6 +24,19 @@ class Intervals:
         z * ny + y of each.
     start, stop : int arrays
         Each covers x in ``[start, stop)``.
+
+    Examples
+    --------
+    >>> from csc_eval.scoring.array_scores import pair_volumes
+    >>> labels = np.array([[[1, 1, 1, 0]], [[0, 2, 0, 0]]])
+    >>> pair = pair_volumes(labels, np.where(labels == 1, [0, 1, 1, 0], 0), (8, 8, 8))
+    >>> truth, prediction = Intervals.of(pair.truth), Intervals.of(pair.prediction)
+    >>> truth.per_plane().tolist(), truth.common_per_plane(prediction).tolist()
+    ([3, 1], [2, 0])
+    >>> Intervals.of(pair.truth, [1]).box(), truth.in_plane(1).per_plane().tolist()
+    (((0, 0, 0), (1, 1, 3)), [0, 1])
+    >>> prediction.centroid().tolist(), prediction.nearest((0, 0, 3), (8, 8, 8))
+    ([0.0, 0.0, 1.5], (0, 0, 2))
     """
 
     shape: Shape

@@ -196,7 +196,14 @@ def _located(pair: InstancePair, wrong: _Wrong, grid: CropGrid) -> ErrorPlace:
 
 
 def place_of(voxel: Shape, grid: CropGrid) -> Triple:
-    """Return the centre of a voxel in nm."""
+    """Return the centre of a voxel in nm.
+
+    Examples
+    --------
+    >>> from csc_eval.placing.predictions import CropGrid
+    >>> place_of((1, 0, 2), CropGrid(voxel_size=(8.0, 8.0, 8.0), translation=(100.0, 0.0, 0.0), shape=(10, 10, 10)))
+    (108.0, 0.0, 16.0)
+    """
     z, y, x = (t + v * n for t, v, n in zip(grid.translation, grid.voxel_size, voxel, strict=True))
     return z, y, x
 

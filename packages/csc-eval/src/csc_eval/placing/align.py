@@ -26,7 +26,13 @@ BYTES_PER_VOXEL = 4
 
 
 def is_instance_class(class_name: str, instance_classes: Iterable[str] | None = None) -> bool:
-    """Tell whether a class is scored as instances; by default as the challenge has it."""
+    """Tell whether a class is scored as instances; by default as the challenge has it.
+
+    Examples
+    --------
+    >>> is_instance_class("mito"), is_instance_class("er"), is_instance_class("synapse", ["synapse"])
+    (True, False, True)
+    """
     if instance_classes is None:
         return class_name == "instance" or class_name in get_instance_classes()
     return class_name in set(instance_classes)
@@ -45,6 +51,12 @@ def floor_offset(translation: Sequence[float], crop: CropGrid) -> Shape:
 
     Both floor divisions are NumPy's in float64, which for many multiples of a voxel size such as 1.74 nm is one less
     than the quotient.
+
+    Examples
+    --------
+    >>> crop = CropGrid(voxel_size=(8.0, 8.0, 8.0), translation=(100.0, 0.0, 0.0), shape=(10, 10, 10))
+    >>> floor_offset((132.0, 0.0, 0.0), crop)
+    (3, 0, 0)
     """
     v, t = np.asarray(crop.voxel_size, float), np.asarray(crop.translation, float)
     snapped = (np.asarray(translation, float) // v) * v
@@ -81,6 +93,17 @@ def align(prediction: Prediction, crop: CropGrid, *, instance: bool, rules: str 
     ------
     InvalidArgumentError
         If it is so much larger than the crop that it is refused.
+
+    Examples
+    --------
+    >>> from csc_eval.voxels.arrays import MemoryArray
+    >>> crop = CropGrid(voxel_size=(8.0, 8.0, 8.0), translation=(0.0, 0.0, 0.0), shape=(1, 1, 4))
+    >>> voxels = MemoryArray(np.array([[[7, 7]]], np.uint8))
+    >>> stored = Prediction(voxels=voxels, voxel_size=(8.0, 8.0, 8.0), translation=(0.0, 0.0, 16.0))
+    >>> align(stored, crop, instance=True).read((0, 0, 0), (1, 1, 4)).tolist()
+    [[[0, 0, 7, 7]]]
+    >>> is_resampled(stored, crop)
+    False
     """
     rules = get_rules(rules)
     source = prediction.voxels
@@ -133,6 +156,15 @@ def align_probabilities(
     ------
     InvalidArgumentError
         If it is so much larger than the crop that it is refused.
+
+    Examples
+    --------
+    >>> from csc_eval.voxels.arrays import MemoryArray
+    >>> crop = CropGrid(voxel_size=(8.0, 8.0, 8.0), translation=(0.0, 0.0, 0.0), shape=(1, 1, 3))
+    >>> voxels = MemoryArray(np.array([[[0.2, 0.6, 0.9]]], np.float32))
+    >>> stored = Prediction(voxels=voxels, voxel_size=(8.0, 8.0, 8.0), translation=(0.0, 0.0, 0.0))
+    >>> align_probabilities(stored, crop, above=0.5).read((0, 0, 0), (1, 1, 3)).tolist()
+    [[[False, True, True]]]
     """
     from csc_eval.placing.resample import Thresholded
 
@@ -174,7 +206,16 @@ def _placed(
 
 
 def is_resampled(prediction: Prediction, crop: CropGrid) -> bool:
-    """Tell whether aligning the prediction resamples it."""
+    """Tell whether aligning the prediction resamples it.
+
+    Examples
+    --------
+    >>> from csc_eval.voxels.arrays import MemoryArray
+    >>> crop = CropGrid(voxel_size=(8.0, 8.0, 8.0), translation=(0.0, 0.0, 0.0), shape=(1, 1, 4))
+    >>> voxels = MemoryArray(np.array([[[7, 7]]], np.uint8))
+    >>> is_resampled(Prediction(voxels=voxels, voxel_size=(8.0, 8.0, 16.0), translation=(0.0, 0.0, 4.0)), crop)
+    True
+    """
     return _scale_of(prediction, crop)[0] is not None
 
 
@@ -196,7 +237,13 @@ def _scale_of(prediction: Prediction, crop: CropGrid) -> tuple[Triple | None, bo
 
 
 def is_large(shape: Sequence[int]) -> bool:
-    """Tell whether the portal would not read a source of that shape at once."""
+    """Tell whether the portal would not read a source of that shape at once.
+
+    Examples
+    --------
+    >>> is_large((400, 400, 400)), is_large((4000, 4000, 4000))
+    (False, True)
+    """
     return math.prod(shape) * BYTES_PER_VOXEL > LARGE_SOURCE
 
 
@@ -271,6 +318,13 @@ def match_crop_space(
         If there is no readable prediction.
     InvalidArgumentError
         If it is too large for the crop.
+
+    Examples
+    --------
+    >>> from csc_eval import match_crop_space
+    >>> small = np.array([[[0, 1]]], np.uint8)  # it does not say where it lies: in the middle
+    >>> match_crop_space(small, "er", voxel_size=(8, 8, 8), shape=(1, 1, 4), translation=(0, 0, 0)).tolist()
+    [[[0, 0, 1, 0]]]
     """
     z, y, x = map(int, shape)
     crop = CropGrid(

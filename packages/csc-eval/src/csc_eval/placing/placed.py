@@ -11,7 +11,15 @@ from csc_eval.voxels.arrays import Array, Shape, VoxelSource
 
 
 class Placed:
-    """A view in which a volume's voxel 0 lies at an offset, zeros around it, or another value."""
+    """A view in which a volume's voxel 0 lies at an offset, zeros around it, or another value.
+
+    Examples
+    --------
+    >>> from csc_eval.voxels.arrays import MemoryArray
+    >>> view = Placed(MemoryArray(np.array([[[1, 2]]])), (0, 0, 1), (1, 1, 4))
+    >>> view.read((0, 0, 0), (1, 1, 4)).tolist()
+    [[[0, 1, 2, 0]]]
+    """
 
     def __init__(
         self,

@@ -53,7 +53,16 @@ class Prediction:
         return isinstance(self.voxels, StoredArray) and self.voxels.big_endian
 
     def grid(self, crop: CropGrid) -> Grid:
-        """Return where its voxels lie, before they are aligned with a crop; what it does not say is as in the crop."""
+        """Return where its voxels lie, before they are aligned with a crop; what it does not say is as in the crop.
+
+        Examples
+        --------
+        >>> from csc_eval.voxels.arrays import MemoryArray
+        >>> crop = CropGrid(voxel_size=(8.0, 8.0, 8.0), translation=(0.0, 0.0, 0.0), shape=(4, 4, 4))
+        >>> voxels = MemoryArray(np.zeros((2, 2, 2)))
+        >>> Prediction(voxels=voxels, voxel_size=(16.0, 16.0, 16.0), translation=None).grid(crop)
+        Grid(voxel_size=(16.0, 16.0, 16.0), translation=(0.0, 0.0, 0.0), shape=(2, 2, 2))
+        """
         voxel_size = self.voxel_size or crop.voxel_size
         return Grid(voxel_size=voxel_size, translation=self.translation or crop.translation, shape=self.voxels.shape)
 

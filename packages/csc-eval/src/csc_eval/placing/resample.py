@@ -62,6 +62,13 @@ class Resampled:
         Voxel size of the source over that of the view, per axis.
     order : {0, 1}
         0: nearest, values keep their dtype. 1: linear, values are floats.
+
+    Examples
+    --------
+    >>> from csc_eval.voxels.arrays import MemoryArray
+    >>> view = Resampled(MemoryArray(np.array([[[1, 2]]])), (1, 1, 2), order=0)
+    >>> view.read((0, 0, 0), (1, 1, 4)).tolist()
+    [[[1, 1, 2, 2]]]
     """
 
     def __init__(self, source: VoxelSource, scale: Sequence[float], order: Literal[0, 1]) -> None:
@@ -174,6 +181,11 @@ def blur(image: Array, sigma: Sequence[float], wanted: Sequence[tuple[int, int]]
         Per axis, in voxels; 0 leaves the axis alone.
     wanted : sequence of (int, int), optional
         Per axis the range of voxels to return; by default all.
+
+    Examples
+    --------
+    >>> blur(np.array([[[0.0, 1.0, 0.0]]]), (0, 0, 1)).round(2).tolist()
+    [[[0.24, 0.4, 0.24]]]
     """
     values = np.ascontiguousarray(image)
     shape, ranges = values.shape, wanted or [(0, n) for n in values.shape]
@@ -233,7 +245,15 @@ def _linear(begin: int, end: int, factor: float) -> tuple[npt.NDArray[np.int64],
 
 
 class Thresholded:
-    """A view that is true where a volume's values exceed, or reach, a threshold; NaN is false."""
+    """A view that is true where a volume's values exceed, or reach, a threshold; NaN is false.
+
+    Examples
+    --------
+    >>> from csc_eval.voxels.arrays import MemoryArray
+    >>> values = MemoryArray(np.array([[[0.2, 0.5, np.nan]]]))
+    >>> Thresholded(values, 0.5, inclusive=True).read((0, 0, 0), (1, 1, 3)).tolist()
+    [[[False, True, False]]]
+    """
 
     def __init__(self, source: VoxelSource, threshold: float, *, inclusive: bool = False) -> None:
         self.source = source
@@ -252,7 +272,15 @@ class Thresholded:
 
 
 class Cleaned:
-    """A view of floats in which NaN is 0 and values are divided by what stands for one."""
+    """A view of floats in which NaN is 0 and values are divided by what stands for one.
+
+    Examples
+    --------
+    >>> from csc_eval.voxels.arrays import MemoryArray
+    >>> values = MemoryArray(np.array([[[51.0, 255.0, np.nan]]]))
+    >>> Cleaned(values, 255.0).read((0, 0, 0), (1, 1, 3)).round(2).tolist()
+    [[[0.2, 1.0, 0.0]]]
+    """
 
     def __init__(self, source: VoxelSource, one: float) -> None:
         self.source = source

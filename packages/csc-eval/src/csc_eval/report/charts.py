@@ -104,7 +104,14 @@ class DotRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DotChart:
-    """Scores of crops, a row for each class."""
+    """Scores of crops, a row for each class.
+
+    Examples
+    --------
+    >>> chart = DotChart(title="scores", rows=[])
+    >>> chart.x(0.0), chart.x(1.0), chart.y(0) < chart.y(1)
+    (120.0, 626.0, True)
+    """
 
     title: str
     rows: Sequence[DotRow]

@@ -96,6 +96,17 @@ def worst_labels(result: SubmissionScore) -> list[tuple[str, str]]:
     """Return crop and class of the labels that were submitted and are not perfect, the worst first.
 
     Those that were too many objects to be matched come first: their score says nothing.
+
+    Examples
+    --------
+    >>> from csc_eval import SubmissionScore, combine_scores
+    >>> from csc_eval.scoring.results import LabelScore
+    >>> labels = {name: LabelScore(instance=False, tp=tp, fp=5, fn=0) for name, tp in [("er", 95), ("nuc", 5)]}
+    >>> pooled = combine_scores({"crop1": labels})
+    >>> worst_labels(
+    ...     SubmissionScore(rules="pq", crops={"crop1": labels}, combined=pooled, submitted=pooled, total_evals=2)
+    ... )
+    [('crop1', 'nuc'), ('crop1', 'er')]
     """
     scores = [
         (-1.0 if score.status == TOO_MANY_INSTANCES else score.score, crop, name)

@@ -32,6 +32,14 @@ def as_pixels(truth: Array, prediction: Array, grey: Pixels | None) -> Pixels:
         Numbers of objects, or masks; 0 is nothing.
     grey : uint8 array, or None
         Raw, below 48.
+
+    Examples
+    --------
+    >>> truth, prediction = np.zeros((3, 3), int), np.zeros((3, 3), int)
+    >>> truth[1, 1] = 1
+    >>> pixels = as_pixels(truth, prediction, None)
+    >>> bool(pixels[1, 1] > 0), int(pixels[0, 0])
+    (True, 0)
     """
     greys = 1 if grey is None else _GREYS
     t, p = truth > 0, prediction > 0
@@ -48,7 +56,13 @@ def as_pixels(truth: Array, prediction: Array, grey: Pixels | None) -> Pixels:
 
 
 def outlines(labels: Array) -> npt.NDArray[np.bool_]:
-    """Tell which pixels of an object have something else beside them, in the last two axes."""
+    """Tell which pixels of an object have something else beside them, in the last two axes.
+
+    Examples
+    --------
+    >>> outlines(np.array([[1, 1, 1], [1, 1, 1], [0, 0, 0]])).astype(int).tolist()
+    [[0, 0, 0], [1, 1, 1], [0, 0, 0]]
+    """
     border = np.zeros(labels.shape, bool)
     rows, columns = labels[..., 1:, :] != labels[..., :-1, :], labels[..., 1:] != labels[..., :-1]
     border[..., 1:, :] |= rows
@@ -59,7 +73,14 @@ def outlines(labels: Array) -> npt.NDArray[np.bool_]:
 
 
 def as_grey(raw: Array, limits: tuple[float, float]) -> Pixels:
-    """Bring raw to the greys of the palette."""
+    """Bring raw to the greys of the palette.
+
+    Examples
+    --------
+    >>> grey = as_grey(np.array([[0, 50, 200]]), (50, 100))
+    >>> bool(grey[0, 0] == grey[0, 1] == 0), bool(grey[0, 2] == grey.max())
+    (True, True)
+    """
     low, high = limits
     scaled = (raw.astype(np.float32) - low) * ((_GREYS - 1) / max(high - low, 1e-9))
     grey: Pixels = np.clip(scaled, 0, _GREYS - 1).astype(np.uint8)

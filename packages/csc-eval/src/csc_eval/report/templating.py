@@ -24,6 +24,17 @@ def check_report(target: str | os.PathLike[str]) -> None:
         If a library of the extra is not installed.
     InvalidArgumentError
         If the page cannot be written there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     check_report(f"{folder}/report.html")
+    ...     try:
+    ...         check_report(folder)
+    ...     except InvalidArgumentError as error:
+    ...         print(str(error).partition(" is a ")[2])
+    folder; name the file that the report is to be, such as report.html
     """
     for module in ("jinja2", "PIL.Image"):
         import_extra(module, "the report", EXTRA)

@@ -51,7 +51,13 @@ def parse_size(text: str) -> int:
 
 
 def available_memory() -> int:
-    """Return the bytes that may still be taken: what is free, or what the container's limit leaves."""
+    """Return the bytes that may still be taken: what is free, or what the container's limit leaves.
+
+    Examples
+    --------
+    >>> available_memory() > 0
+    True
+    """
     free = _meminfo_available()
     for limit, used in _cgroup_limits():
         free = min(free, max(0, limit - used))
@@ -106,7 +112,13 @@ def _read_number(path: Path) -> int | None:
 
 
 def available_cpus() -> int:
-    """Return how many CPUs this process may use."""
+    """Return how many CPUs this process may use.
+
+    Examples
+    --------
+    >>> available_cpus() >= 1
+    True
+    """
     try:
         count = len(os.sched_getaffinity(0))
     except AttributeError:

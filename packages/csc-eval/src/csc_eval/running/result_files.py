@@ -33,6 +33,19 @@ def read_result(path: str | PathLike[str]) -> SubmissionScore:
         If there is no such file.
     UnreadableDataError
         If it cannot be read, or is another file, such as the short ``result.json``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_eval import SubmissionScore, combine_scores, read_result, write_results
+    >>> from csc_eval.scoring.results import LabelScore
+    >>> crops = {"crop1": {"er": LabelScore(instance=False, tp=80, fp=10, fn=10)}}
+    >>> pooled = combine_scores(crops)
+    >>> result = SubmissionScore(rules="leaderboard", crops=crops, combined=pooled, submitted=pooled, total_evals=1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _, extended = write_results(result, f"{folder}/result.json")
+    ...     read_result(extended).combined.classes["er"].score
+    0.8
     """
     if not Path(path).is_file():
         raise MissingDataError(f"there is no file {path}")

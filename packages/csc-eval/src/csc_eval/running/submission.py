@@ -132,7 +132,19 @@ def _is_mask(name: str, names: Sequence[str]) -> bool:
 
 
 def match_crops(submission: Store, truth: Store, truth_crops: Iterable[str]) -> dict[str, str]:
-    """Crop of the truth to its folder in the submission; `557` stands for `crop557` when no folder has a right name."""
+    """Crop of the truth to its folder in the submission; `557` stands for `crop557` when no folder has a right name.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from csc_data.storage.stores.places import open_place
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for place in ("mine/557", "truth/crop557"):
+    ...         Path(folder, place).mkdir(parents=True)
+    ...     match_crops(open_place(f"{folder}/mine"), open_place(f"{folder}/truth"), ["crop557"])
+    {'crop557': '557'}
+    """
     folders = submission.folders("")
     places = {crop: crop for crop in truth_crops if crop in folders}
     if not places:
@@ -316,6 +328,21 @@ def score_crop(
     ------
     InvalidArgumentError
         If the truth has no such crop.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data.formats.writing import create_array
+    >>> from csc_eval import score_crop
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for place, value in (("truth.zarr", 8), ("mine.zarr", 4)):
+    ...         array = create_array(
+    ...             f"{folder}/{place}/crop1/er", shape=(8, 8, 8), dtype="u1", chunks=(8, 8, 8),
+    ...             attributes={"voxel_size": [8, 8, 8], "translation": [0, 0, 0]},
+    ...         )
+    ...         array[:value] = 1
+    ...     score_crop(f"{folder}/mine.zarr", f"{folder}/truth.zarr", "crop1")["er"].score
+    0.5
     """
     rule_sets = parse_rules(rules)
     contents = find_contents(
@@ -332,7 +359,20 @@ def score_crop(
 
 
 def write_results(result: SubmissionScore, result_file: str | os.PathLike[str]) -> tuple[Path, Path]:
-    """Write ``result.json`` and, beside it, ``result_extended.json``; returns both paths."""
+    """Write ``result.json`` and, beside it, ``result_extended.json``; returns both paths.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_eval import SubmissionScore, combine_scores, write_results
+    >>> from csc_eval.scoring.results import LabelScore
+    >>> crops = {"crop1": {"er": LabelScore(instance=False, tp=80, fp=10, fn=10)}}
+    >>> pooled = combine_scores(crops)
+    >>> result = SubmissionScore(rules="leaderboard", crops=crops, combined=pooled, submitted=pooled, total_evals=1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [path.name for path in write_results(result, f"{folder}/result.json")]
+    ['result.json', 'result_extended.json']
+    """
     path = Path(result_file)
     extended = path.with_name(f"{path.stem}_extended{path.suffix or '.json'}")
     replace_text(path, result.to_json() + "\n")

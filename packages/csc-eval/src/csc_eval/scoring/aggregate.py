@@ -26,6 +26,14 @@ def combine_scores(
         Whose metrics to form.
     include_missing : bool
         Whether labels that were not submitted count.
+
+    Examples
+    --------
+    >>> from csc_eval import combine_scores
+    >>> from csc_eval.scoring.results import LabelScore
+    >>> er = [LabelScore(instance=False, tp=80, fp=10, fn=10), LabelScore(instance=False, tp=20, fp=80, fn=0)]
+    >>> combine_scores({"crop1": {"er": er[0]}, "crop2": {"er": er[1]}}).classes["er"].score  # 100 / 200 voxels
+    0.5
     """
     rules = get_rules(rules)
     pooled: dict[str, list[LabelScore]] = {}

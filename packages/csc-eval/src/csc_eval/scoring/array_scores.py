@@ -33,6 +33,12 @@ def pair_volumes(truth: npt.ArrayLike, prediction: npt.ArrayLike, voxel_size: Se
     ------
     InvalidArgumentError
         If they are not volumes of numbers of one shape, or the voxel size is not three lengths.
+
+    Examples
+    --------
+    >>> pair = pair_volumes(np.array([[[5, 5, 0, 7]]]), np.array([[[1, 1, 0, 0]]]), (8, 8, 8))
+    >>> pair.truth.count, pair.prediction.count
+    (2, 1)
     """
     lengths = as_lengths(voxel_size)
     t, p = as_pair(truth, prediction)
@@ -108,7 +114,15 @@ class Matching:
     unmatched_prediction: IntArray
 
     def to_dict(self) -> dict[int, int]:
-        """Return component number to truth id."""
+        """Return component number to truth id.
+
+        Examples
+        --------
+        >>> from csc_eval import match_instances
+        >>> matching = match_instances(np.array([[[5, 5, 0, 7]]]), np.array([[[1, 1, 0, 2]]]), voxel_size=(8, 8, 8))
+        >>> matching.to_dict()
+        {1: 5, 2: 7}
+        """
         return dict(zip(self.prediction.tolist(), self.truth.tolist(), strict=True))
 
 

@@ -59,7 +59,14 @@ class Resampled:
 
 
 def draw_crops(count: int, resamples: int = RESAMPLES, seed: int = 0) -> npt.NDArray[np.int64]:
-    """Draw as many crops as there are, with replacement, again and again; return how often each is in each resample."""
+    """Draw as many crops as there are, with replacement, again and again; return how often each is in each resample.
+
+    Examples
+    --------
+    >>> drawn = draw_crops(3, resamples=100)
+    >>> drawn.shape, set(drawn.sum(axis=1).tolist())
+    ((100, 3), {3})
+    """
     return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
 
 
@@ -72,6 +79,13 @@ def resample_scores(crops: Crops, drawn: npt.NDArray[np.int64]) -> Resampled:
         Crop name to class name to score, as `csc_eval.SubmissionScore.crops`.
     drawn : int array, (resamples, crops)
         How often each crop is in each resample, see `draw_crops`.
+
+    Examples
+    --------
+    >>> from csc_eval.scoring.results import LabelScore
+    >>> crops = {f"crop{n}": {"er": LabelScore(instance=False, tp=tp, fp=10, fn=10)} for n, tp in enumerate((20, 80))}
+    >>> resample_scores(crops, np.array([[2, 0], [0, 2]])).classes["er"].tolist()
+    [0.5, 0.8]
     """
     classes, counts, kinds = {}, {}, {}
     for name in sorted({name for labels in crops.values() for name in labels}):
@@ -106,6 +120,14 @@ def score_intervals(crops: Crops, *, resamples: int = RESAMPLES, seed: int = 0) 
     resamples : int
     seed : int
         The same seed gives the same intervals.
+
+    Examples
+    --------
+    >>> from csc_eval.scoring.results import LabelScore
+    >>> crops = {f"crop{n}": {"er": LabelScore(instance=False, tp=tp, fp=10, fn=10)} for n, tp in enumerate((20, 80))}
+    >>> interval = score_intervals(crops)["er"]
+    >>> interval.low, interval.high, interval.crops
+    (0.5, 0.8, 2)
     """
     if not any(crops.values()):
         return {}
@@ -119,7 +141,13 @@ def score_intervals(crops: Crops, *, resamples: int = RESAMPLES, seed: int = 0) 
 
 
 def interval_of(values: FloatArray, crops: int) -> Interval:
-    """Return between which values 95 % of the resamples lie; those that say nothing are left out."""
+    """Return between which values 95 % of the resamples lie; those that say nothing are left out.
+
+    Examples
+    --------
+    >>> interval_of(np.linspace(0, 1, 1001), crops=5)
+    Interval(low=0.025, high=0.975, crops=5)
+    """
     low, high = np.nanpercentile(values, _SHARES).tolist()
     return Interval(low=low, high=high, crops=crops)
 

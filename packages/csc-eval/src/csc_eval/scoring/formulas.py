@@ -6,7 +6,13 @@ import math
 
 
 def iou(tp: int, fp: int, fn: int) -> float:
-    """Return tp / (tp + fp + fn), 1 where there is nothing (Jaccard, 1901)."""
+    """Return tp / (tp + fp + fn), 1 where there is nothing (Jaccard, 1901).
+
+    Examples
+    --------
+    >>> iou(tp=8, fp=1, fn=1), iou(0, 0, 0)
+    (0.8, 1.0)
+    """
     return tp / (tp + fp + fn) if tp + fp + fn else 1.0
 
 
@@ -21,12 +27,24 @@ def dice(tp: int, fp: int, fn: int) -> float:
 
 
 def precision(tp: int, fp: int) -> float:
-    """Return tp / (tp + fp), 1 where nothing was predicted."""
+    """Return tp / (tp + fp), 1 where nothing was predicted.
+
+    Examples
+    --------
+    >>> precision(tp=3, fp=1), precision(0, 0)
+    (0.75, 1.0)
+    """
     return tp / (tp + fp) if tp + fp else 1.0
 
 
 def recall(tp: int, fn: int) -> float:
-    """Return tp / (tp + fn), 1 where there is nothing to find."""
+    """Return tp / (tp + fn), 1 where there is nothing to find.
+
+    Examples
+    --------
+    >>> recall(tp=3, fn=1), recall(0, 0)
+    (0.75, 1.0)
+    """
     return tp / (tp + fn) if tp + fn else 1.0
 
 

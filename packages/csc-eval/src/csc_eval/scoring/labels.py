@@ -84,7 +84,15 @@ class LabelTask:
 
 
 class Multiplied:
-    """A view of a volume times a mask, values and dtypes as NumPy has it."""
+    """A view of a volume times a mask, values and dtypes as NumPy has it.
+
+    Examples
+    --------
+    >>> from csc_eval.voxels.arrays import MemoryArray
+    >>> view = Multiplied(MemoryArray(np.array([[[5, 6]]])), MemoryArray(np.array([[[1, 0]]])))
+    >>> view.read((0, 0, 0), (1, 1, 2)).tolist()
+    [[[5, 0]]]
+    """
 
     def __init__(self, source: VoxelSource, mask: VoxelSource) -> None:
         self.source = source
@@ -134,7 +142,19 @@ def open_truth(task: LabelTask) -> tuple[StoredArray, CropGrid]:
 
 
 def open_truth_array(store: Store, key: str) -> tuple[StoredArray, CropGrid]:
-    """Open a truth array, and tell where its voxels lie."""
+    """Open a truth array, and tell where its voxels lie.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data.formats.writing import create_array
+    >>> from csc_data.storage.stores.places import open_place
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     attributes = {"voxel_size": [8, 8, 8], "translation": [0, 0, 4]}
+    ...     _ = create_array(f"{folder}/crop1/er", shape=(4, 4, 4), dtype="u1", chunks=(4, 4, 4), attributes=attributes)
+    ...     open_truth_array(open_place(folder), "crop1/er")[1]
+    CropGrid(voxel_size=(8.0, 8.0, 8.0), translation=(0.0, 0.0, 4.0), shape=(4, 4, 4))
+    """
     truth, node = open_stored(store, key, cache_bytes=CACHE_BYTES)
     return truth, read_crop_grid(node, truth.shape)
 

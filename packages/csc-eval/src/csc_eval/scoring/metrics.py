@@ -46,6 +46,11 @@ def parse_metrics(metrics: Iterable[str], *, instance: bool) -> tuple[str, ...]:
     ------
     InvalidArgumentError
         If there is none of a name.
+
+    Examples
+    --------
+    >>> parse_metrics(["dice", "pq"], instance=False), parse_metrics("pq", instance=True)
+    (('dice',), ('pq',))
     """
     names = [metrics] if isinstance(metrics, str) else list(metrics)
     unknown = [name for name in names if name not in METRICS]
@@ -94,6 +99,12 @@ def variation_of_information(joint: FloatArray, truth: FloatArray, prediction: F
         Voxels per pair of segments.
     truth, prediction : float arrays
         Voxels of each pair's truth segment and of its predicted segment.
+
+    Examples
+    --------
+    >>> halves = np.array([50.0, 50.0])  # one object of the truth in two pieces
+    >>> variation_of_information(halves, np.array([100.0, 100.0]), halves)
+    (1.0, 0.0)
     """
     total = joint.sum()
     if total == 0:
@@ -115,6 +126,12 @@ def adapted_rand_error(joint: FloatArray, truth: FloatArray, prediction: FloatAr
     ----------
     joint, truth, prediction : float arrays
         Voxels per pair of segments, per truth segment, and per predicted segment.
+
+    Examples
+    --------
+    >>> halves = np.array([50.0, 50.0])  # one object of the truth in two pieces
+    >>> round(adapted_rand_error(halves, np.array([100.0]), halves), 3)
+    0.333
     """
     pairs, of_truth, of_prediction = (float((values**2).sum()) for values in (joint, truth, prediction))
     if of_truth + of_prediction == 0:
@@ -132,6 +149,13 @@ class Contingency:
         Voxels per pair.
     truth, prediction : int64 arrays
         Segments of each pair.
+
+    Examples
+    --------
+    >>> from csc_eval.scoring.array_scores import pair_volumes
+    >>> pair = pair_volumes(np.array([[[5, 5, 5, 5]]]), np.array([[[1, 1, 2, 2]]]), (8, 8, 8))
+    >>> Contingency.of(pair.overlaps(1000), pair.truth).information()  # split into halves: one bit
+    (1.0, 0.0)
     """
 
     joint: FloatArray
@@ -166,7 +190,16 @@ class Contingency:
 
 
 def instance_details(pair: InstancePair, matched: Matched, metrics: Sequence[str]) -> dict[str, float]:
-    """Work out further metrics of instances; `matched` are the pairs."""
+    """Work out further metrics of instances; `matched` are the pairs.
+
+    Examples
+    --------
+    >>> from csc_eval.instances.matching import match_overlaps
+    >>> from csc_eval.scoring.array_scores import pair_volumes
+    >>> pair = pair_volumes(np.array([[[5, 5, 0, 7]]]), np.array([[[1, 1, 0, 0]]]), (8, 8, 8))
+    >>> instance_details(pair, match_overlaps(pair.overlaps(1000)), ["precision", "recall"])
+    {'precision': 1.0, 'recall': 0.5}
+    """
     truth, prediction = pair.truth, pair.prediction
     overlaps = pair.overlaps(2**31)
     table = Contingency.of(overlaps, truth)
@@ -194,6 +227,12 @@ def instance_details(pair: InstancePair, matched: Matched, metrics: Sequence[str
 
 
 def semantic_details(tp: int, fp: int, fn: int, n_voxels: int, metrics: Sequence[str]) -> dict[str, float]:
-    """Work out further metrics of a semantic mask from its voxel counts."""
+    """Work out further metrics of a semantic mask from its voxel counts.
+
+    Examples
+    --------
+    >>> semantic_details(tp=8, fp=2, fn=2, n_voxels=100, metrics=["dice", "precision"])
+    {'dice': 0.8, 'precision': 0.8}
+    """
     values = {"dice": dice(tp, fp, fn), "precision": precision(tp, fp), "recall": recall(tp, fn)}
     return {name: values[name] for name in metrics}

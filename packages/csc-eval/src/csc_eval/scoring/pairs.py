@@ -24,7 +24,17 @@ from csc_eval.voxels.boxes import iterate_boxes, take_box
 
 
 def score_instance_pair(pair: InstancePair, rules: Rules, metrics: Sequence[str] = ()) -> LabelScore:
-    """Score instances under one rule set."""
+    """Score instances under one rule set.
+
+    Examples
+    --------
+    >>> from csc_eval.rules import LEADERBOARD
+    >>> from csc_eval.scoring.array_scores import pair_volumes
+    >>> pair = pair_volumes(np.array([[[5, 5, 0, 7]]]), np.array([[[1, 1, 0, 0]]]), (8, 8, 8))
+    >>> score = score_instance_pair(pair, LEADERBOARD)
+    >>> score.tp, score.fp, score.fn
+    (1, 0, 1)
+    """
     truth, prediction = pair.truth, pair.prediction
     n_truth, n_predicted = truth.count, prediction.count
     found = find_matching(pair, rules)
@@ -58,7 +68,16 @@ def score_instance_pair(pair: InstancePair, rules: Rules, metrics: Sequence[str]
 
 
 def find_matching(pair: InstancePair, rules: Rules) -> Matched | None:
-    """Return the matched pairs; None if there are too many instances to be matched."""
+    """Return the matched pairs; None if there are too many instances to be matched.
+
+    Examples
+    --------
+    >>> from csc_eval.rules import LEADERBOARD
+    >>> from csc_eval.scoring.array_scores import pair_volumes
+    >>> pair = pair_volumes(np.array([[[5, 5, 0, 7]]]), np.array([[[1, 1, 0, 0]]]), (8, 8, 8))
+    >>> find_matching(pair, LEADERBOARD).truth.tolist()
+    [1]
+    """
     largest, n_predicted = pair.truth.largest_id, pair.prediction.count
     if largest <= 0 or n_predicted == 0:
         return NO_MATCHES
@@ -80,7 +99,16 @@ def _match(pair: InstancePair, overlaps: Overlaps, rules: Rules) -> Matched:
 
 
 def pair_ious(pair: InstancePair, matched: Matched) -> list[float]:
-    """Return intersection over union of pairs that overlap."""
+    """Return intersection over union of pairs that overlap.
+
+    Examples
+    --------
+    >>> from csc_eval.rules import LEADERBOARD
+    >>> from csc_eval.scoring.array_scores import pair_volumes
+    >>> pair = pair_volumes(np.array([[[5, 5, 0, 7]]]), np.array([[[1, 1, 1, 1]]]), (8, 8, 8))
+    >>> pair_ious(pair, find_matching(pair, LEADERBOARD))
+    [0.5]
+    """
     if not len(matched.truth):
         return []
     overlaps = pair.overlaps(2**31)
@@ -122,7 +150,15 @@ def _colliding(pair: InstancePair, matched_components: IntArray) -> IntArray:
 
 
 def count_semantic(truth: VoxelSource, prediction: VoxelSource) -> tuple[int, int, int]:
-    """Count voxels in both, in the prediction only and in the truth only; foreground is > 0."""
+    """Count voxels in both, in the prediction only and in the truth only; foreground is > 0.
+
+    Examples
+    --------
+    >>> from csc_eval.voxels.arrays import MemoryArray
+    >>> truth, prediction = MemoryArray(np.array([[[1, 1, 0, 0]]])), MemoryArray(np.array([[[1, 0, 1, 1]]]))
+    >>> count_semantic(truth, prediction)
+    (1, 2, 1)
+    """
     counts = np.zeros(3, np.int64)
     for begin, end in iterate_boxes(truth):
         boxes = [_foreground(take_box(source, begin, end)) for source in (truth, prediction)]
@@ -146,7 +182,16 @@ def _foreground(box: Array | None) -> Array | None:
 def semantic_label_score(
     counts: tuple[int, int, int], n_voxels: int, rules: Rules, metrics: Sequence[str] = ()
 ) -> LabelScore:
-    """Turn voxel counts into a score."""
+    """Turn voxel counts into a score.
+
+    Examples
+    --------
+    >>> from csc_eval.rules import LEADERBOARD, PANOPTIC
+    >>> semantic_label_score((80, 10, 10), 1000, LEADERBOARD).score
+    0.8
+    >>> semantic_label_score((80, 10, 10), 1000, PANOPTIC).tp
+    1
+    """
     tp, fp, fn = counts
     details = semantic_details(tp, fp, fn, n_voxels, metrics) if metrics else {}
     if rules.metric != "panoptic":
@@ -165,5 +210,12 @@ def semantic_label_score(
 
 
 def describe(score: LabelScore, shape: Sequence[int], voxel_size: Sequence[float]) -> LabelScore:
-    """Return the score with the crop's size and voxel size."""
+    """Return the score with the crop's size and voxel size.
+
+    Examples
+    --------
+    >>> score = describe(LabelScore(instance=False, tp=8, fp=1, fn=1), (10, 10, 10), (8, 8, 8))
+    >>> score.num_voxels, score.voxel_size
+    (1000, (8, 8, 8))
+    """
     return replace(score, num_voxels=math.prod(shape), voxel_size=tuple(voxel_size))

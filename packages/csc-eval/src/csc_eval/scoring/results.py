@@ -19,7 +19,13 @@ EMPTY_TRUTH = ("nothing was predicted either, which counts as 1", "whatever was 
 
 
 def finite_or_none(value: object) -> object:
-    """Return JSON-ready data in which NaN and infinities are None, at any depth."""
+    """Return JSON-ready data in which NaN and infinities are None, at any depth.
+
+    Examples
+    --------
+    >>> finite_or_none({"score": float("nan"), "counts": (1, 2.5)})
+    {'score': None, 'counts': [1, 2.5]}
+    """
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -30,7 +36,15 @@ def finite_or_none(value: object) -> object:
 
 
 def to_json(document: Mapping[str, Any]) -> str:
-    """Return strict JSON: numbers that JSON lacks become null."""
+    """Return strict JSON: numbers that JSON lacks become null.
+
+    Examples
+    --------
+    >>> print(to_json({"score": float("nan")}))
+    {
+        "score": null
+    }
+    """
     return json.dumps(finite_or_none(document), indent=4, allow_nan=False)
 
 
@@ -66,6 +80,14 @@ class LabelScore:
         How the numbers of its level differ from what the metadata of its group as a whole say, "" if they agree.
     details : mapping
         Further metrics by name, those that were asked for.
+
+    Examples
+    --------
+    >>> score = LabelScore(instance=False, tp=80, fp=10, fn=10)
+    >>> score.score, score.is_missing
+    (0.8, False)
+    >>> LabelScore.from_dict(score.to_dict(), instance=False) == score
+    True
     """
 
     instance: bool
@@ -160,6 +182,12 @@ class ClassScore:
         Whether it is an instance class.
     details : mapping
         Further metrics, those that were asked for, averaged over crops.
+
+    Examples
+    --------
+    >>> score = ClassScore(metrics={"iou": 0.8}, score=0.8, tp=80, fp=10, fn=10, instance=False)
+    >>> score.to_dict(), score.to_dict(counts=False)
+    ({'iou': 0.8, 'tp': 80, 'fp': 10, 'fn': 10}, {'iou': 0.8})
     """
 
     metrics: Mapping[str, float]
@@ -191,7 +219,14 @@ class ClassScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CombinedScores:
-    """Scores of classes, and the overall scores over them."""
+    """Scores of classes, and the overall scores over them.
+
+    Examples
+    --------
+    >>> from csc_eval import combine_scores
+    >>> combine_scores({"crop1": {"er": LabelScore(instance=False, tp=80, fp=10, fn=10)}}).overall()
+    {'overall_instance_score': 0.0, 'overall_semantic_score': 0.8, 'overall_score': 0.0}
+    """
 
     classes: Mapping[str, ClassScore]
     overall_instance_score: float
@@ -206,7 +241,16 @@ class CombinedScores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """Where two rule sets say something else about a class, and why."""
+    """Where two rule sets say something else about a class, and why.
+
+    Examples
+    --------
+    >>> difference = Difference(
+    ...     class_name="mito", score=0.5, other_score=0.6, rules="leaderboard", other_rules="pq", reasons=("ties",)
+    ... )
+    >>> difference.to_dict()
+    {'class': 'mito', 'leaderboard': 0.5, 'pq': 0.6, 'reasons': ['ties']}
+    """
 
     class_name: str
     score: float
@@ -241,6 +285,11 @@ class Scored:
         When it was done, ISO 8601 with the time zone.
     seconds : float
         How long it took.
+
+    Examples
+    --------
+    >>> Scored(submission="mine.zip", truth="truth.zarr", seconds=2.0).to_dict()
+    {'submission': 'mine.zip', 'truth': 'truth.zarr', 'seconds': 2.0}
     """
 
     submission: str | Mapping[str, str]
@@ -284,6 +333,17 @@ class SubmissionScore:
         Version of csc-eval.
     scored : Scored or None
         Paths and time, which make no other score; None for one of neither files nor folders.
+
+    Examples
+    --------
+    >>> from csc_eval import combine_scores
+    >>> crops = {"crop1": {"er": LabelScore(instance=False, tp=80, fp=10, fn=10)}}
+    >>> pooled = combine_scores(crops)
+    >>> result = SubmissionScore(rules="leaderboard", crops=crops, combined=pooled, submitted=pooled, total_evals=1)
+    >>> result.to_dict()["label_scores"], result.to_extended_dict()["crop1"]["er"]["tp"]
+    ({'er': {'iou': 0.8}}, 80)
+    >>> result.to_json().startswith("{")
+    True
     """
 
     rules: str

@@ -79,6 +79,18 @@ def read_contents(array: StoredArray, *, instance: bool, stored_chunks: int | No
     ------
     UnreadableDataError
         If a chunk is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data.formats.writing import create_array
+    >>> from csc_data.storage.stores.places import open_place
+    >>> from csc_eval.voxels.arrays import open_stored
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     create_array(f"{folder}/er", shape=(4, 4, 4), dtype="f4", chunks=(4, 4, 4))[0, 0, :2] = 0.25
+    ...     contents = read_contents(open_stored(open_place(folder), "er")[0], instance=False)
+    ...     print(contents.voxels, contents.largest, contents.whole)
+    2 0.25 False
     """
     voxels, lowest, largest, whole, finite = 0, 0.0, 0.0, True, True
     values: npt.NDArray[np.generic] = np.zeros(0, array.dtype)

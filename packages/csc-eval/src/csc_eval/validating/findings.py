@@ -28,7 +28,13 @@ class Finding:
 
 
 def found(name: str, where: str, detail: str = "") -> Finding:
-    """Return a finding of a cause by its name."""
+    """Return a finding of a cause by its name.
+
+    Examples
+    --------
+    >>> str(found("label_name", "crop557/Mito", "mito is meant"))
+    'crop557/Mito: is not the name of a class (mito is meant) (`csc validate --fix` mends it)'
+    """
     return Finding(cause=CAUSES[name], where=where, detail=detail)
 
 

@@ -176,7 +176,18 @@ def _is_root(store: Store) -> bool:
 
 
 def is_group_metadata(store: Store, key: str) -> bool:
-    """Tell whether zarr 2 reads the ``.zgroup`` of a folder, or there is none."""
+    """Tell whether zarr 2 reads the ``.zgroup`` of a folder, or there is none.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from csc_data.storage.stores.places import open_place
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, ".zgroup").write_text('{"zarr_format": 3}')
+    ...     is_group_metadata(open_place(folder), "")
+    False
+    """
     try:
         content = store.read(join_key(key, ".zgroup"), LIMITS.metadata_bytes)
         document = {"zarr_format": 2} if content is None else json.loads(content.decode("utf-8"))

@@ -46,6 +46,18 @@ def validate_submission(
     ------
     MissingDataError
         If there is no such file or folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data.formats.writing import create_array
+    >>> from csc_eval import validate_submission
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     place = f"{folder}/submission.zarr"
+    ...     _ = create_array(f"{place}/crop557/er", shape=(600, 600, 600), dtype="u1", chunks=(600, 600, 600))
+    ...     found = validate_submission(place, crops=["557"])
+    ...     print(found.ok, found.verdict, len(found.labels))
+    True accepted 48
     """
     path = Path(submission)
     if not path.exists():

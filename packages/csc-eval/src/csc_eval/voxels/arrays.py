@@ -64,6 +64,11 @@ def as_volume(values: npt.ArrayLike, name: str) -> Array:
     ------
     InvalidArgumentError
         If it has not three axes, no voxels, or holds anything but bool, integers or floats.
+
+    Examples
+    --------
+    >>> as_volume([[[1, 0], [0, 1]]], "the truth").shape
+    (1, 2, 2)
     """
     try:
         volume = np.asarray(values)
@@ -84,6 +89,12 @@ def as_pair(truth: npt.ArrayLike, prediction: npt.ArrayLike) -> tuple[Array, Arr
     ------
     InvalidArgumentError
         If one is not a volume of numbers, or their shapes differ.
+
+    Examples
+    --------
+    >>> truth, prediction = as_pair([[[1, 0]]], [[[1, 1]]])
+    >>> truth.shape == prediction.shape
+    True
     """
     pair = as_volume(truth, "the truth"), as_volume(prediction, "the prediction")
     if pair[0].shape != pair[1].shape:
@@ -100,6 +111,15 @@ def as_lengths(voxel_size: Sequence[float]) -> Triple:
     ------
     InvalidArgumentError
         If it is not three lengths above 0.
+
+    Examples
+    --------
+    >>> as_lengths([8, 4, 4])
+    (8.0, 4.0, 4.0)
+    >>> as_lengths([8, 4, 0])
+    Traceback (most recent call last):
+        ...
+    csc_data.errors.InvalidArgumentError: voxel_size is (8.0, 4.0, 0.0); expected three lengths above 0, in nm (z, y, x)
     """
     lengths = as_triple(voxel_size, "voxel_size")
     if min(lengths) <= 0:
@@ -108,7 +128,13 @@ def as_lengths(voxel_size: Sequence[float]) -> Triple:
 
 
 class MemoryArray:
-    """A source of voxels over an array in memory."""
+    """A source of voxels over an array in memory.
+
+    Examples
+    --------
+    >>> MemoryArray(np.arange(8).reshape(2, 2, 2)).read((1, 0, 0), (2, 1, 2)).tolist()
+    [[[4, 5]]]
+    """
 
     def __init__(self, values: Array) -> None:
         fortran = values.flags.f_contiguous and not values.flags.c_contiguous
@@ -146,6 +172,17 @@ class StoredArray:
     ------
     UnreadableDataError
         If its metadata are damaged, or describe something that is not a volume of numbers.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data.formats.writing import create_array
+    >>> from csc_data.storage.stores.places import open_place
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     create_array(f"{folder}/er", shape=(4, 4, 4), dtype="u1", chunks=(2, 2, 2))[0, 0, 0] = 7
+    ...     array, _ = open_stored(open_place(folder), "er")
+    ...     print(array.read((0, 0, 0), (1, 1, 2)).tolist(), array.take((2, 2, 2), (4, 4, 4)), array.count_chunks())
+    [[[7, 0]]] None (1, 8)
     """
 
     def __init__(self, node: Node, *, cache_bytes: int = 0, left_out: Sequence[int] = ()) -> None:
@@ -239,6 +276,14 @@ def find_node(store: Store, key: str) -> Node | None:
     ------
     UnreadableDataError
         If its metadata are damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data.storage.stores.places import open_place
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     find_node(open_place(folder), "crop1") is None
+    True
     """
     return read_nodes(store, [key], limits=LIMITS)[0]
 
@@ -250,6 +295,17 @@ def open_stored(store: Store, key: str, *, cache_bytes: int = 0) -> tuple[Stored
     ------
     UnreadableDataError
         If there is none, or it cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data.formats.writing import create_array
+    >>> from csc_data.storage.stores.places import open_place
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = create_array(f"{folder}/er", shape=(4, 4, 4), dtype="u1", chunks=(2, 2, 2))
+    ...     array, node = open_stored(open_place(folder), "er")
+    ...     print(array.shape, array.chunks, node.format)
+    (4, 4, 4) (2, 2, 2) zarr 2
     """
     node = find_node(store, key)
     if node is None or not node.is_array:

@@ -16,6 +16,12 @@ def take_box(source: VoxelSource, begin: Sequence[int], end: Sequence[int]) -> A
     """Return the voxels of a box, or None if all of them are 0 and that is known.
 
     Lines along x are contiguous. What was returned before may be written over.
+
+    Examples
+    --------
+    >>> from csc_eval.voxels.arrays import MemoryArray
+    >>> take_box(MemoryArray(np.arange(8).reshape(2, 2, 2)), (1, 0, 0), (2, 1, 2)).tolist()
+    [[[4, 5]]]
     """
     return source.take(begin, end) if isinstance(source, StoredArray) else source.read(begin, end)
 
@@ -34,13 +40,26 @@ def box_shape(shape: Shape, chunks: Shape) -> Shape:
 
 
 def box_edges(shape: Shape, box: Shape) -> tuple[list[int], list[int], list[int]]:
-    """Return where boxes begin along each axis, and where the last one ends."""
+    """Return where boxes begin along each axis, and where the last one ends.
+
+    Examples
+    --------
+    >>> box_edges((10, 4, 4), (4, 4, 4))
+    ([0, 4, 8, 10], [0, 4], [0, 4])
+    """
     z, y, x = ([*range(0, n, edge), n] for n, edge in zip(shape, box, strict=True))
     return z, y, x
 
 
 def iterate_boxes(source: VoxelSource) -> Iterator[tuple[Shape, Shape]]:
-    """Yield first and last plus one voxel of boxes that cover a volume, in raster order."""
+    """Yield first and last plus one voxel of boxes that cover a volume, in raster order.
+
+    Examples
+    --------
+    >>> from csc_eval.voxels.arrays import MemoryArray
+    >>> list(iterate_boxes(MemoryArray(np.zeros((2, 2, 2)))))
+    [((0, 0, 0), (2, 2, 2))]
+    """
     edges = box_edges(source.shape, box_shape(source.shape, source.chunks))
     for z, y, x in itertools.product(*(itertools.pairwise(ends) for ends in edges)):
         yield (z[0], y[0], x[0]), (z[1], y[1], x[1])

@@ -67,7 +67,14 @@ class TooFragmentedError(UnreadableDataError):
 
 
 def slab_thickness(source: VoxelSource) -> int:
-    """Return how many planes to read at once, so that every chunk is decoded once."""
+    """Return how many planes to read at once, so that every chunk is decoded once.
+
+    Examples
+    --------
+    >>> from csc_eval.voxels.arrays import MemoryArray
+    >>> slab_thickness(MemoryArray(np.zeros((2, 2, 2)))) <= 2
+    True
+    """
     return min(source.shape[0], source.chunks[0])
 
 
@@ -78,6 +85,13 @@ def encode_runs(source: VoxelSource, *, max_runs: int = MAX_RUNS) -> Runs:
     ------
     TooFragmentedError
         If there are more than `max_runs` runs.
+
+    Examples
+    --------
+    >>> from csc_eval.voxels.arrays import MemoryArray
+    >>> runs = encode_runs(MemoryArray(np.array([[[0, 5, 5, 0, 7]]])))
+    >>> runs.start.tolist(), runs.stop.tolist(), runs.key.tolist()
+    ([1, 4], [3, 5], [5, 7])
     """
     return _Encoding(source, min(max_runs, MAX_RUNS)).run()
 

@@ -78,6 +78,14 @@ class CheckpointDescription:
     packages : tuple of str
         Packages that bring the network, with their versions (``"their-nets 1.2"``), where it is not from csc-models.
         `save_checkpoint` fills them in.
+
+    Examples
+    --------
+    >>> description = CheckpointDescription(classes=("nuc", "mito"), raw_range=(0.0, 1.0))
+    >>> description.channels
+    ('nuc', 'mito')
+    >>> CheckpointDescription.from_plain(description.to_plain()) == description
+    True
     """
 
     model_name: str | None = None
@@ -142,6 +150,15 @@ def check_raw_range(raw_range: Any) -> tuple[float, float]:
     ------
     CheckpointError
         It is something else.
+
+    Examples
+    --------
+    >>> check_raw_range([0, 255])
+    (0.0, 255.0)
+    >>> check_raw_range((1, 0))
+    Traceback (most recent call last):
+        ...
+    csc_models.errors.CheckpointError: raw_range=(1, 0): must be two numbers, the first smaller, such as (0.0, 1.0)
     """
     if isinstance(raw_range, (tuple, list)) and len(raw_range) == 2:
         low, high = raw_range
@@ -151,7 +168,15 @@ def check_raw_range(raw_range: Any) -> tuple[float, float]:
 
 
 def described(description: CheckpointDescription, model: nn.Module) -> CheckpointDescription:
-    """Add the network's name and arguments, and who brings it, to a description that has none."""
+    """Add the network's name and arguments, and who brings it, to a description that has none.
+
+    Examples
+    --------
+    >>> from csc_models import create_model
+    >>> network = create_model("2d_unet_s", n_channels=1, n_classes=2, width=4, depth=2)
+    >>> described(CheckpointDescription(classes=("nuc", "mito")), network).model_name
+    '2d_unet_s'
+    """
     own = describe_model(model)
     if own is None or description.model_name is not None:
         return description
@@ -171,6 +196,16 @@ def check_channels(description: CheckpointDescription, source: str) -> None:
     ------
     CheckpointError
         It does not.
+
+    Examples
+    --------
+    >>> arguments = {"n_channels": 1, "n_classes": 3}
+    >>> wrong = CheckpointDescription(model_name="2d_unet_s", model_arguments=arguments, classes=("nuc", "mito"))
+    >>> try:
+    ...     check_channels(wrong, "mine.pth")
+    ... except CheckpointError as error:
+    ...     print(str(error).partition("(")[0])
+    mine.pth: the network gives 3 channels, and 2 are named 
     """
     members = description.model_arguments.get("members")  # of an ensemble
     own: dict[str, Any] = {"name": description.model_name, "arguments": description.model_arguments}
@@ -202,6 +237,15 @@ def check_plain(value: Any, where: str, suffix: str = ".pth") -> None:
     ------
     CheckpointError
         There is something else in it; the text has its place.
+
+    Examples
+    --------
+    >>> check_plain({"epochs": 3, "losses": [0.5, 0.4]}, "extra")
+    >>> try:
+    ...     check_plain({"path": object}, "extra")
+    ... except CheckpointError as error:
+    ...     print(str(error).partition(";")[0])
+    extra['path'] is of type builtins.type, which a .pth file cannot hold
     """
     pickled = suffix == ".pth"
     if value is None or type(value) in (bool, int, float, str):

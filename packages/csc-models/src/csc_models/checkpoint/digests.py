@@ -23,7 +23,17 @@ _ADVICE = "copy or download it again (one that was changed on purpose: write it 
 
 
 def digests_of(contents: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a digest of each tensor of a checkpoint by its key, and those of its description and further content."""
+    """Return a digest of each tensor of a checkpoint by its key, and those of its description and further content.
+
+    Examples
+    --------
+    >>> import torch
+    >>> contents = {"model": {"bias": torch.zeros(3)}, "description": {}, "extra": {}}
+    >>> digests_of(contents)["model"] == digests_of({**contents, "extra": {"epoch": 1}})["model"]
+    True
+    >>> digests_of(contents)["extra"] == digests_of({**contents, "extra": {"epoch": 1}})["extra"]
+    False
+    """
     tensors = {key: digest(value) for key, value in contents["model"].items()}
     return {"model": tensors, "description": digest(contents["description"]), "extra": digest(contents["extra"])}
 

@@ -50,6 +50,19 @@ def replacing(path: Path) -> Iterator[Path]:
     ------
     CheckpointError
         The folder does not exist.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "notes.txt")
+    ...     with replacing(file) as temporary:
+    ...         _ = temporary.write_text("all of it or nothing")
+    ...         print(file.exists())
+    ...     print(file.read_text(), len(list(Path(folder).iterdir())))
+    False
+    all of it or nothing 1
     """
     if not path.parent.is_dir():
         raise CheckpointError(f"cannot write {path}: there is no folder {path.parent}; make it first")
@@ -77,6 +90,15 @@ def write_file(path: Path, contents: Mapping[str, Any]) -> None:
         The folder does not exist.
     OSError
         The disk is full, or not writable; `path` is as it was before.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_file(Path(folder, "a.pth"), {"epoch": 3})
+    ...     read_file(Path(folder, "a.pth"), "cpu")
+    {'epoch': 3}
     """
     with replacing(path) as temporary, temporary.open("wb") as stream:
         torch.save(dict(contents), stream)
@@ -91,6 +113,16 @@ def read_file(path: Path, map_location: str | torch.device) -> Any:
         There is no such file.
     CheckpointReadError
         The file is truncated or damaged, is not a checkpoint, or holds objects other than weights and plain data.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import torch
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     torch.save({"bias": torch.zeros(3)}, Path(folder, "a.pth"))
+    ...     read_file(Path(folder, "a.pth"), "cpu")["bias"].tolist()
+    [0.0, 0.0, 0.0]
     """
     if not path.is_file():
         raise CheckpointNotFoundError(f"there is no checkpoint {path}")

@@ -88,6 +88,18 @@ def identify(path: str | PathLike[str]) -> CheckpointIdentity:
         There is no such file.
     CheckpointReadError
         The file is truncated, or is not a checkpoint.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_models import create_model
+    >>> from csc_models.checkpoint import identify, save_checkpoint
+    >>> network = create_model("2d_unet_s", n_channels=1, n_classes=2, width=4, depth=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_checkpoint(f"{folder}/mine.pth", network)
+    ...     found = identify(f"{folder}/mine.pth")
+    ...     print(found.description.model_name, found.problem or "nothing is wrong")
+    2d_unet_s nothing is wrong
     """
     stored = read_checkpoint(path)
     return CheckpointIdentity(

@@ -131,6 +131,19 @@ def ensemble_checkpoints(
         No paths, checkpoints that do not go together, an `out` that is one of them, or as for `load_checkpoint`.
     ModelArgumentError
         As for `Ensemble`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_models import create_model
+    >>> from csc_models.checkpoint import ensemble_checkpoints, save_checkpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for number in range(2):
+    ...         network = create_model("2d_unet_s", n_channels=1, n_classes=2, width=4, depth=2)
+    ...         save_checkpoint(f"{folder}/{number}.pth", network)
+    ...     joined = ensemble_checkpoints([f"{folder}/0.pth", f"{folder}/1.pth"])
+    >>> type(joined.model).__name__, joined.model.weights
+    ('Ensemble', (0.5, 0.5))
     """
     files, target = _paths(paths, out)
     members = [load_checkpoint(file, raw_range=raw_range) for file in files]

@@ -99,6 +99,19 @@ def load_checkpoint(
     CheckpointError
         The file does not say which network it is for, and `model` was not given; it stores another raw range; or it
         names more or fewer classes than its network has channels.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_models import create_model
+    >>> from csc_models.checkpoint import CheckpointDescription, load_checkpoint, save_checkpoint
+    >>> network = create_model("2d_unet_s", n_channels=1, n_classes=2, width=4, depth=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     description = CheckpointDescription(classes=("nuc", "mito"), raw_range=(0.0, 1.0))
+    ...     save_checkpoint(f"{folder}/mine.pth", network, description=description)
+    ...     loaded = load_checkpoint(f"{folder}/mine.pth")
+    >>> type(loaded.model).__name__, loaded.description.classes
+    ('CompactUNet', ('nuc', 'mito'))
     """
     stored = read_checkpoint(path, map_location=map_location)
     description = _with_raw_range(stored, raw_range)
@@ -141,6 +154,13 @@ def build_network(description: CheckpointDescription) -> nn.Module:
         The catalogue does not know the network, or it does not take the arguments.
     MissingExtraError
         The package that brings the network is not installed.
+
+    Examples
+    --------
+    >>> arguments = {"n_channels": 1, "n_classes": 2, "width": 4, "depth": 2}
+    >>> network = build_network(CheckpointDescription(model_name="2d_unet_s", model_arguments=arguments))
+    >>> network.n_classes
+    2
     """
     try:
         if description.model_name == ENSEMBLE:
@@ -167,6 +187,15 @@ def check_network(
         It cannot be built, or is far larger than its file.
     UnknownModelError, ModelArgumentError
         As `build_network`.
+
+    Examples
+    --------
+    >>> from csc_models import create_model
+    >>> arguments = {"n_channels": 1, "n_classes": 2, "width": 4, "depth": 2}
+    >>> state = create_model("2d_unet_s", **arguments).state_dict()
+    >>> description = CheckpointDescription(model_name="2d_unet_s", model_arguments=arguments)
+    >>> next(check_network(description, state, "mine.pth").parameters()).device.type
+    'meta'
     """
     limit = max([_LARGEST, *(size for tensor in state.values() for size in tensor.shape)])
     too_large = next((number for number in _numbers(description.model_arguments) if abs(number) > limit), None)

@@ -64,6 +64,18 @@ def read_checkpoint(path: str | PathLike[str], *, map_location: str | torch.devi
     ------
     CheckpointNotFoundError, CheckpointReadError
         As `load_checkpoint`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_models import create_model
+    >>> from csc_models.checkpoint import read_checkpoint, save_checkpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     network = create_model("2d_unet_s", n_channels=1, n_classes=2, width=4, depth=2)
+    ...     save_checkpoint(f"{folder}/mine.pth", network, extra={"epoch": 3})
+    ...     stored = read_checkpoint(f"{folder}/mine.pth")
+    >>> stored.extra, len(stored.state) == len(network.state_dict())
+    ({'epoch': 3}, True)
     """
     file = Path(path)
     if file.is_file() and is_safetensors(file):

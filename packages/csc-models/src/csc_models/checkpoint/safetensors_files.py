@@ -28,7 +28,17 @@ _LONGEST_HEADER = 100_000_000
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file is of this format by its first bytes; a file that is too short for them, by its name."""
+    """Whether a file is of this format by its first bytes; a file that is too short for them, by its name.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "a.pth").write_bytes((2).to_bytes(8, "little") + b"{}")
+    ...     is_safetensors(Path(folder, "a.pth"))
+    True
+    """
     with path.open("rb") as stream:
         start = stream.read(_LENGTH_BYTES + 1)
     if len(start) <= _LENGTH_BYTES:

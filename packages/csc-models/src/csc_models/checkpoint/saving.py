@@ -54,6 +54,17 @@ def save_checkpoint(
         classes as the network has channels.
     MissingExtraError
         ``.safetensors`` was asked for, and safetensors is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_models import create_model
+    >>> from csc_models.checkpoint import load_checkpoint, save_checkpoint
+    >>> network = create_model("2d_unet_s", n_channels=1, n_classes=2, width=4, depth=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_checkpoint(f"{folder}/mine.pth", network)
+    ...     load_checkpoint(f"{folder}/mine.pth").description.model_name
+    '2d_unet_s'
     """
     network = unwrapped(model)
     full = described(description or CheckpointDescription(), network)

@@ -44,6 +44,18 @@ def load_latest(search_path: str | PathLike[str], model: nn.Module, *, strict: b
         No file fits the pattern; the network is as it was.
     CheckpointError
         As for `load_checkpoint`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_models import create_model
+    >>> from csc_models.checkpoint import load_latest, save_checkpoint
+    >>> network = create_model("2d_unet_s", n_channels=1, n_classes=2, width=4, depth=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for epoch in (9, 10):
+    ...         save_checkpoint(f"{folder}/mine_{epoch}.pth", network)
+    ...     load_latest(folder + "/mine_{epoch}.pth", network).path.name
+    'mine_10.pth'
     """
     pattern = fspath(search_path)
     if EPOCH in pattern:

@@ -45,7 +45,15 @@ class AdaptsWeights(Protocol):
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """Return the network itself, out of ``torch.compile`` and data-parallel wrappers."""
+    """Return the network itself, out of ``torch.compile`` and data-parallel wrappers.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = torch.nn.Linear(2, 2)
+    >>> unwrapped(torch.nn.DataParallel(network)) is network
+    True
+    """
     while True:
         inner = getattr(model, "_orig_mod", None)
         if inner is None and type(model).__name__ in ("DataParallel", "DistributedDataParallel", "_FabricModule"):
@@ -97,6 +105,15 @@ def load_weights(
     ------
     CheckpointMismatchError
         Keys are missing, surplus or of another shape; the network is unchanged. Also if not strict and no key fits.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = torch.nn.Linear(2, 2)
+    >>> load_weights(network, {"weight": torch.zeros(2, 2)}, strict=False).missing
+    ('bias',)
+    >>> network.weight.tolist()
+    [[0.0, 0.0], [0.0, 0.0]]
     """
     fitting, left_out = fitting_weights(model, state, strict=strict, source=source)
     unwrapped(model).load_state_dict(fitting, strict=strict)
@@ -112,6 +129,14 @@ def fitting_weights(
     ------
     CheckpointMismatchError
         As `load_weights`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = torch.nn.Linear(2, 2)
+    >>> weights, left_out = fitting_weights(network, {"module.weight": torch.zeros(2, 2)}, strict=False)
+    >>> list(weights), left_out.missing
+    (['weight'], ('bias',))
     """
     model = unwrapped(model)
     found = without_wrapper_prefixes(state)

@@ -123,6 +123,13 @@ def exportable(model: nn.Module, description: CheckpointDescription | None, tria
     ------
     ExportError
         The shape is missing or wrong, or the network does not take it.
+
+    Examples
+    --------
+    >>> from csc_models import create_model
+    >>> found = exportable(create_model("2d_unet_s", n_channels=1, n_classes=2, width=4, depth=2), None, DEFAULT_TRIAL)
+    >>> found.channels, found.axes, found.unit
+    (1, ('y', 'x'), 2)
     """
     shape = trial.shape
     network = copy.deepcopy(unwrapped(model)).to(device="cpu", dtype=torch.float32).eval().requires_grad_(False)

@@ -40,7 +40,13 @@ class LoadedExport:
 
 
 def is_exported(path: str | PathLike[str]) -> bool:
-    """Tell whether a file is one that this package exports, by its name and what it holds."""
+    """Tell whether a file is one that this package exports, by its name and what it holds.
+
+    Examples
+    --------
+    >>> is_exported("mine.onnx"), is_exported("mine.pth")
+    (True, False)
+    """
     file = Path(path)
     if file.suffix in (".onnx", ".pt2", ".zip"):
         return True

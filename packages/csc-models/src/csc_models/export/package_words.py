@@ -9,7 +9,16 @@ from csc_models.export.package_details import PackageDetails
 
 
 def package_description(source: Exportable) -> str:
-    """Say in a sentence what the model does."""
+    """Say in a sentence what the model does.
+
+    Examples
+    --------
+    >>> from csc_models import create_model
+    >>> from csc_models.export.exportable import DEFAULT_TRIAL, exportable
+    >>> network = create_model("2d_unet_s", n_channels=1, n_classes=2, width=4, depth=2)
+    >>> package_description(exportable(network, None, DEFAULT_TRIAL))
+    'Segmentation in electron microscopy by 2d_unet_s'
+    """
     network = source.description.model_name or "a network"
     classes = ", ".join(source.description.classes)
     what = f"Segmentation of {classes}" if classes else "Segmentation"
@@ -17,7 +26,16 @@ def package_description(source: Exportable) -> str:
 
 
 def package_tags(source: Exportable) -> list[str]:
-    """Words that people search for."""
+    """Words that people search for.
+
+    Examples
+    --------
+    >>> from csc_models import create_model
+    >>> from csc_models.export.exportable import DEFAULT_TRIAL, exportable
+    >>> network = create_model("2d_unet_s", n_channels=1, n_classes=2, width=4, depth=2)
+    >>> package_tags(exportable(network, None, DEFAULT_TRIAL))[-3:]
+    ['2d', 'pytorch', '2d_unet_s']
+    """
     name = source.description.model_name
     return [
         "segmentation",

@@ -60,6 +60,17 @@ def to_torchscript(
         The network cannot be traced, or the file does not agree.
     CheckpointError
         The folder does not exist.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_models import create_model
+    >>> from csc_models.export import Trial, load_exported, to_torchscript
+    >>> network = create_model("2d_unet_s", n_channels=1, n_classes=2, width=4, depth=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = to_torchscript(network, f"{folder}/mine.pt", trial=Trial(shape=(1, 1, 16, 16)))
+    ...     print(file.dynamic_axes, load_exported(file.path).description.model_name)
+    ('batch', 'y', 'x') 2d_unet_s
     """
     source = exportable(model, description, trial)
     target = Path(path)

@@ -66,7 +66,13 @@ class ExportedFile:
 
 
 def example_input(shape: Sequence[int]) -> Tensor:
-    """Reproducible values in [0, 1], without touching the global generator."""
+    """Reproducible values in [0, 1], without touching the global generator.
+
+    Examples
+    --------
+    >>> tuple(example_input((1, 1, 4, 4)).shape)
+    (1, 1, 4, 4)
+    """
     return torch.rand(tuple(shape), generator=torch.Generator().manual_seed(0))
 
 
@@ -74,6 +80,13 @@ def difference(network: nn.Module, run: Callable[[Tensor], Tensor], shape: Seque
     """The largest difference between a network and its export, relative to the largest output.
 
     Infinite if the shapes differ, or there is a value that is not finite in one and finite in the other.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = torch.nn.Identity()
+    >>> difference(network, lambda x: x, (1, 1, 4, 4)), difference(network, lambda x: x[..., 1:], (1, 1, 4, 4))
+    (0.0, inf)
     """
     x = example_input(shape)
     with torch.no_grad():
@@ -113,7 +126,13 @@ def check_agreement(source: Exportable, run: Callable[[Tensor], Tensor], dynamic
 
 
 def reason(error: Exception) -> str:
-    """The kind and the first line of an error, for a message."""
+    r"""The kind and the first line of an error, for a message.
+
+    Examples
+    --------
+    >>> reason(ValueError("too large\nand more"))
+    'ValueError: too large'
+    """
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0] if lines else 'no text'}"
 

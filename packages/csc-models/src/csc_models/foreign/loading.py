@@ -102,6 +102,20 @@ def load_foreign(path: str | PathLike[str], hints: ForeignHints = _NO_HINTS) -> 
         The file does not tell the network, or not all of it, classes do not fit it, or plans are missing.
     UnknownModelError, ModelArgumentError
         The catalogue does not have the network, or it does not take these arguments.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import torch
+    >>> from csc_models import create_model, load_foreign
+    >>> from csc_models.foreign import ForeignHints
+    >>> arguments = {"n_channels": 1, "n_classes": 2, "width": 4, "depth": 2}
+    >>> network = create_model("2d_unet_s", **arguments)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     torch.save({"epoch": 3, "state_dict": network.state_dict()}, f"{folder}/theirs.ckpt")
+    ...     found = load_foreign(f"{folder}/theirs.ckpt", ForeignHints(model="2d_unet_s", arguments=arguments))
+    >>> found.description.model_name
+    '2d_unet_s'
     """
     file = read_foreign_file(Path(path))
     if isinstance(file.contents, Mapping) and file.contents.get("format") == FORMAT:

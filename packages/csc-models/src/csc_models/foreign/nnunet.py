@@ -60,7 +60,13 @@ def nnunet_facts(contents: Any, path: Path, hints: ForeignHints) -> Facts | None
 
 
 def nnunet_names(state: State) -> State:
-    """Leave the second names of weights out: nnU-Net's decoder holds the encoder again, and each block its layers."""
+    """Leave the second names of weights out: nnU-Net's decoder holds the encoder again, and each block its layers.
+
+    Examples
+    --------
+    >>> list(nnunet_names({"encoder.a": 1, "decoder.encoder.a": 1, "encoder.all_modules.0": 1}))
+    ['encoder.a']
+    """
     return {
         key: value
         for key, value in state.items()

@@ -68,6 +68,13 @@ def read_pickle(stream: IO[bytes], persistent: Callable[[Any], Any] | None = Non
     ------
     DamagedPickleError
         It cannot be read, or has more than `MOST_OPCODES`.
+
+    Examples
+    --------
+    >>> import io
+    >>> import pickle
+    >>> read_pickle(io.BytesIO(pickle.dumps({"epoch": 3, "classes": ["nuc"]}))).value
+    {'epoch': 3, 'classes': ['nuc']}
     """
     machine = _Machine(persistent)
     try:

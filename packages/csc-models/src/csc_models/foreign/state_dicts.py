@@ -61,6 +61,14 @@ def candidates(contents: Any, part: str | None, source: str) -> list[Candidate]:
     ------
     CheckpointReadError
         There are none; the text says what there is.
+
+    Examples
+    --------
+    >>> import torch
+    >>> weights = {"weight": torch.zeros(2, 2)}
+    >>> found = candidates({"epoch": 3, "network": weights, "ema": {"network": weights}}, None, "a.pth")
+    >>> [candidate.place for candidate in found]
+    ['network', 'ema.network']
     """
     found = [
         candidate
@@ -132,6 +140,14 @@ def fitting(
         None fits; what the nearest lacks is named.
     CheckpointError
         Several fit, and their weights are not the same.
+
+    Examples
+    --------
+    >>> import torch
+    >>> found = candidates({"network": {"weight": torch.zeros(2, 2)}}, None, "a.pth")
+    >>> chosen, surplus = fitting(found, {"weight": (2, 2)}, "a.pth")
+    >>> chosen.place, surplus
+    ('network', ())
     """
     fit = []
     for candidate in found:
@@ -173,12 +189,26 @@ def _tell_the_nearest(found: list[Candidate], expected: Mapping[str, tuple[int, 
 
 
 def without_numbers(state: State) -> dict[str, Tensor]:
-    """Tensors that have the shapes of a state dict and take no memory."""
+    """Tensors that have the shapes of a state dict and take no memory.
+
+    Examples
+    --------
+    >>> import torch
+    >>> without_numbers({"weight": torch.zeros(2, 2)})["weight"].device.type
+    'meta'
+    """
     return {key: torch.empty(tuple(tensor.shape), device="meta") for key, tensor in state.items()}
 
 
 def permuted(tensor: StoredTensor | Tensor, order: tuple[int, ...]) -> StoredTensor | Tensor:
-    """Let axes change places, as `torch.permute` does."""
+    """Let axes change places, as `torch.permute` does.
+
+    Examples
+    --------
+    >>> import torch
+    >>> tuple(permuted(torch.zeros(2, 3, 4), (1, 0, 2)).shape)
+    (3, 2, 4)
+    """
     if isinstance(tensor, Tensor):
         return tensor.permute(order)
     shape, stride = (tuple(values[axis] for axis in order) for values in (tensor.shape, tensor.stride))

@@ -80,6 +80,17 @@ def read_foreign_file(path: Path) -> ForeignFile:
         There is no such file.
     CheckpointReadError
         It is damaged, or of another kind.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import torch
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     torch.save({"epoch": 3, "bias": torch.zeros(3)}, Path(folder, "theirs.pth"))
+    ...     file = read_foreign_file(Path(folder, "theirs.pth"))
+    ...     print(file.contents["epoch"], file.tensors({"bias": file.contents["bias"]})["bias"].tolist())
+    3 [0.0, 0.0, 0.0]
     """
     if not path.is_file():
         raise CheckpointNotFoundError(f"there is no file {path}")
@@ -107,6 +118,16 @@ def read_plain_pickle(path: Path) -> Any:
     ------
     CheckpointReadError
         It is damaged.
+
+    Examples
+    --------
+    >>> import pickle
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "plans.pkl").write_bytes(pickle.dumps({"patch_size": [128, 128]}))
+    ...     read_plain_pickle(Path(folder, "plans.pkl"))
+    {'patch_size': [128, 128]}
     """
     with _told(path), path.open("rb") as stream:
         return read_pickle(_bounded(stream, path)).value

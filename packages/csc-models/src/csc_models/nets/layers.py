@@ -32,7 +32,13 @@ AXES = {2: "y, x", 3: "z, y, x"}
 
 
 def normalisation(name: NormName, ndim: int, channels: int) -> nn.Module:
-    """Normalisation with learned scale and offset; "group" uses the largest of 4, 3, 2, 1 groups that divides."""
+    """Normalisation with learned scale and offset; "group" uses the largest of 4, 3, 2, 1 groups that divides.
+
+    Examples
+    --------
+    >>> normalisation("group", ndim=3, channels=6).num_groups
+    3
+    """
     if name == "batch":
         return BATCH_NORM[ndim](channels)
     if name == "instance":
@@ -42,7 +48,16 @@ def normalisation(name: NormName, ndim: int, channels: int) -> nn.Module:
 
 
 def check_least(model: str, least: int = 1, **values: int) -> None:
-    """Raise `ModelArgumentError` for numbers that are smaller than `least`."""
+    """Raise `ModelArgumentError` for numbers that are smaller than `least`.
+
+    Examples
+    --------
+    >>> check_least("2d_unet_s", width=4)
+    >>> check_least("2d_unet_s", width=0)
+    Traceback (most recent call last):
+        ...
+    csc_models.errors.ModelArgumentError: 2d_unet_s: width=0: must be at least 1
+    """
     wrong = [f"{name}={value}" for name, value in values.items() if value < least]
     if wrong:
         raise ModelArgumentError(f"{model}: {', '.join(wrong)}: must be at least {least}")
@@ -54,6 +69,15 @@ def check_input(model: str, x: Tensor, ndim: int, channels: int, minimum: int) -
     Raises
     ------
     InputTypeError, InputShapeError
+
+    Examples
+    --------
+    >>> import torch
+    >>> try:
+    ...     check_input("3d_unet_s", torch.zeros(1, 16, 16, 16), ndim=3, channels=1, minimum=8)
+    ... except InputShapeError as error:
+    ...     print(error)
+    3d_unet_s takes (batch, 1, z, y, x), got an array of shape (1, 16, 16, 16)
     """
     if not x.is_floating_point():
         raise InputTypeError(
@@ -72,7 +96,17 @@ def check_input(model: str, x: Tensor, ndim: int, channels: int, minimum: int) -
 
 
 def check_sizes(model: str, x: Tensor, sizes: SizeRule) -> None:
-    """Raise `InputShapeError` unless the spatial sizes are among those that a network without padding takes."""
+    """Raise `InputShapeError` unless the spatial sizes are among those that a network without padding takes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> try:
+    ...     check_sizes("a network", torch.zeros(1, 1, 9, 8), SizeRule(minimum=8, step=4, efficient_multiple=4))
+    ... except InputShapeError as error:
+    ...     print(error)
+    a network takes 8, 12, 16, ... (steps of 4) voxels per axis, got (9, 8); pad to (12, 8)
+    """
     found = tuple(x.shape[2:])
     fitting = tuple(sizes.fit(size) for size in found)
     if fitting != found:
@@ -92,7 +126,14 @@ def check_batch_statistics(model: str, x: Tensor, stride: int) -> None:
 
 
 def crop_end(x: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Cut the ends of the spatial axes off, down to `sizes`."""
+    """Cut the ends of the spatial axes off, down to `sizes`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> crop_end(torch.arange(4).reshape(1, 1, 4), (2,)).tolist()
+    [[[0, 1]]]
+    """
     for axis in range(2, x.ndim):
         if x.shape[axis] != sizes[axis - 2]:
             x = x.narrow(axis, 0, sizes[axis - 2])
@@ -100,7 +141,14 @@ def crop_end(x: Tensor, sizes: Sequence[int]) -> Tensor:
 
 
 def crop_centre(x: Tensor, sizes: Sequence[int]) -> Tensor:
-    """Cut the spatial axes on both sides, down to `sizes`; of an odd rest, the end loses one more."""
+    """Cut the spatial axes on both sides, down to `sizes`; of an odd rest, the end loses one more.
+
+    Examples
+    --------
+    >>> import torch
+    >>> crop_centre(torch.arange(5).reshape(1, 1, 5), (2,)).tolist()
+    [[[1, 2]]]
+    """
     for axis in range(2, x.ndim):
         size = sizes[axis - 2]
         if x.shape[axis] != size:

@@ -41,6 +41,12 @@ def spell_out(ndim: int, arguments: Arguments) -> list[Stage]:
     ------
     ModelArgumentError
         There are too many numbers or too few, an even kernel, or a stride at full resolution.
+
+    Examples
+    --------
+    >>> arguments = {"features": (8, 16), "blocks": 2, "decoder_blocks": 1, "kernels": 3, "strides": 2}
+    >>> spell_out(2, arguments)[1]
+    Stage(features=16, blocks=2, decoder_blocks=0, kernel=(3, 3), stride=(2, 2))
     """
     features: tuple[int, ...] = arguments["features"]
     count, given = len(features), arguments["strides"]
@@ -70,18 +76,39 @@ def _strides(stages: list[Stage]) -> list[int]:
 
 
 def minimum(stages: list[Stage]) -> int:
-    """Normalisation needs two voxels at the coarsest stage, along one axis at least."""
+    """Normalisation needs two voxels at the coarsest stage, along one axis at least.
+
+    Examples
+    --------
+    >>> arguments = {"features": (8, 16, 32), "blocks": 2, "decoder_blocks": 1, "kernels": 3, "strides": 2}
+    >>> minimum(spell_out(2, arguments))
+    5
+    """
     return min(_strides(stages)) + 1
 
 
 def size_rule(ndim: int, arguments: Arguments) -> SizeRule:
-    """Return which sizes the network takes; the same for all axes."""
+    """Return which sizes the network takes; the same for all axes.
+
+    Examples
+    --------
+    >>> arguments = {"features": (8, 16, 32), "blocks": 2, "decoder_blocks": 1, "kernels": 3, "strides": 2}
+    >>> str(size_rule(2, arguments))
+    'any size from 5; multiples of 4 are best'
+    """
     stages = spell_out(ndim, arguments)
     return SizeRule(minimum=minimum(stages), efficient_multiple=math.lcm(*_strides(stages)))
 
 
 def field_of_view(residual: bool, ndim: int, arguments: Arguments) -> int:
-    """Return the width along the axis along which it is largest."""
+    """Return the width along the axis along which it is largest.
+
+    Examples
+    --------
+    >>> arguments = {"features": (8, 16), "blocks": 1, "decoder_blocks": 1, "kernels": 3, "strides": 2}
+    >>> field_of_view(False, 2, arguments) < field_of_view(False, 2, {**arguments, "blocks": 2})
+    True
+    """
     stages = spell_out(ndim, arguments)
     widths = []
     for axis, total in enumerate(_strides(stages)):

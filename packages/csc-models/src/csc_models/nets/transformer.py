@@ -225,7 +225,14 @@ class Transformer(nn.Module):
 
 
 def resized_positions(positions: Tensor, grid: Grid, new_grid: Grid) -> Tensor:
-    """Interpolate position embeddings (1, patches, hidden) linearly from one grid of patches to another."""
+    """Interpolate position embeddings (1, patches, hidden) linearly from one grid of patches to another.
+
+    Examples
+    --------
+    >>> import torch
+    >>> tuple(resized_positions(torch.rand(1, 8, 4), (2, 2, 2), (3, 3, 3)).shape)
+    (1, 27, 4)
+    """
     volume = positions.transpose(1, 2).reshape(1, -1, *grid)
     resized = functional.interpolate(volume, size=new_grid, mode="trilinear", align_corners=False)
     return resized.flatten(2).transpose(1, 2)

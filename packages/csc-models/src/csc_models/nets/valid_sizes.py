@@ -17,13 +17,25 @@ _LOSS = 4  # voxels that two valid convolutions of 3 take off an axis
 
 
 def size_rule(factors: tuple[int, ...], upsampling: int) -> SizeRule:
-    """Return which sizes a network of these factors takes."""
+    """Return which sizes a network of these factors takes.
+
+    Examples
+    --------
+    >>> str(size_rule((2, 3, 3), upsampling=1))
+    '198, 216, 234, ... (steps of 18)'
+    """
     step = math.prod(factors)
     return SizeRule(minimum=_smallest(factors, upsampling), efficient_multiple=step, step=step)
 
 
 def output_rule(factors: tuple[int, ...], upsampling: int) -> OutputRule:
-    """Return which output a network of these factors gives; `upsampling` is how much finer it is than the input."""
+    """Return which output a network of these factors gives; `upsampling` is how much finer it is than the input.
+
+    Examples
+    --------
+    >>> output_rule((2, 3, 3), upsampling=1).size(216)
+    32
+    """
     smallest = _smallest(factors, upsampling)
     size = _output_size(smallest, factors, upsampling)
     assert size is not None
@@ -31,7 +43,13 @@ def output_rule(factors: tuple[int, ...], upsampling: int) -> OutputRule:
 
 
 def cropped_size(size: int, factor: int) -> int:
-    """Return the size before two valid convolutions that leaves a multiple of `factor` after them."""
+    """Return the size before two valid convolutions that leaves a multiple of `factor` after them.
+
+    Examples
+    --------
+    >>> cropped_size(17, 4)  # two convolutions of 3 leave 12 of these, a multiple of 4
+    16
+    """
     return (size - _LOSS) // factor * factor + _LOSS
 
 
@@ -57,7 +75,13 @@ def _smallest(factors: tuple[int, ...], upsampling: int) -> int:
 
 
 def valid_receptive_field(factors: tuple[int, ...], final_factor: int) -> int:
-    """Return the width in voxels of the input that a voxel of the output sees."""
+    """Return the width in voxels of the input that a voxel of the output sees.
+
+    Examples
+    --------
+    >>> valid_receptive_field((2, 3, 3), final_factor=1)
+    180
+    """
     twice: list[Step] = [valid_convolution(3)] * 2
     steps = [*twice, upsampling(final_factor)]
     # How much is cropped does not depend on the size of the patch.

@@ -23,6 +23,12 @@ def pretrained_path(name: str, *, folder: str | PathLike[str] | None = None) -> 
     ------
     UnknownWeightsError
         There are none of this name.
+
+    Examples
+    --------
+    >>> from csc_models import list_pretrained
+    >>> pretrained_path(list_pretrained()[0], folder="weights").parts[0]
+    'weights'
     """
     if folder is None:
         import platformdirs

@@ -110,6 +110,12 @@ def pretrained_card(name: str) -> PretrainedCard:
     ------
     UnknownWeightsError
         There are none of this name; the text has the nearest.
+
+    Examples
+    --------
+    >>> card = pretrained_card(list_pretrained("*setup04*")[0])
+    >>> card.model, card.output_voxel_size, len(card.classes)
+    ('cosem_setup04', (4.0, 4.0, 4.0), 14)
     """
     proper = _proper(name)
     if proper not in list_pretrained():

@@ -37,6 +37,17 @@ def check_arguments(
     ------
     ModelArgumentError
         An argument without default is missing, or a value has the wrong type. All findings are reported together.
+
+    Examples
+    --------
+    >>> def build(n_classes: int, width: int = 16): ...
+    >>> parameters = inspect.signature(build).parameters
+    >>> check_arguments("mine", parameters, {"n_classes": 2})
+    {'n_classes': 2, 'width': 16}
+    >>> check_arguments("mine", parameters, {"n_classes": "two"})
+    Traceback (most recent call last):
+        ...
+    csc_models.errors.ModelArgumentError: mine: n_classes='two' is not of type int
     """
     complete: dict[str, Any] = {}
     findings = []

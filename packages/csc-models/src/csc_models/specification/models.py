@@ -62,6 +62,14 @@ def without_weights(most_arrays: float = math.inf) -> Iterator[None]:
     ------
     ModelArgumentError
         For a network of many more layers than expected.
+
+    Examples
+    --------
+    >>> from csc_models import create_model
+    >>> with without_weights():
+    ...     model = create_model("3d_unet", n_channels=1, n_classes=14)
+    >>> next(model.parameters()).device.type
+    'meta'
     """
     with torch.device("meta"), _Uninitialised(most_arrays):
         yield
@@ -119,6 +127,14 @@ class ModelCard:
         The publication, or what else defines it.
     output : OutputRule
         Sizes of its output.
+
+    Examples
+    --------
+    >>> from csc_models import model_card
+    >>> model_card("3d_unet_s").output_shape((64, 61, 50))
+    (64, 61, 50)
+    >>> model_card("cosem_setup04").output_shape((216, 216, 216))
+    (68, 68, 68)
     """
 
     name: str
@@ -195,6 +211,19 @@ class ModelSpec:
         What the names of the weights of its encoder begin with, which sees raw first; empty where it has none apart.
     extra : str or None
         The extra of csc-models that must be installed to build it; see `csc_models.optional.is_installed`.
+
+    Examples
+    --------
+    >>> from csc_models import model_spec
+    >>> spec = model_spec("2d_unet_s")
+    >>> list(spec.parameters())
+    ['n_channels', 'n_classes', 'width', 'depth', 'norm', 'gradient_checkpointing']
+    >>> spec.complete({"n_channels": 1, "n_classes": 2})["width"]
+    16
+    >>> spec.describe(spec.build({"n_channels": 1, "n_classes": 2, "width": 4})).arguments["width"]
+    4
+    >>> spec.card({"width": 4}).parameters < spec.card().parameters
+    True
     """
 
     name: str

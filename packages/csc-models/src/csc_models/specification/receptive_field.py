@@ -14,38 +14,80 @@ Step = Callable[[int, int], tuple[int, int]]
 
 
 def convolution(kernel: int, stride: int = 1) -> Step:
-    """Convolution of odd kernel size, centred; with a stride, voxel i of its output sits at voxel stride * i."""
+    """Convolution of odd kernel size, centred; with a stride, voxel i of its output sits at voxel stride * i.
+
+    Examples
+    --------
+    >>> convolution(3)(0, 0), convolution(3, stride=2)(0, 1)
+    ((-1, 1), (-1, 3))
+    """
     half = kernel // 2
     return lambda first, last: (stride * first - half, stride * last + half)
 
 
 def valid_convolution(kernel: int) -> Step:
-    """Convolution without padding: its output begins where its first window does."""
+    """Convolution without padding: its output begins where its first window does.
+
+    Examples
+    --------
+    >>> valid_convolution(3)(0, 0)
+    (0, 2)
+    """
     return lambda first, last: (first, last + kernel - 1)
 
 
 def pooling(factor: int) -> Step:
-    """Pooling of windows that do not overlap."""
+    """Pooling of windows that do not overlap.
+
+    Examples
+    --------
+    >>> pooling(2)(0, 1)
+    (0, 3)
+    """
     return lambda first, last: (factor * first, factor * last + factor - 1)
 
 
 def upsampling(factor: int, crop: int = 0) -> Step:
-    """Transposed convolution with kernel = stride = factor, or repetition of voxels; then so many are cut in front."""
+    """Transposed convolution with kernel = stride = factor, or repetition of voxels; then so many are cut in front.
+
+    Examples
+    --------
+    >>> upsampling(2)(0, 3)
+    (0, 1)
+    """
     return lambda first, last: ((first + crop) // factor, (last + crop) // factor)
 
 
 def linear_upsampling() -> Step:
-    """Linear interpolation to twice the size: up to two neighbours per voxel, wherever the corners are aligned."""
+    """Linear interpolation to twice the size: up to two neighbours per voxel, wherever the corners are aligned.
+
+    Examples
+    --------
+    >>> linear_upsampling()(2, 3)
+    (0, 2)
+    """
     return lambda first, last: ((first - 1) // 2, (last + 1) // 2)
 
 
 def strided_transposition() -> Step:
-    """Transposed convolution with kernel 3, stride 2, padding 1 and output padding 1."""
+    """Transposed convolution with kernel 3, stride 2, padding 1 and output padding 1.
+
+    Examples
+    --------
+    >>> strided_transposition()(0, 3)
+    (0, 2)
+    """
     return lambda first, last: (first // 2, (last + 1) // 2)
 
 
 def side_by_side(*paths: Sequence[Step]) -> Step:
-    """Paths whose results are added or joined; one without steps is a skip connection."""
+    """Paths whose results are added or joined; one without steps is a skip connection.
+
+    Examples
+    --------
+    >>> side_by_side([], [convolution(3), convolution(3)])(0, 0)
+    (-2, 2)
+    """
 
     def step(first: int, last: int) -> tuple[int, int]:
         intervals = [_through(path, first, last) for path in paths]

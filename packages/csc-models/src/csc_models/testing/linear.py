@@ -15,6 +15,14 @@ def make_linear(model: nn.Module) -> None:
 
     Norms and activations are told by the names of their classes. Outputs of layers pass on where their gradient is not
     zero, and nothing else of it, so that float32 is enough for a network of any depth.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = torch.nn.Sequential(torch.nn.Conv1d(1, 1, 3), torch.nn.ReLU())
+    >>> make_linear(network)
+    >>> network(-torch.ones(1, 1, 3)).tolist()
+    [[[-3.0]]]
     """
     for name, part in list(model.named_children()):
         if list(part.children()):
@@ -37,7 +45,16 @@ def _pass_on(_: nn.Module, __: object, output: Any) -> None:
 
 
 def reached_widths(model: nn.Module, shape: tuple[int, ...], positions: int) -> list[int]:
-    """Voxels along the last axis of an input of a shape that so many outputs in the middle see, from first to last."""
+    """Voxels along the last axis of an input of a shape that so many outputs in the middle see, from first to last.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = torch.nn.Conv1d(1, 1, 3, padding=1)
+    >>> make_linear(network)
+    >>> reached_widths(network, (1, 1, 9), positions=2)
+    [3, 3]
+    """
     x = torch.zeros(shape, requires_grad=True)
     line = model(x).sum(dim=tuple(range(x.ndim - 1)))
     widths = []

@@ -22,6 +22,19 @@ def write_zip(folder: Path, destination: Path) -> Path:
 
     Nothing is compressed, as chunks are already. Hidden folders, unfinished work among them, stay out. The zip is
     written under a temporary name, then renamed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import zipfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "submission.zarr", "crop557").mkdir(parents=True)
+    ...     _ = Path(folder, "submission.zarr", "crop557", ".zgroup").write_text("{}")
+    ...     archive = write_zip(Path(folder, "submission.zarr"), Path(folder, "submission.zip"))
+    ...     with zipfile.ZipFile(archive) as opened:
+    ...         print(opened.namelist())
+    ['crop557/.zgroup']
     """
     with GrowingZip(folder, destination) as archive:
         archive.complete()

@@ -57,6 +57,14 @@ def cut_between(parts: Iterable[tuple[npt.NDArray[np.bool_], npt.NDArray[Any]]])
     ----------
     parts : iterable
         Masks, and values of the same shape, block by block.
+
+    Examples
+    --------
+    >>> values = np.array([0.1, 0.4, 0.6, 0.9])
+    >>> cut_between([(values > 0.5, values)])
+    0.5
+    >>> cut_between([(np.array([True, False, True, True]), values)]) is None
+    True
     """
     inside, outside = np.inf, -np.inf
     for within, values in parts:

@@ -72,6 +72,16 @@ def zip_submission(zarr_path: str | os.PathLike[str] | None = None) -> Path:
     ------
     MissingDataError
         If there is no such folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_submit import save_numpy_labels_to_zarr, zip_submission
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     place = f"{folder}/submission.zarr"
+    ...     save_numpy_labels_to_zarr(place, "crop557", ["nuc"], np.ones((4, 4, 4), np.uint8))
+    ...     zip_submission(place).name
+    'submission.zip'
     """
     folder = load_config().path("submission") if zarr_path is None else Path(zarr_path)
     if not folder.is_dir():
@@ -110,6 +120,18 @@ def save_numpy_class_labels_to_zarr(
         If it is not a volume of whole numbers, or there are other numbers than classes.
     ExistingOutputError
         If a mask is there and must not be replaced.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data.formats.reading import open_array
+    >>> from csc_submit import save_numpy_class_labels_to_zarr
+    >>> labels = np.zeros((4, 4, 4), np.uint8)
+    >>> labels[0] = 2
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_numpy_class_labels_to_zarr(f"{folder}/submission.zarr", "crop557", ["nuc", "er"], labels)
+    ...     int(open_array(f"{folder}/submission.zarr/crop557/er")[...].sum())
+    16
     """
     names = [label_name] if isinstance(label_name, str) else list(label_name)
     labels = _as_volume(labels, "labels")
@@ -153,6 +175,17 @@ def save_numpy_class_arrays_to_zarr(
         If names and arrays do not go together, or the mode does not exist.
     ExistingOutputError
         If an array is there and must not be replaced.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data.formats.reading import open_array
+    >>> from csc_submit import save_numpy_class_arrays_to_zarr
+    >>> masks = [np.zeros((4, 4, 4), np.uint8), np.ones((4, 4, 4), np.uint8)]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_numpy_class_arrays_to_zarr(f"{folder}/submission.zarr", "crop557", ["nuc", "er"], masks)
+    ...     int(open_array(f"{folder}/submission.zarr/crop557/er")[...].sum())
+    64
     """
     names = [label_names] if isinstance(label_names, str) else list(label_names)
     if mode not in ("append", "overwrite"):
@@ -187,7 +220,19 @@ def save_numpy_labels_to_zarr(
     labels: npt.NDArray[Any],
     overwrite: bool = False,
 ) -> None:
-    """Save an array of class numbers, by the name and arguments of the official documentation."""
+    """Save an array of class numbers, by the name and arguments of the official documentation.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data.formats.reading import open_array
+    >>> from csc_submit import save_numpy_labels_to_zarr
+    >>> labels = np.full((4, 4, 4), 2, np.uint8)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_numpy_labels_to_zarr(f"{folder}/submission.zarr", "crop557", ["nuc", "er"], labels)
+    ...     int(open_array(f"{folder}/submission.zarr/crop557/er")[...].sum())
+    64
+    """
     save_numpy_class_labels_to_zarr(submission_path, test_volume_name, label_names, labels, overwrite)
 
 
@@ -198,7 +243,19 @@ def save_numpy_binary_to_zarr(
     labels: Sequence[npt.NDArray[Any]],
     overwrite: bool = False,
 ) -> None:
-    """Save a mask, or ids, of each class, by the name and arguments of the official documentation."""
+    """Save a mask, or ids, of each class, by the name and arguments of the official documentation.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data.formats.reading import open_array
+    >>> from csc_submit import save_numpy_binary_to_zarr
+    >>> masks = [np.zeros((4, 4, 4), bool), np.ones((4, 4, 4), bool)]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_numpy_binary_to_zarr(f"{folder}/submission.zarr", "crop557", ["nuc", "er"], masks)
+    ...     int(open_array(f"{folder}/submission.zarr/crop557/er")[...].sum())
+    64
+    """
     mode: Literal["append", "overwrite"] = "overwrite" if overwrite else "append"
     save_numpy_class_arrays_to_zarr(submission_path, test_volume_name, label_names, labels, mode)
 

@@ -36,6 +36,20 @@ class Sources:
     ------
     InvalidArgumentError
         If a placeholder stands for nothing, or the path has none for the crop.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from csc_data import load_config
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "crop557", "er").mkdir(parents=True)
+    ...     sources = Sources(config=load_config(environ={}), source=f"{folder}/{{crop}}/{{label}}")
+    ...     sources.check()
+    ...     print(sources.find("jrc_ctl-id8-1", "crop557", "er").name, sources.find("jrc_ctl-id8-1", "crop557", "nuc"))
+    ...     print(sources.find_prediction("jrc_ctl-id8-1", "crop557", "er"))
+    er None
+    None
     """
 
     config: Config
@@ -52,7 +66,7 @@ class Sources:
             raise InvalidArgumentError(f"{self.source} has no {{crop}}: all crops would be packed from one array")
 
     def __str__(self) -> str:
-        return str(self.config.root) if self.is_configured else os.fspath(self.source)
+        return str(self.config.folder(str(self.source))) if self.is_configured else os.fspath(self.source)
 
     @property
     def is_configured(self) -> bool:
@@ -96,7 +110,8 @@ class Sources:
 
     def _templates(self) -> list[str]:
         if self.is_configured:
-            return [anchor(self.config.root.as_posix(), getattr(self.config, str(self.source)))]
+            kind = str(self.source)
+            return [anchor(self.config.folder(kind).as_posix(), getattr(self.config, kind))]
         text = os.fspath(self.source).rstrip("/\\")
         names = placeholder_names(text)
         if not names:

@@ -35,7 +35,16 @@ class Contents:
 
 
 class IdCounter:
-    """Counts the ids of an array that comes block by block."""
+    """Counts the ids of an array that comes block by block.
+
+    Examples
+    --------
+    >>> counter = IdCounter()
+    >>> counter.add(np.array([0, 1, 7]))
+    >>> counter.add(np.array([0, 7, 9]))
+    >>> counter.count, counter.largest
+    (3, 9)
+    """
 
     _MOST_SEEN = 2**26  # ids up to here are counted by a table of bits, beyond by sorting
 
@@ -96,7 +105,18 @@ def write_packed(plan: FitPlan) -> None:
 
 
 def stored_chunks(folder: Path) -> dict[str, int]:
-    """Return the attribute that tells how many chunks an array has, as those that hold nothing are not stored."""
+    """Return the attribute that tells how many chunks an array has, as those that hold nothing are not stored.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in (".zarray", "0.0.0"):
+    ...         Path(folder, name).touch()
+    ...     list(stored_chunks(Path(folder)).values())
+    [1]
+    """
     return {STORED_CHUNKS: sum(not file.name.startswith(".") for _, file in files_below(folder))}
 
 

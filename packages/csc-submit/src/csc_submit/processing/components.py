@@ -35,7 +35,15 @@ _TABLES_IN_MEMORY = 64
 
 
 def label_components(values: npt.NDArray[Any], connectivity: Connectivity, *, background: bool = False) -> BlockLabels:
-    """Number the components of touching voxels of equal value, or those of the zeros; shape (z, y, x)."""
+    """Number the components of touching voxels of equal value, or those of the zeros; shape (z, y, x).
+
+    Examples
+    --------
+    >>> label_components(np.array([[[1, 1, 0, 1]]]), 26).tolist()
+    [[[1, 1, 0, 2]]]
+    >>> label_components(np.array([[[1, 1, 0, 1]]]), 26, background=True).tolist()
+    [[[0, 0, 1, 0]]]
+    """
     if background:
         values, connectivity = values == 0, _DUAL[connectivity]
     if values.dtype == bool:
@@ -148,6 +156,14 @@ def ids_around(
     -------
     tuple of ndarray
         Two of uint64, shape (count,); a component without neighbour has the largest number and 0.
+
+    Examples
+    --------
+    >>> labels = np.array([[[0, 1, 0, 2]]], np.uint32)  # two holes
+    >>> ids = np.array([[[5, 0, 7, 0]]])
+    >>> lowest, highest = ids_around(labels, ids, 2)
+    >>> lowest.tolist(), highest.tolist()
+    ([5, 7], [7, 7])
     """
     lowest = np.full(count + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
     highest = np.zeros(count + 1, dtype=np.uint64)

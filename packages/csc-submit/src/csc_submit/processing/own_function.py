@@ -16,7 +16,16 @@ from csc_submit.settings import ProcessForm, ProcessSettings, ProcessValues
 
 
 def own_step(settings: ProcessSettings) -> OwnStep | None:
-    """Return the own step of settings, if they have one."""
+    """Return the own step of settings, if they have one.
+
+    Examples
+    --------
+    >>> from csc_submit import ProcessSettings
+    >>> own_step(ProcessSettings()) is None
+    True
+    >>> own_step(ProcessSettings(process_func=lambda values: values > 0.5)).form
+    'block'
+    """
     function: Any = settings.process_func
     if function is None or isinstance(function, OwnStep):
         return function
@@ -114,6 +123,11 @@ def is_official(names: Mapping[str, Any]) -> bool:
     """Tell whether an experiment is a processing config of the official toolbox.
 
     It loads its training config, or names the arrays of a network that it does not define.
+
+    Examples
+    --------
+    >>> is_official({"load_safe_config": None}), is_official({"process_func": None})
+    (True, False)
     """
     if "load_safe_config" in names:
         return True

@@ -185,7 +185,18 @@ def replace_function(function: Callable[..., Any], how: dict[str, Any]) -> OwnSt
 
 @functools.cache
 def function_of(file: Path) -> Callable[..., Any]:
-    """Return the ``process_func`` of a Python file; the same one each time."""
+    r"""Return the ``process_func`` of a Python file; the same one each time.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "steps.py")
+    ...     _ = file.write_text("def process_func(values):\n    return values > 3\n")
+    ...     function_of(file)(4)
+    True
+    """
     function: Callable[..., Any] = read_experiment(file).names["process_func"]
     return function
 

@@ -96,7 +96,13 @@ class Pass:
         return first if isinstance(first, MutexWatershed) else None
 
     def halo(self, voxel_size: Triple) -> Shape:
-        """Return the context that a block needs."""
+        """Return the context that a block needs.
+
+        Examples
+        --------
+        >>> Pass(scope="local", steps=(Opening(radius_nm=20.0),), source=-1).halo((8.0, 8.0, 8.0))
+        (6, 6, 6)
+        """
         halos = np.array([step.halo(voxel_size) for step in self.steps] or [(0, 0, 0)])
         return as_shape(halos.sum(axis=0).tolist())
 
@@ -115,6 +121,12 @@ def steps_for(
     own : OwnStep or None
     known : sequence of str
         The classes that are there, the more important ones first.
+
+    Examples
+    --------
+    >>> from csc_submit import ProcessSettings
+    >>> steps_for(ProcessSettings(threshold=0.7, min_voxels=10), "er", (8.0, 8.0, 8.0), None, ["er"])
+    (Threshold(level=0.7), RemoveSmall(voxels=10, nm3=0.0))
     """
     mine = own is not None and (not settings.process_classes or class_name in settings.process_classes)
     own_steps = [_own(settings, class_name)] if mine else []
@@ -167,7 +179,13 @@ def _agreeing(class_name: str, known: Sequence[str], classes: ClassTable) -> lis
 
 
 def passes_of(steps: Sequence[Step]) -> tuple[Pass, ...]:
-    """Put steps together to passes; the first one is local, since it reads the prediction."""
+    """Put steps together to passes; the first one is local, since it reads the prediction.
+
+    Examples
+    --------
+    >>> [one.scope for one in passes_of([Threshold(level=0.5), Opening(radius_nm=20.0), RemoveSmall(voxels=10)])]
+    ['local', 'objects']
+    """
     found: list[Pass] = []
 
     def add(scope: Literal["local", "holes", "objects"], step: Step) -> None:
@@ -202,6 +220,11 @@ def kept_objects(steps: Sequence[Step], voxels: npt.NDArray[np.int64], voxel_siz
         Their sizes, in the order of their first voxels.
     voxel_size : tuple of float
         nm, z, y, x.
+
+    Examples
+    --------
+    >>> kept_objects([RemoveSmall(voxels=10)], np.array([4, 10, 12]), (8.0, 8.0, 8.0)).tolist()
+    [False, True, True]
     """
     stays = voxels > 0  # not those that blocks saw in the layer beyond them alone
     for step in steps:
@@ -215,5 +238,11 @@ def kept_objects(steps: Sequence[Step], voxels: npt.NDArray[np.int64], voxel_siz
 
 
 def is_numbered(steps: Sequence[Step]) -> bool:
-    """Tell whether the objects get numbers of their own."""
+    """Tell whether the objects get numbers of their own.
+
+    Examples
+    --------
+    >>> is_numbered([Threshold(level=0.5)]), is_numbered([Threshold(level=0.5), Components()])
+    (False, True)
+    """
     return any(isinstance(step, Components | MutexWatershed) for step in steps)

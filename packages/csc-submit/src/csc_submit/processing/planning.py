@@ -127,6 +127,18 @@ def check_options(options: ClassOptions, meaning: Meaning) -> None:
     ------
     InvalidArgumentError
         If it does not.
+
+    Examples
+    --------
+    >>> from csc_data.volumes.stored_values import StoredValues
+    >>> from csc_submit import ProcessSettings
+    >>> ids = Meaning(values=StoredValues(kind="label"), assumed=False)
+    >>> check_options(ProcessSettings().for_class("mito"), ids)
+    >>> try:
+    ...     check_options(ProcessSettings(fill_holes=True).for_class("mito"), ids)
+    ... except InvalidArgumentError as error:
+    ...     print(str(error).partition(",")[0])
+    fill_holes is for masks and probabilities
     """
     if meaning.is_label and options.instances and options.fill_holes:
         raise InvalidArgumentError(
@@ -293,7 +305,14 @@ def plan_array(
 
 
 def made_with(settings: ProcessSettings, class_name: str) -> dict[str, Any]:
-    """Return what settings say of a class, whatever prediction of it is processed; JSON values."""
+    """Return what settings say of a class, whatever prediction of it is processed; JSON values.
+
+    Examples
+    --------
+    >>> from csc_submit import ProcessSettings
+    >>> made_with(ProcessSettings(threshold=0.7), "er")["options"]["threshold"]
+    0.7
+    """
     own, parameters = own_step(settings), settings.own_parameters(class_name)
     listed = settings.step_list(class_name)
     return {

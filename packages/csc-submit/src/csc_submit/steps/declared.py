@@ -33,7 +33,13 @@ _NO_VOXELS: Shape = (0, 0, 0)
 
 
 class Step:
-    """What all steps have in common: they look at their voxel alone, take masks, and read no other class."""
+    """What all steps have in common: they look at their voxel alone, take masks, and read no other class.
+
+    Examples
+    --------
+    >>> Opening(radius_nm=20.0).halo((8.0, 8.0, 8.0)), Threshold(level=0.5).channels("mito")
+    ((6, 6, 6), ())
+    """
 
     scope: ClassVar[Scope] = "local"
     takes_values: ClassVar[bool] = False
@@ -133,7 +139,13 @@ class FillHoles(Step):
 
 
 class ObjectStep(Step):
-    """A step that keeps some objects."""
+    """A step that keeps some objects.
+
+    Examples
+    --------
+    >>> RemoveSmall(voxels=10).limits((8.0, 8.0, 8.0))
+    (10, inf)
+    """
 
     scope = "objects"
 

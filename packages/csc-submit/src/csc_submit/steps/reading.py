@@ -37,7 +37,13 @@ def read_step(given: str | Mapping[str, Any] | Step) -> Step:
 
 
 def step_problems(given: Any, earlier: Earlier) -> Iterable[Problem]:
-    """Yield what is wrong with the setting ``steps``: a list for all classes, or a mapping from classes to lists."""
+    """Yield what is wrong with the setting ``steps``: a list for all classes, or a mapping from classes to lists.
+
+    Examples
+    --------
+    >>> [str(problem) for problem in step_problems(["threshold", "openning"], {})]
+    ["1: there is no step 'openning' (did you mean opening?)"]
+    """
     if given is None:
         return
     if isinstance(given, Mapping):

@@ -127,6 +127,13 @@ class Gain:
     better : int
         Folds that add to it.
     folds : int
+
+    Examples
+    --------
+    >>> Gain(mean=0.02, error=0.005, better=4, folds=5).holds(errors=2.0)
+    True
+    >>> Gain(mean=0.02, error=0.015, better=4, folds=5).holds(errors=2.0)
+    False
     """
 
     mean: float

@@ -29,6 +29,16 @@ class ValidationCrop:
         The group of the annotation, path or URL.
     predictions : mapping of str to Path
         The predicted volumes, by class.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from csc_submit import ProcessSettings
+    >>> crop = ValidationCrop(
+    ...     name="crop1", dataset="mine", classes=("er",), labels="mine/crop1/", predictions={"er": Path("er")}
+    ... )
+    >>> crop.annotation("er"), crop.known(ProcessSettings(classes=["nuc", "er"]))
+    ('mine/crop1/er', ('er',))
     """
 
     name: str
@@ -100,6 +110,16 @@ def choose_classes(
         If the experiment lacks a class.
     MissingDataError
         If nobody annotated a class in a crop that validates, or nothing is left.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from csc_data.challenge.classes.table import label_classes
+    >>> crop = ValidationCrop(
+    ...     name="crop1", dataset="mine", classes=("er", "nuc"), labels="mine/crop1", predictions={"er": Path("er")}
+    ... )
+    >>> choose_classes([crop], None, (), label_classes())
+    ('er',)
     """
     annotated = {name for crop in crops for name in crop.classes}
     predicted = {name for crop in crops for name in crop.predictions}
@@ -128,6 +148,16 @@ def check_predicted(crops: Sequence[ValidationCrop], classes: Sequence[str], exp
         If predictions are missing, with the command that makes them.
     UnreadableDataError
         If one is half written.
+
+    Examples
+    --------
+    >>> crop = ValidationCrop(name="crop1", dataset="mine", classes=("er",), labels="mine/crop1", predictions={})
+    >>> check_predicted([crop], ["nuc"], "mine.toml")
+    >>> try:
+    ...     check_predicted([crop], ["er"], "mine.toml")
+    ... except MissingDataError as error:
+    ...     print(str(error).partition(";")[0])
+    validation crops are not predicted: mine/crop1 (er)
     """
     missing = []
     for crop in crops:

@@ -67,6 +67,14 @@ class ClassFigures:
         Whether objects are scored.
     is_label : bool
         Whether predictions hold labels, which have no threshold.
+
+    Examples
+    --------
+    >>> figures = ClassFigures(voxel_size=(8.0, 8.0, 8.0), volumes_nm3=[1e6], instances=True, is_label=False)
+    >>> figures.lengths([1, 2]), figures.thresholds()[:2]
+    ([8.0, 16.0], [0.05, 0.1])
+    >>> figures.sizes()[0], figures.counts()[-1]
+    (0.0, 2000)
     """
 
     voxel_size: Triple
@@ -114,6 +122,13 @@ def find_parameters(settings: ProcessSettings, class_name: str, figures: ClassFi
     Of the plain settings these are threshold and smoothing, sizes where objects are scored, and what else the
     experiment sets for the class; of a list of steps, their numbers but for margins and counts; of ``process_func``,
     the arguments that have ranges.
+
+    Examples
+    --------
+    >>> from csc_submit import ProcessSettings
+    >>> figures = ClassFigures(voxel_size=(8.0, 8.0, 8.0), volumes_nm3=[1e6], instances=True, is_label=False)
+    >>> [parameter.name for parameter in find_parameters(ProcessSettings(), "mito", figures)]
+    ['threshold', 'smoothing_nm', 'min_size_nm3']
     """
     listed = settings.step_list(class_name)
     found = _own_arguments(settings, class_name)
@@ -189,7 +204,14 @@ def _keeps_small(step: Step) -> bool:
 
 
 def with_values(settings: ProcessSettings, class_name: str, values: Mapping[str, Value]) -> ProcessSettings:
-    """Return settings in which parameters of one class have other values."""
+    """Return settings in which parameters of one class have other values.
+
+    Examples
+    --------
+    >>> from csc_submit import ProcessSettings
+    >>> with_values(ProcessSettings(), "mito", {"threshold": 0.7}).for_class("mito").threshold
+    0.7
+    """
     changes: dict[str, Any] = {}
     listed = None
     for name, value in values.items():

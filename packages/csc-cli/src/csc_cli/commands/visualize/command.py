@@ -11,8 +11,10 @@ import click
 
 from csc_cli.commands.visualize.kinds import KINDS, TITLES
 from csc_cli.commands.visualize.staying import browser_at, ended_properly, until_the_end
+from csc_cli.completing import class_names, crop_names, several_of
 from csc_cli.console import say
-from csc_cli.options import GroupedCommand, config_option, parse_names
+from csc_cli.options import GroupedCommand, parse_names
+from csc_cli.stages.experiments import experiment_option
 
 if TYPE_CHECKING:
     from csc_cli.commands.visualize.finding import ShownCrop, Wanted
@@ -47,6 +49,7 @@ HEADINGS = {
         "volume",
         "from_result",
         "truth",
+        "chosen",
         "data",
         "use_s3",
     ),
@@ -58,9 +61,21 @@ HEADINGS = {
 @click.command(cls=GroupedCommand, headings=HEADINGS)
 @click.option("-d", "--datasets", metavar="NAMES", callback=parse_names, help="Names or patterns [default: all].")
 @click.option(
-    "-c", "--crops", metavar="IDS", callback=parse_names, help="Ids, patterns like 23*, or test [default: all]."
+    "-c",
+    "--crops",
+    metavar="IDS",
+    callback=parse_names,
+    shell_complete=several_of(crop_names()),
+    help="Ids, patterns like 23*, or test [default: all].",
 )
-@click.option("-C", "--classes", metavar="NAMES", callback=parse_names, help="Names or patterns [default: all].")
+@click.option(
+    "-C",
+    "--classes",
+    metavar="NAMES",
+    callback=parse_names,
+    shell_complete=several_of(class_names),
+    help="Names or patterns [default: all].",
+)
 @click.option(
     "-k", "--kinds", metavar="KINDS", callback=_parse_kinds, help=f"Of {', '.join(KINDS)} [default: what is there]."
 )
@@ -107,7 +122,7 @@ HEADINGS = {
     is_flag=True,
     help="Print links that show what is in the bucket in the public viewer, and end.",
 )
-@config_option
+@experiment_option
 def visualize(config: Config, compare: tuple[str, str] | None, **options: Any) -> None:
     """Show raw, annotations, predictions and results in a browser.
 

@@ -40,19 +40,29 @@ _TAKEN_NAMES = re.compile(r"all|raw|instance|.*(_mask|_distance|_boundary|_affin
 
 
 def load_classes(config: Config) -> ClassTable:
-    """Return the classes that a data folder knows: the challenge's, and those of its ``classes.toml`` if it has one.
+    r"""Return the classes that a data folder knows: the challenge's, and those of its ``classes.toml`` if it has one.
 
     Raises
     ------
     ProblemsError
         If the file says what makes no sense.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from csc_data import load_config
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "classes.toml").write_text("[classes.synapse]\ninstance = true\n")
+    ...     load_classes(load_config(data=folder)).own
+    ('synapse',)
     """
     file = config.root / FILE_NAME
     return read_classes(file) if file.is_file() else label_classes()
 
 
 def read_classes(path: str | os.PathLike[str]) -> ClassTable:
-    """Return the challenge's classes, and those of a file.
+    r"""Return the challenge's classes, and those of a file.
 
     Raises
     ------
@@ -62,6 +72,17 @@ def read_classes(path: str | os.PathLike[str]) -> ClassTable:
         If it cannot be read.
     ProblemsError
         With everything in it that makes no sense.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "classes.toml")
+    ...     _ = file.write_text("[classes.synapse]\ninstance = true\n")
+    ...     table = read_classes(file)
+    ...     print(table["synapse"].instance, "mito" in table)
+    True True
     """
     file = Path(path)
     try:

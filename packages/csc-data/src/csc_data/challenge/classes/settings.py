@@ -35,7 +35,13 @@ def _read(given: Any) -> Any:
 
 
 def name_problems(names: Iterable[str], earlier: Earlier) -> list[Problem]:
-    """Return what is wrong with names of classes, by the settings before them."""
+    """Return what is wrong with names of classes, by the settings before them.
+
+    Examples
+    --------
+    >>> [str(problem) for problem in name_problems(["nuc", "mitto"], {})]
+    ["the challenge has no class 'mitto' (did you mean mito?)"]
+    """
     table: ClassTable = earlier.get("class_table") or label_classes()
     return table.problems(names)
 

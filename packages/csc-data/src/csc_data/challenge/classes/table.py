@@ -79,6 +79,17 @@ class ClassTable(Mapping[str, LabelClass]):
     ----------
     instances : frozenset of str
         The classes that are scored as instances.
+
+    Examples
+    --------
+    >>> table = label_classes()
+    >>> table.parts_of("mito")
+    ('mito_mem', 'mito_lum', 'mito_ribo')
+    >>> table.relations(["mito", "nuc", "er"])["mito"]
+    ('nuc', 'er')
+    >>> str(table.problem("mitto"))
+    "the challenge has no class 'mitto' (did you mean mito?)"
+    >>> table.check(["mito", "synapse"], annotated=["synapse"])
     """
 
     entries: tuple[LabelClass, ...]
@@ -113,6 +124,15 @@ class ClassTable(Mapping[str, LabelClass]):
         ------
         UnknownClassError
             With the nearest name that exists.
+
+        Examples
+        --------
+        >>> label_classes().find("mito").id
+        50
+        >>> label_classes().find("mitto")
+        Traceback (most recent call last):
+            ...
+        csc_data.challenge.classes.table.UnknownClassError: the challenge has no class 'mitto'; did you mean mito?
         """
         try:
             return self._by_name[name]
@@ -130,7 +150,13 @@ class ClassTable(Mapping[str, LabelClass]):
         return Problem(where="", what=f"{where} class {name!r}", remedy=hint)
 
     def problems(self, names: Iterable[str]) -> list[Problem]:
-        """Return a problem for each name that no class has."""
+        """Return a problem for each name that no class has.
+
+        Examples
+        --------
+        >>> [problem.what for problem in label_classes().problems(["mito", "synapse"])]
+        ["the challenge has no class 'synapse'"]
+        """
         return [self.problem(name) for name in names if name not in self]
 
     def check(self, names: Iterable[str], annotated: Container[str] = ()) -> None:
@@ -146,7 +172,14 @@ class ClassTable(Mapping[str, LabelClass]):
                 raise UnknownClassError(name, self)
 
     def to_plain(self) -> dict[str, Any]:
-        """Return the classes beyond the challenge's as a ``classes.toml`` has them; parts are atomic ones."""
+        """Return the classes beyond the challenge's as a ``classes.toml`` has them; parts are atomic ones.
+
+        Examples
+        --------
+        >>> from csc_data.challenge.classes.own import make_classes
+        >>> make_classes({"classes": {"synapse": {"instance": True, "excludes": ["er_mem"]}}}, "mine").to_plain()
+        {'synapse': {'instance': True, 'excludes': ['er_mem']}}
+        """
         named = {entry.id: entry.name for entry in self.entries}
         keys = {
             entry.name: {
@@ -217,6 +250,12 @@ def get_class(name: str) -> LabelClass:
     ------
     UnknownClassError
         With the nearest name that exists.
+
+    Examples
+    --------
+    >>> from csc_data.challenge import get_class
+    >>> get_class("mito").instance, get_class("er").instance
+    (True, False)
     """
     return label_classes().find(name)
 

@@ -56,6 +56,18 @@ def open_hdf5(path: Path, array: str | None = None) -> Source:
         If it is not there, or it was not said which of several.
     UnreadableDataError
         If the file is not HDF5, or the array is not three-dimensional.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import h5py
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with h5py.File(Path(folder, "stack.h5"), "w") as file:
+    ...         file.create_dataset("raw", data=np.ones((4, 5, 6), np.uint8)).attrs["voxel_size"] = (8, 4, 4)
+    ...     source = open_hdf5(Path(folder, "stack.h5"))
+    ...     print(source.shape, source.voxel_size)
+    (4, 5, 6) (8.0, 4.0, 4.0)
     """
     h5py = import_converter("h5py", "an HDF5 file")
     try:

@@ -22,6 +22,16 @@ def open_numpy(path: Path, array: str | None = None) -> Source:
         If the array is not there, or it was not said which of several.
     UnreadableDataError
         If the file is damaged, holds Python objects, or the array is not three-dimensional.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(Path(folder, "stack.npz"), raw=np.ones((4, 5, 6), np.uint8))
+    ...     source = open_numpy(Path(folder, "stack.npz"))
+    ...     print(source.shape, source.dtype, int(source.read((slice(0, 1), slice(0, 5), slice(0, 6))).sum()))
+    (4, 5, 6) uint8 30
     """
     label = str(path)
     try:

@@ -40,6 +40,15 @@ def open_source(
         If it was not said which of several arrays, or slices are missing.
     UnreadableDataError
         If it is damaged, or not three-dimensional.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(Path(folder, "stack.npz"), raw=np.ones((4, 5, 6), np.uint8))
+    ...     open_source(Path(folder, "stack.npz")).shape
+    (4, 5, 6)
     """
     if is_remote(path):
         return open_zarr(path, array, known=known)

@@ -91,7 +91,14 @@ def spatial_axes(name: str, shape: Sequence[int]) -> tuple[int, int, int]:
 
 
 def boxes_of(array: Any, axes: Sequence[int]) -> Callable[[Box], npt.NDArray[Any]]:
-    """Return the function that reads boxes of an array that is sliced, leaving out its axes of length 1."""
+    """Return the function that reads boxes of an array that is sliced, leaving out its axes of length 1.
+
+    Examples
+    --------
+    >>> stack = np.arange(24).reshape(2, 1, 3, 4)  # of shape z, channel, y, x
+    >>> boxes_of(stack, (0, 2, 3))((slice(1, 2), slice(0, 1), slice(0, 4))).tolist()
+    [[[12, 13, 14, 15]]]
+    """
 
     def read(box: Box) -> npt.NDArray[Any]:
         index: list[Any] = [0] * len(array.shape)
@@ -103,7 +110,13 @@ def boxes_of(array: Any, axes: Sequence[int]) -> Callable[[Box], npt.NDArray[Any
 
 
 def shape_of(array: Any, axes: Sequence[int]) -> Shape:
-    """Return the lengths of some axes of an array."""
+    """Return the lengths of some axes of an array.
+
+    Examples
+    --------
+    >>> shape_of(np.zeros((2, 1, 3, 4)), (0, 2, 3))
+    (2, 3, 4)
+    """
     return as_shape([array.shape[axis] for axis in axes])
 
 
@@ -114,6 +127,15 @@ def choose_name(path: object, found: Sequence[str], wanted: str | None) -> str:
     ------
     InvalidArgumentError
         If it is not there, or it was not said which of several; the text lists them.
+
+    Examples
+    --------
+    >>> choose_name("stack.h5", ["raw"], None)
+    'raw'
+    >>> choose_name("stack.h5", ["raw", "labels"], None)
+    Traceback (most recent call last):
+        ...
+    csc_data.errors.InvalidArgumentError: stack.h5 holds raw, labels; say which by --array
     """
     if wanted is None and len(found) == 1:
         return found[0]
@@ -126,7 +148,18 @@ def choose_name(path: object, found: Sequence[str], wanted: str | None) -> str:
 
 
 def file_stamp(path: Path) -> tuple[str, int, int]:
-    """Return the place, the size and the time of change of a file."""
+    """Return the place, the size and the time of change of a file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "stack.npy")
+    ...     _ = file.write_bytes(b"1234")
+    ...     file_stamp(file)[1]
+    4
+    """
     found = path.stat()
     return str(path.absolute()), found.st_size, found.st_mtime_ns
 
@@ -138,6 +171,11 @@ def import_converter(name: str, what: str) -> ModuleType:
     ------
     MissingPackageError
         If it is not installed.
+
+    Examples
+    --------
+    >>> import_converter("tifffile", "a TIFF").__name__
+    'tifffile'
     """
     module: ModuleType = import_extra(name, what, "csc-data[convert]")
     return module

@@ -31,6 +31,17 @@ def open_tiff(path: Path) -> Source:
         If tifffile is not installed.
     UnreadableDataError
         If it is not a TIFF, not three-dimensional, in colour, or its pages differ in size.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import tifffile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tifffile.imwrite(Path(folder, "stack.tif"), np.ones((4, 5, 6), np.uint8), photometric="minisblack")
+    ...     source = open_tiff(Path(folder, "stack.tif"))
+    ...     print(source.shape, source.voxel_size)
+    (4, 5, 6) None
     """
     tifffile = import_converter("tifffile", "a TIFF")
     try:
@@ -109,6 +120,18 @@ def open_slices(folder: Path, *, gaps: bool = False) -> Source:
         If slices have no number, the same number, or some are missing.
     UnreadableDataError
         If one is not a TIFF of one grey page, or they differ in size or type.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import tifffile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for number in range(3):
+    ...         tifffile.imwrite(Path(folder, f"slice_{number}.tif"), np.full((5, 6), number, np.uint8))
+    ...     source = open_slices(Path(folder))
+    ...     print(source.shape, source.read((slice(0, 3), slice(0, 1), slice(0, 1))).ravel().tolist())
+    (3, 5, 6) [0, 1, 2]
     """
     tifffile = import_converter("tifffile", "a TIFF")
     files, said = _in_order(folder, gaps=gaps)
@@ -145,7 +168,18 @@ def open_slices(folder: Path, *, gaps: bool = False) -> Source:
 
 
 def slice_files(folder: Path) -> list[Path]:
-    """Return the TIFF files of a folder."""
+    """Return the TIFF files of a folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("slice_1.tif", "slice_0.TIF", "notes.txt"):
+    ...         Path(folder, name).touch()
+    ...     [path.name for path in slice_files(Path(folder))]
+    ['slice_0.TIF', 'slice_1.tif']
+    """
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in TIFF_SUFFIXES and path.name[0] != ".")
 
 

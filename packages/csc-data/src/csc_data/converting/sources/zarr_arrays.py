@@ -41,6 +41,16 @@ def open_zarr(path: str | os.PathLike[str], array: str | None = None, *, known: 
         If it was not said which of several arrays.
     UnreadableDataError
         If it is damaged, half written, or not three-dimensional.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data import Grid, write_multiscale
+    >>> grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(4, 4, 4))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_multiscale(f"{folder}/raw", [np.ones((4, 4, 4), np.uint8)], [grid])
+    ...     open_zarr(f"{folder}/raw").voxel_size
+    (8.0, 8.0, 8.0)
     """
     place = path if array is None else join(path, array)
     check_finished(place)

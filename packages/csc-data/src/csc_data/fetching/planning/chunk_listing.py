@@ -37,6 +37,15 @@ class ChunkLayout:
         Between the indices in a chunk's key, "/" or ".".
     itemsize : int
         Bytes of a voxel.
+
+    Examples
+    --------
+    >>> array = ChunkLayout(name="s0", shape=(100, 100, 100), chunks=(64, 64, 64), separator="/", itemsize=1)
+    >>> box = array.box((0, 0, 70), (10, 10, 10))
+    >>> box, array.holds(box, "s0/0/0/1"), array.holds(box, "s0/0/0/0"), array.index("s0/.zarray")
+    ((range(0, 1), range(0, 1), range(1, 2)), True, False, None)
+    >>> array.most_bytes(box)
+    272957
     """
 
     name: str
@@ -53,6 +62,12 @@ class ChunkLayout:
         ------
         UnreadableDataError
             If it is not an array of three dimensions.
+
+        Examples
+        --------
+        >>> metadata = {"shape": [100, 100, 100], "chunks": [64, 64, 64], "dimension_separator": "/", "dtype": "|u1"}
+        >>> ChunkLayout.parse("s3://bucket/raw/s0", "s0", metadata)
+        ChunkLayout(name='s0', shape=(100, 100, 100), chunks=(64, 64, 64), separator='/', itemsize=1)
         """
         try:
             shape, chunks = as_shape(metadata["shape"]), as_shape(metadata["chunks"])
@@ -112,7 +127,14 @@ class Listing:
 
 
 def listings_for(array: ChunkLayout, boxes: Iterable[Box]) -> set[Listing]:
-    """Return the listings that together hold every chunk of the boxes, few of them and none long."""
+    """Return the listings that together hold every chunk of the boxes, few of them and none long.
+
+    Examples
+    --------
+    >>> array = ChunkLayout(name="s0", shape=(100, 100, 100), chunks=(64, 64, 64), separator="/")
+    >>> listings_for(array, [array.box((0, 0, 0), (10, 10, 10))])
+    {Listing(folder='s0/0/0', begin='')}
+    """
     touched = [box for box in boxes if all(box)]
     rows = {(z, y) for box in touched for z in box[0] for y in box[1]}
     planes = {z for z, _ in rows}

@@ -95,7 +95,16 @@ def plan_fetch(
 
 
 def choose_crops(config: Config, options: FetchOptions) -> tuple[KnownCrops, tuple[CropSource, ...]]:
-    """Return all crops, and those that options ask for."""
+    """Return all crops, and those that options ask for.
+
+    Examples
+    --------
+    >>> from csc_data import load_config
+    >>> from csc_data.fetching import FetchOptions
+    >>> _, chosen = choose_crops(load_config(data="nowhere", environ={}), FetchOptions(crops=["234"]))
+    >>> [(source.dataset, source.name) for source in chosen]
+    [('jrc_cos7-1a', 'crop234')]
+    """
     known = known_crops(config)
     return known, select_sources(known.crops, options.crops, options.datasets)
 

@@ -146,7 +146,18 @@ def _read_twice(group: FileGroup, file: RemoteFile) -> bytes:
 
 
 def is_present(path: str, file: RemoteFile) -> bool:
-    """Tell whether a local file is that of the bucket: of its size, and not older than the last change there."""
+    """Tell whether a local file is that of the bucket: of its size, and not older than the last change there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "0.0.0")
+    ...     _ = path.write_bytes(b"1234")
+    ...     [is_present(str(path), RemoteFile("0.0.0", size, 0.0, "")) for size in (4, 9)]
+    [True, False]
+    """
     try:
         state = os.stat(path)  # noqa: PTH116 (called for each of a million files)
     except (FileNotFoundError, NotADirectoryError):
@@ -182,10 +193,27 @@ def md5_of_etag(etag: str) -> str:
 
 
 def md5_of(body: memoryview | bytes) -> str:
-    """Return the MD5 sum of bytes."""
+    """Return the MD5 sum of bytes.
+
+    Examples
+    --------
+    >>> md5_of(b"chunk")
+    '5a8f4fa2aeab5431888ee8a18ce3bcea'
+    """
     return hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
 def files_in(folder: Path) -> list[str]:
-    """Return the paths of all files anywhere below a folder."""
+    """Return the paths of all files anywhere below a folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "s0").mkdir()
+    ...     Path(folder, "s0", "0.0.0").touch()
+    ...     [Path(path).name for path in files_in(Path(folder))]
+    ['0.0.0']
+    """
     return [os.path.join(above, name) for above, _, names in os.walk(folder) for name in names]  # noqa: PTH118

@@ -50,6 +50,12 @@ def decompress(kind: str, data: Any, size: int, out: Bytes | None = None) -> Any
     ------
     ValueError, RuntimeError
         If it is damaged.
+
+    Examples
+    --------
+    >>> from numcodecs import LZ4
+    >>> bytes(decompress("lz4", LZ4().encode(b"12345678" * 4), 32)[:8])
+    b'12345678'
     """
     function = find_function(kind)
     if function is None:

@@ -21,12 +21,27 @@ _SLIGHT = 0.05  # voxels; a Gaussian that narrow changes nothing
 
 
 def same_taps(count: int) -> Taps:
-    """Return the map that changes nothing."""
+    """Return the map that changes nothing.
+
+    Examples
+    --------
+    >>> same_taps(3).places.ravel().tolist()
+    [0, 1, 2]
+    """
     return Taps(np.arange(count)[:, None], np.ones((count, 1), dtype=np.float32))
 
 
 def gaussian_taps(count: int, sigma: float) -> Taps:
-    """Return a Gaussian of a deviation in voxels; beyond the ends values are mirrored, so their sum is kept."""
+    """Return a Gaussian of a deviation in voxels; beyond the ends values are mirrored, so their sum is kept.
+
+    Examples
+    --------
+    >>> taps = gaussian_taps(5, sigma=1.0)
+    >>> taps.places[0].tolist()  # mirrored where the row begins
+    [3, 2, 1, 0, 0, 1, 2, 3, 4]
+    >>> bool(np.allclose(taps.weights.sum(axis=1), 1))
+    True
+    """
     radius = max(1, math.ceil(_TRUNCATE * sigma))
     offsets = np.arange(-radius, radius + 1)
     weights = np.exp(-0.5 * (offsets / sigma) ** 2)
@@ -38,7 +53,13 @@ def gaussian_taps(count: int, sigma: float) -> Taps:
 
 @functools.lru_cache(maxsize=256)  # there are few numbers of cells
 def coarsening_taps(count: int, cells: int) -> Taps:
-    """Return the means over equal cells that cover all voxels; a voxel on a border counts to both, in shares."""
+    """Return the means over equal cells that cover all voxels; a voxel on a border counts to both, in shares.
+
+    Examples
+    --------
+    >>> coarsening_taps(4, 2).weights.tolist()
+    [[0.5, 0.5, 0.0], [0.5, 0.5, 0.0]]
+    """
     edges = np.linspace(0, count, cells + 1)
     index = np.floor(edges[:-1]).astype(np.int64)[:, None] + np.arange(math.ceil(count / cells) + 1)
     begin, end = np.maximum(index, edges[:-1, None]), np.minimum(index + 1, edges[1:, None])
@@ -51,6 +72,11 @@ def refining_taps(cells: int, count: int) -> Taps:
     """Return the linear interpolation of cells at the voxels that they were made of; beyond the outermost, values hold.
 
     A cell stands where the weights of its voxels balance, which is not its middle where it has shares of voxels.
+
+    Examples
+    --------
+    >>> refining_taps(2, 4).weights.tolist()
+    [[1.0, 0.0], [0.75, 0.25], [0.25, 0.75], [0.0, 1.0]]
     """
     coarsening = coarsening_taps(count, cells)
     place = (coarsening.places * coarsening.weights.astype(np.float64)).sum(axis=1)

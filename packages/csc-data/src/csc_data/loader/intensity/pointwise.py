@@ -23,6 +23,14 @@ class Curve:
 
     m is the mean of ``v ** gamma`` over the patch, so contrast alone keeps the mean of a patch, as long as nothing is
     clipped; gamma keeps 0 and 1, and the order of intensities.
+
+    Examples
+    --------
+    >>> raw = np.array([[[0.0, 0.5, 1.0]]], np.float32)
+    >>> Curve(gamma=2.0).map(raw).round(3).tolist()
+    [[[0.0, 0.25, 1.0]]]
+    >>> Curve(contrast=0.5, brightness=0.25).offset(0.5)
+    0.5
     """
 
     gamma: float = 1.0
@@ -55,6 +63,12 @@ class Curve:
         -------
         ndarray
             float32, shape (256,); ``table[values]`` is what `map` makes of ``values / 255``.
+
+        Examples
+        --------
+        >>> table = Curve(brightness=0.5).table(np.zeros(8, np.uint8))
+        >>> table.shape, table[[0, 255]].tolist()
+        ((256,), [0.5, 1.0])
         """
         table = np.linspace(0, 1, LEVELS, dtype=np.float32)
         if self.is_identity:
@@ -73,7 +87,14 @@ class Curve:
 
 @settings
 class Gamma(IntensityTransform):
-    """Raise intensities to a power: above 1 darkens, below 1 brightens; 0, 1 and the order of intensities stay."""
+    """Raise intensities to a power: above 1 darkens, below 1 brightens; 0, 1 and the order of intensities stay.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> 0.7 <= Gamma(range=(0.7, 1.5)).draw_exponent(rng) <= 1.5
+    True
+    """
 
     name: ClassVar[str] = "gamma"
 
@@ -91,7 +112,14 @@ class Gamma(IntensityTransform):
 
 @settings
 class Contrast(IntensityTransform):
-    """Stretch intensities about the mean of the patch, which stays where nothing is clipped."""
+    """Stretch intensities about the mean of the patch, which stays where nothing is clipped.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> Contrast(range=(0.9, 0.9)).draw_factor(rng)
+    0.9
+    """
 
     name: ClassVar[str] = "contrast"
 
@@ -108,7 +136,14 @@ class Contrast(IntensityTransform):
 
 @settings
 class Brightness(IntensityTransform):
-    """Add a number to all intensities."""
+    """Add a number to all intensities.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> Brightness(range=(0.1, 0.1)).draw_offset(rng)
+    0.1
+    """
 
     name: ClassVar[str] = "brightness"
 

@@ -57,5 +57,11 @@ class IntensityTransform(abc.ABC):
 
 
 def draw(rng: np.random.Generator, limits: tuple[float, float]) -> float:
-    """Draw a number evenly from low to high."""
+    """Draw a number evenly from low to high.
+
+    Examples
+    --------
+    >>> draw(np.random.default_rng(0), (2.0, 2.0))
+    2.0
+    """
     return float(limits[0] + (limits[1] - limits[0]) * rng.random())

@@ -59,6 +59,17 @@ class DrawnIntensity:
         Gamma, contrast and brightness.
     rest : tuple
         The other transforms that came up, in order, each with the seed of its own random numbers.
+
+    Examples
+    --------
+    >>> drawn = DrawnIntensity(curve=Curve(brightness=0.25), rest=())
+    >>> raw = np.full((2, 2, 2), 0.5, np.float32)
+    >>> drawn.apply_curve(raw.copy())[0, 0, 0].item(), drawn.apply_rest(raw.copy(), (8, 8, 8))[0, 0, 0].item()
+    (0.75, 0.5)
+    >>> drawn.apply(raw.copy(), (8, 8, 8))[0, 0, 0].item(), drawn.table(np.zeros(8, np.uint8))[0].item()
+    (0.75, 0.25)
+    >>> drawn.stages()
+    (None, [], [])
     """
 
     curve: Curve

@@ -124,6 +124,14 @@ def find_unstored_change(
     -------
     Problem or None
         None if it leaves raw as it is, or is random and may be.
+
+    Examples
+    --------
+    >>> problem = find_unstored_change(lambda raw: 2 * raw - 1, (0, 1), where="raw", may_be_random=False)
+    >>> str(problem)
+    'raw: maps 0 to -1 and 1 to 1; prediction applies raw_range alone (leave it out and set raw_range = (-1, 1))'
+    >>> find_unstored_change(lambda raw: raw, (0, 1), where="raw", may_be_random=False) is None
+    True
     """
     low, high = map(float, raw_range)
     (wide, _, narrow), results = _probe(transform, raw_range, where)
@@ -151,6 +159,14 @@ def transform_digest(transform: ValueTransform, raw_range: Sequence[float], *, w
     ------
     InvalidArgumentError
         If it changes raw at random: what is predicted must not depend on when.
+
+    Examples
+    --------
+    >>> one = transform_digest(lambda raw: raw + 1, (0, 1), where="raw")
+    >>> one == transform_digest(lambda raw: 1 + raw, (0, 1), where="raw")
+    True
+    >>> one == transform_digest(lambda raw: raw - 1, (0, 1), where="raw")
+    False
     """
     _, results = _probe(transform, raw_range, where)
     low, high = map(float, raw_range)

@@ -33,5 +33,11 @@ class ArrayInfo:
         return self.shape[0] == 1
 
     def to_plain(self) -> dict[str, list[int] | list[float]]:
-        """Return it as a mapping of lists, for a checkpoint."""
+        """Return it as a mapping of lists, for a checkpoint.
+
+        Examples
+        --------
+        >>> ArrayInfo(shape=(1, 128, 128), scale=(8, 8, 8)).to_plain()
+        {'shape': [1, 128, 128], 'scale': [8.0, 8.0, 8.0]}
+        """
         return {"shape": list(self.shape), "scale": list(self.scale)}

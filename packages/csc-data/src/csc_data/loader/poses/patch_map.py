@@ -58,6 +58,15 @@ class PatchMap:
     linear : ndarray of float64
         From offsets along the patch's axes to offsets along the volume's: rotation, scale, transposition and mirror.
     displacement : Displacement, optional
+
+    Examples
+    --------
+    >>> array = ArrayInfo(shape=(4, 4, 4), scale=(8, 8, 8))
+    >>> at = PatchMap(centre=np.array([100.0, 100.0, 100.0]))
+    >>> at.holds(np.array([110.0, 100.0, 100.0]), array), at.holds(np.array([120.0, 100.0, 100.0]), array)
+    (True, False)
+    >>> at.voxel_size(array), at.nominal_steps(array), at.displacement_in(array, None)
+    ((8.0, 8.0, 8.0), (8.0, 8.0, 8.0), None)
     """
 
     centre: Vector
@@ -65,7 +74,17 @@ class PatchMap:
     displacement: Displacement | None = None
 
     def to_voxels(self, array: ArrayInfo, source: Grid) -> tuple[Matrix, Vector]:
-        """Return matrix and offset from voxels of an array of the patch to voxel coordinates of a volume."""
+        """Return matrix and offset from voxels of an array of the patch to voxel coordinates of a volume.
+
+        Examples
+        --------
+        >>> from csc_data import Grid
+        >>> volume = Grid(voxel_size=(4, 4, 4), translation=(0, 0, 0), shape=(100, 100, 100))
+        >>> at = PatchMap(centre=np.array([100.0, 100.0, 100.0]))
+        >>> matrix, offset = at.to_voxels(ArrayInfo(shape=(4, 4, 4), scale=(8, 8, 8)), volume)
+        >>> np.diag(matrix).tolist(), offset.tolist()
+        ([2.0, 2.0, 2.0], [22.0, 22.0, 22.0])
+        """
         voxel = np.asarray(source.voxel_size)
         scale = np.asarray(array.scale)
         m = self.linear * scale / voxel[:, np.newaxis]
@@ -75,7 +94,15 @@ class PatchMap:
 
     @classmethod
     def upright(cls, grid: Grid) -> tuple[PatchMap, ArrayInfo]:
-        """Return the map of the patch that a grid is, and its voxels."""
+        """Return the map of the patch that a grid is, and its voxels.
+
+        Examples
+        --------
+        >>> from csc_data import Grid
+        >>> at, array = PatchMap.upright(Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(10, 10, 10)))
+        >>> at.centre.tolist(), array.shape
+        ([40.0, 40.0, 40.0], (10, 10, 10))
+        """
         bounds = grid.bounds
         centre = (np.asarray(bounds.begin) + np.asarray(bounds.end)) / 2
         return cls(centre=centre), ArrayInfo(shape=grid.shape, scale=grid.voxel_size)
@@ -132,6 +159,12 @@ def voxel_range(
         Of the patch.
     displacement : ndarray, optional
         In voxels of the volume, shape (3, ...).
+
+    Examples
+    --------
+    >>> low, high = voxel_range(np.eye(3), np.array([10.0, 0.0, 0.0]), (4, 4, 4))
+    >>> low.tolist(), high.tolist()
+    ([10.0, 0.0, 0.0], [13.0, 3.0, 3.0])
     """
     ends = m * (np.asarray(shape) - 1)
     low = t + np.minimum(ends, 0).sum(axis=1)

@@ -24,6 +24,17 @@ class PatchShape:
         The target decides where patches lie.
     further_inputs, further_targets : mapping
         More arrays around the same centre, by their names in batches; such as more of the surroundings, coarser.
+
+    Examples
+    --------
+    >>> from csc_data import Roi
+    >>> from csc_data.loader.poses.spatial import Orientation
+    >>> patch = PatchShape(
+    ...     input=ArrayInfo(shape=(32, 32, 32), scale=(8, 8, 8)), target=ArrayInfo(shape=(16, 16, 8), scale=(8, 8, 4))
+    ... )
+    >>> lying = Orientation(world_axis=(2, 1, 0))
+    >>> patch.target_shape(lying), patch.target_grid(Roi([0, 0, 0], [160, 80, 80]), lying).voxel_size
+    ((8, 16, 16), (4.0, 8.0, 8.0))
     """
 
     input: ArrayInfo
@@ -41,7 +52,14 @@ class PatchShape:
 
 
 def centred_grid(around: Grid, shape: Sequence[int], voxel_size: Sequence[float]) -> Grid:
-    """Return a grid whose box has the same centre as that of another one."""
+    """Return a grid whose box has the same centre as that of another one.
+
+    Examples
+    --------
+    >>> grid = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(10, 10, 10))
+    >>> centred_grid(grid, (4, 4, 4), (16, 16, 16)).bounds
+    Roi(begin=(8.0, 8.0, 8.0), end=(72.0, 72.0, 72.0))
+    """
     bounds = around.bounds
     begin = [
         (b + e) / 2 - (n - 1) / 2 * v for b, e, n, v in zip(bounds.begin, bounds.end, shape, voxel_size, strict=True)
@@ -73,6 +91,13 @@ def draw_begin(rng: np.random.Generator, grid: Grid, shape: Shape, anchor: Posit
         Voxels of the patch along the volume's axes.
     anchor : tuple of int, optional
         A voxel that the patch must hold.
+
+    Examples
+    --------
+    >>> grid = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(10, 10, 10))
+    >>> begin = draw_begin(np.random.default_rng(0), grid, (4, 4, 4), anchor=(9, 9, 9))
+    >>> begin  # the only place where a patch holds the last voxel
+    (6, 6, 6)
     """
     begin = []
     for axis in range(3):

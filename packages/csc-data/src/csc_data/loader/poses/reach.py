@@ -100,6 +100,12 @@ def nearest_centre(anchor: Vector, start: Vector, matrix: Matrix, target: ArrayI
         From offsets along the patch's axes to those along the volume's.
     target : ArrayInfo
         What has to hold it: the box of its voxel centres.
+
+    Examples
+    --------
+    >>> target = ArrayInfo(shape=(4, 4, 4), scale=(8, 8, 8))
+    >>> nearest_centre(np.array([0.0, 0.0, 0.0]), np.array([0.0, 0.0, 100.0]), np.eye(3), target).round().tolist()
+    [0.0, 0.0, 12.0]
     """
     offset = np.abs(np.linalg.solve(matrix, anchor - start))
     shares = np.minimum(_holding(target) / np.maximum(offset, 1e-9), 1.0)

@@ -33,6 +33,14 @@ class Orientation:
         For each axis of the patch the axis of the volume that it runs along.
     mirrored : tuple of bool
         For each axis of the **volume** whether the patch runs against it.
+
+    Examples
+    --------
+    >>> lying = Orientation(world_axis=(0, 2, 1), mirrored=(True, False, False))
+    >>> lying.to_world((1, 2, 3))
+    (1, 3, 2)
+    >>> lying.turn(np.arange(4).reshape(2, 1, 2)).tolist()
+    [[[2], [3]], [[0], [1]]]
     """
 
     world_axis: tuple[int, int, int] = (0, 1, 2)
@@ -99,6 +107,16 @@ class SpatialTransforms:
         For z, y, x the range of the factor by which the patch covers more (above 1) or less of the volume; None for
         none. Axes with the same range get the same factor.
     elastic : Elastic, optional
+
+    Examples
+    --------
+    >>> transforms = SpatialTransforms.parse({"mirror": {"axes": {"x": 1.0}}, "rotate": {"axes": {"z": [-180, 180]}}})
+    >>> transforms.mirror, transforms.rotate[0]
+    ((0.0, 0.0, 1.0), (-180.0, 180.0))
+    >>> transforms.for_shape((1, 128, 128)).rotate
+    ((-180.0, 180.0), None, None)
+    >>> transforms.draw(np.random.default_rng(0), (32, 32, 32)).orientation.mirrored
+    (False, False, True)
     """
 
     mirror: Triple = (0.0, 0.0, 0.0)
@@ -231,6 +249,14 @@ def draw_displacement(rng: np.random.Generator, elastic: Elastic, shape: Shape, 
 
     An axis of a single voxel is not displaced along, and the field does not vary along it. One place in 16,000 would go
     further than `LARGEST_DEVIATIONS`; it goes just that far.
+
+    Examples
+    --------
+    >>> from csc_data.loader.poses.spatial import Elastic
+    >>> elastic = Elastic(spacing_nm=400, amplitude_nm=20, probability=1)
+    >>> field = draw_displacement(np.random.default_rng(0), elastic, (1, 64, 64), (8.0, 512.0, 512.0))
+    >>> field.values.shape[0], float(np.abs(field.values[0]).max())  # a flat patch is not bent out of its plane
+    (3, 0.0)
     """
     counts = [
         1 if n == 1 else int(np.ceil(extent / elastic.spacing_nm)) + 4

@@ -34,7 +34,13 @@ _log = logging.getLogger(__name__)
 
 
 def counts_folder() -> Path:
-    """Return where counts are kept."""
+    """Return where counts are kept.
+
+    Examples
+    --------
+    >>> counts_folder().name
+    'counts'
+    """
     return Path(platformdirs.user_cache_path("csc", appauthor=False)) / "counts"
 
 

@@ -143,7 +143,16 @@ def _find_in(counts: npt.NDArray[Any], number: int) -> tuple[int, int]:
 
 
 def count_classes(crops: Sequence[CropCounts], classes: Sequence[str]) -> ClassCounts:
-    """Add up the counts of crops."""
+    """Add up the counts of crops.
+
+    Examples
+    --------
+    >>> from csc_data import Grid
+    >>> grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(2, 4, 4))
+    >>> crop = CropCounts(grid=grid, present=np.array([[3, 4]]), known=np.array([32]), rows=None)
+    >>> count_classes([crop, crop], ["nuc"])
+    ClassCounts(present={'nuc': 14}, known={'nuc': 64})
+    """
     present = sum((c.present.sum(axis=1) for c in crops), np.zeros(len(classes), dtype=np.int64))
     known = sum((c.known for c in crops), np.zeros(len(classes), dtype=np.int64))
     return ClassCounts(

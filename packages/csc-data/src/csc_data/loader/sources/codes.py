@@ -22,6 +22,11 @@ def exclusions(
     ------
     UnknownClassError
         If a class is not in the table, by default the challenge's: nobody knows what it excludes.
+
+    Examples
+    --------
+    >>> exclusions(["nuc", "mito", "er"], ["mito"])
+    {'mito': (0, 2)}
     """
     relations = (label_classes() if table is None else table).relations(dict.fromkeys([*classes, *witnesses]))
     return {name: tuple(i for i, other in enumerate(classes) if other in relations[name]) for name in witnesses}
@@ -37,6 +42,19 @@ def combine_codes(
     """Return the codes of classes, shape (C, z, y, x), from those of the volumes that ``read`` gives.
 
     A class with parts is their union; what is present in a class is absent, where unknown, in those it excludes.
+
+    Examples
+    --------
+    >>> from csc_data import Grid, Roi, Volume
+    >>> crop = AnnotatedCrop(
+    ...     name="a/crop1", raw=Volume(path="raw", levels=(), attributes={}),
+    ...     labels={"mito": (Volume(path="mito", levels=(), attributes={}),)}, bounds=Roi([0, 0, 0], [16, 8, 8]),
+    ... )
+    >>> codes = combine_codes(
+    ...     crop, ("mito", "nuc"), (2, 1, 1), lambda volume: np.array([[[1]], [[0]]], np.uint8), {"mito": (1,)}
+    ... )
+    >>> codes.reshape(2, 2).tolist()  # where there is a mitochondrion there is no nucleus; elsewhere that is unknown
+    [[1, 0], [0, 255]]
     """
     codes = np.full((len(classes), *shape), UNKNOWN, dtype=np.uint8)
     for channel, name in enumerate(classes):

@@ -35,6 +35,16 @@ class LevelMap:
         grid and the same to the last bit whatever patch they belong to; None where it is turned or bent.
     axes : list of int
         The axis of the grid that each axis of such a patch runs along.
+
+    Examples
+    --------
+    >>> from csc_data import Grid
+    >>> from csc_data.loader.poses.array_info import ArrayInfo
+    >>> volume = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(10, 10, 10))
+    >>> patch = ArrayInfo(shape=(4, 4, 4), scale=(8, 8, 8))
+    >>> begin, end = LevelMap(PatchMap(centre=np.array([40.0, 40.0, 40.0])), patch, volume).needed(0)
+    >>> begin.tolist(), end.tolist()
+    ([2, 2, 2], [9, 9, 9])
     """
 
     __slots__ = ("axes", "displacement", "high", "low", "m", "place", "positions", "t")
@@ -106,7 +116,13 @@ def linear_steps(
 
 
 def mirrored_indices(index: npt.NDArray[np.int64], low: int, high: int) -> npt.NDArray[np.int64]:
-    """Return the voxels that stand for those beyond low to high, as compiled loops do (`gathering.rows.mirrored`)."""
+    """Return the voxels that stand for those beyond low to high, as compiled loops do (`gathering.rows.mirrored`).
+
+    Examples
+    --------
+    >>> mirrored_indices(np.arange(-2, 6), 0, 4).tolist()
+    [1, 0, 0, 1, 2, 3, 3, 2]
+    """
     count = high - low
     folded = (index - low) % (2 * count)
     return low + np.where(folded < count, folded, 2 * count - 1 - folded)
@@ -138,6 +154,13 @@ def known_limits(grid: Grid, raw: Roi) -> npt.NDArray[np.float64]:
     """Return the first and one after the last position, half a voxel added, that is in a grid and in raw's bounds.
 
     Shape (2, 3), in voxels of the grid.
+
+    Examples
+    --------
+    >>> from csc_data import Grid, Roi
+    >>> grid = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(10, 10, 10))
+    >>> known_limits(grid, Roi([0, 0, 0], [40, 80, 80])).tolist()
+    [[0.0, 0.0, 0.0], [5.0, 10.0, 10.0]]
     """
     voxel, first = np.asarray(grid.voxel_size), np.asarray(grid.bounds.begin)
     limits = np.stack([(np.asarray(raw.begin) - first) / voxel, (np.asarray(raw.end) - first) / voxel])
@@ -148,20 +171,48 @@ def known_limits(grid: Grid, raw: Roi) -> npt.NDArray[np.float64]:
 
 
 def covered_box(on: LevelMap, limits: npt.NDArray[np.float64]) -> tuple[VoxelIndex, VoxelIndex]:
-    """Return the voxels of a grid that a patch reaches, of those that are known."""
+    """Return the voxels of a grid that a patch reaches, of those that are known.
+
+    Examples
+    --------
+    >>> from csc_data import Grid
+    >>> from csc_data.loader.poses.array_info import ArrayInfo
+    >>> volume = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(10, 10, 10))
+    >>> on = LevelMap(PatchMap(centre=np.array([0.0, 40.0, 40.0])), ArrayInfo(shape=(4, 4, 4), scale=(8, 8, 8)), volume)
+    >>> begin, end = covered_box(on, known_limits(volume, volume.bounds))
+    >>> begin.tolist(), end.tolist()
+    ([0, 2, 2], [3, 8, 8])
+    """
     begin = np.maximum(np.floor(on.low + 0.5).astype(np.int64) - 1, np.floor(limits[0]).astype(np.int64))
     end = np.minimum(np.floor(on.high + 0.5).astype(np.int64) + 2, np.ceil(limits[1]).astype(np.int64))
     return begin, end
 
 
 def read_level_box(level: Level, begin: VoxelIndex, end: VoxelIndex) -> npt.NDArray[Any]:
-    """Return a box of a level, contiguous."""
+    """Return a box of a level, contiguous.
+
+    Examples
+    --------
+    >>> from csc_data import Grid
+    >>> grid = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(2, 2, 2))
+    >>> level = Level(name="s0", grid=grid, array=np.arange(8).reshape(2, 2, 2))
+    >>> read_level_box(level, np.array([1, 0, 0]), np.array([2, 2, 1])).tolist()
+    [[[4], [6]]]
+    """
     z, y, x = (slice(int(b), int(e)) for b, e in zip(begin, end, strict=True))
     return np.ascontiguousarray(level.array[z, y, x])
 
 
 def reflected_box(low: VoxelIndex, high: VoxelIndex, faces: npt.NDArray[np.int64]) -> tuple[VoxelIndex, VoxelIndex]:
-    """Return the voxels that stand for a box where raw is mirrored at its faces."""
+    """Return the voxels that stand for a box where raw is mirrored at its faces.
+
+    Examples
+    --------
+    >>> faces = np.array([[0, 0, 0], [10, 10, 10]])
+    >>> begin, end = reflected_box(np.array([-3, 2, 2]), np.array([2, 5, 5]), faces)
+    >>> begin.tolist(), end.tolist()
+    ([0, 2, 2], [4, 5, 5])
+    """
     first, last = faces
     begin, end = np.maximum(low, first), np.minimum(high, last)
     if np.array_equal(begin, low) and np.array_equal(end, high):

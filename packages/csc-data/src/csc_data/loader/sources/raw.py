@@ -59,6 +59,12 @@ def scaling_of(dtype: np.dtype[Any], raw_range: Sequence[float]) -> tuple[float,
     ------
     InvalidArgumentError
         If the range is not two numbers, the first smaller.
+
+    Examples
+    --------
+    >>> factor, offset = scaling_of(np.dtype(np.uint8), (-1.0, 1.0))
+    >>> 0 * factor + offset, round(255 * factor + offset, 6)
+    (-1.0, 1.0)
     """
     if len(raw_range) != 2 or not raw_range[0] < raw_range[1]:
         raise InvalidArgumentError(f"raw_range must be two numbers, the first smaller, got {tuple(raw_range)}")
@@ -72,7 +78,13 @@ def scaling_of(dtype: np.dtype[Any], raw_range: Sequence[float]) -> tuple[float,
 
 @functools.lru_cache(maxsize=64)
 def lookup_table(dtype: np.dtype[Any], raw_range: tuple[float, float]) -> npt.NDArray[np.float32]:
-    """Return what each value of a small unsigned type becomes by `scale_raw`; empty for other types."""
+    """Return what each value of a small unsigned type becomes by `scale_raw`; empty for other types.
+
+    Examples
+    --------
+    >>> lookup_table(np.dtype(np.uint8), (-1.0, 1.0))[[0, 255]].tolist()
+    [-1.0, 1.0]
+    """
     if dtype.kind != "u" or dtype.itemsize > 2:
         return np.empty(0, dtype=np.float32)
     return scale_raw(np.arange(np.iinfo(dtype).max + 1, dtype=dtype), raw_range)

@@ -50,6 +50,12 @@ def square_distances(
     -------
     ndarray
         Squared distances in nm^2, at most ``reach_nm ** 2``; float32, without the margin.
+
+    Examples
+    --------
+    >>> labels = np.array([[[0, 0, 0, 1, 1, 1]] * 5])
+    >>> square_distances(labels, voxel_size=(8, 8, 8), reach_nm=8.0, in_plane=True).tolist()
+    [[[64.0, 16.0, 16.0, 64.0], [64.0, 16.0, 16.0, 64.0], [64.0, 16.0, 16.0, 64.0]]]
     """
     from csc_data.loader.targets.compiled import extend_square_distances, square_distances_in_rows
 
@@ -81,6 +87,12 @@ def _steps(count: int, size: float) -> npt.NDArray[np.float32]:
 
 
 def crop(values: npt.NDArray[Any], margin: Sequence[int]) -> npt.NDArray[Any]:
-    """Leave out a margin of voxels on both sides of the last three axes; a view."""
+    """Leave out a margin of voxels on both sides of the last three axes; a view.
+
+    Examples
+    --------
+    >>> crop(np.arange(27).reshape(3, 3, 3), (1, 1, 0)).tolist()
+    [[[12, 13, 14]]]
+    """
     z, y, x = (slice(m, n - m) for m, n in zip(margin, values.shape[-3:], strict=True))
     return values[..., z, y, x]

@@ -32,6 +32,16 @@ class TargetKind(abc.ABC):
     ------
     ProblemsError
         When made with options of the wrong kind or out of their limits.
+
+    Examples
+    --------
+    >>> from csc_data.loader.targets import parse_targets
+    >>> kind = parse_targets("binary")["output"]
+    >>> kind.margin((8, 8, 8)), kind.channel_names(["nuc", "mito"]), kind.to_plain()
+    ((0, 0, 0), ('nuc', 'mito'), {'kind': 'binary'})
+    >>> codes = np.array([[[[1, 0, 2]]]], np.uint8)  # present, absent, unknown
+    >>> kind.compute(codes, None, (8, 8, 8)).tolist()
+    [[[[1.0, 0.0, nan]]]]
     """
 
     kind: ClassVar[str]
@@ -121,6 +131,13 @@ def object_labels(codes: Codes, ids: Ids | None) -> tuple[Labels, int]:
         0 absent, above 0 for each object a number of its own.
     unknown : int
         The label of unknown voxels.
+
+    Examples
+    --------
+    >>> codes = np.array([[[1, 1, 0]]], np.uint8)
+    >>> labels, _ = object_labels(codes, np.array([[[7, 8, 0]]]))
+    >>> len(set(labels.ravel().tolist()))
+    3
     """
     if ids is None or not ids.any():
         return codes, UNKNOWN

@@ -81,7 +81,13 @@ def _parse_kind(name: str, entry: Any, problems: list[Problem]) -> TargetKind | 
 
 
 def common_margin(targets: Mapping[str, TargetKind], voxel_size: Sequence[float]) -> Shape:
-    """Return the margin, in voxels on either side of z, y, x, that is enough for all targets."""
+    """Return the margin, in voxels on either side of z, y, x, that is enough for all targets.
+
+    Examples
+    --------
+    >>> common_margin(parse_targets("binary"), (8, 8, 8))
+    (0, 0, 0)
+    """
     margins = [target.margin(voxel_size) for target in targets.values()]
     z, y, x = (max((margin[axis] for margin in margins), default=0) for axis in range(3))
     return z, y, x
@@ -117,6 +123,12 @@ def compute_targets(
     ------
     InvalidArgumentError
         If nothing is left between the margins.
+
+    Examples
+    --------
+    >>> codes = np.array([[[[1, 0, 2]]]], np.uint8)  # present, absent, unknown
+    >>> compute_targets(parse_targets("binary"), codes, None, (8, 8, 8))["output"].tolist()
+    [[[[1.0, 0.0, nan]]]]
     """
     largest = common_margin(targets, voxel_size)
     if any(n <= 2 * m for n, m in zip(codes.shape[1:], largest, strict=True)):

@@ -29,6 +29,16 @@ class SpareMemory:
 
     What is given out comes back when nothing looks at it any more, no tensor, view or array, however that is found
     out: a tensor made of an array holds that very array for as long as its storage lives.
+
+    Examples
+    --------
+    >>> memory = SpareMemory()
+    >>> tensor = memory.allocate((2, 3))
+    >>> tuple(tensor.shape), memory.spare_bytes
+    ((2, 3), 0)
+    >>> del tensor
+    >>> memory.spare_bytes
+    24
     """
 
     def __init__(self) -> None:
@@ -82,6 +92,11 @@ def allocate_shared(shape: Sequence[int], dtype: npt.DTypeLike = np.float32) -> 
 
     torch's own shared memory lies in /dev/shm, which containers limit to 64 MB; a batch beyond that is a bus error.
     Memory of a file without a name is the same to torch, and only the machine's memory limits it.
+
+    Examples
+    --------
+    >>> tuple(allocate_shared((2, 3)).shape)
+    (2, 3)
     """
     import torch
     from torch.multiprocessing import get_sharing_strategy
@@ -102,7 +117,13 @@ def allocate_shared(shape: Sequence[int], dtype: npt.DTypeLike = np.float32) -> 
 
 
 def as_shared(values: npt.NDArray[Any]) -> Tensor:
-    """Return a tensor with a copy of values, in memory of `allocate_shared`; torch would copy them into its own."""
+    """Return a tensor with a copy of values, in memory of `allocate_shared`; torch would copy them into its own.
+
+    Examples
+    --------
+    >>> as_shared(np.array([1.0, 2.0], np.float32)).tolist()
+    [1.0, 2.0]
+    """
     tensor = allocate_shared(values.shape, values.dtype)
     tensor.numpy()[...] = values
     return tensor

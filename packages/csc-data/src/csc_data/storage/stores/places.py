@@ -33,7 +33,20 @@ def join_key(folder: str, name: str) -> str:
 
 
 class Store(ABC):
-    """The files of a hierarchy."""
+    """The files of a hierarchy.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "a").write_text("1234")
+    ...     store = open_place(folder)
+    ...     print(store.read("a", limit=100), store.has("b"), store.size("a"), store.folders(""))
+    ...     print(dict(store.read_many(["a", "b"], limit=100)), store.stamps(["b"]))
+    b'1234' False 4 ()
+    {0: b'1234', 1: None} [None]
+    """
 
     @property
     @abstractmethod
@@ -371,6 +384,16 @@ class UrlStore(Store):
 
 
 def open_place(path: str | os.PathLike[str], *, endpoint: str | None = None) -> FolderStore | UrlStore:
-    """Return the store whose root is a local folder, or the URL of one."""
+    """Return the store whose root is a local folder, or the URL of one.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "a").write_text("1234")
+    ...     open_place(folder).read("a", limit=100)
+    b'1234'
+    """
     text = os.fspath(path)
     return UrlStore(text, endpoint) if is_remote(text) else FolderStore(text)

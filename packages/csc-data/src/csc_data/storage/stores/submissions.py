@@ -33,6 +33,20 @@ def open_store(path: str | os.PathLike[str] | Store, *, max_size: int = MAX_UNCO
         If it is neither a zip nor a folder.
     UnsafeArchiveError
         If the zip cannot be trusted.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import zipfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with zipfile.ZipFile(Path(folder, "mine.zip"), "w") as file:
+    ...         file.writestr("submission.zarr/.zgroup", '{"zarr_format": 2}')
+    ...         file.writestr("submission.zarr/crop557/.zgroup", '{"zarr_format": 2}')
+    ...     store = open_store(folder)
+    ...     print(store.folders(""))
+    ...     store.close()
+    ('crop557',)
     """
     if isinstance(path, Store):
         return path
@@ -57,7 +71,18 @@ def open_store(path: str | os.PathLike[str] | Store, *, max_size: int = MAX_UNCO
 
 
 def zips_in(folder: Path) -> list[Path]:
-    """Return the zips right below a folder, whatever their names end in."""
+    """Return the zips right below a folder, whatever their names end in.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import zipfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     zipfile.ZipFile(Path(folder, "mine.backup"), "w").close()
+    ...     [path.name for path in zips_in(Path(folder))]
+    ['mine.backup']
+    """
     files = sorted(entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(".z"))
     if not files:
         return []

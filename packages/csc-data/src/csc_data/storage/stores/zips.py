@@ -72,6 +72,19 @@ class ZipStore(Store):
         If it is not a zip.
     UnsafeArchiveError
         If it cannot be trusted.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import zipfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with zipfile.ZipFile(Path(folder, "mine.zip"), "w") as file:
+    ...         file.writestr("crop557/.zgroup", '{"zarr_format": 2}')
+    ...     store = ZipStore(Path(folder, "mine.zip"))
+    ...     print(store.folders(""), store.find_damage())
+    ...     store.close()
+    ('crop557',) None
     """
 
     def __init__(

@@ -74,6 +74,12 @@ def serve_array(array: Any) -> ServedLevel:
     ----------
     array : array-like
         A `ChunkedArray`, or anything that has shape and dtype and is read by slices: (z, y, x).
+
+    Examples
+    --------
+    >>> level = serve_array(np.zeros((4, 4, 4), np.uint8))
+    >>> level.zarr_format, level.counts
+    (2, (1, 1, 1))
     """
     if isinstance(array, LiveArray):
         return ComputedLevel(array)

@@ -83,6 +83,11 @@ def front_page(titles: Mapping[str, str]) -> str:
     ----------
     titles : mapping
         Name of a state to what the list says of it.
+
+    Examples
+    --------
+    >>> "crop 234" in front_page({"0": "crop 234"})
+    True
     """
     links = [f'<a href="#" data-name="{html.escape(name)}">{html.escape(title)}</a>' for name, title in titles.items()]
     return _PAGE.substitute(links="".join(links))

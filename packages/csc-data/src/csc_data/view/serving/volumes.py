@@ -31,6 +31,14 @@ class ServedVolume:
         For the group.
     levels : sequence of Level
         Finest first; their arrays may be anything that has shape and dtype and is read by slices.
+
+    Examples
+    --------
+    >>> from csc_data.view.layers import array_layer
+    >>> layer = array_layer(np.zeros((4, 4, 4), np.uint8), "mito", "segmentation", voxel_size=(8, 8, 8))
+    >>> served = ServedVolume("mito", layer.volume.levels)
+    >>> served.scheme, b"multiscales" in served.read(".zattrs"), served.size("no such file"), served.ask(".zattrs")
+    ('zarr2', True, None, None)
     """
 
     def __init__(self, name: str, levels: Sequence[Level]) -> None:

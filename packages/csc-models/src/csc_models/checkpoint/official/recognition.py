@@ -60,6 +60,15 @@ def recognise(state: Mapping[str, Tensor]) -> RecognisedModel | None:
     -------
     RecognisedModel or None
         None unless keys and shapes are those of one of the networks.
+
+    Examples
+    --------
+    >>> from csc_models import create_model
+    >>> found = recognise(create_model("2d_unet", n_channels=1, n_classes=3, width=4).state_dict())
+    >>> found.name, found.arguments["n_classes"]
+    ('2d_unet', 3)
+    >>> recognise({}) is None
+    True
     """
     for guess in (_guess_unet, _guess_resnet, _guess_vitnet):
         found = guess(state)

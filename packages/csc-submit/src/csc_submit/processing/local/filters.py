@@ -17,7 +17,13 @@ from csc_submit.steps.declared import TRUNCATE
 
 
 def smooth(values: npt.NDArray[np.float32], sigma_nm: float, voxel_size: Triple) -> npt.NDArray[np.float32]:
-    """Return the values, shape (z, y, x), under a Gaussian of a sigma in nm, cut off at three sigmas."""
+    """Return the values, shape (z, y, x), under a Gaussian of a sigma in nm, cut off at three sigmas.
+
+    Examples
+    --------
+    >>> smooth(np.array([[[0, 0, 1, 0, 0]]], np.float32), 8.0, (8.0, 8.0, 8.0)).round(1).tolist()[0][0][2] < 1
+    True
+    """
     if not sigma_nm:
         return values
     sigma = [sigma_nm / v for v in voxel_size]
@@ -59,7 +65,13 @@ def close_mask(mask: npt.NDArray[np.bool_], radius_nm: float, voxel_size: Triple
 
 
 def distance_nm(mask: npt.NDArray[np.bool_], voxel_size: Triple) -> npt.NDArray[Any]:
-    """Return the nm from each voxel of a mask to the nearest voxel outside; infinite if there is none."""
+    """Return the nm from each voxel of a mask to the nearest voxel outside; infinite if there is none.
+
+    Examples
+    --------
+    >>> distance_nm(np.array([[[False, True, True, True]]]), (8.0, 8.0, 4.0)).tolist()
+    [[[0.0, 4.0, 8.0, 12.0]]]
+    """
     if mask.all():
         return np.full(mask.shape, np.inf)
     distances: npt.NDArray[Any] = ndimage.distance_transform_edt(mask, sampling=voxel_size)

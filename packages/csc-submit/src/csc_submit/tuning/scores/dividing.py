@@ -17,7 +17,13 @@ _MARGIN = 1 / 8  # of the edge of a block, between it and the next
 
 
 def whole(shape: Shape) -> tuple[Box]:
-    """Return the box that is all of a crop."""
+    """Return the box that is all of a crop.
+
+    Examples
+    --------
+    >>> whole((4, 5, 6))
+    ((slice(0, 4, None), slice(0, 5, None), slice(0, 6, None)),)
+    """
     z, y, x = (slice(0, n) for n in shape)
     return ((z, y, x),)
 

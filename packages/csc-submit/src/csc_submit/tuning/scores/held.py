@@ -53,6 +53,18 @@ class Part:
         Where somebody annotated; None for everywhere.
     voxel_size : tuple of float
         nm, z, y, x.
+
+    Examples
+    --------
+    >>> part = Part(
+    ...     name="crop1#0", box=(slice(0, 1), slice(0, 1), slice(0, 4)), truth=np.array([[[True, True, False, False]]]),
+    ...     known=None, voxel_size=(8.0, 8.0, 8.0),
+    ... )
+    >>> packed = np.array([[[1, 0, 0, 0]]], np.uint8)
+    >>> part.cut(packed).tolist(), part.score(packed).score, part.find_objects(packed).count
+    ([[[1, 0, 0, 0]]], 0.5, 1)
+    >>> part.score_counts((1, 0, 1)).score
+    0.5
     """
 
     name: str

@@ -35,7 +35,14 @@ _TABLE_BYTES = 1 << 30
 
 
 def pooled(class_name: str, scores: Sequence[LabelScore]) -> float:
-    """Return the score of a class over parts of crops, pooled as the leaderboard pools crops."""
+    """Return the score of a class over parts of crops, pooled as the leaderboard pools crops.
+
+    Examples
+    --------
+    >>> from csc_eval.scoring.results import LabelScore
+    >>> pooled("er", [LabelScore(instance=False, tp=80, fp=10, fn=10), LabelScore(instance=False, tp=20, fp=80, fn=0)])
+    0.5
+    """
     parts = {str(number): {class_name: score} for number, score in enumerate(scores)}
     return combine_scores(parts, rules=RULES).classes[class_name].score
 

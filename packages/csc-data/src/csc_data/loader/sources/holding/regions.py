@@ -33,6 +33,14 @@ class RegionCache(SharedArrays):
     ----------
     max_bytes : int
         Most bytes held; a region larger than half of it is always read in parts.
+
+    Examples
+    --------
+    >>> cache = RegionCache(max_bytes=1 << 20)
+    >>> cache.can_hold(1 << 10), cache.can_hold(1 << 30)
+    (True, False)
+    >>> cache.is_due("raw", 10, 1_000_000), cache.is_due("raw", 10, 1_000_000)
+    (False, False)
     """
 
     def __init__(self, max_bytes: int = DEFAULT_BYTES) -> None:

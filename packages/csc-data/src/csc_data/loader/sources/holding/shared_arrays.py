@@ -60,6 +60,19 @@ class SharedArrays:
     ------
     InvalidArgumentError
         If it is negative.
+
+    Examples
+    --------
+    >>> arrays = SharedArrays(1 << 20)
+    >>> with arrays.use_or_make("counts", lambda: [np.arange(3)]) as (held,):
+    ...     print(held.tolist())
+    [0, 1, 2]
+    >>> arrays.has("counts"), arrays.is_being_made("counts")
+    (True, False)
+    >>> arrays.clear()
+    >>> with arrays.use("counts") as held:
+    ...     print(held)
+    None
     """
 
     # The lock of an entry is held by who makes it, alone, and by all who use it, together: who can take it alone may

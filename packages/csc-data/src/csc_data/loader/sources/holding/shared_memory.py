@@ -114,7 +114,17 @@ def _make_file() -> int:
 
 
 class OwnMemory:
-    """Memory of one process with the same methods, for systems without such files and locks."""
+    """Memory of one process with the same methods, for systems without such files and locks.
+
+    Examples
+    --------
+    >>> memory = OwnMemory(64, 64)
+    >>> memory.write(8, b"1234")
+    >>> bytes(memory.data[8:12])
+    b'1234'
+    >>> memory.try_lock(0, alone=True)
+    True
+    """
 
     descriptor = None
 
@@ -139,7 +149,14 @@ class OwnMemory:
 
 
 def encode_arrays(arrays: Arrays) -> tuple[list[tuple[int, Content]], int]:
-    """Return the parts of arrays as they lie in memory, with their offsets, and the bytes of all."""
+    """Return the parts of arrays as they lie in memory, with their offsets, and the bytes of all.
+
+    Examples
+    --------
+    >>> parts, size = encode_arrays([np.arange(3, dtype=np.uint8)])
+    >>> [offset for offset, _ in parts], size
+    ([0, 64], 128)
+    """
     header = json.dumps([(array.dtype.str, array.shape) for array in arrays]).encode()
     parts: list[tuple[int, Content]] = [(0, struct.pack("<q", len(header)) + header)]
     end = aligned(8 + len(header))
@@ -150,7 +167,17 @@ def encode_arrays(arrays: Arrays) -> tuple[list[tuple[int, Content]], int]:
 
 
 def decode_arrays(memory: mmap.mmap, begin: int) -> Arrays:
-    """Return the arrays that lie at a place in memory, as views of it."""
+    """Return the arrays that lie at a place in memory, as views of it.
+
+    Examples
+    --------
+    >>> parts, size = encode_arrays([np.arange(3, dtype=np.uint8)])
+    >>> memory = bytearray(size)
+    >>> for offset, content in parts:
+    ...     memory[offset : offset + len(bytes(content))] = bytes(content)
+    >>> decode_arrays(memory, 0)[0].tolist()
+    [0, 1, 2]
+    """
     (length,) = struct.unpack_from("<q", memory, begin)
     offset = aligned(8 + length)
     arrays = []
@@ -161,12 +188,25 @@ def decode_arrays(memory: mmap.mmap, begin: int) -> Arrays:
 
 
 def aligned(place: int) -> int:
-    """Return the first place from there on at which an array may begin."""
+    """Return the first place from there on at which an array may begin.
+
+    Examples
+    --------
+    >>> aligned(0), aligned(1)
+    (0, 64)
+    """
     return -(-place // _ALIGNMENT) * _ALIGNMENT
 
 
 def read_only(arrays: Iterable[npt.NDArray[Any]]) -> Arrays:
-    """Return views of arrays of numbers that cannot be written to."""
+    """Return views of arrays of numbers that cannot be written to.
+
+    Examples
+    --------
+    >>> (view,) = read_only([np.arange(3)])
+    >>> view.flags.writeable
+    False
+    """
     views = []
     for array in arrays:
         if array.dtype.kind not in "biufc":
