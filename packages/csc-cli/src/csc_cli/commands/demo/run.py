@@ -54,7 +54,14 @@ class StageReport:
 
 @contextmanager
 def stage(number: int, name: str) -> Iterator[StageReport]:
-    """Time a stage and print its line when it ends."""
+    """Time a stage and print its line when it ends.
+
+    Examples
+    --------
+    >>> with stage(1, "data") as report:
+    ...     report.text = "2 data sets"
+    [1/7] data: 2 data sets (0.0 s)
+    """
     report = StageReport()
     began = time.perf_counter()
     yield report
