@@ -122,8 +122,7 @@ def scatter_optimizer(optimizer: Optimizer, state: dict[str, Any]) -> None:
 
 
 def whole_norm(norm: Tensor) -> float:
-    """Return a norm over the parts of all processes.
-    """
+    """Return a norm over the parts of all processes."""
     return float(_whole(norm))
 
 

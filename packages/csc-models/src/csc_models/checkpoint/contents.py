@@ -205,7 +205,7 @@ def check_channels(description: CheckpointDescription, source: str) -> None:
     ...     check_channels(wrong, "mine.pth")
     ... except CheckpointError as error:
     ...     print(str(error).partition("(")[0])
-    mine.pth: the network gives 3 channels, and 2 are named 
+    mine.pth: the network gives 3 channels, and 2 are named
     """
     members = description.model_arguments.get("members")  # of an ensemble
     own: dict[str, Any] = {"name": description.model_name, "arguments": description.model_arguments}

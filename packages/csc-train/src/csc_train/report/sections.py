@@ -62,8 +62,7 @@ def _ending(start: Mapping[str, Any]) -> str:
 
 
 def class_scores(run: RunFiles) -> dict[str, float]:
-    """Return the score of each class: by csc-eval's rules where there is a result, else of the best epoch.
-    """
+    """Return the score of each class: by csc-eval's rules where there is a result, else of the best epoch."""
     for result in run.results.values():
         return {name: score.score for name, score in result.combined.classes.items()}
     best = run.best or {}

@@ -67,7 +67,6 @@ def experiment_text(*, quick: bool, seed: int) -> str:
 
     Examples
     --------
-    >>> import tomllib
     >>> "epochs = 2" in experiment_text(quick=True, seed=0)
     True
     """

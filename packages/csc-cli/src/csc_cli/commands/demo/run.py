@@ -54,14 +54,7 @@ class StageReport:
 
 @contextmanager
 def stage(number: int, name: str) -> Iterator[StageReport]:
-    """Time a stage and print its line when it ends.
-
-    Examples
-    --------
-    >>> with stage(1, "data") as report:
-    ...     report.text = "2 data sets"
-    [1/7] data: 2 data sets (0.0 s)
-    """
+    """Time a stage and print its line when it ends."""
     report = StageReport()
     began = time.perf_counter()
     yield report
