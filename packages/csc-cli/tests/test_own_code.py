@@ -8,7 +8,8 @@ from csc_cli.official_imports import HERE, INSTEAD, answers
 from csc_cli.own_code import told_by_their_lines
 from csc_data.config.experiment import read_experiment
 
-# Names that the official toolbox hands out: of the package itself, of utils, and of models.
+# Names that the official toolbox hands out, of the package itself, of utils, models and config, and others that its
+# documents name.
 OFFICIAL_NAMES = """
 predict process train visualize score_submission match_crop_space CROP_NAME PREDICTIONS_PATH PROCESSED_PATH
 RAW_NAME REPO_ROOT BASE_DATA_PATH SEARCH_PATH SUBMISSION_PATH TRUTH_PATH CropRow fetch_crop_manifest TestCropRow
@@ -20,6 +21,10 @@ get_singleton_dim squeeze_singleton_dim unsqueeze_singleton_dim extract_from_tem
 zip_submission save_numpy_class_arrays_to_zarr save_numpy_class_labels_to_zarr MatchedCrop get_result_file
 monitor_jobs eval_batch load_best_val load_latest get_latest_checkpoint_epoch get_best_val_epoch
 newest_wildcard_path get_model ResNet UNet_2D UNet_3D ViTVNet get_dataset_counts
+EvaluationConfig GT_S3_BUCKET INSTANCE_CLASSES MatchingFailedError RAW_S3_BUCKET S3_CROP_NAME S3_RAW_NAME
+S3_SEARCH_PATH SEARCH_PATHS TooManyInstancesError TooManyOverlapEdgesError VIS_SEARCH_PATHS add_layers
+empty_label_score get_layer match_instances package_results save_numpy_binary_to_zarr save_numpy_labels_to_zarr
+score_instance score_label score_semantic
 """.split()  # noqa: SIM905
 
 

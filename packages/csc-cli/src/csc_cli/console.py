@@ -1,16 +1,24 @@
-"""What is shown on the terminal: lines and progress bars. The words themselves come from `csc_data.wording`."""
+"""What is shown on the terminal: lines, progress bars, and JSON. The words themselves come from `csc_data.wording`."""
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, redirect_stdout
+from contextvars import ContextVar
+from dataclasses import fields, is_dataclass
+from math import isfinite
+from numbers import Integral, Real
+from typing import IO
 
 import click
 
 INTERRUPTED = 130
 """The exit code of shells for Ctrl-C."""
+
+_answers: ContextVar[IO[str] | None] = ContextVar("_answers", default=None)
 
 
 @contextmanager
@@ -91,3 +99,69 @@ def say_logged(name: str) -> Iterator[None]:
 class _SayingHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         say(record.getMessage())
+
+
+@contextmanager
+def answering_in_json() -> Iterator[None]:
+    """Let stdout hold what `answer` is given, as JSON; all that is printed otherwise goes to stderr meanwhile."""
+    with _kept_stdout() as stream, redirect_stdout(sys.stderr):
+        token = _answers.set(stream)
+        try:
+            yield
+        finally:
+            _answers.reset(token)
+            stream.flush()
+
+
+@contextmanager
+def _kept_stdout() -> Iterator[IO[str]]:
+    """Yield stdout; where it is the process's own, what other processes and libraries write to it goes to stderr."""
+    own = sys.__stdout__
+    if own is None or sys.stdout is not own:
+        yield sys.stdout
+        return
+    own.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with open(kept, "w", encoding="utf-8", closefd=False) as stream:
+            yield stream
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def answer(document: object) -> None:
+    """Print what a command found as one JSON document, if ``--json`` asks for it.
+
+    Parameters
+    ----------
+    document : object
+        Dataclasses, mappings, sequences, paths, numbers, texts. Numbers that JSON lacks become null.
+    """
+    stream = _answers.get()
+    if stream is not None:
+        import json
+
+        click.echo(json.dumps(_plain(document), indent=2, allow_nan=False), file=stream)
+
+
+def _plain(value: object) -> object:
+    """Return what JSON has for a value.
+
+    >>> _plain({"z": (1.0, float("nan")), 7: {"b", "a"}})
+    {'z': [1.0, None], '7': ['a', 'b']}
+    """
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value) if isfinite(value) else None
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, Sequence):
+        return [_plain(entry) for entry in value]
+    return sorted(map(str, value)) if isinstance(value, Set) else str(value)

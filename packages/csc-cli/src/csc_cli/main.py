@@ -21,8 +21,10 @@ COMMANDS: Mapping[str, str] = {
     "make-datasplit": "csc_cli.commands.make_datasplit:make_datasplit",
     "get-counts": "csc_cli.commands.get_counts:get_counts",
     "data-preview": "csc_cli.commands.data_preview.command:data_preview",
+    "new-experiment": "csc_cli.commands.new_experiment.command:new_experiment",
     "plan": "csc_cli.commands.plan:plan",
     "pretrain": "csc_cli.commands.pretrain:pretrain",
+    "list": "csc_cli.commands.list_experiments:list_experiments",
     "train": "csc_cli.commands.train:train",
     "unite-tensorboards": "csc_cli.commands.unite_tensorboards:unite_tensorboards",
     "predict": "csc_cli.commands.predict:predict",
@@ -40,8 +42,15 @@ COMMANDS: Mapping[str, str] = {
     "classes": "csc_cli.commands.classes:classes",
     "models": "csc_cli.commands.models.command:models",
     "config": "csc_cli.commands.config:config",
+    "doctor": "csc_cli.commands.doctor.command:doctor",
+    "speedtest": "csc_cli.commands.speedtest.command:speedtest",
+    "completion": "csc_cli.commands.completion:completion",
 }
 """Commands in the order in which people need them, and where each is defined."""
+
+
+PACKAGES = ("csc-cli", "csc-data", "csc-models", "csc-eval", "csc-train", "csc-submit")
+"""The packages of the toolbox, each with a version of its own."""
 
 
 class CommandGroup(click.Group):
@@ -102,6 +111,16 @@ def toolbox_errors() -> tuple[type[Exception], ...]:
     return (CscError,) if models is None else (CscError, models.ModelError)
 
 
+def _say_versions(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    from importlib.metadata import version
+
+    for name in PACKAGES:
+        click.echo(f"{name} {version(name)}")
+    ctx.exit()
+
+
 @click.group(
     cls=CommandGroup,
     context_settings={
@@ -111,7 +130,14 @@ def toolbox_errors() -> tuple[type[Exception], ...]:
         "token_normalize_func": lambda token: token.replace("_", "-"),
     },
 )
-@click.version_option(package_name="csc-cli", prog_name="csc")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_say_versions,
+    help="Show the versions of all packages and exit.",
+)
 def csc() -> None:
     """CellMap Segmentation Challenge: from data to score.
 
@@ -126,4 +152,6 @@ def main() -> None:
     # Threads that spin while they wait take the cores from what they wait for; a third of the CPU time of training on
     # a machine that does something else as well.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "_CSC_COMPLETE" in os.environ:
+        import csc_cli.shells  # noqa: F401  (tells click how)
     csc(prog_name="csc")

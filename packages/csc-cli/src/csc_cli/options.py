@@ -6,10 +6,14 @@ import ast
 import functools
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from csc_cli import completing
+from csc_cli.console import answering_in_json
 
 if TYPE_CHECKING:
     from csc_data.config.user_config import Config
@@ -100,6 +104,7 @@ set_option: Decorator = click.option(
     metavar="NAME=VALUE",
     multiple=True,
     callback=parse_settings,
+    shell_complete=completing.complete_setting,
     help="A setting to go before the file's, as TOML has it; may be repeated.",
 )
 
@@ -136,6 +141,7 @@ crops_option: Decorator = click.option(
     "--crops",
     metavar="IDS",
     callback=parse_names,
+    shell_complete=completing.several_of(completing.crop_names(annotated=False)),
     help="Test crops, separated by commas (557 or crop557) [default: all].",
 )
 
@@ -144,8 +150,21 @@ classes_option: Decorator = click.option(
     "--classes",
     metavar="NAMES",
     callback=parse_names,
+    shell_complete=completing.several_of(completing.class_names),
     help="Classes, separated by commas [default: all that are annotated].",
 )
+
+
+def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--json``: what the command gives to `csc_cli.console.answer` is then all that stdout holds."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; all else goes to stderr.")
+    @functools.wraps(command)
+    def call(*, as_json: bool, **values: Any) -> Any:
+        with answering_in_json() if as_json else nullcontext():
+            return command(**values)
+
+    return call
 
 
 def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -254,6 +273,7 @@ def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--datasets",
         metavar="NAMES",
         callback=_parse_patterns,
+        shell_complete=completing.several_of(completing.dataset_names),
         help="Data sets: names or patterns [default: all].",
     )
     @click.option(
@@ -261,6 +281,7 @@ def search_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--crops",
         metavar="IDS",
         callback=_parse_patterns,
+        shell_complete=completing.several_of(completing.crop_names(test=False)),
         help="Crops: ids or patterns like 23* [default: all].",
     )
     @functools.wraps(command)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from csc_cli.commands.visualize.comparing import compare_crop
-from csc_cli.commands.visualize.finding import Wanted, find_shown, say_missing
+from csc_cli.commands.visualize.finding import Wanted, crops_meant, find_shown, say_missing
 from csc_cli.commands.visualize.kinds import KINDS
 from csc_cli.commands.visualize.opening import open_crop
 from csc_data.challenge.test_crops import TestCrop, write_test_crops
@@ -100,6 +100,18 @@ def test_everything_that_is_there_is_found(data):
 )
 def test_names_ids_and_patterns_choose(data, wanted, expected):
     assert {crop.label for crop in shown_of(data, **wanted)} == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["test"], {"jrc_a/crop9"}),
+        (["test", "1"], {"jrc_a/crop1", "jrc_a/crop9"}),
+        (["all"], {"jrc_a/crop1", "jrc_a/crop9"}),
+    ],
+)
+def test_words_of_the_official_command_stand_for_crops(data, words, expected):
+    assert {crop.label for crop in shown_of(data, crops=crops_meant(words, load_config(data=data)))} == expected
 
 
 def test_parts_stand_for_their_group(data):

@@ -1,11 +1,20 @@
 """Counts, sizes, durations, lists and tables as plain text, for messages and for what commands print.
 
-Pure functions: values in, text out. Nothing here prints.
+Values in, text out. Nothing here prints; only a table asks how wide the terminal is.
 """
 
 from __future__ import annotations
 
+import itertools
+import os
+import re
+import sys
+import textwrap
 from collections.abc import Sequence
+
+_GAP = 2
+_LEAST_TEXT = 24
+"""Characters to which a column of words is narrowed, where its longest word is not shorter."""
 
 
 def plural(count: int, noun: str) -> str:
@@ -60,7 +69,9 @@ def format_seconds(seconds: float) -> str:
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]], indent: str = "") -> str:
     """Lay out a plain table: columns of numbers to the right, others to the left.
 
-    A "-", "nan" or an empty cell counts as a number, so that a column with gaps stays to the right.
+    A "-", "nan" or an empty cell counts as a number, so that a column with gaps stays to the right. On a terminal, and
+    where COLUMNS says how wide one is, the table fits: long texts take several lines, and columns that have no room go
+    below the others, beside the first column once more. Elsewhere a row is a line, for grep and awk.
 
     >>> print(table(["class", "voxels"], [["er", "1,000"], ["mito", 7]]))
     class  voxels
@@ -69,14 +80,78 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[object]], indent: str 
     """
     cells = [[str(value) for value in row] for row in rows]
     columns = list(zip(headers, *cells, strict=True))
-    widths = [max(map(len, column)) for column in columns]
     right = [bool(cells) and all(map(_is_number, column[1:])) for column in columns]
+    room = terminal_width()
+    widths = _widths(columns, right, None if room is None else room - len(indent))
+    parts = [range(len(columns))] if room is None else _parts(widths, room - len(indent))
+    lines = [line for part in parts for row in (headers, *cells) for line in _lay_out(row, part, widths, right)]
+    return "\n".join((indent + line).rstrip() for line in lines)
 
-    def lay_out(line: Sequence[str]) -> str:
-        parts = [c.rjust(w) if r else c.ljust(w) for c, w, r in zip(line, widths, right, strict=True)]
-        return (indent + "  ".join(parts)).rstrip()
 
-    return "\n".join(lay_out(line) for line in (headers, *cells))
+def folded(text: str) -> str:
+    """Fold lines of a name and a value that are longer than the terminal is wide, the value below itself.
+
+    >>> folded("  source    a short one")
+    '  source    a short one'
+    """
+    room = terminal_width()
+    lines: list[str] = []
+    for line in text.splitlines():
+        begin = re.match(r" *\S+(?: \S+)* {2,}", line)
+        indent = " " * (begin.end() if begin else 4)
+        fits = room is None or len(line) <= room
+        lines += [line] if fits else textwrap.wrap(line, room or 1, subsequent_indent=indent, break_on_hyphens=False)
+    return "\n".join(lines)
+
+
+def terminal_width() -> int | None:
+    """Return how many characters fit on a line of the terminal; None where lines may be as long as they are."""
+    if (told := os.environ.get("COLUMNS", "")).isdecimal() and int(told):
+        return int(told)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except (AttributeError, ValueError, OSError):  # no terminal, or nothing at all
+        return None
+
+
+def _widths(columns: Sequence[Sequence[str]], right: Sequence[bool], room: int | None) -> list[int]:
+    """Return the widths of columns; where there is less room, the widest is narrowed first, numbers never are."""
+    widths = [max(map(len, column)) for column in columns]
+    if room is None:
+        return widths
+    words = [max((len(word) for text in column for word in text.split()), default=0) for column in columns]
+    least = [word if number else min(word, _LEAST_TEXT) for word, number in zip(words, right, strict=True)]
+    while sum(widths) + _GAP * (len(widths) - 1) > room:
+        widest = max(range(len(widths)), key=lambda i: (widths[i] > least[i], widths[i]))
+        if widths[widest] <= least[widest]:
+            break
+        widths[widest] -= 1
+    return widths
+
+
+def _parts(widths: Sequence[int], room: int) -> list[Sequence[int]]:
+    """Divide columns among tables that fit; each begins with the first column."""
+    parts: list[list[int]] = [[0]]
+    for i in range(1, len(widths)):
+        if parts[-1] != [0] and sum(widths[j] + _GAP for j in parts[-1]) + widths[i] > room:
+            parts.append([0])
+        parts[-1].append(i)
+    return [*parts]
+
+
+def _lay_out(row: Sequence[str], part: Sequence[int], widths: Sequence[int], right: Sequence[bool]) -> list[str]:
+    """Return the lines that a row takes."""
+    cells = [_wrap(row[i], widths[i]) for i in part]
+    return [
+        (" " * _GAP).join(
+            text.rjust(widths[i]) if right[i] else text.ljust(widths[i]) for i, text in zip(part, texts, strict=True)
+        )
+        for texts in itertools.zip_longest(*cells, fillvalue="")
+    ]
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    return [text] if len(text) <= width else textwrap.wrap(text, width, break_on_hyphens=False)
 
 
 def _is_number(text: str) -> bool:

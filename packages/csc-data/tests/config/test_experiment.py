@@ -43,6 +43,7 @@ class Demo:
 
 def write(tmp_path: Path, text: str, name: str = "train.py") -> Path:
     file = tmp_path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
     return file
 
@@ -95,6 +96,20 @@ def test_modules_beside_the_file_can_be_imported_as_in_a_script(tmp_path):
     assert build_settings(read_experiment(file), Demo).classes == ("ld",)
     assert sys.path == before
     del sys.modules["shared_names_of_this_test"]
+
+
+def test_neighbours_are_found_relatively_and_each_experiment_has_its_own(tmp_path):
+    for name, value in (("one", "er"), ("two", "ld")):
+        write(tmp_path, f"classes = [{value!r}]\n", f"{name}/its_model.py")
+        write(tmp_path, "", f"{name}/its_package/__init__.py")
+        write(tmp_path, "from ..its_model import classes\n", f"{name}/its_package/inner.py")
+        write(tmp_path, "from .its_model import classes\n", f"{name}/relative.py")
+        write(tmp_path, "from its_model import classes\n", f"{name}/plain.py")
+        write(tmp_path, "from .its_package.inner import classes\n", f"{name}/deep.py")
+    for name, value in (("one", "er"), ("two", "ld"), ("one", "er")):
+        for file in ("relative", "plain", "deep"):
+            found = build_settings(read_experiment(tmp_path / name / f"{file}.py"), Demo).classes
+            assert found == (value,), (name, file)
 
 
 def test_dataclasses_with_postponed_annotations_work_in_a_file(tmp_path):

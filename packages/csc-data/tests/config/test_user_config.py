@@ -63,7 +63,7 @@ def test_origins_tell_where_each_value_comes_from(monkeypatch):
     monkeypatch.setenv("CSC_DATA", "/e")
     assert config_origins()["data"] == ("/e", "CSC_DATA")
     assert config_origins(data="/d")["data"] == ("/d", "--data")
-    assert set(config_origins()) == set(Config.__dataclass_fields__)
+    assert set(config_origins()) == set(Config.__dataclass_fields__) - {"experiment"}
 
 
 def test_the_endpoint_of_the_call_comes_before_the_configured_one_and_local_paths_need_none():
@@ -89,8 +89,9 @@ def test_stored_settings_add_up_and_a_relative_data_folder_becomes_absolute(tmp_
     ("name", "value", "words"),
     [
         ("dat", "x", "did you mean data"),
-        ("qqqqqq", "x", "known are data, raw"),
+        ("qqqqqq", "x", "known are data, experiments, raw"),
         ("data", "", "is empty"),
+        ("experiment", "mine", "did you mean experiments"),
         ("raw", "{dataset}/{crop}", r"must hold \{dataset\}"),
         ("predictions", "{dataset}/{crop}", r"\{class_name\} \{crop\} \{dataset\}"),
         ("processed", "{dataset", "not a path template"),
@@ -172,3 +173,22 @@ def test_a_template_may_be_absolute(tmp_path):
     config = Config(data="d", raw=f"{tmp_path}/{{dataset}}/em")
     assert config.path("raw", dataset="x") == tmp_path / "x" / "em"
     assert config.placeholders("raw", tmp_path / "x" / "em") == {"dataset": "x"}
+
+
+def test_what_an_experiment_makes_lies_in_its_folder_and_data_stay_where_they_are(tmp_path):
+    values = {"dataset": "a", "crop": "crop1", "class_name": "er"}
+    config = Config(data="d").of_experiment(tmp_path / "first")
+    assert config.path("predictions", **values) == tmp_path / "first/predictions/a.zarr/crop1/er"
+    assert config.path("processed", **values) == tmp_path / "first/processed/a.zarr/crop1/er"
+    assert config.path("submission") == tmp_path / "first/submission.zarr"
+    assert config.path("results") == tmp_path / "first/results"
+    for name in ("labels", "ground_truth", "datasplit"):
+        assert Path("d") in config.path(name, **values).parents
+    assert config.placeholders("predictions", config.path("predictions", **values)) == values
+    assert config.of_experiment("second") == config  # the one that was asked for counts
+
+
+def test_a_template_that_is_absolute_holds_below_the_data_folder_too(tmp_path):
+    config = Config(data=str(tmp_path), predictions=f"{tmp_path.as_posix()}/p/{{dataset}}/{{crop}}/{{class_name}}")
+    values = {"dataset": "a", "crop": "crop1", "class_name": "er"}
+    assert config.placeholders("predictions", config.path("predictions", **values)) == values

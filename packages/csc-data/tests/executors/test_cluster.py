@@ -92,7 +92,10 @@ def test_jobs_that_nobody_described_are_an_error_that_names_the_file():
 
 
 @pytest.mark.slow
-def test_a_job_is_one_worker_that_does_one_thing_at_a_time_as_the_users_configuration_says(tmp_path, monkeypatch):
+def test_a_job_is_one_worker_that_does_one_thing_at_a_time_as_the_users_configuration_says(
+    tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(cluster, "_PATIENCE_S", 0.05)
     dask = pytest.importorskip("dask")
     pytest.importorskip("dask_jobqueue")
     (tmp_path / "bin").mkdir()
@@ -112,8 +115,10 @@ def test_a_job_is_one_worker_that_does_one_thing_at_a_time_as_the_users_configur
     with dask.config.set(configuration), cluster.start_jobs("slurm", jobs=1, options={"queue": None}) as executor:
         assert executor is not None
         deadline = time.monotonic() + 20
-        while not (tmp_path / "submitted").exists() and time.monotonic() < deadline:
+        while not ((tmp_path / "submitted").exists() and caplog.records) and time.monotonic() < deadline:
             time.sleep(0.02)
+    assert "no job of slurm has run for" in caplog.text  # ours never begins
+    assert "squeue --me" in caplog.text
     script = (tmp_path / "submitted").read_text()
     for line in ("-p gpu", "--gres=gpu:1", "-t 02:00:00", "--cpus-per-task=8"):
         assert line in script

@@ -103,6 +103,37 @@ def test_paths_beside_the_file_are_found_from_any_working_folder(tmp_path, monke
     assert elsewhere.raw == "b.zarr/raw"
 
 
+@pytest.mark.parametrize("old", ["/gone/data", r"C:\gone\data", "../gone/data"])
+@pytest.mark.parametrize("place", ["data", "experiments/one"])
+def test_paths_of_a_data_folder_that_was_moved_are_found(tmp_path, monkeypatch, old, place):
+    data, file = tmp_path / "data", tmp_path / place / "split.csv"
+    (data / "a" / "a.zarr" / "em").mkdir(parents=True)
+    (data / "a" / "a.zarr" / "gt" / "crop1").mkdir(parents=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f'"train","{old}/a/a.zarr","em","{old}/a/a.zarr","gt/crop1/[mito]"\n', "utf-8")
+    monkeypatch.chdir(tmp_path)
+    [row] = read_datasplit(file, data)
+    assert Path(row.raw) == data / "a" / "a.zarr" / "em"
+    assert Path(row.labels) == data / "a" / "a.zarr" / "gt" / "crop1"
+
+
+def test_what_is_where_the_file_says_is_not_looked_for_elsewhere(tmp_path):
+    for place in ("there", "data"):
+        (tmp_path / place / "a" / "a.zarr" / "em").mkdir(parents=True)
+        (tmp_path / place / "a" / "a.zarr" / "crop1").mkdir()
+    file = tmp_path / "data" / "split.csv"
+    file.write_text(f"train,{tmp_path}/there/a/a.zarr/em,{tmp_path}/there/a/a.zarr/crop1/[mito]\n", "utf-8")
+    [row] = read_datasplit(file)
+    assert Path(row.raw) == tmp_path / "there" / "a" / "a.zarr" / "em"
+
+
+def test_the_inside_of_another_store_is_not_taken_for_a_path(tmp_path):
+    (tmp_path / "em").mkdir()
+    (tmp_path / "crop1").mkdir()
+    [row] = read(tmp_path, "train,/gone/a.zarr/em,/gone/a.zarr/crop1/[mito]\n")
+    assert row.raw == "/gone/a.zarr/em"
+
+
 def test_all_rows_that_cannot_be_understood_are_reported_together(tmp_path):
     text = (
         "test,a.zarr/raw,a.zarr/crop1/[mito]\n"

@@ -52,7 +52,7 @@ def find_stored(config: Config, kind: Literal["predictions", "processed"]) -> tu
     """
     found = []
     # The template may be absolute, which Path.glob does not take.
-    pattern = anchor(glob.escape(config.root.as_posix()), _pattern(config, kind))
+    pattern = anchor(glob.escape(config.folder(kind).as_posix()), _pattern(config, kind))
     for path in map(Path, glob.glob(pattern)):  # noqa: PTH207
         names = config.placeholders(kind, path)
         if names and not path.name.startswith(".") and any((path / file).exists() for file in METADATA_FILES):
@@ -99,8 +99,8 @@ def find_predictions(config: Config, crops: Sequence[str] | None = None) -> tupl
     found = find_stored(config, "predictions")
     if not found:
         raise MissingDataError(
-            f"{config.root} holds no predictions (looked for {_pattern(config, 'predictions')}); `csc predict` makes "
-            "them, --data names another folder"
+            f"{config.folder('predictions')} holds no predictions (looked for {_pattern(config, 'predictions')}); "
+            "`csc predict` makes them, -e names an experiment and --data another folder"
         )
     if crops is None:
         return found

@@ -54,7 +54,7 @@ def experiment_rows(
     path = settings.datasplit_path or config.path("datasplit")
     told = []
     if path.is_file():
-        rows: Sequence[SplitRow] = read_datasplit(path)
+        rows: Sequence[SplitRow] = read_datasplit(path, config.root)
         told += [f"{name} is left out: {path} is there already, and its rows count" for name in _unused(settings, rows)]
     else:
         rows = _make(settings, config, path)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -52,6 +54,35 @@ def choose_device(name: str | None) -> torch.device:
     if (device.index or 0) >= available.get(device.type, 0):
         raise InvalidArgumentError(f"there is no device {name} here; leave it out to take the best one")
     return device
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFacts:
+    """A device that torch can use: how it is asked for, what it is called, and its own memory in bytes (0: no own)."""
+
+    device: str
+    name: str
+    free_bytes: int = 0
+    total_bytes: int = 0
+
+
+def list_devices() -> tuple[DeviceFacts, ...]:
+    """Return the devices of this machine, the one that is taken by default first.
+
+    Examples
+    --------
+    >>> list_devices()[-1].device
+    'cpu'
+    """
+    found = []
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        free, total = torch.cuda.mem_get_info(index)
+        name = torch.cuda.get_device_name(index)
+        found.append(DeviceFacts(device=f"cuda:{index}", name=name, free_bytes=free, total_bytes=total))
+    if torch.backends.mps.is_available():
+        found.append(DeviceFacts(device="mps", name="Apple GPU"))
+    name = f"{platform.machine()}, {torch.get_num_threads()} threads"
+    return (*found, DeviceFacts(device="cpu", name=name))
 
 
 def choose_precision(precision: str, device: torch.device) -> str:

@@ -204,3 +204,11 @@ def test_an_exported_file_predicts_as_its_network(tmp_path, data_folder):
     np.testing.assert_allclose(predict_array(path, raw, device="cpu"), expected, atol=1e-6)
     plan = plan_prediction(path, ["902"], config=data_folder.config, device="cpu")
     assert [made_with.file for made_with in plan.record.checkpoints] == ["network.pt"]
+
+
+@pytest.mark.parametrize(("values", "told"), [(RAW, False), (255 * RAW, True), (RAW - 1, True), (RAW + 0.4, False)])
+def test_floats_that_do_not_lie_in_0_to_1_are_told(values, told, caplog):
+    predict_array(Double(), values.astype(np.float32), **AS_IS)
+    assert ("is taken to lie in 0 to 1" in caplog.text) == told
+    if told:
+        assert "csc convert --range" in caplog.text

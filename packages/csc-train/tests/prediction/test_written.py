@@ -9,6 +9,7 @@ from csc_data.blocks import unfinished_work
 from csc_data.errors import ExistingOutputError, InvalidArgumentError
 from csc_data.geometry import Grid
 from csc_data.storage.room import DiskFullError
+from csc_data.volumes import open_volume, write_multiscale
 from csc_data.volumes.stored_values import StoredValues
 from csc_models import create_model
 from csc_train import IncompletePredictionError, TrainSettings, plan_prediction, predict
@@ -243,3 +244,13 @@ def test_mistakes_are_one_line_before_anything_is_computed(world, multiples, mon
         predict(multiples, config=world.config, **{**AS_IS, **changes})
     assert "\n" not in str(caught.value)
     assert not isinstance(caught.value, ExistingOutputError)
+
+
+@pytest.mark.parametrize(("factor", "told"), [(1, False), (255, True)])
+def test_floats_that_are_not_scaled_are_told_in_the_plan(world, multiples, factor, told):
+    grid = open_volume(world.config.path("raw", dataset="a")).levels[0].grid
+    shutil.rmtree(world.config.path("raw", dataset="a"))
+    raw = factor * np.random.default_rng(0).random(grid.shape, dtype=np.float32)
+    write_multiscale(world.config.path("raw", dataset="a"), [raw], [grid], chunks=(16, 16, 16))
+    plan = plan_prediction(multiples, config=world.config, **AS_IS)
+    assert any("is taken to lie in 0 to 1" in line for line in plan.lines) == told

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from csc_cli.console import say
-from csc_cli.options import config_option
+from csc_cli.console import answer, say
+from csc_cli.options import config_option, json_option
 from csc_data.wording import plural, table
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option(
     "--refresh", is_flag=True, help="First read the organisers' lists of crops again, and say what changed in them."
 )
+@json_option
 @config_option
 def classes(tested: bool, instance: bool, refresh: bool, config: Config) -> None:
     """List the label classes: id, how they are scored, and what group classes are made of.
@@ -33,6 +34,11 @@ def classes(tested: bool, instance: bool, refresh: bool, config: Config) -> None
 
         refresh_lists()
     known = load_classes(config)
+    shown = {
+        name: entry
+        for name, entry in known.items()
+        if (entry.tested or not tested) and (entry.instance or not instance)
+    }
     rows = [
         (
             entry.id,
@@ -41,7 +47,19 @@ def classes(tested: bool, instance: bool, refresh: bool, config: Config) -> None
             "yes" if entry.tested else "own" if name in known.own else "no",
             " ".join(known.parts_of(name)) if len(entry.parts) <= 12 else plural(len(entry.parts), "class"),
         )
-        for name, entry in known.items()
-        if (entry.tested or not tested) and (entry.instance or not instance)
+        for name, entry in shown.items()
     ]
+    answer(
+        [
+            {
+                "id": entry.id,
+                "name": name,
+                "instance": entry.instance,
+                "tested": entry.tested,
+                "own": name in known.own,
+                "parts": known.parts_of(name),
+            }
+            for name, entry in shown.items()
+        ]
+    )
     say(table(["id", "class", "kind", "tested", "made of"], rows))

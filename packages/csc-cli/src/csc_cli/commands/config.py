@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from csc_cli.console import say
-from csc_cli.options import data_option
+from csc_cli.completing import choice_names, one_of
+from csc_cli.console import answer, say
+from csc_cli.options import data_option, json_option
 from csc_data.wording import table
 
 
@@ -15,18 +16,22 @@ def config() -> None:
 
 
 @config.command()
+@json_option
 @data_option
 def show(data: str | None) -> None:
     """Show every choice and where its value comes from."""
     from csc_data.config.user_config import config_origins, config_path
 
-    rows = [(name, value or "-", origin) for name, (value, origin) in config_origins(data=data).items()]
+    origins = config_origins(data=data)
+    choices = {name: {"value": value, "from": origin} for name, (value, origin) in origins.items()}
+    answer({"file": config_path(), "choices": choices})
+    rows = [(name, value or "-", origin) for name, (value, origin) in origins.items()]
     say(table(["name", "value", "from"], rows))
     say(f"\nConfig file: {config_path()}{'' if config_path().exists() else ' (not there yet)'}")
 
 
 @config.command("set")
-@click.argument("name")
+@click.argument("name", shell_complete=one_of(choice_names))
 @click.argument("value")
 def set_(name: str, value: str) -> None:
     """Store a choice, for example `csc config set data /big/disk/cellmap`."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from csc_cli.console import say
-from csc_cli.options import CropSearch, classes_option, config_option, search_options
+from csc_cli.console import answer, say
+from csc_cli.options import CropSearch, classes_option, config_option, json_option, search_options
 from csc_data.wording import table
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ CSV_COLUMNS = ("dataset", "class", "voxel_size", "crops", "crops_present", "voxe
 @search_options
 @click.option("--finest", is_flag=True, help="Count at the finest scale of each annotation only.")
 @click.option("-cp", "--csv-path", metavar="FILE", help="Write the table as CSV, too.")
+@json_option
 @config_option
 def get_counts(
     classes: list[str] | None, search: CropSearch, finest: bool, csv_path: str | None, config: Config
@@ -48,6 +49,7 @@ def get_counts(
         table=load_classes(config),
     )
     counts, left_out = count_by_dataset(search.templates(config), options)
+    answer({"counts": counts, "left_out": left_out})
     say(table(HEADERS, [_row(count, "{:,}") for count in counts]))
     for problem in left_out:
         say(f"left out: {problem}")

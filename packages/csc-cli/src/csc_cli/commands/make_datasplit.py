@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cli.console import say
-from csc_cli.options import CropSearch, classes_option, config_option, parse_scale, search_options
+from csc_cli.console import answer, say
+from csc_cli.options import CropSearch, classes_option, config_option, json_option, parse_scale, search_options
+from csc_cli.stages.experiments import next_command
 from csc_data.wording import plural, table
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="With --use-s3: go by the challenge's list in this package. No network, but no voxels are counted.",
 )
+@json_option
 @config_option
 def make_datasplit(search: CropSearch, csv_path: str | None, dry_run: bool, config: Config, **options: Any) -> None:
     """Split the annotated crops into training and validation, every class on both sides where it can be."""
@@ -85,11 +87,13 @@ def make_datasplit(search: CropSearch, csv_path: str | None, dry_run: bool, conf
         say("  by the list in this package: voxels are those annotated, raw was not looked at")
     usages = [row.usage for row in split.rows]
     summary = f"{plural(usages.count('train'), 'crop')} to train, {usages.count('validate')} to validate"
+    file = Path(csv_path) if csv_path else config.path("datasplit")
     if dry_run:
         say(f"{summary}; nothing was written (--dry-run)")
-        return
-    _write(split, Path(csv_path) if csv_path else config.path("datasplit"), summary)
-    say("next: csc train CONFIG")
+    else:
+        _write(split, file, summary)
+        say(f"next: {next_command('train', 'CONFIG')}, or {next_command('plan')} to have CONFIG written")
+    answer({"written": None if dry_run else file, "split": split})
 
 
 def _where_forced(everywhere: bool, train: bool, validate: bool) -> ForceAllClasses:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cli.console import progress_bar, say
-from csc_cli.options import config_option, crops_option, existing_option
+from csc_cli.console import answer, progress_bar, say
+from csc_cli.options import crops_option, existing_option, json_option
 from csc_cli.stages.execution import work_options
+from csc_cli.stages.experiments import experiment_option, next_command
 from csc_data.wording import format_bytes, listed, plural, table
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
 )
 @click.option("--zip/--no-zip", default=True, show_default=True, help="Also write the zip to upload.")
 @existing_option
-@config_option
+@json_option
+@experiment_option
 def pack_results(config: Config, **options: Any) -> None:
     """Pack results on the grids of the test crops, as the score reads them, and zip them."""
     import os
@@ -55,13 +57,16 @@ def pack_results(config: Config, **options: Any) -> None:
         options["max_workers"] = os.cpu_count()
     with progress_bar("blocks") as bar:
         result = csc_submit.pack_results(config=config, progress=bar, **options)
+    answer(result)
     _tell(result)
     if not result.packed:
         raise click.ClickException("nothing could be packed, see above; there is no new zip")
     if result.failed:
         raise click.ClickException("the submission is not whole, see above")
     upload = result.archive or result.destination
-    say(f"next: csc validate {upload}; csc evaluate, where there is a truth to score against; else upload the zip")
+    scored = config.path("ground_truth").is_dir()
+    after = next_command("evaluate") if scored else "then upload it"
+    say(f"next: csc validate {upload}; {after}")
 
 
 def _tell(result: PackResult) -> None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cli.console import progress_bar, say
-from csc_cli.options import classes_option, config_option
+from csc_cli.console import answer, progress_bar, say
+from csc_cli.options import classes_option, config_option, json_option
+from csc_cli.stages.experiments import next_command
 from csc_data.wording import format_bytes, format_seconds, listed, plural, table
 
 if TYPE_CHECKING:
     from csc_data.challenge import ClassTable
     from csc_data.config.user_config import Config
     from csc_data.fingerprint import Fingerprint
+    from csc_data.splits.split_file import SplitRow
     from csc_train.plan import Machine, Plan
 
 _HEADERS = ("class", "crops with it", "share (%)", "objects", "diameter (nm): 5 %", "half", "95 %", "thickness (nm)")
@@ -34,6 +36,7 @@ _HEADERS = ("class", "crops with it", "share (%)", "objects", "diameter (nm): 5 
     "--measure/--no-measure", default=True, show_default=True, help="Whether to try a few steps on the device."
 )
 @click.option("-O", "--overwrite", is_flag=True, help="Replace a file that is there.")
+@json_option
 @config_option
 def plan(out: str, config: Config, overwrite: bool, **options: Any) -> None:
     """Write an experiment file for the data and this machine, with the reason of each choice.
@@ -41,7 +44,6 @@ def plan(out: str, config: Config, overwrite: bool, **options: Any) -> None:
     Looks at the crops of the datasplit that train: sizes and shares of the classes, voxel sizes, grey values. Classes
     that want very different voxel sizes get a file each.
     """
-    from csc_data.challenge import load_classes
     from csc_data.errors import ExistingOutputError
     from csc_data.splits.split_file import read_datasplit
 
@@ -49,17 +51,40 @@ def plan(out: str, config: Config, overwrite: bool, **options: Any) -> None:
     if file.suffix != ".toml":
         raise click.UsageError(f"{out}: the file to write must end in .toml")
     split = Path(options["datasplit"]) if options["datasplit"] else config.path("datasplit")
-    rows = read_datasplit(split)
+    rows = read_datasplit(split, config.root)
     existing = sorted([*file.parent.glob(file.name), *file.parent.glob(f"{file.stem}_*nm.toml")])
     if existing and not overwrite:
         raise ExistingOutputError(f"{existing[0]} exists; choose another name with --out, or replace it by --overwrite")
+    files = write_plans(file, rows, config, options)
+    say(f"next: {next_command('train', str(files[0]))}")
+
+
+def write_plans(file: Path, rows: Sequence[SplitRow], config: Config, options: Mapping[str, Any]) -> list[Path]:
+    """Look at the crops of a datasplit, write an experiment file, or several, and say which.
+
+    Parameters
+    ----------
+    file : Path
+        What it is called where one is enough.
+    rows : sequence of SplitRow
+    config : Config
+    options : mapping
+        ``classes``, ``datasplit``, ``minutes``, ``device`` and ``measure``, as the command has them.
+    """
+    from csc_data.challenge import load_classes
+
     fingerprint = _look(rows, options["classes"], load_classes(config))
     machine = _machine(options["device"], options["minutes"] * 60)
     plans = _plan(fingerprint, machine, file.stem, options)
     files = _write(file, plans, fingerprint, machine)
     for written, made in zip(files, plans, strict=True):
         say(f"wrote {written}: {_describe(made)}")
-    say(f"next: csc train {files[0]}")
+    documents = [
+        {"file": target, "settings": made.choices, "seconds": made.seconds, "memory_bytes": made.memory_bytes}
+        for target, made in zip(files, plans, strict=True)
+    ]
+    answer({"plans": documents, "classes": fingerprint.classes})
+    return files
 
 
 def _look(rows: Sequence[Any], classes: Sequence[str] | None, table_of_classes: ClassTable) -> Fingerprint:
@@ -90,7 +115,7 @@ def _machine(device: str | None, seconds: float) -> Machine:
     return look_at_machine(device, seconds=seconds, free_bytes=available_memory(), cores=available_cpus())
 
 
-def _plan(fingerprint: Fingerprint, machine: Machine, name: str, options: dict[str, Any]) -> Sequence[Plan]:
+def _plan(fingerprint: Fingerprint, machine: Machine, name: str, options: Mapping[str, Any]) -> Sequence[Plan]:
     from csc_train.plan import make_plans, measure_step
 
     if options["measure"]:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cli.console import say, say_logged
-from csc_cli.options import GroupedCommand, config_option, existing_option, parse_names, set_option
+from csc_cli import completing
+from csc_cli.console import answer, say, say_logged
+from csc_cli.options import GroupedCommand, existing_option, json_option, parse_names, set_option
 from csc_cli.stages.execution import make_execution, predict_options
+from csc_cli.stages.experiments import TRAINING, config_words, experiment_options, next_command
 from csc_data.wording import table
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 HEADINGS = {
     "What": ("crops", "volume", "rois", "classes_to_write", "all_classes"),
-    "Where": ("data", "search_path", "raw_name", "crop_name", "output_path", "existing", "overwrite"),
+    "Where": ("chosen", "data", "search_path", "raw_name", "crop_name", "output_path", "existing", "overwrite"),
     "How": ("checkpoints", "overlap", "blending", "tta", "skip_orthoplanes", "given"),
     "Output": ("output", "output_dtype", "output_grid", "scales", "output_format", "shards"),
     "On": ("device", "devices", "workers", "scheduler", "cluster", "jobs", "precision", "compile", "batch_size"),
@@ -38,12 +40,12 @@ def _parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) 
 
 
 @click.command(cls=GroupedCommand, headings=HEADINGS)
-@click.argument("experiment", metavar="CONFIG", type=click.Path())
 @click.option(
     "-c",
     "--crops",
     metavar="NAMES",
     callback=parse_names,
+    shell_complete=completing.several_of(completing.crop_names("test", "validation", "annotated")),
     help="Ids (557), test, validation, annotated, patterns ('jrc_hela-2/*') [default: test].",
 )
 @click.option("--volume", metavar="VOLUME", help="Instead of crops: all of a data set, or of a raw volume by its path.")
@@ -53,6 +55,7 @@ def _parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) 
     "classes_to_write",
     metavar="NAMES",
     callback=parse_names,
+    shell_complete=completing.several_of(completing.class_names),
     help="Classes, and arrays beside them, to write [default: classes scored or annotated there, their affinities].",
 )
 @click.option("--all-classes", is_flag=True, default=None, help="Write all that the network gives.")
@@ -87,7 +90,8 @@ def _parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) 
 @click.option("--dry-run", is_flag=True, help="Tell passes, voxels and disk; predict nothing.")
 @click.option("--check", is_flag=True, help="Tell how much the output depends on where patches lie; write nothing.")
 @existing_option
-@config_option
+@json_option
+@experiment_options(TRAINING)
 def predict(experiment: str, config: Config, dry_run: bool, check: bool, **options: Any) -> None:
     """Predict crops, or a box of a volume, with the network of CONFIG: an experiment file (.py, .toml), a checkpoint
     (.pth), or published weights by name (`csc models pretrained`).
@@ -106,6 +110,7 @@ def predict(experiment: str, config: Config, dry_run: bool, check: bool, **optio
     if dry_run:
         plan = csc_train.plan_prediction(experiment, config=config, **call)
         _say_lines(plan.lines)
+        answer({"regions": plan.estimate.regions, "notes": plan.notes, "problems": plan.problems})
         plan.estimate.check_room()
         if plan.problems:
             raise click.ClickException(f"{len(plan.problems)} of the crops cannot be predicted, see above")
@@ -113,15 +118,23 @@ def predict(experiment: str, config: Config, dry_run: bool, check: bool, **optio
         return
     if check:
         del call["existing"]
-        _say_stability(csc_train.check_prediction(experiment, config=config, **call))
+        stability = csc_train.check_prediction(experiment, config=config, **call)
+        answer(stability)
+        _say_stability(stability)
         return
     # Who waits for another process that has the last blocks says so.
     with block_reporter() as report, say_logged("csc_data.blocks.sharing"):
         result = csc_train.predict(
             experiment, config=config, progress=report, on_plan=lambda plan: _say_lines(plan.lines), **call
         )
+    answer(result)
     _say_result(result, describe_prediction(result))
-    say(f"next: csc process {experiment if experiment.endswith(('.py', '.toml')) else 'CONFIG'}")
+    say(f"next: {next_command('process', *_processed_by(experiment))}")
+
+
+def _processed_by(experiment: str) -> tuple[str, ...]:
+    """Return the file that says how to process: an experiment does, a checkpoint does not."""
+    return config_words() if experiment.endswith((".py", ".toml")) else ("CONFIG",)
 
 
 def _say_lines(lines: Sequence[str]) -> None:

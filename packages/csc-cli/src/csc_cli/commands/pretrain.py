@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from csc_cli.commands.train import training_options
-from csc_cli.console import INTERRUPTED, say, say_logged
+from csc_cli.console import INTERRUPTED, answer, say, say_logged
+from csc_cli.stages.experiments import config_words, next_command
 from csc_data.wording import plural
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ def pretrain(experiment: str, config: Config, given: dict[str, Any], dry_run: bo
 
     overrides: Any = given | {name: value for name, value in options.items() if value is not None}
     if dry_run:
-        for line in csc_train.rehearse_pretraining(experiment, config=config, **overrides).lines:
+        rehearsal = csc_train.rehearse_pretraining(experiment, config=config, **overrides)
+        answer(rehearsal)
+        for line in rehearsal.lines:
             say(line)
         say("next: the same without --dry-run")
         return
@@ -39,6 +42,7 @@ def pretrain(experiment: str, config: Config, given: dict[str, Any], dry_run: bo
             result = csc_train.pretrain(read, config=config, **overrides)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    answer(result)
     if result.resumed_from and not result.records and not result.stopped:
         say(f"nothing to do: {result.resumed_from} is of the last epoch")
     elif result.records:
@@ -46,6 +50,6 @@ def pretrain(experiment: str, config: Config, given: dict[str, Any], dry_run: bo
         say(f"pretrained {count} in {result.seconds:.0f} s; checkpoint {result.latest_checkpoint}")
     if result.latest_checkpoint and not result.stopped:
         say(
-            f"next: csc train {experiment} --set model_to_load={result.model_name}, for all weights but the head; or "
-            f"--set pretrained={result.latest_checkpoint}, for the encoder"
+            f"next: {next_command('train', *config_words(), '--set', f'model_to_load={result.model_name}')}, for all "
+            f"weights but the head; or --set pretrained={result.latest_checkpoint}, for the encoder"
         )

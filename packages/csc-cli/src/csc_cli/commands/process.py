@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cli.console import progress_bar, say
-from csc_cli.options import config_option, existing_option, parse_names
+from csc_cli import completing
+from csc_cli.console import answer, progress_bar, say
+from csc_cli.options import existing_option, json_option, parse_names
 from csc_cli.stages.execution import work_options
+from csc_cli.stages.experiments import PROCESSING, TRAINING, experiment_options
 from csc_data.wording import plural, table
 
 if TYPE_CHECKING:
@@ -19,12 +21,12 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("experiment", metavar="CONFIG", type=click.Path())
 @click.option(
     "-c",
     "--crops",
     metavar="IDS",
     callback=parse_names,
+    shell_complete=completing.several_of(completing.crop_names("test")),
     help="Crops, separated by commas (557 or crop557), or test [default: all that were predicted].",
 )
 @click.option("-i", "--input-path", metavar="PATH", help="Where predictions lie, with {dataset} and {crop}.")
@@ -32,13 +34,15 @@ if TYPE_CHECKING:
 @click.option("-d", "--device", help="Where the tensors of a process_func lie that takes some.")
 @work_options("1")
 @existing_option
-@config_option
+@json_option
+@experiment_options(PROCESSING, TRAINING)
 def process(experiment: str, config: Config, **options: Any) -> None:
     """Post-process predictions as the experiment file CONFIG says: thresholds, small objects, instances."""
     import csc_submit
 
     with progress_bar("blocks") as bar:
         result = csc_submit.process(experiment, config=config, progress=bar, **options)
+    answer(result)
     done = [row for row in result.rows if row.status in ("done", "there")]
     say(table(("crop", "class", "objects", "voxels"), [_row(row) for row in done], indent="  "))
     for row in result.rows:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from csc_cli.console import say
-from csc_cli.options import config_option
+from csc_cli.stages.experiments import experiment_option
 
 if TYPE_CHECKING:
     from csc_data.config.user_config import Config
 
 
 @click.command()
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path())
-@click.option("-o", "--output", metavar="HTML", default="report.html", show_default=True, help="The page to write.")
+@click.argument("runs", metavar="[RUN]...", nargs=-1, type=click.Path())
+@click.option(
+    "-o",
+    "--output",
+    metavar="HTML",
+    help="The page to write [default: report.html, in the experiment's folder with -e].",
+)
 @click.option(
     "--result",
     "results",
@@ -27,8 +33,10 @@ if TYPE_CHECKING:
     "-s", "--submission", metavar="PATH", help="What was scored, if it was moved [default: as the result says]."
 )
 @click.option("-t", "--truth", metavar="PATH", help="What it was scored against, if it was moved.")
-@config_option
-def report(runs: tuple[str, ...], config: Config, output: str, results: tuple[str, ...], **moved: str | None) -> None:
+@experiment_option
+def report(
+    runs: tuple[str, ...], config: Config, output: str | None, results: tuple[str, ...], **moved: str | None
+) -> None:
     """Write one self-contained page about the run RUN, or one that compares several class by class.
 
     RUN is the folder of its logs (tensorboard/NAME), the folder of its experiment, the experiment file, or a
@@ -39,12 +47,15 @@ def report(runs: tuple[str, ...], config: Config, output: str, results: tuple[st
     from csc_eval.command.terminal import raw_of_test_crops
     from csc_train.report import RunReportOptions, write_run_report
 
+    if not runs and not config.experiment:
+        raise click.UsageError("name a RUN, or an experiment with its folder (-e)")
+    runs = runs or (config.experiment,)
     if len(runs) > 1 and (results or any(moved.values())):
         raise click.UsageError("--result, --submission and --truth are of one run; several are compared without")
     options = RunReportOptions(
         results=results, submission=moved["submission"], truth=moved["truth"], raw=raw_of_test_crops(str(config.root))
     )
-    page, found = write_run_report(runs, output, options)
+    page, found = write_run_report(runs, output or Path(config.experiment, "report.html"), options)
     for run in found:
         for line in run.missing:
             say(f"{run.name}: {line}" if len(found) > 1 else line)

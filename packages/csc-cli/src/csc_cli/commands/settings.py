@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import click
 
+from csc_cli.options import json_option
+
 STAGES = ("pretrain", "train", "predict", "process")
 
 
 @click.command()
 @click.argument("stage", type=click.Choice(STAGES), required=False)
 @click.option("--schema", metavar="FILE", type=click.Path(dir_okay=False), help="Write a JSON schema of all stages.")
+@json_option
 def settings(stage: str | None, schema: str | None) -> None:
     """List what an experiment file may say about a stage: name, default, meaning and type of each setting.
 
@@ -19,7 +22,7 @@ def settings(stage: str | None, schema: str | None) -> None:
     import json
     from pathlib import Path
 
-    from csc_cli.console import say
+    from csc_cli.console import answer, say
     from csc_data.config.experiment import announced_settings
     from csc_data.config.reference import describe_settings, experiment_schema
 
@@ -30,5 +33,7 @@ def settings(stage: str | None, schema: str | None) -> None:
         text = json.dumps(experiment_schema({name: stages[name] for name in STAGES}), indent=2)
         Path(schema).write_text(text + "\n", encoding="utf-8")
         say(f'wrote {schema}; experiments in TOML name it in their first line: "#:schema {schema}"')
-    for row in describe_settings(stages[stage]) if stage else ():
+    rows = describe_settings(stages[stage]) if stage else ()
+    answer(rows)
+    for row in rows:
         say(f"{row.name} = {row.default}\n    {row.doc} [{row.type}]")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cli.console import INTERRUPTED, say, say_logged
-from csc_cli.options import config_option, set_option
+from csc_cli.console import INTERRUPTED, answer, say, say_logged
+from csc_cli.options import json_option, set_option
+from csc_cli.stages.experiments import TRAINING, config_words, experiment_options, next_command
 from csc_data.wording import plural
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ def training_options(resume: str) -> Callable[[Callable[..., Any]], Callable[...
 
     def add(command: Callable[..., Any]) -> Callable[..., Any]:
         options = (
-            click.argument("experiment", metavar="CONFIG", type=click.Path()),
             set_option,
             click.option(
                 "--resume",
@@ -43,7 +42,8 @@ def training_options(resume: str) -> Callable[[Callable[..., Any]], Callable[...
                 is_flag=True,
                 help="Prove what can be proven, and say what the run would take; train nothing.",
             ),
-            config_option,
+            json_option,
+            experiment_options(TRAINING, may_be_new=True),
         )
         for option in reversed(options):
             command = option(command)
@@ -68,7 +68,9 @@ def train(experiment: str, config: Config, given: dict[str, Any], dry_run: bool,
     # An option that was left out says nothing of what --set does.
     overrides: Any = given | {name: value for name, value in options.items() if value is not None}
     if dry_run:
-        for line in csc_train.rehearse_training(experiment, config=config, **overrides).lines:
+        rehearsal = csc_train.rehearse_training(experiment, config=config, **overrides)
+        answer(rehearsal)
+        for line in rehearsal.lines:
             say(line)
         say("next: the same without --dry-run")
         return
@@ -79,6 +81,7 @@ def train(experiment: str, config: Config, given: dict[str, Any], dry_run: bool,
             result = csc_train.train(read, config=config, post_process=post_processing(read, config), **overrides)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    answer(result)
     if result.resumed_from and not result.records and not result.stopped:
         say(f"nothing to do: {result.resumed_from} is of the last epoch")
         say("next: raise `epochs` to go on, or choose another `model_name` to train anew")
@@ -88,7 +91,5 @@ def train(experiment: str, config: Config, given: dict[str, Any], dry_run: bool,
         count = plural(len(result.records), "epoch")
         say(f"trained {count} in {result.seconds:.0f} s; checkpoint {result.latest_checkpoint}{best}")
         # The file knows nothing of --set, a checkpoint does.
-        network = str(result.best_checkpoint or result.latest_checkpoint) if given else experiment
-        data = click.get_current_context().params["data"]
-        words = ["csc", "predict", network, *(["--data", data] if data else [])]
-        say(f"next: {shlex.join(words)}")
+        network = (str(result.best_checkpoint or result.latest_checkpoint),) if given else config_words()
+        say(f"next: {next_command('predict', *network)}")

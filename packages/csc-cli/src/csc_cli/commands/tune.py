@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cli.console import progress_bar, say
-from csc_cli.options import config_option, parse_names
+from csc_cli import completing
+from csc_cli.console import answer, progress_bar, say
+from csc_cli.options import json_option, parse_names
+from csc_cli.stages.experiments import PROCESSING, TRAINING, experiment_options, next_command
 from csc_data.wording import format_seconds, plural, table
 
 if TYPE_CHECKING:
@@ -20,15 +22,27 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("experiment", metavar="CONFIG", type=click.Path())
-@click.option("-c", "--classes", metavar="NAMES", callback=parse_names, help="Classes [default: all of CONFIG].")
-@click.option("-o", "--output", metavar="FILE", default="tuned.toml", show_default=True, help="The file to write.")
+@click.option(
+    "-c",
+    "--classes",
+    metavar="NAMES",
+    callback=parse_names,
+    shell_complete=completing.several_of(completing.class_names),
+    help="Classes [default: all of CONFIG].",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="The file to write [default: tuned.toml, in the experiment's folder with -e].",
+)
 @click.option("--trials", type=click.IntRange(min=1), default=250, show_default=True, help="Tries for each choice.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="When to stop [default: when all is tried].")
 @click.option("--datasplit", metavar="FILE", help="The datasplit [default: datasplit.csv in the data folder].")
 @click.option("-O", "--overwrite", is_flag=True, help="Replace a file that is there.")
-@config_option
-def tune(experiment: str, config: Config, output: str, overwrite: bool, **options: Any) -> None:
+@json_option
+@experiment_options(PROCESSING, TRAINING)
+def tune(experiment: str, config: Config, output: str | None, overwrite: bool, **options: Any) -> None:
     """Choose thresholds, sizes and parameters of steps on the validation crops, by the official score.
 
     From predictions that are there: `csc predict CONFIG -c validation` makes them. Crops are left out in turn, or
@@ -40,9 +54,9 @@ def tune(experiment: str, config: Config, output: str, overwrite: bool, **option
     import csc_submit
     from csc_data.errors import ExistingOutputError
 
-    file = Path(output)
+    file = Path(output or Path(config.experiment, "tuned.toml"))
     if file.suffix != ".toml":
-        raise click.UsageError(f"{output}: the file to write must end in .toml")
+        raise click.UsageError(f"{file}: the file to write must end in .toml")
     if file.exists() and not overwrite:
         raise ExistingOutputError(f"{file} exists; choose another name with --output, or replace it by --overwrite")
     began = time.perf_counter()
@@ -57,7 +71,8 @@ def tune(experiment: str, config: Config, output: str, overwrite: bool, **option
     say(f"scored {plural(points, 'combination')} of values of {plural(len(result.classes), 'class')} in {seconds}")
     changed = len(result.changed)
     say(f"wrote {file}: {changed or 'nothing'} of {plural(len(result.classes), 'class')} changed")
-    say(f"next: csc process {file}")
+    say(f"next: {next_command('process', str(file))}")
+    answer({"written": file, "classes": result.classes, "remarks": result.remarks, "rules": result.rules})
 
 
 def _row(entry: TunedClass) -> Sequence[object]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from csc_cli.console import say
-from csc_cli.options import config_option, crops_option
+from csc_cli.console import answer, say
+from csc_cli.options import config_option, crops_option, json_option
 from csc_data.wording import plural
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 @click.option("--fix", metavar="ZIP", help="Write it anew there, without what can safely be mended.")
 @click.option("--labels/--no-labels", default=False, show_default=True, help="Also list every label.")
 @crops_option
+@json_option
 @config_option
 def validate(config: Config, submission: str, fix: str | None, labels: bool, crops: list[str] | None) -> None:
     """Tell whether the portal takes SUBMISSION (a zip or a folder), and what it does with each label."""
@@ -36,5 +37,6 @@ def validate(config: Config, submission: str, fix: str | None, labels: bool, cro
             say(f"  left out: {line}")
         report = result.report
         say(describe_validation(report, labels=labels))
+    answer({"ok": report.ok, "verdict": report.verdict, "validation": report})
     if not report.ok:
         raise click.ClickException("the submission is not as it should be, see above")

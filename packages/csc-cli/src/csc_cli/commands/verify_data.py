@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from csc_cli.options import data_option, split_names
+from csc_cli.completing import crop_names, several_of
+from csc_cli.options import data_option, json_option, split_names
 
 MOST_LINES = 20
 
@@ -20,6 +21,7 @@ MOST_LINES = 20
     default="all",
     show_default=True,
     metavar="WHICH",
+    shell_complete=several_of(crop_names("all", "train", "test")),
     help="As for fetch-data; of some crops their labels are compared, and all raw of their data sets.",
 )
 @click.option(
@@ -30,6 +32,7 @@ MOST_LINES = 20
     show_default=True,
     help="Files that are read at a time.",
 )
+@json_option
 def verify_data(data: str | None, crops: str, num_workers: int) -> None:
     """Compare every fetched file with the digest that was kept beside it when it came.
 
@@ -39,7 +42,8 @@ def verify_data(data: str | None, crops: str, num_workers: int) -> None:
     """
     import time
 
-    from csc_cli.console import say
+    from csc_cli.console import answer, say
+    from csc_cli.stages.experiments import next_command
     from csc_cli.transfer_bar import transfer_bar
     from csc_data.config.user_config import load_config
     from csc_data.fetching import verify_data as compare
@@ -50,14 +54,15 @@ def verify_data(data: str | None, crops: str, num_workers: int) -> None:
     with transfer_bar() as progress:
         result = compare(config, crops=split_names(crops) or [], workers=num_workers, progress=progress)
     seconds = time.monotonic() - began
+    answer({"whole": result.whole, "result": result, "seconds": seconds})
     say(f"compared {plural(result.n_files, 'file')}, {format_bytes(result.n_bytes)}, in {seconds:.1f} s")
     _name("damaged", result.damaged, config.root)
     _name("missing", result.missing, config.root)
     _name("unknown", result.unknown, config.root)
     if result.damaged or result.missing:
-        say("next: csc fetch-data, with the options of before, replaces what is damaged and fetches what is missing")
+        say(f"next: {next_command('fetch-data')}, with the options of before, replaces what is damaged or missing")
     if result.unknown:
-        say("next: csc fetch-data --checksum compares what is unknown with the bucket")
+        say(f"next: {next_command('fetch-data', '--checksum')} compares what is unknown with the bucket")
     if not result.whole:
         counts = ((result.damaged, "damaged"), (result.missing, "missing"), (result.unknown, "unknown"))
         words = ", ".join(f"{len(paths):,} {word}" for paths, word in counts if paths)

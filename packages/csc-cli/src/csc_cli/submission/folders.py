@@ -74,9 +74,7 @@ class SubmitFolders:
         """The configuration for predicting, processing and packing."""
         if self.keep:
             return self.config
-        work, root = self.work.absolute(), self.config.root.absolute()
-        # Relative where it can be, as paths below the data folder are matched with their templates so.
-        place = (work.relative_to(root) if work.is_relative_to(root) else work).as_posix()
+        place = self.work.absolute().as_posix()
         return dataclasses.replace(
             self.config, predictions=f"{place}/predictions/{_LAYOUT}", processed=f"{place}/processed/{_LAYOUT}"
         )

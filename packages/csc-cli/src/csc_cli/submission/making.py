@@ -10,14 +10,13 @@ from pathlib import Path
 from csc_cli.submission.crop import CropWork
 from csc_cli.submission.disk import DiskBudgetError, used_bytes
 from csc_cli.submission.options import SubmitOptions
-from csc_cli.submission.plan import SubmitPlan, make_plan, submit_folders
-from csc_cli.submission.record import SubmitRecord
+from csc_cli.submission.plan import SubmitPlan, make_plan, process_settings, submit_folders
 from csc_cli.submission.results import SubmitResult, Watch
 from csc_cli.submission.running_alone import running_alone
 from csc_cli.submission.working import SubmitWorkers
 from csc_data.blocks import Existing
 from csc_data.blocks.output import remove_partial_files
-from csc_data.config.experiment import is_being_read
+from csc_data.config.experiment import Experiment, experiment_config, is_being_read, read_experiment
 from csc_data.config.user_config import Config, load_config
 from csc_data.errors import CscError
 from csc_data.storage.room import full_disk_told
@@ -73,9 +72,10 @@ def submit(
     options, watch = options or SubmitOptions(), watch or Watch()
     if is_being_read(Path(source)):
         return SubmitResult(archive=None, crops=(), validation=None, score=None, seconds=0.0)
+    read, config = _read(source, config)
     folders = submit_folders(config, options)
     with full_disk_told(folders.work), running_alone(folders.running):
-        plan = make_plan(source, crops, config, options, SubmitRecord(folders.record))
+        plan = make_plan(source, crops, process_settings(read, options, config), folders, options)
         watch.planned(plan)
         plan.check(options.existing)
         _begin(plan, options.existing)
@@ -112,9 +112,18 @@ def plan_submission(
     CscError, csc_models.ModelError
         As `submit`.
     """
-    config, options = config or load_config(), options or SubmitOptions()
-    record = SubmitRecord(submit_folders(config, options).record)
-    return make_plan(os.fspath(experiment), crops, config, options, record)
+    source, options = os.fspath(experiment), options or SubmitOptions()
+    read, config = _read(source, config or load_config())
+    settings = process_settings(read, options, config)
+    return make_plan(source, crops, settings, submit_folders(config, options), options)
+
+
+def _read(source: str, config: Config) -> tuple[Experiment | None, Config]:
+    """Return an experiment, and the configuration for it; a checkpoint and published weights have none of their own."""
+    if not source.endswith((".py", ".toml")):
+        return None, config
+    read = read_experiment(source)
+    return read, experiment_config(read, config)
 
 
 def _score(archive: Path, config: Config, options: SubmitOptions) -> tuple[SubmissionScore | None, str]:

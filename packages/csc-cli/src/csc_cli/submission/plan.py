@@ -14,6 +14,7 @@ from csc_cli.submission.record import SubmitRecord
 from csc_data.challenge import TestCrop
 from csc_data.challenge.current_lists import load_test_crops
 from csc_data.challenge.test_crops import select_crops
+from csc_data.config.experiment import Experiment
 from csc_data.config.user_config import Config
 from csc_data.errors import ExistingOutputError, InvalidArgumentError
 from csc_data.wording import format_bytes, listed, plural, table
@@ -197,7 +198,11 @@ class SubmitPlan:
 
 
 def make_plan(
-    experiment: str, crops: Sequence[str] | None, config: Config, options: SubmitOptions, record: SubmitRecord
+    experiment: str,
+    crops: Sequence[str] | None,
+    settings: ProcessSettings,
+    folders: SubmitFolders,
+    options: SubmitOptions,
 ) -> SubmitPlan:
     """Work out what a submission takes; nothing is written.
 
@@ -206,9 +211,8 @@ def make_plan(
     CscError, csc_models.ModelError
         If settings, crops, classes or the checkpoint cannot be used at all.
     """
-    folders = submit_folders(config, options)
-    wanted = select_crops(load_test_crops(config), None if crops is None or list(crops) == ["test"] else crops)
-    settings = process_settings(experiment, options, config)
+    record = SubmitRecord(folders.record)
+    wanted = select_crops(load_test_crops(folders.config), None if crops is None or list(crops) == ["test"] else crops)
     prediction = plan_prediction(
         experiment,
         [crop.name for crop in wanted],
@@ -293,13 +297,13 @@ def submit_folders(config: Config, options: SubmitOptions) -> SubmitFolders:
     return SubmitFolders(config=config, destination=options.destination or config.path("submission"), keep=options.keep)
 
 
-def process_settings(experiment: str, options: SubmitOptions, config: Config) -> ProcessSettings:
-    """Return what is done to predictions; the defaults where a checkpoint or published weights predict.
+def process_settings(experiment: Experiment | None, options: SubmitOptions, config: Config) -> ProcessSettings:
+    """Return what is done to predictions; the defaults without an experiment.
 
     Raises
     ------
     ProblemsError
         With everything that is wrong.
     """
-    source = experiment if experiment.endswith((".py", ".toml")) else ProcessSettings()
+    source = experiment or ProcessSettings()
     return as_process_settings(source, config, device=options.given.get("device"), **options.of_processing)

@@ -21,6 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
+from csc_data.config.user_config import Config, load_config
 from csc_data.errors import InvalidArgumentError, MissingDataError, Problem, ProblemsError, nearest
 
 SettingsT = TypeVar("SettingsT")
@@ -29,6 +30,8 @@ MODULE_NAME = "csc_experiment"
 """`__name__` while an experiment file is read, so that ``if __name__ == "__main__"`` blocks stay quiet."""
 
 _being_read: ContextVar[Path | None] = ContextVar("_being_read", default=None)
+
+_neighbours: dict[str, str] = {}  # modules that experiment files imported from their own folders, and these
 
 _NEAR = 0.8  # difflib ratio from which an unknown name counts as a misspelling; `epoch` to `epochs` has 0.91
 
@@ -106,14 +109,17 @@ def _used(tree: ast.Module) -> frozenset[str]:
 
 
 def _run(file: Path, code: types.CodeType) -> dict[str, Any]:
+    folder = str(file.resolve().parent)
     module = types.ModuleType(MODULE_NAME)
     module.__file__ = str(file)
+    # As if it were the package that its folder is: `from .model import Net` finds its neighbour.
+    module.__package__, module.__path__ = MODULE_NAME, [folder]
     # Dataclasses look up the module that they are defined in, and so does pickle in forked workers.
     outer = sys.modules.get(MODULE_NAME) if _being_read.get() is not None else None
     sys.modules[MODULE_NAME] = module
-    folder = str(file.resolve().parent)
+    _forget_others(folder)
     sys.path.insert(0, folder)  # as for a script, whose neighbours can be imported
-    token = _being_read.set(file.resolve())
+    token, before = _being_read.set(file.resolve()), {*sys.modules}
     try:
         exec(code, module.__dict__)  # noqa: S102  # running the user's own file is what this is for
     except SystemExit as error:
@@ -123,6 +129,7 @@ def _run(file: Path, code: types.CodeType) -> dict[str, Any]:
         raise ProblemsError(str(file), [problem]) from error
     finally:
         _being_read.reset(token)
+        _note_neighbours(folder, before)
         if outer is not None:  # a file that reads another one is itself again
             sys.modules[MODULE_NAME] = outer
         if folder in sys.path:
@@ -132,6 +139,22 @@ def _run(file: Path, code: types.CodeType) -> dict[str, Any]:
         for name, value in vars(module).items()
         if not name.startswith("_") and not isinstance(value, types.ModuleType)
     }
+
+
+def _forget_others(folder: str) -> None:
+    """Forget the neighbours of other experiments: those of this one may have the same names, such as `model`."""
+    for name in [name for name, home in _neighbours.items() if home != folder]:
+        sys.modules.pop(name, None)
+        del _neighbours[name]
+
+
+def _note_neighbours(folder: str, before: set[str]) -> None:
+    """Note which modules were imported from beside an experiment file, or from packages beside it."""
+    for name in sys.modules.keys() - before:
+        file = getattr(sys.modules[name], "__file__", None)
+        top = Path(folder, *name.removeprefix(f"{MODULE_NAME}.").split(".")[:1])
+        if file and (Path(file) == top.with_suffix(".py") or top in Path(file).parents):
+            _neighbours[name] = folder
 
 
 class LoadedConfig(types.SimpleNamespace):
@@ -183,6 +206,16 @@ def load_safe_config(config_path: str | os.PathLike[str], force_safe: bool = Fal
     if force_safe and Path(config_path).suffix == ".py":
         raise InvalidArgumentError(f"{config_path} is a program, which cannot be run safely; write it as TOML")
     return LoadedConfig(**read_experiment(Path(config_path)).names)
+
+
+def experiment_config(experiment: Experiment, config: Config | None = None) -> Config:
+    """Return the configuration for an experiment: what it makes lies in its own folder, if it has one.
+
+    That is its ``base_experiment_path``; one that the configuration was asked for comes before it.
+    """
+    base = experiment.names.get("base_experiment_path")
+    folder = Path(base).expanduser().absolute() if isinstance(base, str | os.PathLike) else None
+    return (config or load_config()).of_experiment(folder)
 
 
 def is_being_read(path: str | Path) -> bool:

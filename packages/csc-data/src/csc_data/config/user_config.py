@@ -11,20 +11,24 @@ import re
 import string
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import platformdirs
 import tomli_w
 
 from csc_data.config.templates import anchor, fill, match, placeholder_names
-from csc_data.errors import InvalidArgumentError, Problem, ProblemsError, did_you_mean
+from csc_data.errors import InvalidArgumentError, MissingDataError, Problem, ProblemsError, did_you_mean
 from csc_data.storage.atomic import replace_text
 from csc_data.storage.paths import is_remote
 
 ENVIRONMENT = {"data": "CSC_DATA"}
 """Settings that an environment variable overrides."""
 
+OF_EXPERIMENTS = frozenset({"predictions", "processed", "submission", "results"})
+"""Path templates that are below the folder of an experiment, where it has one."""
+
+_FOLDERS = ("data", "experiments")
 _PLACEHOLDERS = {
     "raw": {"dataset"},
     "labels": {"dataset", "crop", "class_name"},
@@ -38,33 +42,89 @@ class Config:
     """The configuration in force.
 
     Path templates are relative to ``data``, or absolute; ``{dataset}`` is a name like ``jrc_hela-2``, ``{crop}`` one
-    like ``crop234``, ``{class_name}`` one like ``mito``. Forward slashes work on every system.
+    like ``crop234``, ``{class_name}`` one like ``mito``. Forward slashes work on every system. ``experiment`` is the
+    folder of the one that is worked on, if it has its own: what it makes (`OF_EXPERIMENTS`) is relative to that. It is
+    said by each call, and not stored.
     """
 
     data: str = "data"
+    experiments: str = "experiments"
     raw: str = "{dataset}/{dataset}.zarr/recon-1/em/fibsem-uint8"
     labels: str = "{dataset}/{dataset}.zarr/recon-1/labels/groundtruth/{crop}/{class_name}"
     predictions: str = "predictions/{dataset}.zarr/{crop}/{class_name}"
     processed: str = "processed/{dataset}.zarr/{crop}/{class_name}"
     submission: str = "submission.zarr"
+    results: str = "results"
     ground_truth: str = "ground_truth.zarr"
     datasplit: str = "datasplit.csv"
     bucket: str = "janelia-cosem-datasets"
     endpoint: str = ""
+    experiment: str = ""
 
     @property
     def root(self) -> Path:
         """The data folder as a path, `~` expanded."""
         return Path(self.data).expanduser()
 
+    def folder(self, name: str) -> Path:
+        """Return the folder that a path template is relative to.
+
+        Examples
+        --------
+        >>> config = Config(data="d", experiment="experiments/first")
+        >>> config.folder("raw").as_posix(), config.folder("predictions").as_posix()
+        ('d', 'experiments/first')
+        """
+        return Path(self.experiment).expanduser() if self.experiment and name in OF_EXPERIMENTS else self.root
+
+    def of_experiment(self, folder: str | os.PathLike[str] | None) -> Config:
+        """Return the configuration for an experiment with a folder of its own; the same where one is chosen, or none.
+
+        Examples
+        --------
+        >>> Config().of_experiment("first").path("submission").as_posix()
+        'first/submission.zarr'
+        """
+        return self if self.experiment or folder is None else replace(self, experiment=os.fspath(folder))
+
+    def experiment_folder(self, name: str | os.PathLike[str]) -> Path:
+        """Return the folder of an experiment, there or not: below ``experiments``, or where a path leads.
+
+        Examples
+        --------
+        >>> Config(experiments="e").experiment_folder("first").as_posix(), Config().experiment_folder("./first").name
+        ('e/first', 'first')
+        """
+        text = os.fspath(name).replace("\\", "/")
+        place, below = Path(text).expanduser(), Path(self.experiments).expanduser() / text
+        return place if "/" in text or text in (".", "..") or (place.is_dir() and not below.is_dir()) else below
+
+    def find_experiment(self, name: str | os.PathLike[str]) -> Path:
+        """Return the folder of an experiment that is there, from its name or its path.
+
+        Raises
+        ------
+        MissingDataError
+            If it is not there.
+        """
+        folder = self.experiment_folder(name)
+        if folder.is_dir():
+            return folder
+        there = Path(self.experiments).expanduser()
+        known = sorted(entry.name for entry in there.iterdir() if entry.is_dir()) if there.is_dir() else []
+        raise MissingDataError(
+            f"there is no experiment {folder}; {did_you_mean(folder.name, known, '`csc list` shows those that are')} "
+            "`csc new-experiment` makes one"
+        )
+
     def path(self, name: str, **values: str) -> Path:
-        """Fill a path template and return the path, below the data folder unless it is absolute.
+        """Fill a path template and return the path, below its `folder` unless it is absolute.
 
         Parameters
         ----------
         name : str
-            Which template: ``raw``, ``labels``, ``predictions``, ``processed``, ``submission``, ``ground_truth`` or
-            ``datasplit``.
+            Which template: ``raw``, ``labels``, ``predictions``, ``processed``, ``submission``, ``results``,
+            ``ground_truth`` or ``datasplit``.
         **values : str
             Its placeholders.
 
@@ -82,7 +142,7 @@ class Config:
         missing = placeholder_names(template) - values.keys()
         if missing:
             raise InvalidArgumentError(f"the path of {name} needs {', '.join(sorted(missing))}")
-        return Path(anchor(self.root.as_posix(), fill(template, values)))
+        return Path(anchor(self.folder(name).as_posix(), fill(template, values)))
 
     def placeholders(self, name: str, path: Path) -> dict[str, str] | None:
         """Find the placeholders of a path template again in a path.
@@ -99,7 +159,9 @@ class Config:
         >>> Config(data="d").placeholders("raw", Path("d/x/y.zarr/recon-1/em/fibsem-uint8"))
         """
         template: str = getattr(self, name)
-        place = path.relative_to(self.root) if path.is_relative_to(self.root) else path
+        folder = self.folder(name)
+        is_relative = anchor("", template) != template.replace("\\", "/")
+        place = path.relative_to(folder) if is_relative and path.is_relative_to(folder) else path
         return match(template, place.as_posix())
 
 
@@ -169,8 +231,7 @@ def config_origins(*, data: str | None = None, environ: Mapping[str, str] | None
     stored = read_config_file(config_path())
     config = load_config(data=data, environ=env)
     origins = {}
-    for field in fields(Config):
-        name = field.name
+    for name in _stored_names():
         if name == "data" and data is not None:
             origin = "--data"
         elif name in ENVIRONMENT and env.get(ENVIRONMENT[name]):
@@ -234,18 +295,22 @@ def store_choice(name: str, value: str, file: Path | None = None) -> Path:
         raise ProblemsError("configuration", [problem])
     values = read_config_file(place)
     # A relative folder would mean another place in each working directory.
-    values[name] = str(Path(value).expanduser().absolute()) if name == "data" else value
+    values[name] = str(Path(value).expanduser().absolute()) if name in _FOLDERS else value
     replace_text(place, tomli_w.dumps(values))
     return place
 
 
+def _stored_names() -> list[str]:
+    return [field.name for field in fields(Config) if field.name != "experiment"]
+
+
 def _check(name: str, value: object) -> Problem | None:
-    names = [field.name for field in fields(Config)]
+    names = _stored_names()
     if name not in names:
         return Problem(where=name, what="there is no such setting", remedy=did_you_mean(name, names))
     if not isinstance(value, str):
         return Problem(where=name, what=f"must be text, got {value!r}")
-    if name == "data" and not value:
+    if name in _FOLDERS and not value:
         return Problem(where=name, what="is empty", remedy="give a folder")
     if name == "endpoint" and value and not re.fullmatch(r"https?://[^\s/]+/?", value):
         return Problem(where=name, what=f"{value!r} is not an address", remedy="such as https://s3.example.org:9000")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
@@ -12,6 +14,10 @@ from csc_data.errors import CscError, InvalidArgumentError, import_extra
 System = Literal["lsf", "slurm"]
 
 _NEEDED = ("cores", "memory")
+_LISTS_JOBS = {"lsf": "bjobs", "slurm": "squeue --me"}
+_PATIENCE_S = 60.0
+
+logger = logging.getLogger(__name__)
 
 
 class ClusterError(CscError, RuntimeError):
@@ -94,8 +100,33 @@ def start_jobs(system: System, *, jobs: int, options: dict[str, Any] | None = No
     with cluster:
         # As many at any time, not once: jobs that end, by their walltime for one, are asked for again.
         cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs)
-        with distributed.Client(cluster, set_as_default=False) as client:
+        with distributed.Client(cluster, set_as_default=False) as client, _told_while_no_job_runs(client, system):
             yield client.get_executor(pure=False)
+
+
+@contextmanager
+def _told_while_no_job_runs(client: Any, system: System) -> Iterator[None]:
+    """Say again and again that nothing goes on, while all jobs wait in their queue or fail as they begin."""
+    left = threading.Event()
+
+    def watch() -> None:
+        waited = 0.0
+        while not left.wait(_PATIENCE_S):
+            waited = 0.0 if client.nthreads() else waited + _PATIENCE_S
+            if waited:
+                logger.warning(
+                    "no job of %s has run for %.0f s: `%s` tells what they wait for; output of jobs that fail is where "
+                    "log-directory of jobqueue.%s says",
+                    system, waited, _LISTS_JOBS[system], system,
+                )  # fmt: skip
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        left.set()
+        watcher.join()
 
 
 def _configured(system: System, name: str) -> Any:

@@ -12,7 +12,7 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -71,12 +71,19 @@ def split_store(path: str) -> tuple[str, str]:
     return path, ""
 
 
-def read_datasplit(path: str | os.PathLike[str]) -> tuple[SplitRow, ...]:
+def read_datasplit(path: str | os.PathLike[str], data: Path | None = None) -> tuple[SplitRow, ...]:
     """Read a datasplit file.
 
     Understood are five columns (usage, zarr, raw path, zarr, label path), three (usage, raw, labels), and three with a
     header that names ``raw``, ``label`` (or ``labels``, ``truth``) and ``usage``. Relative paths are taken from the
-    working folder, or from the file's own folder where only that has them.
+    working folder. What is not where a path says is looked for below the file's own folder, then below the data
+    folder, under the longest end of the path that is there: both may have been moved since the file was written.
+
+    Parameters
+    ----------
+    path : path-like
+    data : Path, optional
+        The data folder, where the file may lie elsewhere.
 
     Raises
     ------
@@ -108,9 +115,10 @@ def read_datasplit(path: str | os.PathLike[str]) -> tuple[SplitRow, ...]:
     # Not by "raw": that may also be the path of a volume.
     if table and "usage" in {cell.strip().lower() for cell in table[0]}:
         order = [cell.strip().lower() for cell in table.pop(0)]
+    folders = (file.parent,) if data is None else (file.parent, data)
     rows, problems = [], []
     for number, cells in enumerate(table, start=1 if order is None else 2):
-        row = _parse_row([cell.strip() for cell in cells], order, file.parent)
+        row = _parse_row([cell.strip() for cell in cells], order, folders)
         if isinstance(row, SplitRow):
             rows.append(row)
         else:
@@ -122,7 +130,7 @@ def read_datasplit(path: str | os.PathLike[str]) -> tuple[SplitRow, ...]:
     return tuple(rows)
 
 
-def _parse_row(cells: list[str], order: list[str] | None, folder: Path) -> SplitRow | str:
+def _parse_row(cells: list[str], order: list[str] | None, folders: Sequence[Path]) -> SplitRow | str:
     """Return the row, or what is wrong with it."""
     if order is not None:
         named = dict(zip(order, cells, strict=False))
@@ -146,16 +154,25 @@ def _parse_row(cells: list[str], order: list[str] | None, folder: Path) -> Split
         return "needs a raw path and a label path that ends in [class,class,...]"
     return SplitRow(
         usage=usage,  # type: ignore[arg-type]  # checked above
-        raw=_resolve(raw, folder),
-        labels=_resolve(crop, folder),
+        raw=_resolve(raw, folders),
+        labels=_resolve(crop, folders),
         classes=classes,
     )
 
 
-def _resolve(path: str, folder: Path) -> str:
-    if is_remote(path) or Path(path).is_absolute() or Path(path).exists() or not (folder / path).exists():
+def _resolve(path: str, folders: Sequence[Path]) -> str:
+    """Return a path, or where it lies below one of some folders if it is not where it says."""
+    if is_remote(path) or Path(path).exists():
         return path
-    return str(folder / path)
+    parts = [part for part in path.replace("\\", "/").split("/") if part]
+    store, _ = split_store("/".join(parts))
+    # An end that began within the store could be found in any store.
+    for folder in folders:
+        for begin in range(store.count("/") + 1):
+            place = folder.joinpath(*parts[begin:])
+            if place.exists():
+                return str(place)
+    return path
 
 
 def write_datasplit(path: str | os.PathLike[str], rows: Iterable[SplitRow]) -> None:

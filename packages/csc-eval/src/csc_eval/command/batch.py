@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from csc_data.wording import table
 from csc_eval.batch.entries import BatchOutcome, read_batch
 from csc_eval.batch.ranking import HEADER, rank, ranking_rows, write_csv, write_json
 from csc_eval.batch.scoring import BatchScoring, score_batch
@@ -37,10 +38,8 @@ class Outputs:
 
     def write(self, outcomes: list[BatchOutcome]) -> None:
         """Print and write the ranking."""
-        from csc_eval.command.terminal import render_rows
-
         ranking = rank(outcomes)
-        click.echo(render_rows([*HEADER, "what is wrong"], ranking_rows(ranking)))
+        click.echo(table([*HEADER, "what is wrong"], ranking_rows(ranking)))
         written = []
         if self.table is not None:
             written.append(write_csv(ranking, self.table))
@@ -91,14 +90,14 @@ def run_batch(
     **options: Any,
 ) -> int:
     """Score the submissions of a CSV and print their ranking; returns the exit code."""
-    from csc_eval.command.terminal import resolve_paths, scoring_arguments
+    from csc_eval.command.terminal import configuration, resolve_paths, scoring_arguments
     from csc_eval.running.memory import parse_size
 
     outputs = Outputs(table=options.pop("table"), json=options.pop("json_file"), report=options.pop("report"))
     outputs.check()
     jobs = _job_options(cluster, options)
     entries = read_batch(csv_file)
-    truth_path = _open_truth(resolve_paths("", truth, data)[1])
+    truth_path = _open_truth(resolve_paths("", truth, partial(configuration, data))[1])
     arguments = scoring_arguments({**options, "workers": 1, "resume": None}, truth_path.parent)
     # Dask ends a worker that comes near to what its job was given.
     granted = int(parse_size(jobs["memory"]) * 0.9) if cluster else _share(arguments["memory"], workers)
@@ -119,12 +118,12 @@ def run_watch(*, folder: str, truth: str | None, data: str | None, workers: int,
     """Score what lands in a folder until a signal; returns the exit code."""
     from csc_data.executors.processes import ProcessWorkers
     from csc_eval.batch.watching import Watch, keep_watching
-    from csc_eval.command.terminal import resolve_paths, scoring_arguments
+    from csc_eval.command.terminal import configuration, resolve_paths, scoring_arguments
 
     outputs = Outputs(table=options.pop("table"), json=options.pop("json_file"), report=options.pop("report"))
     outputs.check()
     watch = Watch(folder, every)
-    truth_path = _open_truth(resolve_paths("", truth, data)[1])
+    truth_path = _open_truth(resolve_paths("", truth, partial(configuration, data))[1])
     arguments = scoring_arguments({**options, "workers": 1, "resume": None}, truth_path.parent)
     arguments["memory"] = _share(arguments["memory"], workers)
 

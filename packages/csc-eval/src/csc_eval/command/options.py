@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
@@ -56,16 +56,45 @@ def _check_metrics(ctx: click.Context, param: click.Parameter, value: str | None
     return value
 
 
+def _completing(names: Callable[[], Iterable[str]]) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    """Return what completes the last of names that are separated by commas."""
+
+    def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+        before, comma, last = incomplete.rpartition(",")
+        return [f"{before}{comma}{name}" for name in names() if name.startswith(last)]
+
+    return complete
+
+
+def _rule_names() -> Iterable[str]:
+    from csc_eval.rules import RULE_SETS
+
+    return RULE_SETS
+
+
+def _class_names() -> Iterable[str]:
+    from csc_data.challenge import get_tested_classes
+
+    return get_tested_classes()
+
+
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 _SCORING_OPTIONS = (
     click.option("-t", "--truth-path", "truth", metavar="PATH", help="Truth  [{data}/ground_truth.zarr]"),
-    click.option("-ic", "--instance-classes", metavar="A,B", help="Classes to score as instances  [the challenge's]"),
+    click.option(
+        "-ic",
+        "--instance-classes",
+        metavar="A,B",
+        shell_complete=_completing(_class_names),
+        help="Classes to score as instances  [the challenge's]",
+    ),
     click.option("--data", metavar="DIR", help="The data folder  [your configuration]"),
     click.option(
         "--rules",
         multiple=True,
         callback=_check_rules,
+        shell_complete=_completing(_rule_names),
         metavar="NAME",
         help="leaderboard-2026-06, definition-2026-06, pq",
     ),
@@ -103,6 +132,7 @@ def ranking_options(function: Callable[..., None]) -> Callable[..., None]:
     help="Zip or zarr folder to score  [{data}/submission.zip, else .zarr]",
 )
 @click.option("-r", "--result-file", metavar="FILE", help="Write result.json here, and result_extended.json beside it")
+@click.option("-e", "--experiment", metavar="NAME", help="Score what an experiment made, and keep it in its results")
 @scoring_options
 @click.option(
     "--datasplit", metavar="CSV", help="Score against the annotations of its validation crops instead of a truth"
@@ -112,6 +142,7 @@ def ranking_options(function: Callable[..., None]) -> Callable[..., None]:
 @click.option("--workers", type=click.IntRange(0), help="Processes; 0: as many as fit  [MAX_WORKERS, else 1]")
 @click.option("--resume", metavar="FILE", help="Keep scores here as they come, and go on from them")
 @click.option("--scheduler", metavar="ADDRESS", help="Score on this Dask cluster (csc-eval[dask])")
+@click.option("--json", "as_json", is_flag=True, help="Print result_extended.json instead of the table")
 def evaluate(**options: Any) -> None:
     """Score a submission as the challenge's portal does.
 
@@ -125,7 +156,13 @@ def evaluate(**options: Any) -> None:
 
 @click.command("batch-eval", cls=DashedCommand, context_settings=CONTEXT)
 @click.option(
-    "-c", "--csv", "csv_file", required=True, metavar="FILE", help="CSV with the columns data_path and evaluation_id"
+    "-c",
+    "--csv",
+    "--csv-path",
+    "csv_file",
+    required=True,
+    metavar="FILE",
+    help="CSV with the columns data_path and evaluation_id",
 )
 @scoring_options
 @click.option(

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ import click
 from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_data.storage.limits import MAX_UNCOMPRESSED_SIZE
 from csc_data.storage.stores.places import Store
-from csc_data.wording import plural
+from csc_data.wording import plural, table
 from csc_eval.rules import LEADERBOARD, Rules, get_rules, rules_from_environment
 from csc_eval.scoring.results import FAILED, MISSING, TOO_MANY_INSTANCES, SubmissionScore
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from csc_data.challenge.classes import ClassTable
+    from csc_data.config.user_config import Config
 
 WORST_CROPS = 3
 
@@ -39,21 +41,26 @@ def run_evaluate(
     report: str | None,
     data: str | None,
     scheduler: str | None,
+    experiment: str | None = None,
     intervals: bool = False,
+    as_json: bool = False,
     quiet: bool = False,
     **options: Any,
 ) -> int:
-    """Score one submission, print the table, write the files; returns the exit code."""
+    """Score one submission, print the table or JSON, write the files; returns the exit code."""
     from csc_eval.running.submission import score_submission, write_results
 
     began = time.monotonic()
+    if experiment is not None and result_file is None:
+        result_file = _result_of(configuration(data, experiment), datasplit)
     _check_result_file(result_file)
     if report is not None:
         from csc_eval.report.templating import check_report
 
         check_report(report)
-    with _truth_paths(submission, truth, datasplit, data, options) as (submission_path, truth_path, raw_of):
-        arguments = scoring_arguments(options, Path(truth_path).parent if datasplit is None else data_folder(data))
+    where = partial(configuration, data, experiment)
+    with _truth_paths(submission, truth, datasplit, where, options) as (submission_path, truth_path, raw_of):
+        arguments = scoring_arguments(options, Path(truth_path).parent if datasplit is None else where().root)
         with _executor(scheduler) as executor, _progress(quiet=quiet) as progress:
             result = score_submission(submission_path, truth_path, executor=executor, progress=progress, **arguments)
         if datasplit is not None and result.scored is not None:  # the truth that was built of it is gone in a moment
@@ -64,17 +71,20 @@ def run_evaluate(
             if result_file is not None:
                 written += write_results(result, result_file)
         finally:
-            click.echo(render_result(result, to_submit=datasplit is None, intervals=intervals))
+            if as_json:
+                click.echo(result.to_json(extended=True))
+            else:
+                click.echo(render_result(result, to_submit=datasplit is None, intervals=intervals))
         if report is not None:
             from csc_eval.report.page import ReportOptions, write_report
 
             shown = ReportOptions(raw=raw_of or raw_of_test_crops(data))
             written.append(write_report(result, report, submission=submission_path, truth=truth_path, options=shown))
     for path in written:
-        click.echo(f"wrote {path}")
+        click.echo(f"wrote {path}", err=as_json)
     seconds = time.monotonic() - began
-    click.echo(f"{_count(result)} in {seconds:.1f} s")
-    if result_file is None:
+    click.echo(f"{_count(result)} in {seconds:.1f} s", err=as_json)
+    if result_file is None and not as_json:
         click.echo("next: --result-file FILE keeps the numbers, --report FILE.html shows what went wrong")
     return 1 if result.failures else 0
 
@@ -151,11 +161,25 @@ def own_classes(folder: Path) -> ClassTable | None:
     return read_classes(file)
 
 
-def data_folder(data: str | None) -> Path:
-    """Return the data folder of the user's configuration, or the one given."""
+def configuration(data: str | None, experiment: str | None = None) -> Config:
+    """Return the user's configuration, with a data folder and an experiment that were given.
+
+    Raises
+    ------
+    MissingDataError
+        If there is no such experiment.
+    """
     from csc_data.config.user_config import load_config
 
-    return load_config(data=data).root
+    config = load_config(data=data)
+    return config if experiment is None else config.of_experiment(config.find_experiment(experiment).absolute())
+
+
+def _result_of(config: Config, datasplit: str | None) -> str:
+    """Return where the scores of an experiment are kept."""
+    folder = config.path("results")
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(folder / ("result.json" if datasplit is None else "validation.json"))
 
 
 def chosen_rules(names: Sequence[str]) -> tuple[Rules, ...]:
@@ -183,11 +207,15 @@ def _split(text: str | None) -> tuple[str, ...] | None:
 
 @contextmanager
 def _truth_paths(
-    submission: str | None, truth: str | None, datasplit: str | None, data: str | None, options: Mapping[str, Any]
+    submission: str | None,
+    truth: str | None,
+    datasplit: str | None,
+    where: Callable[[], Config],
+    options: Mapping[str, Any],
 ) -> Iterator[tuple[Path | Store, Path, dict[str, str]]]:
     """Yield the submission, the truth, and the raw volume of each crop where it is known."""
     if datasplit is None:
-        submission_path, truth_path = resolve_paths(submission, truth, data)
+        submission_path, truth_path = resolve_paths(submission, truth, where)
         yield submission_path, truth_path, {}
         return
     if truth is not None:
@@ -197,48 +225,71 @@ def _truth_paths(
     from csc_eval.scoring.validation_truth import build_validation_truth, gather_predictions
 
     with tempfile.TemporaryDirectory(prefix="csc-eval-") as folder:
-        table = own_classes(data_folder(data))
+        config = where()
+        table = own_classes(config.root)
         instances = _split(options["instance_classes"]) or (None if table is None else tuple(table.instances))
-        built = build_validation_truth(datasplit, Path(folder, "truth.zarr"), instance_classes=instances)
+        place = Path(folder, "truth.zarr")
+        built = build_validation_truth(datasplit, place, instance_classes=instances, data=config.root)
         for problem in built.skipped:
             click.echo(f"left out: {problem}", err=True)
-        chosen = Path(submission) if submission is not None else gather_predictions(built, data)
+        chosen = Path(submission) if submission is not None else gather_predictions(built, config)
         yield chosen, built.path, dict(built.raw)
 
 
-def resolve_paths(submission: str | None, truth: str | None, data: str | None) -> tuple[Path, Path]:
+def resolve_paths(submission: str | None, truth: str | None, where: Callable[[], Config]) -> tuple[Path, Path]:
     """Fill in the paths that were not given from the user's configuration.
+
+    Raises
+    ------
+    MissingDataError
+        If there is nothing at a path that was not given.
 
     Examples
     --------
-    >>> [path.name for path in resolve_paths("mine.zip", "truth.zarr", None)]
+    >>> [path.name for path in resolve_paths("mine.zip", "truth.zarr", lambda: None)]
     ['mine.zip', 'truth.zarr']
     """
     if submission is not None and truth is not None:
         return Path(submission), Path(truth)
-    from csc_data.config.user_config import load_config
-
-    config = load_config(data=data)
+    config = where()
     if submission is None:
         folder = config.path("submission")
         archive = folder.with_suffix(".zip")
         submission_path = archive if archive.exists() or not folder.exists() else folder
         if not submission_path.exists():
-            raise MissingDataError(
-                f"there is no submission {submission_path}; name one (-s), or score the predictions of validation "
-                f"crops by their annotations: --datasplit {config.path('datasplit')}"
-            )
+            raise MissingDataError(f"there is no submission {submission_path}; {_how_to_get_one(config)}")
     else:
         submission_path = Path(submission)
-    return submission_path, Path(truth) if truth is not None else config.path("ground_truth")
+    truth_path = Path(truth) if truth is not None else config.path("ground_truth")
+    if truth is None and not truth_path.exists():
+        raise MissingDataError(
+            f"there is no truth {truth_path}: name one (-t){_or_by_annotations(config)}. The portal alone knows "
+            "that of the challenge; `csc validate` tells whether it takes the submission"
+        )
+    return submission_path, truth_path
+
+
+def _how_to_get_one(config: Config) -> str:
+    """Return what to do without a submission: what there is to go on with decides."""
+    if not config.root.is_dir():
+        return (
+            f"nor a data folder {config.root}: name one (--data), or a submission and its truth (-s, -t); `csc demo` "
+            "makes data to try it with, `csc fetch-data` brings the challenge's"
+        )
+    return f"`csc submit CONFIG` makes it, -s or -e names another{_or_by_annotations(config)}"
+
+
+def _or_by_annotations(config: Config) -> str:
+    split = config.path("datasplit")
+    hint = ", or score the predictions of validation crops by their annotations: --datasplit "
+    return f"{hint}{split}" if split.is_file() else ""
 
 
 def raw_of_test_crops(data: str | None) -> dict[str, str]:
     """Return the raw volume of each test crop whose data set lies in the data folder."""
     from csc_data.challenge.current_lists import load_test_crops
-    from csc_data.config.user_config import load_config
 
-    config = load_config(data=data)
+    config = configuration(data)
     crops = load_test_crops(config).values()
     places = {f"crop{crop.id}": config.path("raw", dataset=crop.dataset) for crop in crops}
     return {name: str(path) for name, path in places.items() if path.is_dir()}
@@ -267,25 +318,6 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[int, int, str], None] | None
 
     yield show
     click.echo("\r" + " " * 60 + "\r", err=True, nl=False)
-
-
-def render_rows(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table as text: the first column to the left, the others to the right.
-
-    Examples
-    --------
-    >>> print(render_rows(["class", "score"], [["mito", "0.81"], ["er", "0.7"]]))
-    class  score
-    -----  -----
-    mito    0.81
-    er       0.7
-    """
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = []
-    for row in (header, ["-" * width for width in widths], *rows):
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
 
 
 def _number(value: float) -> str:
@@ -321,7 +353,7 @@ def _class_table(result: SubmissionScore) -> str:
             counts = [str(score.tp), str(score.fp), str(score.fn)]
             crops = sum(name in labels for labels in result.crops.values())
             rows.append([name, *numbers, *counts, str(crops), _worst_crops(result, name)])
-        tables.append(render_rows(header, rows))
+        tables.append(table(header, rows))
     return "\n\n".join(tables)
 
 
@@ -341,7 +373,7 @@ def _overall(result: SubmissionScore) -> str:
         ]
         for kind, combined in (("everything", result.combined), ("what was submitted", result.submitted))
     ]
-    return render_rows([result.rules, "instance", "semantic", "overall"], rows)
+    return table([result.rules, "instance", "semantic", "overall"], rows)
 
 
 def _intervals(result: SubmissionScore) -> str:
@@ -354,7 +386,7 @@ def _intervals(result: SubmissionScore) -> str:
     if not rows:
         return "95 % intervals: none, as there is one crop of each class only"
     title = f"95 % intervals by {RESAMPLES} draws of crops (classes of several crops):"
-    return f"{title}\n{render_rows(['', 'from', 'to', 'crops'], rows)}"
+    return f"{title}\n{table(['', 'from', 'to', 'crops'], rows)}"
 
 
 def _differences(result: SubmissionScore) -> str:
@@ -379,7 +411,7 @@ def _remarks(result: SubmissionScore, *, to_submit: bool) -> list[str]:
                 differing.append(f"  {crop}/{name}: {score.portal_differs}")
             if score.place_differs:
                 misplaced.append(f"  {crop}/{name}: {score.place_differs}")
-    remarks = []
+    remarks = _one_kind(result)
     quirks = [f"  {name}: {score.quirk}" for name, score in result.combined.classes.items() if score.quirk]
     if quirks:
         remarks.append("\n".join(["classes whose score says nothing of the voxels:", *quirks]))
@@ -398,6 +430,18 @@ def _remarks(result: SubmissionScore, *, to_submit: bool) -> list[str]:
         lines = [f"  {crop}/{name}: {problem}" for (crop, name), problem in result.failures.items()]
         remarks.append("\n".join([f"FAILED, scored as missing ({len(lines)}):", *lines]))
     return remarks
+
+
+def _one_kind(result: SubmissionScore) -> list[str]:
+    """Say why the overall score is 0 where the truth has classes of one kind alone."""
+    kinds = {score.instance for score in result.combined.classes.values()}
+    if len(kinds) != 1:
+        return []
+    one, other = ("instance", "semantic") if True in kinds else ("semantic", "instance")
+    return [
+        f"overall is 0 as there is no {other} class: it is the geometric mean of both kinds; the {one} score is what "
+        "counts here"
+    ]
 
 
 def _count(result: SubmissionScore) -> str:

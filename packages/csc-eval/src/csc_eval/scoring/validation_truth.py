@@ -87,6 +87,7 @@ def build_validation_truth(
     path: str | os.PathLike[str],
     *,
     instance_classes: Sequence[str] | None = None,
+    data: Path | None = None,
 ) -> ValidationTruth:
     """Write the truth of a datasplit's validation crops as the challenge stores it.
 
@@ -101,13 +102,15 @@ def build_validation_truth(
         The zarr folder to be written.
     instance_classes : sequence of str, optional
         By default those of the challenge.
+    data : Path, optional
+        The data folder, where the datasplit may lie elsewhere.
 
     Raises
     ------
     MissingDataError
         If the datasplit has no validation crop, or none of them could be read.
     """
-    rows = [row for row in read_datasplit(datasplit) if row.usage == "validate"]
+    rows = [row for row in read_datasplit(datasplit, data) if row.usage == "validate"]
     if not rows:
         raise MissingDataError(f"{os.fspath(datasplit)} names no validation crops; `csc make-datasplit` chooses some")
     root, skipped = Path(path), []

@@ -147,8 +147,8 @@ def _why_not(error: Exception) -> str:
     if found is None:
         return "it is truncated or damaged, or is not a checkpoint"
     return (
-        f"it holds objects other than weights and plain data ({found[1]}), which could run code; save the state_dict() "
-        "of its network alone"
+        f"it holds objects other than weights and plain data ({found[1]}), which could run code; `csc models import` "
+        "reads what others save, and runs none of it"
     )
 
 

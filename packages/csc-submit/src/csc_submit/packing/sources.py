@@ -66,7 +66,7 @@ class Sources:
             raise InvalidArgumentError(f"{self.source} has no {{crop}}: all crops would be packed from one array")
 
     def __str__(self) -> str:
-        return str(self.config.root) if self.is_configured else os.fspath(self.source)
+        return str(self.config.folder(str(self.source))) if self.is_configured else os.fspath(self.source)
 
     @property
     def is_configured(self) -> bool:
@@ -110,7 +110,8 @@ class Sources:
 
     def _templates(self) -> list[str]:
         if self.is_configured:
-            return [anchor(self.config.root.as_posix(), getattr(self.config, str(self.source)))]
+            kind = str(self.source)
+            return [anchor(self.config.folder(kind).as_posix(), getattr(self.config, kind))]
         text = os.fspath(self.source).rstrip("/\\")
         names = placeholder_names(text)
         if not names:

@@ -12,7 +12,13 @@ from csc_data.blocks import Existing
 from csc_data.challenge.classes.settings import defaults_of
 from csc_data.challenge.current_lists import load_test_crops
 from csc_data.config.arguments import place_template, said_once, split_names
-from csc_data.config.experiment import Experiment, adjust_settings, build_settings, read_experiment
+from csc_data.config.experiment import (
+    Experiment,
+    adjust_settings,
+    build_settings,
+    experiment_config,
+    read_experiment,
+)
 from csc_data.config.experiment import load_safe_config as load_safe_config  # scripts import it with `process`
 from csc_data.config.user_config import Config, load_config
 from csc_data.errors import InvalidArgumentError, MissingDataError
@@ -110,7 +116,11 @@ def read_call(
         raise InvalidArgumentError("name an experiment file, or give ProcessSettings")
     overwrite = given.pop("overwrite", None)
     how: Existing | None = said_once("existing", existing, "overwrite" if overwrite else None)
+    if not isinstance(chosen, ProcessSettings | Experiment):
+        chosen = read_experiment(Path(chosen))
     base = config or load_config()
+    if isinstance(chosen, Experiment):
+        base = experiment_config(chosen, base)
     for name, option in (("predictions", "input_path"), ("processed", "output_path")):
         base = _with_path(base, name, option, given.pop(option, None))
     workers = take_workers(given)

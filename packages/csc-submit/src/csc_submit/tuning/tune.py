@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypedDict, Unpack, cast
 
 from csc_data.config.arguments import split_names
-from csc_data.config.experiment import Experiment, read_experiment
+from csc_data.config.experiment import Experiment, experiment_config, read_experiment
 from csc_data.config.user_config import Config, load_config
 from csc_data.errors import InvalidArgumentError
 from csc_data.splits.split_file import read_datasplit
@@ -101,8 +101,10 @@ def tune(
     source = experiment_or_settings
     if not isinstance(source, ProcessSettings | Experiment):
         source = read_experiment(Path(source))
+    if isinstance(source, Experiment):
+        config = experiment_config(source, config)
     settings = as_process_settings(source, config)
-    rows = read_datasplit(options.get("datasplit") or config.path("datasplit"))
+    rows = read_datasplit(options.get("datasplit") or config.path("datasplit"), config.root)
     crops = find_validation_crops(rows, config)
     names = choose_classes(crops, split_names(classes), settings.classes, settings.class_table)
     check_predicted(crops, names, str(source.path) if isinstance(source, Experiment) else "CONFIG")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import logging
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 logger = logging.getLogger(__name__)
 
@@ -43,3 +46,53 @@ def read_rows(file: Path) -> dict[int, Row]:
 def _is_whole(row: dict[str | None, str | None]) -> bool:
     epoch = row.get("epoch")
     return None not in row and None not in row.values() and epoch is not None and epoch.isdigit()
+
+
+def as_numbers(row: Mapping[str, str]) -> dict[str, float]:
+    """Return a row of a table as numbers; what is not one is NaN.
+
+    >>> as_numbers({"epoch": "3", "iou": ""})
+    {'epoch': 3.0, 'iou': nan}
+    """
+    numbers = {}
+    for name, text in row.items():
+        try:
+            numbers[name] = float(text) if text else math.nan
+        except ValueError:
+            numbers[name] = math.nan
+    return numbers
+
+
+def best_row(settings: Mapping[str, Any], epochs: Sequence[Mapping[str, float]]) -> Mapping[str, float] | None:
+    """Return the row of the best epoch, by the metric that decides; None without any.
+
+    Parameters
+    ----------
+    settings : mapping
+        What a run was trained with, as far as it is known.
+    epochs : sequence of mapping
+        The rows of its metrics.
+
+    Examples
+    --------
+    >>> best_row({"best_metric": "loss"}, [{"epoch": 1, "validation_loss": 0.5}, {"epoch": 2, "validation_loss": 0.7}])
+    {'epoch': 1, 'validation_loss': 0.5}
+    """
+    column, lower = deciding_column(settings)
+    scored = [row for row in epochs if not math.isnan(row.get(column, math.nan))]
+    if not scored:
+        return None
+    return (min if lower else max)(scored, key=lambda row: row[column])
+
+
+def deciding_column(settings: Mapping[str, Any]) -> tuple[str, bool]:
+    """Return the column that tells which epoch is best, and whether the lowest value is.
+
+    >>> deciding_column({}), deciding_column({"best_metric": "loss"})
+    (('iou', False), ('validation_loss', True))
+    """
+    metric = str(settings.get("best_metric") or "iou")
+    lower = settings.get("low_is_best")
+    return {"loss": "validation_loss"}.get(metric, metric), (
+        metric.partition("/")[0] == "loss" if lower is None else bool(lower)
+    )

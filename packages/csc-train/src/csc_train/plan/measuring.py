@@ -39,7 +39,7 @@ class StepCost:
     precision: str
 
 
-def measure_step(settings: TrainSettings) -> StepCost:
+def measure_step(settings: TrainSettings, *, seconds: float = _MOST_SECONDS) -> StepCost:
     """Measure steps of an experiment on its device, with random values for raw and targets.
 
     On a CPU, bfloat16 is tried as well, and taken where it is clearly faster.
@@ -47,6 +47,8 @@ def measure_step(settings: TrainSettings) -> StepCost:
     Parameters
     ----------
     settings : TrainSettings
+    seconds : float
+        When no further step is begun, of each number format; the first few, which are not counted, come besides.
 
     Raises
     ------
@@ -58,23 +60,23 @@ def measure_step(settings: TrainSettings) -> StepCost:
         If the network cannot be built.
     """
     device = choose_device(settings.device)
-    found = _measure(settings, device, settings.precision)
+    found = _measure(settings, device, settings.precision, seconds)
     if device.type == "cpu" and settings.precision == "32-true":
-        half = _measure(settings, device, "bf16-mixed")
+        half = _measure(settings, device, "bf16-mixed", seconds)
         if half.seconds < _WORTH_IT * found.seconds:
             return half
     return found
 
 
-def _measure(settings: TrainSettings, device: torch.device, precision: str) -> StepCost:
+def _measure(settings: TrainSettings, device: torch.device, precision: str, seconds: float) -> StepCost:
     try:
-        return replace(_time_steps(settings, device, precision), precision=precision)
+        return replace(_time_steps(settings, device, precision, seconds), precision=precision)
     except torch.cuda.OutOfMemoryError as error:
         torch.cuda.empty_cache()
         raise DeviceMemoryError(f"a step does not fit into the memory of {device}: {error}") from error
 
 
-def _time_steps(settings: TrainSettings, device: torch.device, precision: str) -> StepCost:
+def _time_steps(settings: TrainSettings, device: torch.device, precision: str, seconds: float) -> StepCost:
     network = build_network(settings).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), 1e-4)
     shapes = patch_shape(settings)
@@ -96,7 +98,7 @@ def _time_steps(settings: TrainSettings, device: torch.device, precision: str) -
         if is_cuda:
             torch.cuda.synchronize(device)
         taken = number + 1 - _WARMUP_STEPS
-        if taken > 0 and time.perf_counter() - began[0] > _MOST_SECONDS:
+        if taken > 0 and time.perf_counter() - began[0] > seconds:
             break
     return StepCost(
         seconds=(time.perf_counter() - began[0]) / taken,

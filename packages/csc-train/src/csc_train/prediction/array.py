@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from os import PathLike
 from typing import Any, Unpack
@@ -17,10 +18,13 @@ from csc_data.volumes import Level, Volume
 from csc_train.overrides import PredictOverrides
 from csc_train.prediction.blocks import BlockJob
 from csc_train.prediction.planning.choice import hindrance
+from csc_train.prediction.planning.raw_values import odd_floats
 from csc_train.prediction.predictor import Predictor, load_predictor, predictor_of
 from csc_train.prediction.source import NetworkSource
 from csc_train.prediction.window.tiling import windows_of
 from csc_train.settings import TrainSettings
+
+logger = logging.getLogger(__name__)
 
 
 def predict_array(
@@ -97,6 +101,8 @@ def _predict(
     windows = windows_of(predictor.patch, settings)
     raw = _as_volume(array, as_triple(voxel_size or windows.patch.input.scale, "voxel_size"))
     bounds = raw.levels[0].grid.bounds
+    if odd := odd_floats(raw, bounds, windows.patch.input):
+        logger.warning("%s", odd)
     grid = Grid.covering(bounds, windows.patch.target.scale)
     source = NetworkSource(given=predictor)
     job = BlockJob(

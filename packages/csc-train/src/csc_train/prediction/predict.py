@@ -12,7 +12,7 @@ from csc_data.config.experiment import is_being_read
 from csc_data.config.user_config import Config
 from csc_data.errors import ProblemsError
 from csc_data.storage.room import full_disk_told
-from csc_train.prediction.planning.call import PredictOptions, Source, read_call
+from csc_train.prediction.planning.call import PredictCall, PredictOptions, Source, read_call
 from csc_train.prediction.planning.plan import PredictPlan, make_plan
 from csc_train.prediction.predictor import Predictor, load_predictor
 from csc_train.prediction.results import PredictCallback, PredictResult
@@ -121,8 +121,7 @@ def plan_prediction(
     CscError, csc_models.ModelError
         As `predict`, but for crops that cannot be predicted, which are the plan's problems.
     """
-    call = read_call(experiment_or_checkpoint, crops, config, existing, options)
-    return make_plan(call, load_predictor(call.source, call.config, **call.overrides))
+    return _plan(read_call(experiment_or_checkpoint, crops, config, existing, options))
 
 
 def check_prediction(
@@ -139,9 +138,13 @@ def check_prediction(
     CscError, csc_models.ModelError
         As `predict`.
     """
-    call = read_call(experiment_or_checkpoint, crops, config, None, options)
-    plan = make_plan(call, load_predictor(call.source, call.config, **call.overrides))
+    plan = _plan(read_call(experiment_or_checkpoint, crops, config, None, options))
     if not plan.works:
         raise ProblemsError("prediction", plan.problems)
     work = plan.works[0]
     return measure_stability(work.job(work.groups[0], NetworkSource(given=plan.predictor)))
+
+
+def _plan(call: PredictCall) -> PredictPlan:
+    predictor = load_predictor(call.source, call.config, **call.overrides)
+    return make_plan(call.of_experiment(predictor.experiment), predictor)

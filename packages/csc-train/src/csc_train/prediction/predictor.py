@@ -55,6 +55,8 @@ class Predictor:
     settings : PredictSettings
     datasplit : Path or None
         The one that the experiment names.
+    experiment : Path or None
+        The experiment's own folder, if it has one.
     channels : int or None
         Channels that the network gives in all, as far as that is known.
     outputs : tuple of OutputDescription
@@ -71,6 +73,7 @@ class Predictor:
     raw_range: tuple[float, float]
     settings: PredictSettings
     datasplit: Path | None = None
+    experiment: Path | None = None
     channels: int | None = None
     outputs: tuple[OutputDescription, ...] = ()
     elsewhere: frozenset[str] = frozenset()
@@ -117,7 +120,7 @@ def load_predictor(
     ----------
     source : path-like, str or TrainSettings
     config : Config, optional
-        Whose data folder may bring classes of its own; the user's by default.
+        Whose data folder may bring classes of its own, and which may name an experiment; the user's by default.
     **overrides : object
         Settings of `PredictSettings`; None leaves those of the experiment.
 
@@ -132,12 +135,14 @@ def load_predictor(
     csc_models.ModelError
         If the checkpoint is damaged, or does not fit the network.
     """
+    config = config or load_config()
+    folder = {"base_experiment_path": config.experiment or None}
     if isinstance(source, TrainSettings):
         experiment: Experiment | None = None
-        training: TrainSettings | None = read_train_settings(source)
+        training: TrainSettings | None = read_train_settings(source, config)
     elif Path(source).suffix in (".py", ".toml"):
         experiment = read_experiment(Path(source))
-        training = build_settings(experiment, TrainSettings, defaults=defaults_of(config or load_config()))
+        training = build_settings(experiment, TrainSettings, defaults=defaults_of(config), **folder)
     elif str(source) in list_pretrained() and not Path(source).exists():
         return _published(str(source), _predict_settings(None, overrides))
     else:
@@ -164,6 +169,7 @@ def load_predictor(
         raw_range=_raw_range(description, path),
         settings=settings,
         datasplit=training.datasplit_path if training is not None else None,
+        experiment=training.base_experiment_path if training is not None else None,
         **_given_by(description),
     )
 
@@ -314,6 +320,8 @@ def _untrained(training: TrainSettings, settings: PredictSettings) -> Predictor:
         patch=patch_shape(training),
         raw_range=training.raw_range,
         settings=settings,
+        datasplit=training.datasplit_path,
+        experiment=training.base_experiment_path,
         **_given_by(description),
     )
 

@@ -45,8 +45,8 @@ class PredictSession:
     """
 
     def __init__(self, call: PredictCall, predictor: Predictor | None = None) -> None:
-        self._call = call
         self._predictor = predictor or load_predictor(call.source, call.config, **call.overrides)
+        self._call = call.of_experiment(self._predictor.experiment)
         self._context = ExitStack()
         self._source: NetworkSource | None = None
         self._execution: Execution | None = None

@@ -15,7 +15,7 @@ from csc_data.formats.writing import read_json
 from csc_eval import SubmissionScore
 from csc_eval.running.result_files import read_result
 from csc_train.logs.event_files import PREFIX, event_files, read_events
-from csc_train.logs.run_files import METRICS, RUN_RECORD, read_rows
+from csc_train.logs.run_files import METRICS, RUN_RECORD, as_numbers, best_row, read_rows
 
 _DEPTH = 4
 _EXPERIMENTS = (".py", ".toml")
@@ -75,14 +75,7 @@ class RunFiles:
     @property
     def best(self) -> Mapping[str, float] | None:
         """The row of the best epoch, by the metric that decides; None without any."""
-        metric = str(self.settings.get("best_metric") or "iou")
-        column = {"loss": "validation_loss"}.get(metric, metric)
-        lower = self.settings.get("low_is_best")
-        lower = metric.partition("/")[0] == "loss" if lower is None else lower
-        scored = [row for row in self.epochs if not math.isnan(row.get(column, math.nan))]
-        if not scored:
-            return None
-        return (min if lower else max)(scored, key=lambda row: row[column])
+        return best_row(self.settings, self.epochs)
 
     def column(self, name: str) -> Points:
         """Return epoch and value of a column of the metrics, without those that lack it."""
@@ -176,7 +169,7 @@ def read_run(place: str | PathLike[str], results: Iterable[str | PathLike[str]] 
         record, lacks = {}, f"cannot be read: {error}"
     if lacks:
         missing.append(f"{RUN_RECORD} {lacks}: settings, versions and the split are not known")
-    epochs = [_as_numbers(row) for _, row in sorted(read_rows(folder / METRICS).items())]
+    epochs = [as_numbers(row) for _, row in sorted(read_rows(folder / METRICS).items())]
     if not epochs:
         missing.append(f"{METRICS} has no epoch: no validation, no times")
     points = _read_points(folder)
@@ -219,16 +212,6 @@ def _is_of(folder: Path, file: Path) -> bool:
     return re.fullmatch(rf"{re.escape(name)}_(\d+|resume|best|latest)", file.stem) is not None
 
 
-def _as_numbers(row: Mapping[str, str]) -> dict[str, float]:
-    numbers = {}
-    for name, text in row.items():
-        try:
-            numbers[name] = float(text) if text else math.nan
-        except ValueError:
-            numbers[name] = math.nan
-    return numbers
-
-
 def _read_points(folder: Path) -> dict[str, Points]:
     points: dict[str, dict[float, float]] = {}
     for file in event_files(folder):
@@ -241,7 +224,8 @@ def _read_points(folder: Path) -> dict[str, Points]:
 
 def _results_near(folder: Path, record: Mapping[str, Any], place: Path) -> dict[Path, SubmissionScore]:
     experiment = record.get("experiment")
-    folders = [folder, *([place] if place.is_dir() else []), *([Path(experiment).parent] if experiment else [])]
+    around = [*([place] if place.is_dir() else []), *([Path(experiment).parent] if experiment else [])]
+    folders = [folder, *around, *(each / "results" for each in around)]
     found: dict[Path, SubmissionScore] = {}
     for near in dict.fromkeys(each.absolute() for each in folders):
         for file in sorted(near.glob("*_extended.json")):

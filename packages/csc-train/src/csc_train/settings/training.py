@@ -83,7 +83,8 @@ def read_train_settings(
     ----------
     experiment : path, Experiment or TrainSettings
     config : Config, optional
-        Whose data folder may bring classes of its own; the user's by default.
+        Whose data folder may bring classes of its own, and whose ``experiment`` is the folder of relative paths, if it
+        names one; the user's by default.
     **overrides : object
         Settings that go before those of the experiment; None leaves them.
 
@@ -105,6 +106,9 @@ def read_train_settings(
     >>> settings.classes, settings.epochs
     (('nuc',), 2)
     """
+    config = config or load_config()
+    if config.experiment:
+        overrides = {"base_experiment_path": config.experiment, **overrides}
     if isinstance(experiment, TrainSettings):
         return adjust_settings(experiment, **overrides)
     read = experiment if isinstance(experiment, Experiment) else read_experiment(Path(experiment))
@@ -113,4 +117,4 @@ def read_train_settings(
         idle = {name: line for name, line in idle_names(read) if name not in elsewhere}
         for line in {**elsewhere, **idle}.values():
             logger.warning("%s: %s", read.path, line)
-    return build_settings(read, TrainSettings, defaults=defaults_of(config or load_config()), **overrides)
+    return build_settings(read, TrainSettings, defaults=defaults_of(config), **overrides)

@@ -34,7 +34,7 @@ SETTINGS = "settings"
 # What may differ without a word: where and how fast, not what.
 _PLACES = frozenset(
     {
-        *("datasplit_path", "model_save_path", "logs_save_path", "load_model"),
+        *("base_experiment_path", "datasplit_path", "model_save_path", "logs_save_path", "load_model"),
         *("device", "devices", "num_nodes", "num_workers", "start_method", "gather_on", "cache_bytes"),
         *(
             "with_positions",

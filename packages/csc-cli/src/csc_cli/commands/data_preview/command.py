@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cli.console import say
-from csc_cli.options import config_option
+from csc_cli.console import answer, say
+from csc_cli.options import config_option, json_option
+from csc_cli.stages.experiments import config_words, next_command
 from csc_data.wording import listed, plural, table
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _MOST_CLASSES = 6
     help="Draw other samples [default: the file's random_seed, as training does].",
 )
 @click.option("--validation", is_flag=True, help="Draw tiles of the validation crops instead.")
+@json_option
 @config_option
 def data_preview(experiment: str, output: str, count: int, validation: bool, config: Config, **overrides: Any) -> None:
     """Draw samples of the experiment file CONFIG (.py or .toml), as training gets them.
@@ -60,7 +62,8 @@ def data_preview(experiment: str, output: str, count: int, validation: bool, con
         say("links to a viewer need data that a browser can reach, of a bucket or a web server; this is on disk")
     crops = len({sample.crop_index for sample in samples})
     say(f"wrote {output}: {plural(len(samples), 'sample')} of {plural(crops, 'crop')}")
-    say(f"next: look at it, then csc train {experiment}")
+    say(f"next: look at it, then {next_command('train', *config_words())}")
+    answer({"written": output, "samples": samples, "links": links})
 
 
 def _row(sample: PreviewSample) -> tuple[object, ...]:

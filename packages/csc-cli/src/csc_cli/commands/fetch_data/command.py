@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from csc_cli.commands.fetch_data.padding import parse_padding
-from csc_cli.options import split_names
+from csc_cli.completing import class_names, crop_names, dataset_names, several_of
+from csc_cli.options import json_option, split_names
 
 
 @click.command("fetch-data")
@@ -15,10 +16,22 @@ from csc_cli.options import split_names
     default="all",
     show_default=True,
     metavar="WHICH",
+    shell_complete=several_of(crop_names("all", "train", "test")),
     help="all, train (the annotated ones), test, or ids and patterns, separated by commas: 234,crop235,'jrc_hela-2/*'.",
 )
-@click.option("-ds", "--datasets", metavar="NAMES", help="Only these data sets (names or patterns) [default: all].")
-@click.option("--classes", metavar="NAMES", help="Only these label arrays [default: all].")
+@click.option(
+    "-ds",
+    "--datasets",
+    metavar="NAMES",
+    shell_complete=several_of(dataset_names),
+    help="Only these data sets (names or patterns) [default: all].",
+)
+@click.option(
+    "--classes",
+    metavar="NAMES",
+    shell_complete=several_of(class_names),
+    help="Only these label arrays [default: all].",
+)
 @click.option(
     "-p",
     "--raw-padding",
@@ -86,6 +99,7 @@ from csc_cli.options import split_names
 @click.option(
     "--endpoint", metavar="URL", help="Another S3 service [default: `endpoint` of `csc config`, else Amazon's]."
 )
+@json_option
 def fetch_data(
     crops: str,
     datasets: str | None,

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from csc_cli.commands.fetch_data.words import describe_plan, describe_result, fail_if_missing, report
-from csc_cli.console import INTERRUPTED, say
+from csc_cli.commands.fetch_data.words import (
+    describe_plan,
+    describe_result,
+    fail_if_missing,
+    plan_document,
+    report,
+    result_document,
+)
+from csc_cli.console import INTERRUPTED, answer, say
+from csc_cli.stages.experiments import next_command
 from csc_cli.transfer_bar import transfer_bar
 from csc_data.wording import format_bytes, plural
 
@@ -26,6 +34,7 @@ def show_crops(config: Config, options: FetchOptions) -> None:
 
     with transfer_bar() as progress:
         plan = plan_fetch(config, options, progress=progress)
+    answer(plan_document(plan))
     describe_plan(plan, every_crop=True)
     say("nothing was fetched (--dry-run)")
     fail_if_missing(plan.missing)
@@ -62,6 +71,7 @@ def fetch_crops(config: Config, options: FetchOptions) -> None:
     except KeyboardInterrupt:
         say("stopped while listing; all that is there is whole. Run the same again to go on")
         raise SystemExit(INTERRUPTED) from None
+    answer(result_document(result))
     describe_result(result)
     report(result)
 
@@ -76,6 +86,7 @@ def fetch_zip(config: Config, options: FetchOptions, *, remove: bool, dry_run: b
         f"about as much again when it is unpacked, in {config.root}"
     )
     if dry_run:
+        answer({"url": plan.url, "bytes": plan.n_bytes, "there_bytes": plan.there_bytes, "root": config.root})
         say("nothing was fetched (--dry-run)")
         return
     try:
@@ -84,6 +95,7 @@ def fetch_zip(config: Config, options: FetchOptions, *, remove: bool, dry_run: b
     except KeyboardInterrupt:
         say("stopped; run the same again to go on")
         raise SystemExit(INTERRUPTED) from None
+    answer(result)
     done = result.unpacked
     say(f"fetched {format_bytes(result.fetched_bytes)} of {plan.url}")
     say(
@@ -97,4 +109,4 @@ def fetch_zip(config: Config, options: FetchOptions, *, remove: bool, dry_run: b
     if done.skipped:
         say(f"  {plural(done.skipped, 'file')} in it of no data set, not unpacked")
     say(f"removed {plan.path}" if result.removed else f"{plan.path} can be deleted now")
-    say("next: csc make-datasplit")
+    say(f"next: {next_command('make-datasplit')}")

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from csc_cli.console import say
+from csc_cli.stages.experiments import next_command
 from csc_data.wording import format_bytes, format_seconds, plural, table
 
 if TYPE_CHECKING:
     from csc_data.errors import Problem
     from csc_data.fetching import FetchPlan, FetchResult
+    from csc_data.fetching.plan import CropPlan
 
 MOST_LINES = 20
 """Files that are named one by one when they could not be had; all of them stand in a file then."""
@@ -57,6 +59,37 @@ def describe_plan(plan: FetchPlan, *, every_crop: bool = False) -> None:
     )
 
 
+def plan_document(plan: FetchPlan) -> dict[str, object]:
+    """Return what a plan would fetch, crop by crop, for programs."""
+    crops = [
+        {
+            "crop": crop.source.name,
+            "dataset": crop.source.dataset,
+            "test": crop.source.test is not None,
+            "levels": crop.levels,
+            "classes": crop.classes,
+            **_sizes(crop),
+        }
+        for crop in plan.crops
+    ]
+    return {"root": plan.root, **_sizes(plan), "crops": crops, "missing": plan.missing, "left_out": plan.left_out}
+
+
+def result_document(result: FetchResult) -> dict[str, object]:
+    """Return what came, for programs."""
+    names = ("fetched_files", "fetched_bytes", "removed", "failed", "withheld", "stopped", "seconds", "complete")
+    return {**{name: getattr(result, name) for name in names}, "plan": plan_document(result.plan)}
+
+
+def _sizes(part: FetchPlan | CropPlan) -> dict[str, int]:
+    return {
+        "files": part.n_files,
+        "bytes": part.n_bytes,
+        "files_to_fetch": part.todo_files,
+        "bytes_to_fetch": part.todo_bytes,
+    }
+
+
 def describe_result(result: FetchResult) -> None:
     """Tell what came."""
     rate = result.fetched_bytes / max(result.seconds, 1e-3)
@@ -88,7 +121,7 @@ def report(result: FetchResult) -> None:
         )
     fail_if_missing(plan.missing)
     say(f"verified: all {plural(plan.n_files, 'file')} in place, in {plan.root}")
-    say("next: csc make-datasplit")
+    say(f"next: {next_command('make-datasplit')}")
 
 
 def fail_if_missing(missing: Sequence[Problem]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from csc_cli.completing import class_names, network_names, one_of, several_of
 from csc_cli.console import say
 from csc_cli.options import parse_names, parse_scale, parse_settings
 from csc_data.wording import format_bytes
@@ -28,7 +29,12 @@ def _parse_patch(ctx: click.Context, param: click.Parameter, value: str | None) 
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--to", "target", type=click.Path(path_type=Path), required=True, help="The checkpoint to write.")
 @click.option("--overwrite", is_flag=True, help="Replace it if it exists.")
-@click.option("--model", metavar="NAME", help="The network, one of `csc models list`, where FILE does not tell.")
+@click.option(
+    "--model",
+    metavar="NAME",
+    shell_complete=one_of(network_names),
+    help="The network, one of `csc models list`, where FILE does not tell.",
+)
 @click.option(
     "--set",
     "arguments",
@@ -37,7 +43,13 @@ def _parse_patch(ctx: click.Context, param: click.Parameter, value: str | None) 
     callback=parse_settings,
     help="An argument of the network, such as width=32; may be repeated.",
 )
-@click.option("--classes", metavar="NAMES", callback=parse_names, help="What its channels are, in their order.")
+@click.option(
+    "--classes",
+    metavar="NAMES",
+    callback=parse_names,
+    shell_complete=several_of(class_names),
+    help="What its channels are, in their order.",
+)
 @click.option("--values", type=click.Choice(["logit", "distance", "exclusive"]), help="What it gives [default: logit].")
 @click.option("--voxel-size", metavar="NM", callback=parse_scale, help="8, or 4,8,8 for z,y,x.")
 @click.option("--patch", metavar="VOXELS", callback=_parse_patch, help="64, or 1,256,256 for z,y,x.")

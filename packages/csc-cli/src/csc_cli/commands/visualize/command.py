@@ -11,8 +11,10 @@ import click
 
 from csc_cli.commands.visualize.kinds import KINDS, TITLES
 from csc_cli.commands.visualize.staying import browser_at, ended_properly, until_the_end
+from csc_cli.completing import class_names, crop_names, several_of
 from csc_cli.console import say
-from csc_cli.options import GroupedCommand, config_option, parse_names
+from csc_cli.options import GroupedCommand, parse_names
+from csc_cli.stages.experiments import experiment_option
 
 if TYPE_CHECKING:
     from csc_cli.commands.visualize.finding import ShownCrop, Wanted
@@ -47,6 +49,7 @@ HEADINGS = {
         "volume",
         "from_result",
         "truth",
+        "chosen",
         "data",
         "use_s3",
     ),
@@ -57,8 +60,22 @@ HEADINGS = {
 
 @click.command(cls=GroupedCommand, headings=HEADINGS)
 @click.option("-d", "--datasets", metavar="NAMES", callback=parse_names, help="Names or patterns [default: all].")
-@click.option("-c", "--crops", metavar="IDS", callback=parse_names, help="Ids or patterns like 23* [default: all].")
-@click.option("-C", "--classes", metavar="NAMES", callback=parse_names, help="Names or patterns [default: all].")
+@click.option(
+    "-c",
+    "--crops",
+    metavar="IDS",
+    callback=parse_names,
+    shell_complete=several_of(crop_names()),
+    help="Ids, patterns like 23*, or test [default: all].",
+)
+@click.option(
+    "-C",
+    "--classes",
+    metavar="NAMES",
+    callback=parse_names,
+    shell_complete=several_of(class_names),
+    help="Names or patterns [default: all].",
+)
 @click.option(
     "-k", "--kinds", metavar="KINDS", callback=_parse_kinds, help=f"Of {', '.join(KINDS)} [default: what is there]."
 )
@@ -105,7 +122,7 @@ HEADINGS = {
     is_flag=True,
     help="Print links that show what is in the bucket in the public viewer, and end.",
 )
-@config_option
+@experiment_option
 def visualize(config: Config, compare: tuple[str, str] | None, **options: Any) -> None:
     """Show raw, annotations, predictions and results in a browser.
 
@@ -239,12 +256,12 @@ def _tell_public_links(shown: Sequence[ShownCrop], sides: tuple[str, str] | None
 
 
 def _wanted(options: Mapping[str, Any], config: Config) -> Wanted:
-    from csc_cli.commands.visualize.finding import Wanted
+    from csc_cli.commands.visualize.finding import Wanted, crops_meant
     from csc_data.challenge import load_classes
 
     return Wanted(
         datasets=options["datasets"] or ("*",),
-        crops=options["crops"] or ("*",),
+        crops=crops_meant(options["crops"], config),
         classes=options["classes"],
         kinds=tuple(options["kinds"]),
         parts=options["parts"],

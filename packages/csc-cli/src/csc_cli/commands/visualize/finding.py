@@ -125,6 +125,24 @@ class Wanted:
         return patterns
 
 
+def crops_meant(names: Sequence[str] | None, config: Config) -> tuple[str, ...]:
+    """Return ids and patterns of the crops that names stand for: ``test`` is all test crops, ``all`` and none is all.
+
+    Parameters
+    ----------
+    names : sequence of str, optional
+    config : Config
+        Whose list of test crops holds.
+    """
+    meant: list[str] = []
+    for name in names or ("all",):
+        if name == "test":
+            meant += [str(number) for number in load_test_crops(config)]
+        else:
+            meant.append("*" if name == "all" else name)
+    return tuple(meant)
+
+
 def find_shown(
     config: Config,
     wanted: Wanted,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from csc_data.blocks import Existing
@@ -78,6 +79,10 @@ class PredictCall:
     existing: Existing
     execution: ExecutionOptions | None
     overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    def of_experiment(self, folder: Path | None) -> PredictCall:
+        """Return the call for an experiment that has a folder of its own for what it makes; None for others."""
+        return replace(self, config=self.config.of_experiment(folder))
 
 
 def read_call(

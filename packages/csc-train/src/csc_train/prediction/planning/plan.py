@@ -22,6 +22,7 @@ from csc_train.prediction.planning.block_shapes import BlockShapes, count_window
 from csc_train.prediction.planning.call import PredictCall
 from csc_train.prediction.planning.choice import ArrayChoice
 from csc_train.prediction.planning.estimate import PredictEstimate, RegionEstimate
+from csc_train.prediction.planning.raw_values import odd_floats
 from csc_train.prediction.planning.record import PredictRecord, make_record
 from csc_train.prediction.planning.regions import Places, PredictRegion, choose_boxes, choose_crops
 from csc_train.prediction.predictor import Predictor, check_channels
@@ -166,7 +167,8 @@ def make_plan(call: PredictCall, predictor: Predictor) -> PredictPlan:
         )
     _check_places(works)
     estimate = PredictEstimate(regions=tuple(work.estimate for work in works), place=_common_place(works, call))
-    notes = [*choice.notes(regions), _many_passes(windows, estimate)]
+    floats = [odd_floats(work.raw, work.region.roi, windows.patch.input) for work in works]
+    notes = [*choice.notes(regions), _many_passes(windows, estimate), *dict.fromkeys(floats)]
     if without:
         notes.append(f"left out, as none of the network's classes is scored or annotated there: {', '.join(without)}")
     return PredictPlan(

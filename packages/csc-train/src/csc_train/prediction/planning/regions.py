@@ -159,7 +159,10 @@ def _crops_named(name: str, tests: Mapping[int, TestCrop], places: Places) -> li
     if name == "test":
         return _test_crops(tests, places)
     if name == "validation":
-        return [_of_annotated(crop, places) for crop in validation_crops(read_datasplit(places.datasplit))]
+        return [
+            _of_annotated(crop, places)
+            for crop in validation_crops(read_datasplit(places.datasplit, places.config.root))
+        ]
     dataset, slash, crop_name = name.rpartition("/")
     datasets = [dataset] if slash else ["*"]
     crops = ["*"] if name == "annotated" else [crop_name]

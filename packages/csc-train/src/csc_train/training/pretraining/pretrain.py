@@ -57,7 +57,7 @@ def pretrain(
     file = file_of(experiment)
     if file is not None and is_being_read(file):
         return TrainResult()
-    run = set_up_run(_settings(experiment, overrides), config, open_loaders=open_masked_loaders)
+    run = set_up_run(_settings(experiment, config, overrides), config, open_loaders=open_masked_loaders)
     return run_training(run, file, progress)
 
 
@@ -84,12 +84,16 @@ def rehearse_pretraining(
     ProblemsError, CscError, csc_models.ModelError
         As `pretrain` does before its first step.
     """
-    return rehearse(set_up_run(_settings(experiment, overrides), config, open_loaders=open_masked_loaders))
+    return rehearse(set_up_run(_settings(experiment, config, overrides), config, open_loaders=open_masked_loaders))
 
 
 def _settings(
-    experiment: str | PathLike[str] | Experiment | PretrainSettings, overrides: PretrainOverrides
+    experiment: str | PathLike[str] | Experiment | PretrainSettings,
+    config: Config | None,
+    overrides: PretrainOverrides,
 ) -> PretrainSettings:
+    if config is not None and config.experiment:
+        overrides = {"base_experiment_path": config.experiment, **overrides}
     if isinstance(experiment, PretrainSettings):
         return adjust_settings(experiment, **overrides)
     read = experiment if isinstance(experiment, Experiment) else read_experiment(Path(experiment))

@@ -6,22 +6,15 @@ import tomllib
 from pathlib import Path
 
 import jsonschema
-import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 
 from csc_cli.main import csc
 from csc_cli.submission import plan_submission, submit
-from csc_data.challenge import TestCrop
-from csc_data.challenge.test_crops import FILE_NAME, write_test_crops
 from csc_data.config.experiment import build_settings, read_experiment
-from csc_data.config.user_config import Config
 from csc_data.errors import ProblemsError
-from csc_data.formats.writing import create_array
-from csc_data.geometry import Grid
 from csc_data.loader import SpatialTransforms
-from csc_data.volumes import write_multiscale
 from csc_models import create_model
 from csc_submit.settings import ProcessSettings
 from csc_train import predict, train
@@ -29,9 +22,18 @@ from csc_train.network import build_network
 from csc_train.prediction.predictor import load_predictor
 from csc_train.settings import PredictSettings, TrainSettings
 
+FOLDER = Path(__file__).parents[2] / "examples"
+# Those of PyTorch Connectomics' own classes are read where there is a stand-in for it.
 EXAMPLES = sorted(
-    path for path in (Path(__file__).parents[1] / "examples").iterdir() if path.suffix in {".py", ".toml"}
+    path
+    for path in (*FOLDER.glob("*.*"), *FOLDER.glob("connectomics/m*.py"), FOLDER / "library" / "stream_from_s3.py")
+    if path.suffix in {".py", ".toml"}
 )
+
+
+def example(name):
+    """Return the path of an example by its file name."""
+    return next(path for path in EXAMPLES if path.name == name)
 
 
 def read_for_all_stages(path):
@@ -45,22 +47,6 @@ def test_every_stage_accepts_the_example(path):
     assert train.classes == process.classes
     with torch.device("meta"):  # the arguments are what is tested, not the memory
         assert sum(p.numel() for p in build_network(train).parameters()) > 0
-
-
-@pytest.fixture(scope="module")
-def small_data(tmp_path_factory):
-    """Return a data folder with two crops of 192 nm at 4 nm, of a data set that a recipe asks for."""
-    config = Config(data=str(tmp_path_factory.mktemp("data")))
-    rng = np.random.default_rng(0)
-    raw = Grid(voxel_size=(4, 4, 4), translation=(0.0, 0.0, 0.0), shape=(96, 48, 48))
-    write_multiscale(config.path("raw", dataset="jrc_cos7-1a"), [rng.integers(0, 255, raw.shape, np.uint8)], [raw])
-    for number, begin in enumerate([(0, 0, 0), (48, 0, 0)], start=1):
-        box = raw.window(begin, (48, 48, 48))
-        for name in ("nuc", "mito"):
-            labels = rng.integers(0, 2, box.shape, np.uint8)
-            place = config.path("labels", dataset="jrc_cos7-1a", crop=f"crop{number}", class_name=name)
-            write_multiscale(place, [labels], [box])
-    return config
 
 
 SMALL_COSEM = {"features": (2, 3), "factors": (2,)}
@@ -82,7 +68,7 @@ def test_a_recipe_trains(name, changes, small_data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     published = create_model("cosem_setup04", **SMALL_COSEM)  # in place of a gigabyte of weights
     monkeypatch.setattr("csc_train.training.resume.load_pretrained", lambda *_, **__: published)
-    experiment = EXAMPLES[[path.name for path in EXAMPLES].index(name)]
+    experiment = example(name)
     array = build_settings(read_experiment(experiment), TrainSettings).input_array_info
     patch = {"shape": (1, 32, 32) if array.flat else EDGES.get(name, (24, 24, 24)), "scale": array.scale}
     if array.flat:
@@ -105,21 +91,16 @@ steps = {"mito": [*divided, {"name": "remove_small", "voxels": 8}]}
 """
 
 
-def test_the_recipe_of_instances_goes_from_training_to_a_score(small_data, tmp_path, monkeypatch):
+def test_the_recipe_of_instances_goes_from_training_to_a_score(submittable, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    place = {"voxel_size": (4, 4, 4), "translation": (40, 60, 20), "shape": (20, 20, 20)}
-    crop = TestCrop(id=9, dataset="jrc_cos7-1a", classes=("mito",), **place)
-    write_test_crops(small_data.root / FILE_NAME, [crop])
-    truth = small_data.path("ground_truth") / "crop9" / "mito"
-    create_array(truth, shape=crop.shape, dtype="u1", chunks=crop.shape, attributes=place)[...] = 1
     experiment = tmp_path / "instances.py"
-    recipe = EXAMPLES[[path.name for path in EXAMPLES].index("instances_3D.py")].read_text("utf-8")
+    recipe = example("instances_3D.py").read_text("utf-8")
     experiment.write_text(recipe.replace("\nif __name__", f"{SMALLER}\nif __name__"), "utf-8")
-    trained = train(experiment, config=small_data)
-    said = plan_submission(experiment, config=small_data).prediction.works[0].estimate.classes
+    trained = train(experiment, config=submittable)
+    said = plan_submission(experiment, config=submittable).prediction.works[0].estimate.classes
     assert said == ("mito", *(f"mito_affinity_{z}_{y}_{x}" for z, y, x in read_experiment(experiment).names["offsets"]))
     assert load_predictor(trained.latest_checkpoint).arrays == said  # the checkpoint alone knows it, too
-    result = submit(experiment, config=small_data)
+    result = submit(experiment, config=submittable)
     assert result.problems == ()
     assert 0 <= result.score.combined.classes["mito"].score <= 1
 
@@ -134,7 +115,7 @@ def test_settings_files_of_all_stages_share_no_name_with_another_meaning():
 def test_an_example_that_is_run_as_a_script_trains_itself(monkeypatch):
     called = []
     monkeypatch.setattr("csc_train.train", called.append, raising=False)
-    path = EXAMPLES[[p.name for p in EXAMPLES].index("train_3D.py")]
+    path = example("train_3D.py")
     runpy.run_path(str(path), run_name="__main__")
     assert called == [str(path)]
 
@@ -151,7 +132,11 @@ def schema(tmp_path_factory):
 def test_the_schema_is_valid_and_knows_all_that_examples_say(schema):
     jsonschema.Draft7Validator.check_schema(schema)
     for path in EXAMPLES:
-        names = {name: value for name, value in read_experiment(path).names.items() if name in schema["properties"]}
+        names = {
+            name: value
+            for name, value in read_experiment(path).names.items()
+            if name in schema["properties"] and not callable(value)
+        }
         jsonschema.validate(json.loads(json.dumps(names)), schema)
         assert len(names) > 5
 

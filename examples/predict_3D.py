@@ -1,0 +1,20 @@
+"""Predict the test crops with the network that train_3D.py trained.
+
+    csc predict predict_3D.py   (or: python predict_3D.py)
+
+What is stored are probabilities, of which process_3D.py makes masks and objects. `csc predict --dry-run` tells what it
+takes.
+"""
+
+from csc_data.config.experiment import load_safe_config
+
+# All that train_3D.py says holds here, too: classes, voxels, the network, and where its checkpoints lie
+globals().update(load_safe_config(__file__.replace("predict", "train")).to_dict())
+
+checkpoint = "best"  # or "latest", or a file
+crops = ["test"]  # or "validation", "annotated", ids such as "557", patterns such as "jrc_hela-2/*"
+
+if __name__ == "__main__":
+    from csc_train import predict
+
+    predict(__file__, overwrite=True)

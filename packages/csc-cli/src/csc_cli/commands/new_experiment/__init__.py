@@ -1,0 +1,1 @@
+"""``csc new-experiment``: the folder of an experiment."""

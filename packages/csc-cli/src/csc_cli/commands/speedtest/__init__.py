@@ -1,0 +1,1 @@
+"""``csc speedtest``: how fast device, disk, loader and network are here."""

@@ -1,0 +1,156 @@
+"""A specimen: cells without an end, of which any box can be drawn by itself."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from csc_data.challenge import get_class, label_classes
+from csc_data.geometry import Shape, Triple
+from csc_data.synthetic.specimen.boxes import FAR, Box, Canvas, Field, Point
+from csc_data.synthetic.specimen.cells import SPACING_NM, Cells
+from csc_data.synthetic.specimen.nucleus import draw_nucleus, pore_places
+from csc_data.synthetic.specimen.noise import SmoothNoise, derive
+from csc_data.synthetic.specimen.organelles import (
+    MEMBRANE_GREY,
+    MEMBRANE_NM,
+    Draw,
+    draw_droplet,
+    draw_endosome,
+    draw_lysosome,
+    draw_mitochondrion,
+    draw_peroxisome,
+    draw_vesicle,
+)
+from csc_data.synthetic.specimen.placing import Organelle, Places
+from csc_data.synthetic.specimen.reticulum import RIBOSOME_NM, draw_reticulum, draw_ribosomes
+from csc_data.synthetic.specimen.stacks_and_tubes import (
+    draw_centriole,
+    draw_exit_site,
+    draw_golgi,
+    draw_microtubules,
+)
+
+_DRAW: dict[str, Draw] = {
+    "centriole": draw_centriole,
+    "golgi": draw_golgi,
+    "mito": draw_mitochondrion,
+    "lyso": draw_lysosome,
+    "endo": draw_endosome,
+    "ld": draw_droplet,
+    "perox": draw_peroxisome,
+    "eres": draw_exit_site,
+    "mt": draw_microtubules,
+    "ves": draw_vesicle,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Specimen:
+    """Cells that touch, as far as one looks; a volume is a box of it.
+
+    Attributes
+    ----------
+    seed : int
+        Another seed is another specimen.
+    shape : tuple of int
+        Voxels of the volume.
+    voxel_size : tuple of float
+        nm, z, y, x.
+    origin : tuple of float
+        Where the corner of its voxel 0 lies in the specimen, in nm.
+    ribosomes : bool
+        Whether those of the cytosol are labelled ``ribo``; else they are cytosol.
+    """
+
+    seed: int
+    shape: Shape
+    voxel_size: Triple
+    origin: Triple
+    ribosomes: bool = False
+    _parts: tuple[Cells, Places] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        cells = Cells(derive(self.seed, 1))
+        low, high = self.box.low, self.box.high
+        object.__setattr__(self, "_parts", (cells, Places.of_volume(derive(self.seed, 2), cells, low, high)))
+
+    @property
+    def box(self) -> Box:
+        """All voxels of the volume."""
+        return Box(begin=(0, 0, 0), shape=self.shape, voxel_size=self.voxel_size, origin=self.origin)
+
+    @property
+    def margin(self) -> Shape:
+        """Voxels at the border of a drawn box that lack what begins outside of it."""
+        z, y, x = (int(np.ceil((RIBOSOME_NM + 1.0) / v)) for v in self.voxel_size)
+        return z, y, x
+
+    def draw(self, box: Box) -> Canvas:
+        """Draw a box; all but its outermost voxels (`margin`) are as in any other box that has them."""
+        cells, places = self._parts
+        canvas = Canvas.blank(box)
+        self._draw_cells(canvas, cells)
+        exits: list[Organelle] = []
+        for organelle in places.within(box):
+            _DRAW[organelle.kind](canvas, organelle)
+            if organelle.kind == "eres":
+                exits.append(organelle)
+        key = derive(self.seed, 3)
+        if (canvas.clearance > 0).any():
+            depth = draw_reticulum(canvas, key, exits)
+            draw_ribosomes(canvas, key, depth, labelled=self.ribosomes)
+        _add_grain(canvas, derive(self.seed, 4))
+        return canvas
+
+    def _draw_cells(self, canvas: Canvas, cells: Cells) -> None:
+        owner, depth, near = cells.depth(canvas.box)
+        numbers = np.array([self._cell_number(cell.index) for cell in near], np.uint16)
+        inside = depth > 0
+        canvas.cells[...] = np.where(inside, numbers[owner], np.uint16(0))
+        canvas.atoms[~inside] = get_class("ecs").id
+        canvas.atoms[inside & (depth <= MEMBRANE_NM)] = get_class("pm").id
+        cover = canvas.cover(-depth)
+        canvas.grey += (np.float32(188.0) - canvas.grey) * cover
+        membrane = canvas.cover(np.float32(MEMBRANE_NM / 2) - np.abs(depth - np.float32(MEMBRANE_NM / 2)))
+        canvas.grey += (np.float32(MEMBRANE_GREY) - canvas.grey) * membrane
+        np.minimum(np.float32(FAR), depth - np.float32(MEMBRANE_NM), out=canvas.clearance)
+        for cell in near:
+            pores = _pores(cells, cell.index)
+            draw_nucleus(canvas, cell, self._cell_number(cell.index), pores)
+
+    def _cell_number(self, index: Sequence[int]) -> int:
+        """Return the number of a cell, from 1 for the first that may be in the volume."""
+        first = np.floor(self.box.low / SPACING_NM).astype(int) - 2
+        counts = np.floor(self.box.high / SPACING_NM).astype(int) + 3 - first
+        z, y, x = np.array(index) - first
+        return int(1 + (z * counts[1] + y) * counts[2] + x)
+
+
+@functools.lru_cache(maxsize=64)
+def _pores(cells: Cells, index: tuple[int, int, int]) -> Point:
+    return pore_places(cells.cell(index))
+
+
+@functools.cache
+def _grain() -> Field:
+    """Return how grainy each class is, in grey values."""
+    amplitudes = np.full(256, 4.0, np.float32)
+    calm = {"ld_lum": 1.0, "ecs": 3.0, "er_lum": 2.5, "ves_lum": 3.0, "perox_lum": 3.0, "ld_mem": 2.0}
+    rough = {"cyto": 7.0, "mito_lum": 8.0, "lyso_lum": 8.0, "nucleo": 9.0, "hchrom": 9.0, "nucpl": 6.0}
+    for name, value in {**calm, **rough}.items():
+        amplitudes[label_classes()[name].id] = value
+    return amplitudes
+
+
+def _add_grain(canvas: Canvas, key: int) -> None:
+    axes = canvas.box.axes
+    texture = SmoothNoise(derive(key, 1), 11.0).on(axes)
+    texture += np.float32(0.8) * SmoothNoise(derive(key, 2), 38.0).on(axes)
+    canvas.grey += _grain()[canvas.atoms] * texture
+
+
