@@ -101,6 +101,11 @@ def toolbox_errors() -> tuple[type[Exception], ...]:
     """Return the roots of the errors that the toolbox raises on purpose, as far as its packages are loaded.
 
     csc-models stands alone and has a root of its own; importing it here for that would import torch.
+
+    Examples
+    --------
+    >>> CscError in toolbox_errors()
+    True
     """
     models = sys.modules.get("csc_models")
     return (CscError,) if models is None else (CscError, models.ModelError)
