@@ -311,7 +311,8 @@ def write_multiscale(
     from csc_data.formats.writing import create_array, ensure_groups  # brings zarr, which reading does not need
 
     folder = Path(path)
-    if isinstance(levels, np.ndarray) or isinstance(grids, Grid) or len(levels) != len(grids):
+    given: Any = levels  # one array is a sequence as well, of planes
+    if isinstance(given, np.ndarray) or isinstance(grids, Grid) or len(levels) != len(grids):
         raise InvalidArgumentError(
             f"{folder}: give a list of arrays, finest first, and a list with the grid of each, also for one level"
         )
