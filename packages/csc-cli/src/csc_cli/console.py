@@ -11,9 +11,12 @@ from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from math import isfinite
 from numbers import Integral, Real
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 INTERRUPTED = 130
 """The exit code of shells for Ctrl-C."""
@@ -49,9 +52,20 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, transient=True) as bar:
+    with Progress(*columns, transient=True, console=bar_console()) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def bar_console() -> Console:
+    """Return where bars are drawn: on light terminals nobody can read rich's yellow and cyan numbers.
+
+    Colours are left out where NO_COLOR is set.
+    """
+    from rich.console import Console
+    from rich.theme import Theme
+
+    return Console(theme=Theme(dict.fromkeys(("progress.elapsed", "progress.remaining", "progress.download"), "none")))
 
 
 def say(text: str) -> None:
