@@ -44,7 +44,7 @@ def report(
     labels in pictures, time, memory, settings and versions. What is not there is said.
     """
     from csc_data.wording import format_bytes
-    from csc_eval.command.terminal import raw_of_test_crops
+    from csc_eval.command.places import raw_of_test_crops
     from csc_train.report import RunReportOptions, write_run_report
 
     if not runs and not config.experiment:

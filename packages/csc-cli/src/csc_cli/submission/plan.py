@@ -175,7 +175,8 @@ class SubmitPlan:
         if there:
             what = "holds" if refuse else "was not made by this command: it holds"
             raise ExistingOutputError(
-                f"{folder} {what} {listed(there, most=3)}; overwrite them, or choose another destination"
+                f"{folder} {what} {listed(there, most=3)}; overwrite them, or choose another destination "
+                "(-o), or an experiment with a folder of its own (-e)"
             )
 
     def _remedies(self, task: CropTask) -> list[str]:
@@ -258,7 +259,14 @@ def make_plan(
 
 
 def with_read(settings: ProcessSettings, classes: Sequence[str]) -> tuple[str, ...]:
-    """Return classes, and the names of the predictions that their steps read beside these, such as affinities."""
+    """Return classes, and the names of the predictions that their steps read beside these, such as affinities.
+
+    Examples
+    --------
+    >>> from csc_submit import ProcessSettings
+    >>> with_read(ProcessSettings(), ["mito", "er"])
+    ('mito', 'er')
+    """
     own = own_step(settings)
     # Which are read does not depend on the voxel size.
     steps = {name: steps_for(settings, name, (1.0, 1.0, 1.0), own, tuple(classes)) for name in classes}

@@ -22,7 +22,7 @@ from csc_data.config.experiment import (
 from csc_data.config.experiment import load_safe_config as load_safe_config  # scripts import it with `process`
 from csc_data.config.user_config import Config, load_config
 from csc_data.errors import InvalidArgumentError, MissingDataError
-from csc_submit.predictions import StoredPrediction, find_predictions
+from csc_submit.predictions import StoredPrediction, check_network, find_predictions
 from csc_submit.processing.own_function import own_step, with_experiment, with_own_file
 from csc_submit.settings import ProcessOverrides, ProcessSettings
 from csc_submit.workers import Workers, WorkOptions, take_workers
@@ -61,6 +61,8 @@ class ProcessCall:
     crops : sequence of str, or None
     existing : {"resume", "refuse", "overwrite"}
     workers : Workers
+    names : mapping
+        What the experiment's file says, if predictions are to be its own.
     """
 
     settings: ProcessSettings
@@ -68,6 +70,7 @@ class ProcessCall:
     crops: Sequence[str] | None
     existing: Existing
     workers: Workers
+    names: Mapping[str, Any]
 
     def find_predictions(self) -> tuple[StoredPrediction, ...]:
         """Return the predictions of the crops; of "test" those that there are.
@@ -76,7 +79,14 @@ class ProcessCall:
         ------
         MissingDataError
             If there are none, or a crop that was named was not predicted.
+        ExistingOutputError
+            If they are those of another experiment.
         """
+        found = self._wanted()
+        check_network(found, self.names)
+        return found
+
+    def _wanted(self) -> tuple[StoredPrediction, ...]:
         if self.crops is None or list(self.crops) != ["test"]:
             return find_predictions(self.config, self.crops)
         tested = {f"crop{number}" for number in load_test_crops(self.config)}
@@ -121,6 +131,7 @@ def read_call(
     base = config or load_config()
     if isinstance(chosen, Experiment):
         base = experiment_config(chosen, base)
+    own = isinstance(chosen, Experiment) and "input_path" not in given
     for name, option in (("predictions", "input_path"), ("processed", "output_path")):
         base = _with_path(base, name, option, given.pop(option, None))
     workers = take_workers(given)
@@ -132,6 +143,7 @@ def read_call(
         crops=None if names is None or list(names) == ["*"] else names,  # None: all that were predicted
         existing=how or settings.existing,
         workers=workers,
+        names=chosen.names if own else {},
     )
 
 
