@@ -57,7 +57,11 @@ _OVERRIDES = {
 
 
 def one_of(names: Names) -> Completer:
-    """Return what completes a name."""
+    """Return what completes a name.
+
+    >>> one_of(lambda ctx: ["er", "mito"])(None, None, "m")
+    ['mito']
+    """
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
         try:
@@ -69,7 +73,11 @@ def one_of(names: Names) -> Completer:
 
 
 def several_of(names: Names) -> Completer:
-    """Return what completes the last of names that are separated by commas."""
+    """Return what completes the last of names that are separated by commas.
+
+    >>> several_of(lambda ctx: ["er", "mito"])(None, None, "er,m")
+    ['er,mito']
+    """
     complete_one = one_of(names)
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -115,12 +123,20 @@ def experiment_names(ctx: click.Context) -> Iterable[str]:
 
 
 def network_names(ctx: click.Context) -> Iterable[str]:
-    """Return the networks of csc-models."""
+    """Return the networks of csc-models.
+
+    >>> "3d_unet" in network_names(None)
+    True
+    """
     return NETWORKS
 
 
 def weights_names(ctx: click.Context) -> Iterator[str]:
-    """Return the published weights."""
+    """Return the published weights.
+
+    >>> next(weights_names(None))
+    'cosem_setup04/1820500'
+    """
     folder = _folder_of("csc_models")
     listed = tomllib.loads((folder / "pretrained" / "weights.toml").read_text("utf-8"))
     for setup, iterations in listed["cosem"]["iterations"].items():
@@ -134,7 +150,11 @@ def model_names(ctx: click.Context) -> Iterator[str]:
 
 
 def choice_names(ctx: click.Context) -> Iterable[str]:
-    """Return what `csc config set` stores."""
+    """Return what `csc config set` stores.
+
+    >>> "endpoint" in choice_names(None)
+    True
+    """
     from dataclasses import fields
 
     from csc_data.config.user_config import Config

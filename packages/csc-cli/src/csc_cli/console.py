@@ -117,7 +117,14 @@ class _SayingHandler(logging.Handler):
 
 @contextmanager
 def answering_in_json() -> Iterator[None]:
-    """Let stdout hold what `answer` is given, as JSON; all that is printed otherwise goes to stderr meanwhile."""
+    """Let stdout hold what `answer` is given, as JSON; all that is printed otherwise goes to stderr meanwhile.
+
+    >>> with answering_in_json():
+    ...     answer({"crops": 2})
+    {
+      "crops": 2
+    }
+    """
     with _kept_stdout() as stream, redirect_stdout(sys.stderr):
         token = _answers.set(stream)
         try:

@@ -48,7 +48,11 @@ def _memory(device: DeviceFacts) -> str:
 
 
 def look_at_memory() -> Finding:
-    """Tell how many processors and how much memory there are for this process."""
+    """Tell how many processors and how much memory there are for this process.
+
+    >>> look_at_memory().details["processors"] > 0
+    True
+    """
     from csc_eval.running.memory import available_cpus, available_memory
 
     cpus, free = available_cpus(), available_memory()
