@@ -320,6 +320,8 @@ def docs(session: nox.Session) -> None:
     """
     install(session, *workspace(), *group("docs"))
     out = "build/docs"
+    for stale in (out, "docs/reference/generated"):  # pages of modules that are gone would be built, too
+        shutil.rmtree(ROOT / stale, ignore_errors=True)
     sphinx = ("sphinx-build", "-q", "-W", "--keep-going", "-d", f"{out}/doctrees", "docs")
     session.run(*sphinx, "-b", "html", f"{out}/html", env=ENVIRONMENT)
     if os.environ.get("CSC_DOCS_ONLINE") == "1":

@@ -45,8 +45,10 @@ def test_classes_lists_the_tested_ones(run):
     assert mito == ["50", "mito", "instance", "yes", "mito_mem", "mito_lum", "mito_ribo"]
 
 
-def test_version_is_that_of_the_package(run):
-    assert run("--version").output.strip() == "csc, version 0.2.0"
+def test_version_is_that_of_each_package(run):
+    found = dict(line.split() for line in run("--version").output.splitlines())
+    assert list(found) == ["csc-cli", "csc-data", "csc-models", "csc-eval", "csc-train", "csc-submit"]
+    assert all(importlib.metadata.version(name) == version for name, version in found.items())
 
 
 def test_a_missing_data_folder_is_one_line_that_says_what_to_do(run):

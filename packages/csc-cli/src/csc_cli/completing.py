@@ -108,6 +108,12 @@ def dataset_names(ctx: click.Context) -> Iterable[str]:
     return sorted({place.dataset for place in load_crop_places(_config(ctx))[0].values()})
 
 
+def experiment_names(ctx: click.Context) -> Iterable[str]:
+    """Return the experiments with a folder of their own."""
+    folder = Path(_config(ctx).experiments).expanduser()
+    return sorted(place.name for place in folder.iterdir() if place.is_dir()) if folder.is_dir() else ()
+
+
 def network_names(ctx: click.Context) -> Iterable[str]:
     """Return the networks of csc-models."""
     return NETWORKS

@@ -29,6 +29,15 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     ------
     callable
         Takes (finished, all), as every library of the toolbox reports progress.
+
+    Examples
+    --------
+    >>> import contextlib
+    >>> import io
+    >>> with contextlib.redirect_stdout(io.StringIO()) as shown, progress_bar("blocks") as bar:
+    ...     bar(1, 2)
+    >>> shown.getvalue()  # there is no terminal
+    ''
     """
     if not sys.stdout.isatty():
         yield lambda done, total: None
@@ -55,13 +64,27 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def say(text: str) -> None:
-    """Print a line, above a progress bar if one is shown."""
+    """Print a line, above a progress bar if one is shown.
+
+    Examples
+    --------
+    >>> say("wrote result.json")
+    wrote result.json
+    """
     click.echo(text)
 
 
 @contextmanager
 def say_logged(name: str) -> Iterator[None]:
-    """Print what a module of the libraries logs for information, where people wait for that."""
+    """Print what a module of the libraries logs for information, where people wait for that.
+
+    Examples
+    --------
+    >>> import logging
+    >>> with say_logged("csc_data.example"):
+    ...     logging.getLogger("csc_data.example").info("made datasplit.csv")
+    made datasplit.csv
+    """
     logger = logging.getLogger(name)
     handler, level = _SayingHandler(), logger.level
     logger.addHandler(handler)

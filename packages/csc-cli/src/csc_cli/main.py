@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, str] = {
     "demo": "csc_cli.commands.demo.command:demo",
     "fetch-data": "csc_cli.commands.fetch_data.command:fetch_data",
     "verify-data": "csc_cli.commands.verify_data:verify_data",
+    "make-synthetic": "csc_cli.commands.make_synthetic:make_synthetic",
     "convert": "csc_cli.commands.convert:convert",
     "make-datasplit": "csc_cli.commands.make_datasplit:make_datasplit",
     "get-counts": "csc_cli.commands.get_counts:get_counts",
@@ -90,6 +91,11 @@ def toolbox_errors() -> tuple[type[Exception], ...]:
     """Return the roots of the errors that the toolbox raises on purpose, as far as its packages are loaded.
 
     csc-models stands alone and has a root of its own; importing it here for that would import torch.
+
+    Examples
+    --------
+    >>> CscError in toolbox_errors()
+    True
     """
     models = sys.modules.get("csc_models")
     return (CscError,) if models is None else (CscError, models.ModelError)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from csc_cli.completing import experiment_names, one_of
 from csc_cli.options import Decorator, data_option
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ name_option: Decorator = click.option(
     "--experiment",
     "chosen",
     metavar="NAME",
+    shell_complete=one_of(experiment_names),
     help="An experiment with a folder of its own: its name, or that folder.",
 )
 

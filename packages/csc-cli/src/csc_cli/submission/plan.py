@@ -279,7 +279,14 @@ def _check_data(config: Config) -> None:
 
 
 def with_read(settings: ProcessSettings, classes: Sequence[str]) -> tuple[str, ...]:
-    """Return classes, and the names of the predictions that their steps read beside these, such as affinities."""
+    """Return classes, and the names of the predictions that their steps read beside these, such as affinities.
+
+    Examples
+    --------
+    >>> from csc_submit import ProcessSettings
+    >>> with_read(ProcessSettings(), ["mito", "er"])
+    ('mito', 'er')
+    """
     own = own_step(settings)
     # Which are read does not depend on the voxel size.
     steps = {name: steps_for(settings, name, (1.0, 1.0, 1.0), own, tuple(classes)) for name in classes}

@@ -160,7 +160,15 @@ class DataSettings(SampleSettings):
 
     @staticmethod
     def adapt_given(given: dict[str, Any]) -> dict[str, Any]:
-        """Take several arrays by their names, as the official toolbox has them: the first one is input, or output."""
+        """Take several arrays by their names, as the official toolbox has them: the first one is input, or output.
+
+        Examples
+        --------
+        >>> arrays = {name: {"shape": (8, 8, 8), "scale": (nm, nm, nm)} for name, nm in (("em", 8), ("coarse", 32))}
+        >>> adapted = DataSettings.adapt_given({"input_array_info": arrays})
+        >>> adapted["input_array_info"]["scale"], list(adapted["further_inputs"])
+        ((8, 8, 8), ['coarse'])
+        """
         adapted = dict(given)
         for name, further in (("input_array_info", "further_inputs"), ("target_array_info", "further_targets")):
             arrays = given.get(name)

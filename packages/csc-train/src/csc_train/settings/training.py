@@ -77,7 +77,7 @@ def read_train_settings(
     config: Config | None = None,
     **overrides: Unpack[TrainOverrides],
 ) -> TrainSettings:
-    """Return the training settings of an experiment, checked.
+    r"""Return the training settings of an experiment, checked.
 
     Parameters
     ----------
@@ -92,6 +92,19 @@ def read_train_settings(
     ------
     ProblemsError
         With everything that is wrong.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from csc_train.settings import read_train_settings
+    >>> text = "classes = ['nuc']\nepochs = 5\ninput_array_info = {'shape': (1, 64, 64), 'scale': (8, 8, 8)}\n"
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "mine.py")
+    ...     _ = file.write_text(text)
+    ...     settings = read_train_settings(file, epochs=2)
+    >>> settings.classes, settings.epochs
+    (('nuc',), 2)
     """
     config = config or load_config()
     if config.experiment:

@@ -59,6 +59,17 @@ def check_same_data(path: Path, stored: CheckpointDescription, wanted: Checkpoin
     ------
     InvalidArgumentError
         With everything that differs.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> stored, wanted = (CheckpointDescription(classes=names) for names in (("nuc",), ("nuc", "er")))
+    >>> check_same_data(Path("mine_3.pth"), stored, stored)
+    >>> try:
+    ...     check_same_data(Path("mine_3.pth"), stored, wanted)
+    ... except InvalidArgumentError as error:
+    ...     print(str(error).partition(";")[0])
+    mine_3.pth belongs to another experiment: classes was nuc, is nuc, er
     """
     names = {"classes": "classes", "input_arrays": "input_array_info", "target_arrays": "target_array_info"}
     names["raw_range"] = "raw_range"
@@ -202,6 +213,13 @@ def settings_as_text(settings: TrainSettings) -> dict[str, str]:
     """Return settings as texts that can be compared with those of another run, also objects and classes.
 
     Loaders are left out: what they give cannot be told from them.
+
+    Examples
+    --------
+    >>> from csc_train import TrainSettings
+    >>> patch = {"shape": (1, 64, 64), "scale": (8, 8, 8)}
+    >>> settings_as_text(TrainSettings(classes=["nuc"], input_array_info=patch, epochs=7))["epochs"]
+    '7'
     """
     return {f.name: _as_text(getattr(settings, f.name)) for f in fields(settings) if f.name not in LOADERS}
 
@@ -221,7 +239,13 @@ def _as_text(value: Any) -> str:
 
 
 def changed_settings(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
-    """Yield what changed between two runs, in words."""
+    """Yield what changed between two runs, in words.
+
+    Examples
+    --------
+    >>> list(changed_settings({"batch_size": "8", "epochs": "10"}, {"batch_size": "4", "epochs": "10"}))
+    ['batch_size was 8, is 4']
+    """
     for name in now:
         if name in before and name not in _PLACES and before[name] != now[name]:
             yield f"{name} was {before[name]}, is {now[name]}"

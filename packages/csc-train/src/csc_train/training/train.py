@@ -101,6 +101,22 @@ def train(
         If data, network or checkpoints cannot be used.
     KeyboardInterrupt
         After Ctrl-C, once all is saved.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import torch
+    >>> from csc_train import TrainSettings, train
+    >>> batches = [{"input": torch.rand(2, 1, 16, 16), "output": torch.ones(2, 1, 16, 16)}] * 2
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     settings = TrainSettings(
+    ...         classes=["nuc"], model_name="2d_unet_s", model_kwargs={"width": 4, "depth": 2}, epochs=2, device="cpu",
+    ...         input_array_info={"shape": (1, 16, 16), "scale": (8, 8, 8)}, train_loader=batches,
+    ...         base_experiment_path=folder,
+    ...     )
+    ...     result = train(settings, progress=lambda state: None)
+    ...     print([record.epoch for record in result.records], [path.name for path in result.checkpoints])
+    [1, 2] ['2d_unet_s_1.pth', '2d_unet_s_2.pth']
     """
     file = file_of(experiment)
     if file is not None and is_being_read(file):
@@ -137,7 +153,13 @@ def run_training(
 
 
 def file_of(experiment: str | PathLike[str] | Experiment | TrainSettings) -> Path | None:
-    """Return the file of an experiment; None for settings made in code."""
+    """Return the file of an experiment; None for settings made in code.
+
+    Examples
+    --------
+    >>> file_of("mine.toml").name
+    'mine.toml'
+    """
     if isinstance(experiment, TrainSettings):
         return None
     return experiment.path if isinstance(experiment, Experiment) else Path(experiment)
@@ -192,6 +214,18 @@ def rehearse_training(
     ------
     ProblemsError, CscError, csc_models.ModelError
         As `train` does before its first step.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from csc_train import TrainSettings, rehearse_training
+    >>> batches = [{"input": torch.rand(2, 1, 16, 16), "output": torch.ones(2, 1, 16, 16)}] * 2
+    >>> settings = TrainSettings(
+    ...     classes=["nuc"], model_name="2d_unet_s", model_kwargs={"width": 4, "depth": 2}, epochs=2, device="cpu",
+    ...     input_array_info={"shape": (1, 16, 16), "scale": (8, 8, 8)}, train_loader=batches,
+    ... )
+    >>> [line for line in rehearse_training(settings).lines if line.startswith("training")]
+    ['training: 2 batches an epoch, of a loader that is given']
     """
     without_split = partial(open_run_loaders, keeps_split=False)
     settings = read_train_settings(experiment, config, **overrides)

@@ -70,6 +70,9 @@ class Cells:
     key: int
     _known: dict[tuple[int, int, int], Cell] = field(default_factory=dict, repr=False, compare=False)
     _seeds: dict[tuple[int, int, int], Point] = field(default_factory=dict, repr=False, compare=False)
+    _around: dict[tuple[tuple[int, int, int], int], tuple[list[tuple[int, int, int]], Point]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     def seed(self, index: tuple[int, int, int]) -> Point:
         """Return the point around which a cell lies."""
@@ -107,11 +110,17 @@ class Cells:
         half += sum(amplitude for amplitude, _ in WARPS_NM) * _REACH * 1.8
         first = np.floor(centre / SPACING_NM).astype(int)
         wide = 1 + int(1.5 + (half + reach_nm) / SPACING_NM)
-        steps = np.stack(np.meshgrid(*[np.arange(-wide, wide + 1)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
-        indices = [(int(z), int(y), int(x)) for z, y, x in first + steps]
-        distances = np.linalg.norm(np.array([self.seed(index) for index in indices]) - centre, axis=1)
+        indices, seeds = self._seeds_around((int(first[0]), int(first[1]), int(first[2])), wide)
+        distances = np.sqrt(((seeds - centre) ** 2).sum(1))
         most = float(distances.min()) + 2 * (half + reach_nm)
         return [self.cell(index) for index, distance in zip(indices, distances, strict=True) if distance <= most]
+
+    def _seeds_around(self, first: tuple[int, int, int], wide: int) -> tuple[list[tuple[int, int, int]], Point]:
+        if (first, wide) not in self._around:
+            steps = np.ndindex(*(2 * wide + 1,) * 3)
+            indices = [(first[0] + z - wide, first[1] + y - wide, first[2] + x - wide) for z, y, x in steps]
+            self._around[first, wide] = indices, np.array([self.seed(index) for index in indices])
+        return self._around[first, wide]
 
     def _warps(self) -> list[tuple[float, list[SmoothNoise]]]:
         return [

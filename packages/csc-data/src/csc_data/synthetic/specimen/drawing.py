@@ -12,7 +12,8 @@ import numpy.typing as npt
 from csc_data.challenge import get_class, label_classes
 from csc_data.geometry import Shape, Triple
 from csc_data.synthetic.specimen.boxes import FAR, Box, Canvas, Field, Point
-from csc_data.synthetic.specimen.cells import SPACING_NM, Cells
+from csc_data.synthetic.specimen.cells import SPACING_NM, Cells, nucleus_depth_at
+from csc_data.synthetic.specimen.kinds import KINDS
 from csc_data.synthetic.specimen.nucleus import draw_nucleus, pore_places
 from csc_data.synthetic.specimen.noise import SmoothNoise, derive
 from csc_data.synthetic.specimen.organelles import (
@@ -35,6 +36,7 @@ from csc_data.synthetic.specimen.stacks_and_tubes import (
     draw_microtubules,
 )
 
+TRIED_PLACES = 8
 _DRAW: dict[str, Draw] = {
     "centriole": draw_centriole,
     "golgi": draw_golgi,
@@ -76,8 +78,8 @@ class Specimen:
 
     def __post_init__(self) -> None:
         cells = Cells(derive(self.seed, 1))
-        low, high = self.box.low, self.box.high
-        object.__setattr__(self, "_parts", (cells, Places.of_volume(derive(self.seed, 2), cells, low, high)))
+        (lz, ly, lx), (hz, hy, hx) = self.box.low.tolist(), self.box.high.tolist()
+        object.__setattr__(self, "_parts", (cells, Places(derive(self.seed, 2), cells, (lz, ly, lx), (hz, hy, hx))))
 
     @property
     def box(self) -> Box:
@@ -129,6 +131,50 @@ class Specimen:
         counts = np.floor(self.box.high / SPACING_NM).astype(int) + 3 - first
         z, y, x = np.array(index) - first
         return int(1 + (z * counts[1] + y) * counts[2] + x)
+
+
+def choose_origin(seed: int, shape: Shape, voxel_size: Triple) -> Triple:
+    """Return where a volume shows most: a centrosome or its surroundings, whichever have most kinds of organelles.
+
+    Parameters
+    ----------
+    seed : int
+    shape : tuple of int
+        Voxels.
+    voxel_size : tuple of float
+        nm.
+
+    Returns
+    -------
+    tuple of float
+        The corner of voxel 0 in the specimen, nm.
+
+    Examples
+    --------
+    >>> len(choose_origin(1, (8, 8, 8), (8.0, 8.0, 8.0)))
+    3
+    """
+    cells, places = Specimen(seed=seed, shape=(1, 1, 1), voxel_size=voxel_size, origin=(0.0, 0.0, 0.0))._parts
+    cell = cells.cell((0, 0, 0))
+    rng = np.random.default_rng([derive(seed, 5)])
+    size = np.array(shape) * np.array(voxel_size)
+    best: tuple[int, Point] | None = None
+    for number in range(TRIED_PLACES):
+        away = cell.pole * 240.0 * number + rng.uniform(-1.0, 1.0, 3) * 100.0 * number
+        corner = cell.centrosome + away - size / 2
+        z, y, x = (float(v) for v in np.floor(corner))
+        box = Box(begin=(0, 0, 0), shape=shape, voxel_size=voxel_size, origin=(z, y, x))
+        score = len({organelle.kind for organelle in places.within(box, KINDS[:-1])})
+        points = np.array([z, y, x]) + rng.random((300, 3)) * size
+        nucleus, cytoplasm = nucleus_depth_at(cell, points), cells.owner_at(points)[1]
+        score += 3 * (nucleus.min() < -300 < 300 < nucleus.max()) + 3 * bool((cytoplasm < 60).any())
+        if best is None or score > best[0]:
+            best = score, np.array([z, y, x])
+        if score >= len(KINDS) - 1 + 6:
+            break
+    assert best is not None
+    z, y, x = best[1].tolist()
+    return z, y, x
 
 
 @functools.lru_cache(maxsize=64)

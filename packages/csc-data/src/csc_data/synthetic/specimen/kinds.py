@@ -35,6 +35,8 @@ class Kind:
         How many objects it may hold, those inside of it or around it included.
     at_pole : float
         How much rarer it is far from the centrosome: 0 for not at all, 1 for hardly any.
+    tile_nm : float
+        Edge of the cubes in which candidates are drawn.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Kind:
     gap_nm: float = 24.0
     ids: int = 1
     at_pole: float = 0.0
+    tile_nm: float = 3600.0
 
     @property
     def reach_nm(self) -> float:
@@ -62,25 +65,26 @@ KINDS = (
     # Four to eight cisternae (MBoC), about 1 um wide; here the smaller ones. Numbers are a guess.
     Kind(name="golgi", per_um3=0.30, radius_nm=(330.0, 520.0), ids=48, at_pole=0.9),
     # 0.5 to 1 um wide and several um long (MBoC); pieces, as of a network that is cut.
-    Kind(name="mito", per_um3=0.85, radius_nm=(130.0, 270.0), length_nm=(500.0, 2300.0), points=9, bend=0.16),
+    Kind(name="mito", per_um3=1.5, radius_nm=(130.0, 260.0), length_nm=(450.0, 1900.0), points=9, bend=0.16),
+    # Tubes of 25 nm (BNID 100843, 25 nm outside and MBoC); bundles and their numbers are a guess.
+    Kind(
+        name="mt", per_um3=0.5, radius_nm=(60.0, 100.0), length_nm=(700.0, 1700.0), points=13, bend=0.06,
+        gap_nm=14.0, ids=8, at_pole=0.2,
+    ),  # fmt: skip
     # 0.1 to 1.2 um wide (BNID 103732 and MBoC: 0.2 to 0.5 um); numbers are a guess.
-    Kind(name="lyso", per_um3=0.24, radius_nm=(130.0, 330.0), at_pole=0.4),
+    Kind(name="lyso", per_um3=0.34, radius_nm=(130.0, 330.0), at_pole=0.4),
     # Multivesicular bodies: 250 to 1000 nm (Huotari and Helenius 2011, EMBO J 30:3481); numbers are a guess.
     Kind(name="endo", per_um3=0.30, radius_nm=(125.0, 290.0)),
     # 0.1 um to several um (Walther and Farese 2012, Annu Rev Biochem 81:687); the smaller ones.
-    Kind(name="ld", per_um3=0.16, radius_nm=(110.0, 360.0)),
+    Kind(name="ld", per_um3=0.30, radius_nm=(110.0, 360.0)),
     # 0.1 to 1 um (MBoC, Smith and Aitchison 2013, Nat Rev Mol Cell Biol 14:803).
     Kind(name="perox", per_um3=0.26, radius_nm=(85.0, 210.0)),
     # Exit sites with their vesicles are about 500 nm wide (Bannykh et al. 1996, J Cell Biol 135:19); numbers are a guess.
-    Kind(name="eres", per_um3=0.30, radius_nm=(170.0, 240.0), ids=12, gap_nm=10.0, at_pole=0.3),
-    # Tubes of 25 nm (BNID 100843, 25 nm outside and MBoC); bundles and their numbers are a guess.
-    Kind(
-        name="mt", per_um3=0.60, radius_nm=(60.0, 100.0), length_nm=(900.0, 2600.0), points=13, bend=0.06,
-        gap_nm=14.0, ids=8, at_pole=0.2,
-    ),  # fmt: skip
+    Kind(name="eres", per_um3=0.45, radius_nm=(170.0, 240.0), ids=12, gap_nm=10.0, at_pole=0.3),
     # COPI and COPII vesicles are 50 to 100 nm wide (MBoC); numbers are a guess.
-    Kind(name="ves", per_um3=34.0, radius_nm=(26.0, 48.0), gap_nm=16.0),
+    Kind(name="ves", per_um3=34.0, radius_nm=(26.0, 48.0), gap_nm=16.0, tile_nm=1600.0),
 )
 """In the order in which they take their places."""
 
-KIND_NAMES = tuple(kind.name for kind in KINDS)
+FIRM = 4
+"""How many kinds, from the first, are thinned before others look whether there is room; of the others, candidates count."""

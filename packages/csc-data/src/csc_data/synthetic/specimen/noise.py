@@ -121,14 +121,14 @@ class SmoothNoise:
     def at(self, points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the values at points in nm, shape (n, 3)."""
         taps = [self._taps(points[:, number], False) for number in range(3)]
-        hashes = [
-            [self._hash(nearest + tap - 1, number) for tap in range(3)] for number, (nearest, _) in enumerate(taps)
-        ]
-        total = np.zeros(len(points))
-        for dz, dy in np.ndindex(3, 3):
-            row, weight = mix(hashes[0][dz] + hashes[1][dy]), taps[0][1][dz] * taps[1][1][dy]
-            for dx in range(3):
-                total += weight * taps[2][1][dx] * _node(mix(row + hashes[2][dx]))
+        steps = np.arange(3)[:, None] - 1
+        z, y, x = (self._hash(nearest + steps, number) for number, (nearest, _) in enumerate(taps))
+        wz, wy, wx = (weights for _, weights in taps)
+        # All 27 nodes around each point at once, as there are often few points.
+        nodes = _node(mix(mix(z[:, None] + y[None])[:, :, None] + x[None, None]))
+        rows = ((nodes[:, :, 0] * wx[0] + nodes[:, :, 1] * wx[1]) + nodes[:, :, 2] * wx[2]) * wy[None]
+        planes = ((rows[:, 0] + rows[:, 1]) + rows[:, 2]) * wz
+        total: npt.NDArray[np.float64] = (planes[0] + planes[1]) + planes[2]
         return total
 
     def _hash(self, places: npt.NDArray[np.int64], axis: int) -> Hash:

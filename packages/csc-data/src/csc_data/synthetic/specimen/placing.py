@@ -1,28 +1,29 @@
 """Where the organelles lie: in tiles of an endless specimen, each found from the seed and its place alone.
 
-Candidates are drawn in each tile, those that lie in the cytoplasm. One stays where it meets no candidate of a kind that goes
-before it, and none of its own kind with a higher key: thinning that needs no order in which tiles are visited, and nothing but
-the neighbours of a tile, as nothing reaches beyond half of one (Matern, Spatial Variation, 1960).
+Candidates are drawn in each tile, those that lie in the cytoplasm. One stays where it meets none of a kind that goes before it,
+and no candidate of its own kind with a higher key: thinning that needs no order in which tiles are visited (Matern, Spatial
+Variation, 1960).
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
 
+from csc_data.geometry import Triple
 from csc_data.synthetic.specimen.boxes import Box, Point
 from csc_data.synthetic.specimen.cells import Cell, Cells, nucleus_depth_at
-from csc_data.synthetic.specimen.kinds import CENTRIOLE_NM, KIND_NAMES, KINDS, Kind
+from csc_data.synthetic.specimen.kinds import CENTRIOLE_NM, FIRM, KINDS, Kind
 from csc_data.synthetic.specimen.noise import derive
 
-TILE_NM = 3400.0
-_STRIDE = 1 << 14  # ids of a tile
-_FIRST_IDS = dict(zip(KIND_NAMES, (0, 64, 2048, 3072, 3584, 4096, 4608, 5120, 7168, 10240), strict=True))
+_MOST = 256  # of a kind in a tile
+_IDS = 1 << 26  # of a kind
 
 Tile = tuple[int, int, int]
 
@@ -77,32 +78,28 @@ class Places:
     ----------
     key : int
     cells : Cells
-    first, counts : tuple of int
-        The first tile of the volume, and how many it has per axis: ids are numbered by them.
+    low, high : tuple of float
+        Corners of the volume in nm: ids are numbered by the tiles in it.
     """
 
     key: int
     cells: Cells
-    first: Tile
-    counts: tuple[int, int, int]
-    _candidates: dict[tuple[str, Tile], _Candidates] = field(default_factory=dict, repr=False, compare=False)
-    _survivors: dict[tuple[str, Tile], _Candidates] = field(default_factory=dict, repr=False, compare=False)
+    low: Triple
+    high: Triple
 
-    def __reduce__(self) -> tuple[type[Places], tuple[int, Cells, Tile, tuple[int, int, int]]]:
-        return type(self), (self.key, self.cells, self.first, self.counts)
+    @property
+    def _candidates(self) -> dict[tuple[str, Tile], _Candidates]:
+        return _memory(self.key)[0]
 
-    @classmethod
-    def of_volume(cls, key: int, cells: Cells, low: Point, high: Point) -> Places:
-        """Return the organelles around a volume, given by its corners in nm."""
-        first = np.floor(low / TILE_NM).astype(int) - 1
-        z, y, x = (int(n) for n in np.floor(high / TILE_NM).astype(int) + 2 - first)
-        return cls(key, cells, (int(first[0]), int(first[1]), int(first[2])), (z, y, x))
+    @property
+    def _survivors(self) -> dict[tuple[str, Tile], _Candidates]:
+        return _memory(self.key)[1]
 
-    def within(self, box: Box) -> Iterator[Organelle]:
+    def within(self, box: Box, kinds: Sequence[Kind] = KINDS) -> Iterator[Organelle]:
         """Yield the organelles that reach into a box, kind by kind."""
-        for kind in KINDS:
+        for kind in kinds:
             low, high = box.low - kind.reach_nm, box.high + kind.reach_nm
-            for tile in tiles_between(low, high):
+            for tile in tiles_between(kind, low, high):
                 found = self.survivors(kind, tile)
                 ends = found.paths.min(axis=1), found.paths.max(axis=1)
                 reach = found.radii[:, None] + 30.0
@@ -111,12 +108,13 @@ class Places:
                     yield self._organelle(kind, tile, found, int(index))
 
     def _organelle(self, kind: Kind, tile: Tile, found: _Candidates, index: int) -> Organelle:
-        z, y, x = (t - f for t, f in zip(tile, self.first, strict=True))
-        _, ny, nx = self.counts
-        first = ((z * ny + y) * nx + x) * _STRIDE + _FIRST_IDS[kind.name]
+        first = np.floor((np.array(self.low) - kind.reach_nm) / kind.tile_nm).astype(int)
+        counts = np.floor((np.array(self.high) + kind.reach_nm) / kind.tile_nm).astype(int) + 1 - first
+        z, y, x = np.array(tile) - first
+        number = KINDS.index(kind) * _IDS + int((z * counts[1] + y) * counts[2] + x) * _MOST * kind.ids
         return Organelle(
             kind=kind.name,
-            number=1 + first + index * kind.ids,
+            number=1 + number + index * kind.ids,
             key=int(found.keys[index]),
             path=found.paths[index],
             radius=float(found.radii[index]),
@@ -133,68 +131,65 @@ class Places:
         found = self._candidates_of(kind, tile)
         for other in KINDS[: KINDS.index(kind)]:
             if len(found.keys):
-                rivals = [self._candidates_of(other, near) for near in _neighbours(tile)]
+                there = self.survivors if other in KINDS[:FIRM] else self._candidates_of
+                rivals = [there(other, near) for near in _around(kind, tile, other)]
                 found = found.chosen(~_meet(found, rivals, max(kind.gap_nm, other.gap_nm), by_key=False))
         if len(found.keys):
-            same = [self._candidates_of(kind, near) for near in _neighbours(tile)]
+            same = [self._candidates_of(kind, near) for near in _around(kind, tile, kind)]
             found = found.chosen(~_meet(found, same, kind.gap_nm, by_key=True))
         return found
 
     def _candidates_of(self, kind: Kind, tile: Tile) -> _Candidates:
-        known = self._candidates.get((kind.name, tile))
-        if known is None:
-            known = self._centrioles(tile) if kind.name == "centriole" else self._draw(kind, tile)
-            self._candidates[kind.name, tile] = known
-        return known
+        if (kind.name, tile) not in self._candidates:
+            # All kinds that have the same tiles, as looking up cells and nuclei takes nearly as long for a few points.
+            alike = [other for other in KINDS if other.tile_nm == kind.tile_nm]
+            for other, found in zip(alike, self._draw(alike, tile), strict=True):
+                self._candidates[other.name, tile] = found
+        return self._candidates[kind.name, tile]
 
-    def _draw(self, kind: Kind, tile: Tile) -> _Candidates:
+    def _draw(self, kinds: list[Kind], tile: Tile) -> list[_Candidates]:
         """Draw the candidates of a tile that lie in the cytoplasm."""
-        rng = np.random.default_rng([derive(self.key, *tile), KINDS.index(kind)])
-        count = int(rng.poisson(kind.per_um3 * (TILE_NM / 1000) ** 3))
-        middles = (np.array(tile) + rng.random((count, 3))) * TILE_NM
-        radii = rng.uniform(*kind.radius_nm, count)
-        lengths = rng.uniform(*kind.length_nm, count)
-        directions, sides = _directions(rng, count), _directions(rng, count)
-        bends, lots = rng.uniform(-kind.bend, kind.bend, count), rng.random(count)
-        keys = np.sort(rng.integers(1, 2**31, count))
-        if not count:
-            return _Candidates(keys, np.zeros((0, kind.points, 3)), radii)
-        owner, depth, cells = self.cells.owner_at(middles)
-        from_pole = middles - np.array([cell.centrosome for cell in cells])[owner]
-        away = np.sqrt((from_pole**2).sum(1))
-        if kind.name == "mt":  # they start at the centrosome
-            directions = _normalised(from_pole / np.maximum(away, 1.0)[:, None] + 0.35 * directions)
-        kept = lots < 1 - kind.at_pole * (1 - 1 / (1 + (away / 2600.0) ** 4))
-        kept &= depth > radii + 60.0
-        share = np.linspace(-1, 1, kind.points) if kind.points > 1 else np.zeros(1)
-        along = (share[None] * (lengths / 2 - radii * (kind.points > 1)).clip(0)[:, None])[..., None]
-        paths = middles[:, None, :] + directions[:, None, :] * along
-        sides = _normalised(sides - directions * (sides * directions).sum(1)[:, None])
-        paths += sides[:, None, :] * (bends * lengths)[:, None, None] * (share**2 - 0.33)[None, :, None]
-        found = _Candidates(keys, paths, radii).chosen(kept)
-        return found.chosen(self._in_cytoplasm(found)) if len(found.keys) else found
+        casts = [_Cast.of(kind, tile, derive(self.key, *tile)) for kind in kinds]
+        middles = np.concatenate([cast.middles for cast in casts])
+        if len(middles):
+            owner, depth, cells = self.cells.owner_at(middles)
+            poles = np.array([cell.centrosome for cell in cells])[owner]
+            ends = np.cumsum([len(cast.middles) for cast in casts])[:-1]
+            parts = zip(casts, np.split(depth, ends), np.split(poles, ends), strict=True)
+            found = [cast.paths(depth, poles) for cast, depth, poles in parts]
+        else:
+            found = [cast.paths(np.zeros(0), np.zeros((0, 3))) for cast in casts]
+        found = [
+            self._centrioles(kind, tile) if kind.name == "centriole" else one
+            for kind, one in zip(kinds, found, strict=True)
+        ]
+        kept = self._in_cytoplasm(found)
+        return [one.chosen(which) for one, which in zip(found, kept, strict=True)]
 
-    def _in_cytoplasm(self, found: _Candidates) -> npt.NDArray[np.bool_]:
-        points = found.paths.reshape(-1, 3)
+    def _in_cytoplasm(self, found: list[_Candidates]) -> list[npt.NDArray[np.bool_]]:
+        points = np.concatenate([one.paths.reshape(-1, 3) for one in found])
+        if not len(points):
+            return [np.zeros(len(one.keys), bool) for one in found]
         owner, depth, cells = self.cells.owner_at(points)
-        radii = np.repeat(found.radii, found.paths.shape[1])
+        radii = np.concatenate([np.repeat(one.radii, one.paths.shape[1]) for one in found])
         inside = depth > radii + 60.0
         for number in np.unique(owner):
             own = owner == number
             inside[own] &= nucleus_depth_at(cells[number], points[own]) < -(radii[own] + 60.0)
-        return inside.reshape(found.paths.shape[:2]).all(axis=1)
+        parts = np.split(inside, np.cumsum([one.paths.shape[0] * one.paths.shape[1] for one in found])[:-1])
+        return [part.reshape(one.paths.shape[:2]).all(axis=1) for part, one in zip(parts, found, strict=True)]
 
-    def _centrioles(self, tile: Tile) -> _Candidates:
+    def _centrioles(self, kind: Kind, tile: Tile) -> _Candidates:
         """Return the centrioles of the cells whose centrosome lies in a tile: mother and daughter, at a right angle."""
-        low = np.array(tile) * TILE_NM
+        low = np.array(tile) * kind.tile_nm
         radius, length = CENTRIOLE_NM
         keys, paths = [], []
-        for cell in self.cells.near(low, low + TILE_NM):
+        for cell in self.cells.near(low, low + kind.tile_nm):
             place = cell.centrosome
-            if not ((place >= low) & (place < low + TILE_NM)).all():
+            if not ((place >= low) & (place < low + kind.tile_nm)).all():
                 continue
             first, second = _pair(cell)
-            middles = place, place + first * (length / 2 + 2 * radius + 120.0)
+            middles = place, place + first * (length / 2 + 2 * (radius + 93.0) + 60.0)
             for number, (middle, direction) in enumerate(zip(middles, (first, second), strict=True)):
                 keys.append(2 * (cell.key >> 1) + number)
                 paths.append(middle + direction * np.linspace(-0.5, 0.5, 3)[:, None] * length)
@@ -203,16 +198,70 @@ class Places:
         )
 
 
-def tiles_between(low: Point, high: Point) -> Iterator[Tile]:
-    """Yield the tiles that a box in nm touches."""
-    first, last = np.floor(low / TILE_NM).astype(int), np.floor(high / TILE_NM).astype(int)
+@dataclass(frozen=True, slots=True)
+class _Cast:
+    """What was drawn by lot for the candidates of a kind in a tile."""
+
+    kind: Kind
+    keys: npt.NDArray[np.int64]
+    middles: Point
+    radii: Point
+    lengths: Point
+    directions: Point
+    sides: Point
+    bends: Point
+    lots: Point
+
+    @classmethod
+    def of(cls, kind: Kind, tile: Tile, key: int) -> _Cast:
+        rng = np.random.default_rng([key, KINDS.index(kind)])
+        count = min(_MOST, int(rng.poisson(kind.per_um3 * (kind.tile_nm / 1000) ** 3)))
+        return cls(
+            kind,
+            keys=np.sort(rng.integers(1, 2**31, count)),
+            middles=(np.array(tile) + rng.random((count, 3))) * kind.tile_nm,
+            radii=rng.uniform(*kind.radius_nm, count),
+            lengths=rng.uniform(*kind.length_nm, count),
+            directions=_directions(rng, count),
+            sides=_directions(rng, count),
+            bends=rng.uniform(-kind.bend, kind.bend, count),
+            lots=rng.random(count),
+        )
+
+    def paths(self, depth: Point, poles: Point) -> _Candidates:
+        """Return the candidates, but those too near to the cell's border or left out for being far from its centrosome."""
+        kind, directions = self.kind, self.directions
+        from_pole = self.middles - poles
+        away = np.sqrt((from_pole**2).sum(1))
+        if kind.name == "mt":  # they start at the centrosome
+            directions = _normalised(from_pole / np.maximum(away, 1.0)[:, None] + 0.35 * directions)
+        kept = self.lots < 1 - kind.at_pole * (1 - 1 / (1 + (away / 2600.0) ** 4))
+        kept &= depth > self.radii + 60.0
+        share = np.linspace(-1, 1, kind.points) if kind.points > 1 else np.zeros(1)
+        along = (share[None] * (self.lengths / 2 - self.radii * (kind.points > 1)).clip(0)[:, None])[..., None]
+        paths = self.middles[:, None, :] + directions[:, None, :] * along
+        sides = _normalised(self.sides - directions * (self.sides * directions).sum(1)[:, None])
+        paths += sides[:, None, :] * (self.bends * self.lengths)[:, None, None] * (share**2 - 0.33)[None, :, None]
+        return _Candidates(self.keys, paths, self.radii).chosen(kept)
+
+
+@functools.lru_cache(maxsize=2)
+def _memory(key: int) -> tuple[dict[tuple[str, Tile], _Candidates], dict[tuple[str, Tile], _Candidates]]:
+    """Return candidates and survivors of a specimen that were found already; all its volumes share them."""
+    return {}, {}
+
+
+def tiles_between(kind: Kind, low: Point, high: Point) -> Iterator[Tile]:
+    """Yield the tiles of a kind that a box in nm touches."""
+    first, last = np.floor(low / kind.tile_nm).astype(int), np.floor(high / kind.tile_nm).astype(int)
     for z, y, x in np.ndindex(*(last - first + 1)):
         yield int(first[0] + z), int(first[1] + y), int(first[2] + x)
 
 
-def _neighbours(tile: Tile) -> list[Tile]:
-    z, y, x = tile
-    return [(z + a - 1, y + b - 1, x + c - 1) for a, b, c in np.ndindex(3, 3, 3)]
+def _around(kind: Kind, tile: Tile, other: Kind) -> Iterator[Tile]:
+    """Yield the tiles of another kind whose organelles may meet those of a tile."""
+    low, reach = np.array(tile) * kind.tile_nm, kind.reach_nm + other.reach_nm
+    yield from tiles_between(other, low - reach, low + kind.tile_nm + reach)
 
 
 def _meet(found: _Candidates, others: list[_Candidates], gap_nm: float, *, by_key: bool) -> npt.NDArray[np.bool_]:

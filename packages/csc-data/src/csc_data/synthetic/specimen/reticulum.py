@@ -17,9 +17,9 @@ SHEET_NM, TUBE_NM = 58.0, 31.0
 GAP_NM = 14.0
 RIBOSOME_NM = 12.5
 """Radius: 25 to 30 nm across (MBoC)."""
-RIBOSOME_SPACING_NM = 54.0
-"""Edge of the cube that has one place for a ribosome: 6000 per um3 at most. HeLa cells have some 5 to 10 million on 1000 to
-2000 um3 of cytoplasm (BNID 108582, 103725), which is about that."""
+RIBOSOME_SPACING_NM = 37.0
+"""Edge of the cube that has one place for a ribosome: 20000 per um3 at most, of which about half are taken. HeLa cells have some 5 to 10 million on 1000 to
+2000 um3 of cytoplasm (BNID 108582, 103725), so this is at the dense end."""
 
 
 def draw_reticulum(canvas: Canvas, key: int, exits: Sequence[Organelle]) -> Field:
@@ -33,7 +33,7 @@ def draw_reticulum(canvas: Canvas, key: int, exits: Sequence[Organelle]) -> Fiel
     exits : sequence of Organelle
         The exit sites: around each the reticulum is a knot of thin tubes, of classes of its own.
     """
-    depth = np.maximum(_sheets(canvas, key), _tubes(canvas, derive(key, 3), 250.0, TUBE_NM))
+    depth = np.maximum(_sheets(canvas, key), _tubes(canvas, derive(key, 3), 165.0, TUBE_NM))
     site = np.full(canvas.box.shape, np.float32(-1e4))
     for organelle in exits:
         window = canvas.around(organelle.centre, organelle.radius + 60.0)
@@ -57,16 +57,16 @@ def draw_reticulum(canvas: Canvas, key: int, exits: Sequence[Organelle]) -> Fiel
 def _sheets(canvas: Canvas, key: int) -> Field:
     """Return the depth in sheets: level sets of a smooth function, in parts of the cytoplasm."""
     axes = canvas.box.axes
-    zone = SmoothNoise(derive(key, 1), 1300.0)
-    place = (zone.on(axes) - np.float32(0.25)) * np.float32(900.0)
+    zone = SmoothNoise(derive(key, 1), 620.0)
+    place = (zone.on(axes) - np.float32(0.95)) * np.float32(420.0)
     if not (place > -SHEET_NM).any():
         return place
-    level, slope = _with_slope(canvas, SmoothNoise(derive(key, 2), 950.0))
-    step = np.float32(0.26)
-    across = np.abs(level - np.rint(level / step) * step) / np.maximum(slope, np.float32(4e-4))
+    level, slope = _with_slope(canvas, SmoothNoise(derive(key, 2), 1900.0))
+    step = np.float32(0.125)
+    across = np.abs(level - np.rint(level / step) * step) / np.maximum(slope, np.float32(2.5e-4))
     sheet = np.float32(SHEET_NM / 2) - across
     # Where the function is flat a sheet would be thick.
-    flat = (slope - np.float32(4.5e-4)) * np.float32(4e5)
+    flat = (slope - np.float32(3.6e-4)) * np.float32(6e5)
     depth: Field = np.minimum(np.minimum(sheet, place), flat)
     return depth
 
@@ -122,9 +122,9 @@ def draw_ribosomes(canvas: Canvas, key: int, reticulum: Field, *, labelled: bool
     atom, room = canvas.atoms[here], canvas.clearance[here]
     # Those of the reticulum sit on its membranes; others lie in clusters, and not in what is drawn.
     density = SmoothNoise(derive(key, 6), 130.0).at(middles)
-    share = np.where(reticulum[here] > -26.0, 0.95, np.clip(0.62 + 0.28 * density, 0.15, 0.95))
+    share = np.where(reticulum[here] > -26.0, 0.95, np.clip(0.5 + 0.3 * density, 0.08, 0.95))
     cytosolic = (atom == CYTO) & (room > RIBOSOME_NM - 2.0) & (chance < share)
-    mitochondrial = (atom == get_class("mito_lum").id) & (chance < 0.09)
+    mitochondrial = (atom == get_class("mito_lum").id) & (chance < 0.05)
     _spots(canvas, middles[cytosolic], index[cytosolic], RIBOSOME_NM, get_class("ribo").id if labelled else CYTO)
     _spots(canvas, middles[mitochondrial], index[mitochondrial], 10.5, get_class("mito_ribo").id)
 
@@ -145,7 +145,7 @@ def _spots(canvas: Canvas, middles: np.ndarray, index: np.ndarray, radius: float
         fits = (same == own[there]) | (same == atom)
         places = tuple(axis[fits] for axis in places)
         cover = canvas.cover(near[fits].astype(np.float32))
-        grey = np.float32(164.0) - np.float32(90.0) * cover
+        grey = np.float32(164.0) - np.float32(98.0) * cover
         canvas.grey[places] = np.minimum(canvas.grey[places], grey)
         drawn = near[fits] > 0
         canvas.atoms[tuple(axis[drawn] for axis in places)] = atom

@@ -88,6 +88,18 @@ class PredictRecord:
     turns : int
         Times that each patch goes through each network.
     batch_size : int
+
+    Examples
+    --------
+    >>> record = PredictRecord(
+    ...     checkpoints=(), network_classes=("nuc",), network_arrays=("nuc",), raw_range=(0.0, 1.0), device="cpu",
+    ...     precision="32-true", patch=(1, 128, 128), voxel_size_nm=(8.0, 8.0, 8.0), overlap=0.5, reach=(0, 0, 0),
+    ...     blending="gaussian", tta="none", turns=1, batch_size=4,
+    ... )
+    >>> record.lines()[1]
+    'network: 1 class (nuc); raw from 0 to 1'
+    >>> record.to_attributes()[ATTRIBUTE]["device"]
+    'cpu'
     """
 
     checkpoints: tuple[CheckpointRecord, ...]

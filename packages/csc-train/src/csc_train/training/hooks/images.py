@@ -126,6 +126,14 @@ def sample_dice(found: Tensor, present: Tensor, known: Tensor) -> Tensor:
     -------
     Tensor
         Shape (B,).
+
+    Examples
+    --------
+    >>> import torch
+    >>> found = torch.tensor([[[[True, True, False]]]])
+    >>> present = torch.tensor([[[[True, False, False]]]])
+    >>> round(sample_dice(found, present, torch.ones_like(found)).item(), 3)
+    0.667
     """
     both = (found & present).flatten(2).sum(2)
     total = (found & known).flatten(2).sum(2) + present.flatten(2).sum(2)
@@ -133,7 +141,13 @@ def sample_dice(found: Tensor, present: Tensor, known: Tensor) -> Tensor:
 
 
 def is_drawn(epoch: int, epochs: int) -> bool:
-    """Tell whether there are pictures of an epoch: of the first and the last, and of at most a hundred in all."""
+    """Tell whether there are pictures of an epoch: of the first and the last, and of at most a hundred in all.
+
+    Examples
+    --------
+    >>> [epoch for epoch in range(1, 301) if is_drawn(epoch, 300)][:4]
+    [1, 4, 8, 12]
+    """
     return epoch in (1, epochs) or epoch % math.ceil(epochs / _MOST_EPOCHS) == 0
 
 
