@@ -90,6 +90,16 @@ def find_file(folder: Path, names: tuple[str, ...] = (TRAINING,)) -> Path:
     ------
     MissingDataError
         If there is none, or nobody can tell which.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("model.py", "train_config.py"):
+    ...         Path(folder, name).touch()
+    ...     find_file(Path(folder)).name
+    'train_config.py'
     """
     from csc_data.errors import MissingDataError
     from csc_data.formats.writing import read_json

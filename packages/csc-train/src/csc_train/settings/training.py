@@ -32,6 +32,19 @@ class TrainSettings(RecordSettings, DeviceSettings, OptimisationSettings, Networ
     Settings that are another way of saying what others say (``num_gpus``, ``resolution``, ``mednext_size``, and what
     ``dataloader_kwargs`` has of ours) are taken over by these and are empty afterwards. Relative paths are below
     ``base_experiment_path``.
+
+    Examples
+    --------
+    >>> from csc_train import TrainSettings
+    >>> patch = {"shape": (128, 128, 128), "scale": (8, 8, 8)}
+    >>> settings = TrainSettings(classes=["nuc", "mito"], input_array_info=patch, epochs=50)
+    >>> settings.epochs, settings.input_array_info.extent
+    (50, (1024.0, 1024.0, 1024.0))
+    >>> try:
+    ...     TrainSettings(classes=["nuc", "mitto"], input_array_info=patch)
+    ... except ValueError as error:
+    ...     print(error)
+    TrainSettings: classes: the challenge has no class 'mitto' (did you mean mito?)
     """
 
     def __post_init__(self) -> None:
