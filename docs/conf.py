@@ -1,5 +1,6 @@
 """Sphinx builds the documentation by this: `nox -s docs`."""
 
+import importlib
 import os
 import sys
 from importlib import metadata
@@ -31,12 +32,18 @@ nb_execution_raise_on_error = True
 nb_execution_cache_path = str(DOCS.parent / "build" / "docs" / "notebooks")
 
 html_theme = "furo"
+html_show_copyright = False
 html_title = "CellMap toolbox"
 copybutton_exclude = ".linenos, .gp, .go"
 
 templates_path = ["templates"]
+smartquotes = False  # --data is two hyphens
 default_role = "py:obj"  # `name` in a docstring is a link where the name is known
 autosummary_ignore_module_all = False
+autosummary_imported_members = True  # of a module with __all__, its names; lazy ones do not look like its own
+# What a package itself names is documented there; its modules only tell that.
+PACKAGES = ("csc_data", "csc_models", "csc_train", "csc_eval", "csc_submit", "csc_cli")
+autosummary_context = {"names_of": {name: set(importlib.import_module(name).__all__) for name in PACKAGES}}
 autodoc_typehints = "none"  # numpydoc's sections say them in words
 numpydoc_show_class_members = False
 

@@ -9,7 +9,8 @@ classes = ("nuc", "er", "mito", "ld", "ecs", "pm")
 input_array_info = {"shape": (128, 128, 128), "scale": (8, 8, 8)}
 
 # The network and its training
-model_name = "3d_unet"
+model_name = "organelles_3d"
+architecture = "3d_unet"
 model_kwargs = {"trilinear": True}
 epochs = 500
 iterations_per_epoch = 500

@@ -10,15 +10,32 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-BLOCK = re.compile(r"(?:<!-- (?P<mark>[^>]*?) -->\n)?```(?:console|sh|bash)\n(?P<body>.*?)```", re.DOTALL)
+# A remark above a block says where it is run, or why not, or which file it is.
+BLOCK = re.compile(r"(?:<!-- (?P<mark>[^>]*?) -->\n)?```(?P<language>[a-z]+)\n(?P<body>.*?)```", re.DOTALL)
 
 
 @dataclass(frozen=True)
-class CommandBlock:
-    """A block of commands in a README, with the comment above it that says where it is run."""
+class Block:
+    """A block of code in a page, with the remark above it that says where it is run."""
 
+    page: str
     mark: str
-    commands: tuple[str, ...]
+    language: str
+    body: str
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """The commands of the block, a line each."""
+        return tuple(filter(None, map(str.strip, self.body.splitlines())))
+
+
+def blocks_of(page: Path) -> list[Block]:
+    """Return the blocks of code of a page, in order."""
+    name = page.relative_to(ROOT).as_posix()
+    return [
+        Block(name, match["mark"] or "", match["language"], match["body"])
+        for match in BLOCK.finditer(page.read_text("utf-8"))
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -38,12 +55,19 @@ def sources() -> dict[str, list[Path]]:
 
 
 @pytest.fixture(scope="session")
-def readme_blocks() -> list[CommandBlock]:
-    """All blocks of commands of the README, in order."""
-    return [
-        CommandBlock(match["mark"] or "", tuple(filter(None, map(str.strip, match["body"].splitlines()))))
-        for match in BLOCK.finditer((ROOT / "README.md").read_text("utf-8"))
-    ]
+def readme_blocks() -> list[Block]:
+    """All blocks of code of the README, in order."""
+    return blocks_of(ROOT / "README.md")
+
+
+@pytest.fixture(scope="session")
+def docs_blocks() -> list[Block]:
+    """All blocks of code of the documentation's pages; those that a newcomer reads first come first."""
+    first = [ROOT / "docs/how_to/own_data.md"]  # others go on with its files
+    for folder in ("start", "tutorial", "path"):
+        first += (ROOT / "docs" / folder).glob("*.md")
+    pages = sorted((ROOT / "docs").rglob("*.md"), key=lambda page: (page not in first, page))
+    return [block for page in pages for block in blocks_of(page)]
 
 
 @pytest.fixture(scope="session")

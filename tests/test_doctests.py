@@ -29,7 +29,7 @@ def modules(package: str) -> Iterator[ModuleType]:
 
 def examples(module: ModuleType) -> list[doctest.DocTest]:
     """Return the examples of a module as they are run."""
-    found = doctest.DocTestFinder(exclude_empty=True).find(module, module.__name__)
+    found = [test for test in doctest.DocTestFinder().find(module, module.__name__) if test.examples]
     for test in found:
         test.globs.setdefault("np", np)
     return found
@@ -85,7 +85,7 @@ def count(package: str) -> tuple[int, int]:
     """Return how many public functions of a package have an example, and how many there are."""
     there = shown = 0
     for module in modules(package):
-        tests = {test.name: test for test in examples(module) if test.name != module.__name__}
+        tests = {test.name: test for test in examples(module)}
         names = list(public_functions(module))
         there += len(names)
         shown += sum(has_example(name, tests) for name in names)

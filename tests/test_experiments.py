@@ -16,13 +16,13 @@ pytestmark = pytest.mark.slow
 FEW = ("--set", "iterations_per_epoch=1", "--set", "batch_size=1", "--set", "num_workers=0", "--device", "cpu")
 TINY = {
     "2d": ("input_array_info={'shape': (1, 32, 32), 'scale': (8, 8, 8)}", "model_kwargs={'width': 2}"),
-    "3d": ("input_array_info={'shape': (16, 16, 16), 'scale': (8, 8, 8)}", "model_kwargs={'width': 2}"),
-    "mednext": ("input_array_info={'shape': (16, 16, 16), 'scale': (8, 8, 8)}", "model_kwargs={'width': 2}"),
+    "3d": ("input_array_info={'shape': (32, 32, 32), 'scale': (8, 8, 8)}", "model_kwargs={'width': 2}"),
+    "mednext": ("input_array_info={'shape': (32, 32, 32), 'scale': (8, 8, 8)}", "model_kwargs={'width': 2}"),
     "cosem": (
         "input_array_info={'shape': (28, 28, 28), 'scale': (8, 8, 8)}",
         "model_kwargs={'features': (2, 3), 'factors': (2,)}",
     ),
-    "instances": ("input_array_info={'shape': (16, 16, 16), 'scale': (8, 8, 8)}", "model_kwargs={'width': 2}"),
+    "instances": ("input_array_info={'shape': (32, 32, 32), 'scale': (8, 8, 8)}", "model_kwargs={'width': 2}"),
     "plan": (
         "input_array_info={'shape': (16, 16, 16), 'scale': (8, 8, 8)}",
         "architecture=3d_unet_s",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -36,8 +37,9 @@ class SettingsOf(SphinxDirective):
                 term["ids"].append(label)
             term += nodes.inline("", " = " if row.default != "(required)" else " ")
             term += nodes.literal("", row.default) if row.default != "(required)" else nodes.emphasis("", "required")
-            meaning = nodes.paragraph("", "", *self.parse_inline(row.doc)[0])
-            listed += nodes.definition_list_item("", term, nodes.definition("", meaning, nodes.paragraph("", row.type)))
+            kind = nodes.emphasis("", f" ({row.type})")
+            meaning = nodes.paragraph("", "", *self.parse_inline(row.doc)[0], kind)
+            listed += nodes.definition_list_item("", term, nodes.definition("", meaning))
         return [listed]
 
 
@@ -56,7 +58,8 @@ class NetworkTable(SphinxDirective):
             field = "all of the patch" if card.receptive_field is None else str(card.receptive_field)
             facts = (f"{card.parameters / 1e6:,.1f} M", field, str(card.sizes), memory(card), card.summary)
             rows.append((name, *facts))
-        return [table(("name", "parameters", "sees (voxels)", "takes", "memory", "what it is"), rows)]
+        head = ("name", "parameters", "sees", "takes", "memory", "what it is")
+        return [table(head, rows, widths=(18, 10, 8, 26, 14, 34))]
 
 
 def memory(card: ModelCard) -> str:
@@ -88,20 +91,26 @@ class NetworkSources(SphinxDirective):
         return [items]
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> nodes.table:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequence[int]) -> nodes.table:
     """Make a table of text; the first column is code."""
     body = nodes.tbody()
     for row in rows:
         cells = [nodes.paragraph("", "", nodes.literal("", row[0])), *(nodes.paragraph("", text) for text in row[1:])]
         body += nodes.row("", *(nodes.entry("", cell) for cell in cells))
     top = nodes.thead("", nodes.row("", *(nodes.entry("", nodes.paragraph("", text)) for text in head)))
-    columns = [nodes.colspec(colwidth=1) for _ in head]
-    return nodes.table("", nodes.tgroup("", *columns, top, body, cols=len(head)))
+    columns = [nodes.colspec(colwidth=width) for width in widths]
+    return nodes.table("", nodes.tgroup("", *columns, top, body, cols=len(head)), classes=["colwidths-given"])
 
 
 def escape_stars(app: Sphinx, context: object, lines: list[str]) -> None:
-    """Keep *.zarr in the help of a command from being read as the begin of emphasis."""
-    lines[:] = [line.replace("*", r"\*") for line in lines]
+    """Keep *.zarr and 23* in the help of a command from being read as the begin of emphasis."""
+    lines[:] = [re.sub(r"(?<!\*)\*(?!\*)", r"\*", line) for line in lines]
+
+
+def without_type_docs(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
+    """Keep what Python says of its tuples from being said of ours."""
+    if what == "data" and type(obj).__module__ == "builtins":
+        lines.clear()
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
@@ -109,6 +118,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("settings-of", SettingsOf)
     app.add_directive("network-table", NetworkTable)
     app.add_directive("network-sources", NetworkSources)
+    app.connect("autodoc-process-docstring", without_type_docs)
     for part in ("description", "arguments", "options"):
         app.connect(f"sphinx-click-process-{part}", escape_stars)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -27,12 +27,12 @@ cache_bytes = 16 * 2**30  # of decoded crops, in all processes of this machine t
 RAW = "s3://janelia-cosem-datasets/jrc_cos7-1a/jrc_cos7-1a.zarr/recon-1/em/fibsem-uint8"
 
 
-def look(place=RAW, begin_nm=(4000, 4000, 4000), shape=(64, 64, 64), voxel_size=(16, 16, 16), endpoint=None):
+def look(place=RAW, begin_nm=(4000, 4000, 4000), shape=(64, 64, 64), voxel_size=(16, 16, 16)):
     """Read a box of a volume at any voxel size, from the level that suits it."""
     from csc_data import Grid, open_volume
 
     grid = Grid(voxel_size=voxel_size, translation=begin_nm, shape=shape)
-    return open_volume(place, endpoint=endpoint).read(grid, order=1)
+    return open_volume(place).read(grid, order=1)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ NAMES = [f"{script.parent.name}/{script.stem}" for script in SCRIPTS]
 
 # What a job finds in its environment: of the system, not of the script.
 SLURM = {
-    "SLURM_CPUS_PER_TASK": "8",
     "SLURM_NTASKS_PER_NODE": "4",
     "SLURM_JOB_NUM_NODES": "2",
     "SLURM_GPUS_ON_NODE": "4",
@@ -54,7 +53,8 @@ def cluster(tmp_path, monkeypatch):
 
 def run(script, **environment):
     """Run a script as a batch system would: by bash, with the environment of a job."""
-    system = SLURM if script.parent.name == "slurm" else LSF
+    cores = re.search(r"--cpus-per-task=(\d+)", script.read_text("utf-8"))
+    system = {**SLURM, "SLURM_CPUS_PER_TASK": cores[1]} if cores else LSF
     command = ["bash", str(script)]
     return subprocess.run(
         command, env={**os.environ, **system, **environment}, capture_output=True, text=True, check=False
@@ -72,7 +72,7 @@ def test_a_job_calls_csc_with_options_that_it_has(script, cluster):
     # Options that do not exist, or values that are not theirs, end here; nothing is run.
     with command.make_context(name, arguments) as context:
         given = context.params
-    assert (given.get("experiment") or given.get("csv")) in ("mine.py", "all.csv", Path("all.csv"))
+    assert (given.get("experiment") or given.get("csv_file")) in ("mine.py", "all.csv")
     if name == "train":
         nodes = 2 if "nodes" in script.name or script.parent.name == "slurm" else 1
         processes = {"devices": 4, "num_workers": 8} | ({"num_nodes": 2} if nodes == 2 else {})

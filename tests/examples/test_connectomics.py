@@ -63,7 +63,7 @@ def test_their_data_trains_a_network_of_ours(examples, tmp_path):
     assert torch.equal(batch["input"][known] > 0.5, batch["output"][known] == 1)
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")  # Lightning's own
+@pytest.mark.filterwarnings(*(f"ignore::{kind}Warning" for kind in ("Future", "User", "Deprecation")))  # Lightning's
 def test_our_crops_and_network_train_there(examples, split, tmp_path):
     pytest.importorskip("pytorch_lightning")
     names = runpy.run_path(str(examples / "connectomics" / "our_data_and_network.py"))

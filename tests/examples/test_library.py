@@ -53,7 +53,7 @@ def endpoint(small_data, monkeypatch, tmp_path):
     command = [sys.executable, str(server), str(tmp_path / "buckets")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
         address = running.stdout.readline().split('"')[3]
-        monkeypatch.setenv("FSSPEC_S3_ENDPOINT_URL", address)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         yield address
         running.stdin.close()
 
@@ -70,11 +70,11 @@ def test_training_streams_from_a_bucket(examples, small_data, endpoint, tmp_path
     assert trained.records[0].validation.dice >= 0
     assert all(row.raw.startswith("s3://crops/") for row in read_datasplit("datasplit_s3.csv"))
     raw = "s3://crops/jrc_cos7-1a/jrc_cos7-1a.zarr/recon-1/em/fibsem-uint8"
-    box = load(examples, "stream_from_s3")["look"](raw, (8, 8, 8), (4, 4, 4), (4, 4, 4), endpoint=endpoint)
+    box = load(examples, "stream_from_s3")["look"](raw, (8, 8, 8), (4, 4, 4), (4, 4, 4))
     assert box.shape == (4, 4, 4)
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")  # Lightning's own
+@pytest.mark.filterwarnings(*(f"ignore::{kind}Warning" for kind in ("Future", "User", "Deprecation")))  # Lightning's
 def test_lightning_trains_and_csc_predicts(examples, submittable, split, tmp_path, monkeypatch):
     lightning = pytest.importorskip("pytorch_lightning")
     monkeypatch.chdir(tmp_path)

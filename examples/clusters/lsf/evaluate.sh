@@ -7,8 +7,8 @@
 # ranking.csv; with --resume nothing is scored twice if it is handed in again. It needs csc-eval[dask].
 # One submission alone needs no cluster: csc evaluate -s submission.zip --workers 8.
 #
-# Change queues (here and in --queue), project (-P and --account) and times. Tried with stand-ins for bsub and csc, not
-# on a cluster.
+# Change queues (here and in --queue), project (-P and --account) and times.
+# Tried with stand-ins for bsub and csc, not on a cluster.
 
 #BSUB -J csc-evaluate
 #BSUB -q normal

@@ -4,9 +4,10 @@
 #     EXPERIMENT=train_3D.py bsub < train.sh
 #
 # Training starts a process for each GPU. Two minutes before the time is over LSF tells it to save the run, and the next
-# job goes on at the very batch; one that finds all epochs done ends at once. So hand in a few in a row:
+# job goes on at the very batch; one that finds all epochs done ends at once. So hand in a few more, each to follow the
+# one before:
 #
-#     for _ in 1 2 3; do EXPERIMENT=train_3D.py bsub -w 'ended("csc-train")' < train.sh; done   # without -w the first
+#     EXPERIMENT=train_3D.py bsub -w 'ended("csc-train")' < train.sh
 #
 # Change queue, project (-P), GPUs, slots and time. Tried with stand-ins for bsub and csc, not on a cluster.
 

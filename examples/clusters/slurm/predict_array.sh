@@ -9,6 +9,7 @@
 #
 # Without this script, from a machine that may submit jobs: csc predict train_3D.py --cluster slurm --jobs 8, which
 # starts a Dask worker in each job (pip install 'csc-data[dask]'; ../on_dask.py says where it is described).
+# csc process and csc pack-results, which come next, take these options, too.
 #
 # Change partition, array, memory and time. Tried with stand-ins for sbatch and srun, not on a cluster.
 

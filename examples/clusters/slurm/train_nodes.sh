@@ -21,14 +21,14 @@
 set -euo pipefail
 
 GPUS=${SLURM_GPUS_ON_NODE:-4}
-FIRST=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+mapfile -t HOSTS < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 
 srun --cpus-per-task="$SLURM_CPUS_PER_TASK" torchrun \
     --nnodes="$SLURM_JOB_NUM_NODES" \
     --nproc_per_node="$GPUS" \
     --rdzv_id="$SLURM_JOB_ID" \
     --rdzv_backend=c10d \
-    --rdzv_endpoint="$FIRST:29500" \
+    --rdzv_endpoint="${HOSTS[0]}:29500" \
     -m csc_cli train "${EXPERIMENT:-train_3D.py}" \
     --set devices="$GPUS" \
     --set num_nodes="$SLURM_JOB_NUM_NODES" \

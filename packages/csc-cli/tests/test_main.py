@@ -1,6 +1,8 @@
 import importlib.metadata
 import re
 
+import pytest
+
 
 def test_it_brings_all_that_its_commands_and_steps_ask_for():
     """So that `csc tune` and each step of `csc process` do what their help says."""
@@ -13,6 +15,21 @@ def test_an_unknown_command_names_the_nearest_one(run):
     result = run("trian")
     assert result.exit_code == 2
     assert "'train'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"), [("config shwo", "show"), ("models lst", "list"), ("pack", "pack-results"), ("new", "new-exp")]
+)
+def test_a_near_miss_of_a_command_is_told_and_so_is_the_beginning_of_one(run, words, meant):
+    result = run(*words.split())
+    assert result.exit_code == 2
+    assert meant in result.stderr
+
+
+def test_british_spellings_are_understood(run):
+    result = run("visualise", "--help")
+    assert result.exit_code == 0
+    assert "csc visualize" in result.output
 
 
 def test_underscores_in_options_are_accepted(run):
@@ -28,8 +45,10 @@ def test_classes_lists_the_tested_ones(run):
     assert mito == ["50", "mito", "instance", "yes", "mito_mem", "mito_lum", "mito_ribo"]
 
 
-def test_version_is_that_of_the_package(run):
-    assert run("--version").output.strip() == "csc, version 0.2.0"
+def test_version_is_that_of_each_package(run):
+    found = dict(line.split() for line in run("--version").output.splitlines())
+    assert list(found) == ["csc-cli", "csc-data", "csc-models", "csc-eval", "csc-train", "csc-submit"]
+    assert all(importlib.metadata.version(name) == version for name, version in found.items())
 
 
 def test_a_missing_data_folder_is_one_line_that_says_what_to_do(run):

@@ -1,4 +1,4 @@
-"""The README names every command, and no option that a command does not take."""
+"""The README names every command, and none, and no option, that is not there."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ def test_every_command_is_named():
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_options_are_those_of_the_command(line):
+def test_commands_and_options_are_there(line):
     command: click.Command | None = csc
     words = shlex.split(line)
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         context = click.Context(command)
         command = command.get_command(context, words.pop(0))
-    if command is None:
-        pytest.skip(f"csc {line} is not there yet")
+    assert command is not None
     known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
     assert {word for word in words if word.startswith("-")} <= known | {"--help"}

@@ -57,7 +57,13 @@ _OVERRIDES = {
 
 
 def one_of(names: Names) -> Completer:
-    """Return what completes a name."""
+    """Return what completes a name.
+
+    Examples
+    --------
+    >>> one_of(lambda ctx: ["mito", "mito_mem", "nuc"])(None, None, "mi")
+    ['mito', 'mito_mem']
+    """
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
         try:
@@ -69,7 +75,13 @@ def one_of(names: Names) -> Completer:
 
 
 def several_of(names: Names) -> Completer:
-    """Return what completes the last of names that are separated by commas."""
+    """Return what completes the last of names that are separated by commas.
+
+    Examples
+    --------
+    >>> several_of(lambda ctx: ["mito", "mito_mem", "nuc"])(None, None, "nuc,mi")
+    ['nuc,mito', 'nuc,mito_mem']
+    """
     complete_one = one_of(names)
 
     def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -108,13 +120,31 @@ def dataset_names(ctx: click.Context) -> Iterable[str]:
     return sorted({place.dataset for place in load_crop_places(_config(ctx))[0].values()})
 
 
+def experiment_names(ctx: click.Context) -> Iterable[str]:
+    """Return the experiments with a folder of their own."""
+    folder = Path(_config(ctx).experiments).expanduser()
+    return sorted(place.name for place in folder.iterdir() if place.is_dir()) if folder.is_dir() else ()
+
+
 def network_names(ctx: click.Context) -> Iterable[str]:
-    """Return the networks of csc-models."""
+    """Return the networks of csc-models.
+
+    Examples
+    --------
+    >>> "3d_unet_s" in network_names(None)
+    True
+    """
     return NETWORKS
 
 
 def weights_names(ctx: click.Context) -> Iterator[str]:
-    """Return the published weights."""
+    """Return the published weights.
+
+    Examples
+    --------
+    >>> next(iter(weights_names(None))).startswith("cosem_setup")
+    True
+    """
     folder = _folder_of("csc_models")
     listed = tomllib.loads((folder / "pretrained" / "weights.toml").read_text("utf-8"))
     for setup, iterations in listed["cosem"]["iterations"].items():
@@ -128,7 +158,13 @@ def model_names(ctx: click.Context) -> Iterator[str]:
 
 
 def choice_names(ctx: click.Context) -> Iterable[str]:
-    """Return what `csc config set` stores."""
+    """Return what `csc config set` stores.
+
+    Examples
+    --------
+    >>> "data" in choice_names(None)
+    True
+    """
     from dataclasses import fields
 
     from csc_data.config.user_config import Config

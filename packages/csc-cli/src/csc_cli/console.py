@@ -11,9 +11,12 @@ from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from math import isfinite
 from numbers import Integral, Real
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 INTERRUPTED = 130
 """The exit code of shells for Ctrl-C."""
@@ -29,6 +32,15 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     ------
     callable
         Takes (finished, all), as every library of the toolbox reports progress.
+
+    Examples
+    --------
+    >>> import contextlib
+    >>> import io
+    >>> with contextlib.redirect_stdout(io.StringIO()) as shown, progress_bar("blocks") as bar:
+    ...     bar(1, 2)
+    >>> shown.getvalue()  # there is no terminal
+    ''
     """
     if not sys.stdout.isatty():
         yield lambda done, total: None
@@ -49,19 +61,44 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, transient=True) as bar:
+    with Progress(*columns, transient=True, console=bar_console()) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+def bar_console() -> Console:
+    """Return where bars are drawn: on light terminals nobody can read rich's yellow and cyan numbers.
+
+    Colours are left out where NO_COLOR is set.
+    """
+    from rich.console import Console
+    from rich.theme import Theme
+
+    return Console(theme=Theme(dict.fromkeys(("progress.elapsed", "progress.remaining", "progress.download"), "none")))
+
+
 def say(text: str) -> None:
-    """Print a line, above a progress bar if one is shown."""
+    """Print a line, above a progress bar if one is shown.
+
+    Examples
+    --------
+    >>> say("wrote result.json")
+    wrote result.json
+    """
     click.echo(text)
 
 
 @contextmanager
 def say_logged(name: str) -> Iterator[None]:
-    """Print what a module of the libraries logs for information, where people wait for that."""
+    """Print what a module of the libraries logs for information, where people wait for that.
+
+    Examples
+    --------
+    >>> import logging
+    >>> with say_logged("csc_data.example"):
+    ...     logging.getLogger("csc_data.example").info("made datasplit.csv")
+    made datasplit.csv
+    """
     logger = logging.getLogger(name)
     handler, level = _SayingHandler(), logger.level
     logger.addHandler(handler)
@@ -80,7 +117,14 @@ class _SayingHandler(logging.Handler):
 
 @contextmanager
 def answering_in_json() -> Iterator[None]:
-    """Let stdout hold what `answer` is given, as JSON; all that is printed otherwise goes to stderr meanwhile."""
+    """Let stdout hold what `answer` is given, as JSON; all that is printed otherwise goes to stderr meanwhile.
+
+    >>> with answering_in_json():
+    ...     answer({"crops": 2})
+    {
+      "crops": 2
+    }
+    """
     with _kept_stdout() as stream, redirect_stdout(sys.stderr):
         token = _answers.set(stream)
         try:

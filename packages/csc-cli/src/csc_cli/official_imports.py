@@ -96,7 +96,18 @@ INSTEAD = {
 
 
 def answers(file: Path) -> Iterator[str]:
-    """Yield a line for each import of the official toolbox in a Python file: our import, or what does the same."""
+    r"""Yield a line for each import of the official toolbox in a Python file: our import, or what does the same.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "config.py")
+    ...     _ = file.write_text("from cellmap_segmentation_challenge.utils import load_safe_config\n")
+    ...     print(*answers(file), sep="\n")
+    line 1: from csc_submit import load_safe_config
+    """
     for node in ast.walk(ast.parse(file.read_bytes())):
         if isinstance(node, ast.Import):
             for alias in node.names:

@@ -34,12 +34,24 @@ def split_names(text: str | None) -> list[str] | None:
 
 
 def parse_names(ctx: click.Context, param: click.Parameter, value: str | None) -> list[str] | None:
-    """Split the value of an option at commas."""
+    """Split the value of an option at commas.
+
+    Examples
+    --------
+    >>> parse_names(None, None, "nuc,er")
+    ['nuc', 'er']
+    """
     return split_names(value)
 
 
 def parse_scale(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, float, float] | None:
-    """Read a voxel size in nm: one number for all axes, or three separated by commas."""
+    """Read a voxel size in nm: one number for all axes, or three separated by commas.
+
+    Examples
+    --------
+    >>> parse_scale(None, None, "8"), parse_scale(None, None, "4,8,8")
+    ((8.0, 8.0, 8.0), (4.0, 8.0, 8.0))
+    """
     if value is None:
         return None
     try:
@@ -54,7 +66,13 @@ def parse_scale(ctx: click.Context, param: click.Parameter, value: str | None) -
 
 
 def parse_settings(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, Any]:
-    """Read settings, NAME=VALUE: a value is TOML, or as a Python file has it, or plain text: names need no quotes."""
+    """Read settings, NAME=VALUE: a value is TOML, or as a Python file has it, or plain text: names need no quotes.
+
+    Examples
+    --------
+    >>> parse_settings(None, None, ["epochs=2", "criterion=bce", "patch=[8, 8]"])
+    {'epochs': 2, 'criterion': 'bce', 'patch': [8, 8]}
+    """
     found: dict[str, Any] = {}
     for text in values:
         name, equals, value = (part.strip() for part in text.partition("="))
@@ -193,6 +211,13 @@ class CropSearch:
         Whether in the bucket of the challenge.
     datasets, crops : sequence of str
         Names or patterns.
+
+    Examples
+    --------
+    >>> from csc_data import load_config
+    >>> search = CropSearch(search_path=None, raw_name=None, crop_name=None, use_s3=True, datasets=["*"], crops=["*"])
+    >>> search.templates(load_config(environ={})).place
+    's3://janelia-cosem-datasets'
     """
 
     search_path: str | None

@@ -15,6 +15,11 @@ def told_by_their_lines(error: BaseException) -> str | None:
     """Return what to say of an error that a person's own code raised; None where it was not theirs.
 
     It is theirs where, below their file, none of our code was running.
+
+    Examples
+    --------
+    >>> told_by_their_lines(ValueError("not of an experiment")) is None
+    True
     """
     frames = list(traceback.walk_tb(error.__traceback__))
     modules = [str(frame.f_globals.get("__name__", "")) for frame, _ in frames]

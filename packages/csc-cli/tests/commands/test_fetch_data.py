@@ -236,3 +236,16 @@ def test_fetch_data_refreshes_the_lists_and_fetches_what_they_name(run, organise
     assert "crops by the organisers' list as of " in result.output
     assert (tmp_path / "data" / ZARR / "labels" / "groundtruth" / "crop1" / "mito" / ".zattrs").is_file()
     assert (tmp_path / "data" / ZARR / "em" / "fibsem-uint8" / ".zattrs").is_file()
+
+
+def test_programs_get_the_plan_and_what_came_as_json(fetch, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    planned = fetch("--dry-run", "--json")
+    plan = json.loads(planned.stdout)
+    assert [(crop["crop"], crop["test"]) for crop in plan["crops"]] == [("crop1", False), ("crop900", True)]
+    assert plan["files_to_fetch"] == plan["files"] == sum(crop["files"] for crop in plan["crops"])
+    assert max(len(line) for line in planned.stderr.splitlines() if "crop1 " in line) <= 80
+    came = json.loads(fetch("--json").stdout)
+    assert came["complete"]
+    assert came["fetched_files"] == plan["files"]
+    assert came["plan"]["crops"] == plan["crops"]

@@ -1,5 +1,6 @@
 """`csc plan` on crops of balls and sheets; steps are not measured, which csc-train's tests show."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -64,10 +65,15 @@ def test_it_writes_an_experiment_that_every_stage_accepts(run, write_crops):
     assert [line.split()[0] for line in result.output.splitlines()[1:3]] == list(CLASSES)
 
 
-def test_classes_that_want_other_voxels_get_files_of_their_own(run, write_crops):
+def test_classes_that_want_other_voxels_get_files_of_their_own(run, write_crops, monkeypatch):
     write_crops(radius_nm=368.0, edge=96)
-    result = run(*PLAN, "-o", "deep/p.toml", "--minutes", "60")
+    monkeypatch.setenv("COLUMNS", "80")
+    result = run(*PLAN, "-o", "deep/p.toml", "--minutes", "60", "--json")
     assert result.exit_code == 0, result.output
+    planned = json.loads(result.stdout)["plans"]
+    assert all(Path(each["file"]).is_file() for each in planned)
+    assert {choice["name"] for choice in planned[0]["settings"]} >= {"classes", "architecture", "epochs"}
+    assert all(len(line) <= 80 for line in result.stderr.splitlines() if line.startswith("  "))
     found = {path.name: read_all(path)[0] for path in Path("deep").glob("*.toml")}
     assert {name: (one.classes, one.input_array_info.scale[0]) for name, one in found.items()} == {
         "p_8nm.toml": (("er_mem",), 8),

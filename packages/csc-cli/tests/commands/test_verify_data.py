@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from csc_data.fetching.staging import Staging
@@ -49,9 +51,18 @@ def test_what_is_wrong_is_named_with_what_mends_it(verify, data):
     assert "  damaged: 5 more\n" in result.stdout
     assert f"  missing: {LABELS}/.zattrs\n" in result.stdout
     assert f"  unknown: {LABELS}/s0/0/1/0\n" in result.stdout
-    assert "next: csc fetch-data, with the options of before" in result.stdout
-    assert "next: csc fetch-data --checksum" in result.stdout
+    assert ", with the options of before, replaces what is damaged or missing" in result.stdout
+    assert "next: csc fetch-data --checksum --data" in result.stdout
     assert "25 damaged, 1 missing, 1 unknown" in result.stderr
+
+
+def test_programs_get_what_is_wrong_as_json(verify, data):
+    (data / f"{LABELS}/s0/0/0/3").write_bytes(b"other")
+    result = verify("--json")
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    assert (found["whole"], found["result"]["n_files"]) == (False, 31)
+    assert [path.endswith("s0/0/0/3") for path in found["result"]["damaged"]] == [True]
 
 
 def test_wrong_use_is_told_in_one_line(verify, run, tmp_path):

@@ -78,6 +78,13 @@ class ProblemsError(CscError, ValueError):
         What was validated, for example the path of an experiment file.
     problems : iterable of Problem
         At least one.
+
+    Examples
+    --------
+    >>> from csc_data import Problem, ProblemsError
+    >>> wrong = Problem(where="epochs", what="must be at least 1", remedy="give a larger number")
+    >>> print(ProblemsError("mine.toml", [wrong]))
+    mine.toml: epochs: must be at least 1 (give a larger number)
     """
 
     def __init__(self, subject: str, problems: Iterable[Problem]) -> None:

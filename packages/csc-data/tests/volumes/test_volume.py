@@ -264,6 +264,15 @@ def test_writing_checks_shapes_and_what_is_there(volume, tmp_path):
     assert open_volume(volume).read(GRID, 0).all()
 
 
+@pytest.mark.parametrize("form", [lambda data, grid: (data, grid), lambda data, grid: ([data], [grid, grid])])
+def test_writing_wants_a_grid_for_each_array_of_a_list(tmp_path, form):
+    """An array and its grid by themselves are what one tries first."""
+    grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(4, 4, 4))
+    with pytest.raises(InvalidArgumentError, match="give a list of arrays, finest first, and a list with the grid"):
+        write_multiscale(tmp_path / "raw", *form(np.zeros((4, 4, 4), np.uint8), grid))
+    assert not (tmp_path / "raw").exists()
+
+
 def test_an_empty_volume_can_be_created_and_filled(tmp_path):
     array = create_multiscale(tmp_path / "x.zarr" / "er", GRID, dtype="f4", chunks=(4, 4, 4), attributes={"kind": "a"})
     array[2:4] = 0.5

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import fnmatch
 import glob
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from csc_data.config.templates import anchor, fill
 from csc_data.config.user_config import Config
-from csc_data.errors import MissingDataError
+from csc_data.errors import ExistingOutputError, MissingDataError
+from csc_data.formats.writing import read_attributes
 from csc_data.splits.crops import METADATA_FILES
 from csc_data.splits.search import natural_key
 
@@ -110,3 +111,35 @@ def find_predictions(config: Config, crops: Sequence[str] | None = None) -> tupl
             known = ", ".join(dict.fromkeys(prediction.crop for prediction in found))
             raise MissingDataError(f"there are no predictions of {name}; there are some of {known}")
     return tuple(p for p in found if any(fnmatch.fnmatchcase(p.crop, name) for name in wanted))
+
+
+def check_network(found: Sequence[StoredPrediction], names: Mapping[str, Any]) -> None:
+    """Check that predictions are those of the experiment that processes them, where both say of which network.
+
+    Parameters
+    ----------
+    found : sequence of StoredPrediction
+    names : mapping
+        What the experiment's file says. One that names a checkpoint predicts with other networks on purpose.
+
+    Raises
+    ------
+    ExistingOutputError
+        If they are of another network.
+    """
+    own = names.get("model_name")
+    if own is None or {"checkpoint", "checkpoints"} & names.keys():
+        return
+    for one in found:
+        record = read_attributes(one.path).get("csc_prediction") or read_attributes(one.path / "s0").get(
+            "csc_prediction"
+        )
+        made_by = (
+            {each.get("model_name") for each in record.get("checkpoints", ())} if isinstance(record, dict) else set()
+        )
+        if made_by - {"", None, own}:
+            raise ExistingOutputError(
+                f"{one.path} was predicted by the network {', '.join(sorted(made_by - {'', None}))} of another "
+                f"experiment, and this one is {own}: predict with it first, to a place of its own (-o), or in a folder "
+                "of its own (-e); -i PATH takes what is there"
+            )

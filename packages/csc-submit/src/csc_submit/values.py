@@ -47,6 +47,16 @@ def find_meaning(volume: Volume, stored_as: Kind | None = None) -> Meaning:
     stored_as : str, optional
         What holds for files without it. By default integers are labels, and floats probabilities if they lie in
         [0, 1].
+
+    Examples
+    --------
+    >>> from csc_data import Grid, Volume
+    >>> from csc_data.volumes import Level
+    >>> grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(4, 4, 4))
+    >>> level = Level(name="s0", grid=grid, array=np.zeros((4, 4, 4), np.uint8))
+    >>> stored = {"csc_values": {"kind": "probability", "one": 255}}
+    >>> find_meaning(Volume(path="mito", levels=(level,), attributes=stored)).values
+    StoredValues(kind='probability', one=255.0)
     """
     level = volume.levels[0]
     stored = StoredValues.from_attributes(volume.attributes) or StoredValues.from_attributes(dict(level.array.attrs))
@@ -150,7 +160,13 @@ def as_probabilities(stored: npt.NDArray[Any], values: StoredValues) -> npt.NDAr
 
 
 def decoded_threshold(values: StoredValues, probability: float) -> float:
-    """Return where a probability lies in what `decode` returns."""
+    """Return where a probability lies in what `decode` returns.
+
+    Examples
+    --------
+    >>> [decoded_threshold(StoredValues(kind=kind), 0.75) for kind in ("probability", "distance")]
+    [0.75, 0.5]
+    """
     return 2 * probability - 1 if values.kind == "distance" else probability
 
 

@@ -22,17 +22,40 @@ class NoCheckpointError(MissingDataError):
 
 
 def checkpoint_path(template: str, model_name: str, epoch: int) -> Path:
-    """Return where the checkpoint of an epoch lies."""
+    """Return where the checkpoint of an epoch lies.
+
+    Examples
+    --------
+    >>> checkpoint_path("checkpoints/{model_name}_{epoch}.pth", "mine", 3).name
+    'mine_3.pth'
+    """
     return Path(template.format(model_name=model_name, epoch=epoch)).expanduser()
 
 
 def resume_path(template: str, model_name: str) -> Path:
-    """Return where the state lies from which a run goes on."""
+    """Return where the state lies from which a run goes on.
+
+    Examples
+    --------
+    >>> resume_path("checkpoints/{model_name}_{epoch}.pth", "mine").name
+    'mine_resume.pth'
+    """
     return Path(template.format(model_name=model_name, epoch="resume")).expanduser()
 
 
 def list_checkpoints(template: str, model_name: str) -> dict[int, Path]:
-    """Return the checkpoints of a run by epoch, in order."""
+    """Return the checkpoints of a run by epoch, in order.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("mine_2.pth", "mine_10.pth", "mine_resume.pth", "other_3.pth"):
+    ...         Path(folder, name).touch()
+    ...     list(list_checkpoints(folder + "/{model_name}_{epoch}.pth", "mine"))
+    [2, 10]
+    """
     marker = "\0"
     pattern = Path(template.format(model_name=model_name, epoch=marker)).expanduser()
     depth = next((i for i, part in enumerate(pattern.parts) if marker in part), len(pattern.parts) - 1)
@@ -60,6 +83,16 @@ def find_checkpoint(template: str, model_name: str, which: Literal["latest", "be
         If there are no checkpoints, or the best one was removed.
     csc_models.CheckpointError
         If a file is damaged, or logs do not tell which is the best.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("mine_2.pth", "mine_10.pth"):
+    ...         Path(folder, name).touch()
+    ...     find_checkpoint(folder + "/{model_name}_{epoch}.pth", "mine", "latest").name
+    'mine_10.pth'
     """
     found = list_checkpoints(template, model_name)
     resume = resume_path(template, model_name)
@@ -89,7 +122,20 @@ def find_checkpoint(template: str, model_name: str, which: Literal["latest", "be
 
 
 def read_training_state(path: Path) -> dict[str, Any]:
-    """Return what the trainer stored in a checkpoint; empty for files of other tools, and for exported networks."""
+    """Return what the trainer stored in a checkpoint; empty for files of other tools, and for exported networks.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from csc_models import create_model
+    >>> from csc_models.checkpoint import save_checkpoint
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "theirs.pth")
+    ...     save_checkpoint(file, create_model("2d_unet_s", n_channels=1, n_classes=2, width=4, depth=2))
+    ...     read_training_state(file)
+    {}
+    """
     if is_exported(path):
         return {}
     state: dict[str, Any] = read_checkpoint(path).extra.get(TRAINING, {})

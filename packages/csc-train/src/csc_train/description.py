@@ -23,6 +23,14 @@ def describe_network(settings: TrainSettings) -> CheckpointDescription:
     ------
     ProblemsError
         With everything that is wrong with the criterion.
+
+    Examples
+    --------
+    >>> from csc_train import TrainSettings
+    >>> settings = TrainSettings(classes=["nuc"], input_array_info={"shape": (1, 64, 64), "scale": (8, 8, 8)})
+    >>> description = describe_network(settings)
+    >>> description.classes, description.values, description.input_arrays["raw"]["scale"]
+    (('nuc',), 'logit', [8.0, 8.0, 8.0])
     """
     measured = measured_outputs(settings)
     main = next(each for each in measured if not each.prefix)

@@ -32,6 +32,15 @@ def choose_device(name: str | None) -> torch.device:
     ------
     InvalidArgumentError
         If there is no such device here.
+
+    Examples
+    --------
+    >>> choose_device("cpu")
+    device(type='cpu')
+    >>> choose_device("gpu")
+    Traceback (most recent call last):
+        ...
+    csc_data.errors.InvalidArgumentError: device 'gpu' is not known; use cuda, cuda:1, mps or cpu
     """
     if name is None:
         if torch.cuda.is_available():
@@ -80,6 +89,12 @@ def choose_precision(precision: str, device: torch.device) -> str:
     """Return a number format in Lightning Fabric's words: for ``auto`` bfloat16 where the device has units for it.
 
     Elsewhere it is emulated, and slower than float32.
+
+    Examples
+    --------
+    >>> import torch
+    >>> choose_precision("16-mixed", torch.device("cpu"))
+    '16-mixed'
     """
     if precision != "auto":
         return precision
@@ -142,6 +157,13 @@ def one_thread() -> Iterator[None]:
 
     For many small steps beside a network: torch's threads wait for the next step by spinning, which takes as much of
     the processor as the steps themselves, and takes it from the network.
+
+    Examples
+    --------
+    >>> import torch
+    >>> with one_thread():
+    ...     torch.get_num_threads()
+    1
     """
     count = torch.get_num_threads()
     with _setting_threads:

@@ -32,6 +32,16 @@ def build_network(settings: TrainSettings, channels: int | None = None) -> nn.Mo
         If ``model`` is something else than a torch module, or has no such parts.
     csc_models.ModelError
         If the catalogue has no such network, or it does not take the arguments.
+
+    Examples
+    --------
+    >>> from csc_train import TrainSettings
+    >>> settings = TrainSettings(
+    ...     classes=["nuc", "mito"], model_name="2d_unet_s", model_kwargs={"width": 4, "depth": 2},
+    ...     input_array_info={"shape": (1, 64, 64), "scale": (8, 8, 8)},
+    ... )
+    >>> build_network(settings).n_classes
+    2
     """
     network = settings.model
     if network is None:
@@ -58,6 +68,13 @@ def target_array_info(settings: TrainSettings) -> ArrayInfo:
     ------
     csc_models.ModelError
         If the network does not take patches of this shape; the text has the next larger.
+
+    Examples
+    --------
+    >>> from csc_train import TrainSettings
+    >>> patch = {"shape": (32, 32, 32), "scale": (8, 8, 8)}
+    >>> target_array_info(TrainSettings(classes=["nuc"], model_name="3d_unet_s", input_array_info=patch)).shape
+    (32, 32, 32)
     """
     given = settings.input_array_info
     if settings.target_array_info is not None:
@@ -78,7 +95,15 @@ def target_array_info(settings: TrainSettings) -> ArrayInfo:
 
 
 def patch_shape(settings: TrainSettings) -> PatchShape:
-    """Return what the network takes and gives; see `target_array_info`."""
+    """Return what the network takes and gives; see `target_array_info`.
+
+    Examples
+    --------
+    >>> from csc_train import TrainSettings
+    >>> patch = {"shape": (32, 32, 32), "scale": (8, 8, 8)}
+    >>> patch_shape(TrainSettings(classes=["nuc"], model_name="3d_unet_s", input_array_info=patch)).target.shape
+    (32, 32, 32)
+    """
     return PatchShape(
         input=settings.input_array_info,
         target=target_array_info(settings),
@@ -109,6 +134,12 @@ def joined_inputs(given: Mapping[str, Tensor]) -> Tensor:
     ------
     InvalidArgumentError
         If they have different numbers of voxels.
+
+    Examples
+    --------
+    >>> import torch
+    >>> tuple(joined_inputs({"raw": torch.rand(1, 1, 4, 4), "coarse": torch.rand(1, 1, 4, 4)}).shape)
+    (1, 2, 4, 4)
     """
     if len({tuple(array.shape[2:]) for array in given.values()}) > 1:
         found = ", ".join(f"{name} {tuple(array.shape[2:])}" for name, array in given.items())
@@ -134,6 +165,13 @@ def named_outputs(outputs: object, channels: Mapping[str, int]) -> dict[str, Ten
     ------
     InvalidArgumentError
         If outputs are missing, or channels do not add up.
+
+    Examples
+    --------
+    >>> import torch
+    >>> found = named_outputs(torch.rand(1, 3, 4, 4), {"output": 2, "distances": 1})
+    >>> {name: tuple(values.shape) for name, values in found.items()}
+    {'output': (1, 2, 4, 4), 'distances': (1, 1, 4, 4)}
     """
     names, total = tuple(channels), sum(channels.values())
     if isinstance(outputs, Tensor):
@@ -168,6 +206,12 @@ def fit_output(logits: Tensor, target: Tensor) -> Tensor:
     ------
     InvalidArgumentError
         If channels or sizes cannot fit.
+
+    Examples
+    --------
+    >>> import torch
+    >>> tuple(fit_output(torch.rand(1, 2, 8, 8), torch.rand(1, 2, 4, 4)).shape)
+    (1, 2, 4, 4)
     """
     if logits.shape[:2] != target.shape[:2] or logits.ndim != target.ndim:
         raise InvalidArgumentError(
@@ -183,6 +227,12 @@ def crop_centre(values: Tensor, sizes: tuple[int, ...]) -> Tensor:
     ------
     InvalidArgumentError
         If an axis is shorter than asked, or cannot be cut alike on both sides.
+
+    Examples
+    --------
+    >>> import torch
+    >>> crop_centre(torch.arange(6), (2,)).tolist()
+    [2, 3]
     """
     found = tuple(values.shape[-len(sizes) :])
     if found == sizes:
@@ -204,6 +254,17 @@ class WeightAverage:
     network : torch.nn.Module
     decay : float
         Share of the mean that a step keeps; in the first steps less, so that it does not stay at the random weights.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = torch.nn.Linear(1, 1, bias=False)
+    >>> _ = network.weight.data.fill_(0.0)
+    >>> average = WeightAverage(network, decay=0.9)
+    >>> _ = network.weight.data.fill_(1.0)
+    >>> average.update(network)
+    >>> 0 < average.module.weight.item() < 1
+    True
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:

@@ -17,6 +17,14 @@ def freeze(network: nn.Module, prefixes: Iterable[str]) -> None:
     ------
     InvalidArgumentError
         If a part has no weights, or no weights are left.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.Linear(1, 1))
+    >>> freeze(network, ["0."])
+    >>> [parameter.requires_grad for parameter in network.parameters()]
+    [False, False, True, True]
     """
     for prefix in prefixes:
         for parameter in _weights(network, prefix, "frozen").values():
@@ -26,7 +34,16 @@ def freeze(network: nn.Module, prefixes: Iterable[str]) -> None:
 
 
 def rest(network: nn.Module, prefixes: Iterable[str]) -> None:
-    """Let dropout and running statistics of frozen parts rest while the other ones are in training."""
+    """Let dropout and running statistics of frozen parts rest while the other ones are in training.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Dropout()).train()
+    >>> rest(network, ["0."])
+    >>> [part.training for part in network]
+    [False, True]
+    """
     chosen = tuple(prefixes)
     for name, module in network.named_modules():
         if f"{name}.".startswith(chosen):
@@ -46,6 +63,13 @@ def parameter_groups(network: nn.Module, rates: Mapping[str, float]) -> list[dic
     ------
     InvalidArgumentError
         If a part has no weights.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.Linear(1, 1))
+    >>> [group.get("lr") for group in parameter_groups(network, {"0.": 1e-5})]
+    [None, 1e-05]
     """
     for prefix in rates:
         _weights(network, prefix, "learning_rates")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from csc_cli.console import say
-from csc_cli.options import config_option
+from csc_cli.completing import experiment_names, one_of
+from csc_cli.console import answer, say
+from csc_cli.options import config_option, json_option
 from csc_data.wording import table
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ _LONGEST = 24
 
 
 @click.command("list")
-@click.argument("folders", metavar="[NAME]...", nargs=-1)
+@click.argument("folders", metavar="[NAME]...", nargs=-1, shell_complete=one_of(experiment_names))
+@json_option
 @config_option
 def list_experiments(folders: Sequence[str], config: Config) -> None:
     """List experiments: how far each is, its best epoch, and its scores on validation and test crops.
@@ -30,10 +32,12 @@ def list_experiments(folders: Sequence[str], config: Config) -> None:
     from csc_cli.stages.experiment_states import find_experiments, read_state
 
     places = [config.find_experiment(folder) for folder in folders] or [*find_experiments(config)]
+    states = [read_state(place, config) for place in places]
+    answer(states)
     if not places:
         say(f"there are no experiments in {config.experiments}; `csc new-experiment NAME` makes one")
         return
-    say(table(HEADERS, [_row(read_state(place, config)) for place in places]))
+    say(table(HEADERS, [_row(state) for state in states]))
 
 
 def _row(state: ExperimentState) -> Sequence[str]:

@@ -44,11 +44,11 @@ def report(
     labels in pictures, time, memory, settings and versions. What is not there is said.
     """
     from csc_data.wording import format_bytes
-    from csc_eval.command.terminal import raw_of_test_crops
+    from csc_eval.command.places import raw_of_test_crops
     from csc_train.report import RunReportOptions, write_run_report
 
     if not runs and not config.experiment:
-        raise click.UsageError("name a RUN, or an experiment with its folder (-e)")
+        raise click.UsageError("Missing argument 'RUN...', or an experiment with its folder (-e)")
     runs = runs or (config.experiment,)
     if len(runs) > 1 and (results or any(moved.values())):
         raise click.UsageError("--result, --submission and --truth are of one run; several are compared without")

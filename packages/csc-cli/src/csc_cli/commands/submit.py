@@ -157,7 +157,7 @@ def _say_crop(outcome: CropOutcome) -> None:
 
 def _say_result(result: SubmitResult) -> None:
     """Say what there is to upload, what it lacks, and how good it is."""
-    from csc_eval.command.terminal import render_result
+    from csc_eval.command.rendering import render_result
 
     if result.archive is None or result.validation is None:
         raise click.ClickException(f"nothing could be packed: {plural(len(result.problems), 'problem')}, see above")

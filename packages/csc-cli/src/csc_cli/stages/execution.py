@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 
 def parse_devices(ctx: click.Context, param: click.Parameter, value: str | None) -> int | tuple[str, ...] | None:
-    """Read how many GPUs, or which."""
+    """Read how many GPUs, or which.
+
+    Examples
+    --------
+    >>> parse_devices(None, None, "2"), parse_devices(None, None, "cuda:0,cuda:2")
+    (2, ('cuda:0', 'cuda:2'))
+    """
     names = parse_names(ctx, param, value)
     if not names:
         return None
@@ -76,7 +82,15 @@ def make_execution(
     jobs: int | None,
     workers: int = 1,
 ) -> ExecutionOptions | None:
-    """Return where blocks are predicted; None where nothing but the settings says it."""
+    """Return where blocks are predicted; None where nothing but the settings says it.
+
+    Examples
+    --------
+    >>> make_execution(devices=2, scheduler=None, cluster=None, jobs=None).devices
+    2
+    >>> make_execution(devices=None, scheduler=None, cluster=None, jobs=None) is None
+    True
+    """
     from csc_train.prediction.running.workers import ExecutionOptions
 
     if devices is None and scheduler is None and cluster is None:

@@ -65,7 +65,22 @@ class ExperimentState:
 
 
 def find_experiments(config: Config) -> Iterator[Path]:
-    """Yield the folders of the experiments that lie where the configuration says."""
+    """Yield the folders of the experiments that lie where the configuration says.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from dataclasses import replace
+    >>> from pathlib import Path
+    >>> from csc_data import load_config
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("mine", "notes"):
+    ...         Path(folder, name).mkdir()
+    ...     Path(folder, "mine", "train_config.py").touch()
+    ...     config = replace(load_config(environ={}), experiments=folder)
+    ...     [place.name for place in find_experiments(config)]
+    ['mine']
+    """
     folder = Path(config.experiments).expanduser()
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
         if entry.is_dir() and (any(entry.glob(f"{TRAINING}.*")) or (entry / "checkpoints").is_dir() or _runs(entry)):

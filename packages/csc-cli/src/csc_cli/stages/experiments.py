@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from csc_cli.completing import experiment_names, one_of
 from csc_cli.options import Decorator, data_option
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ name_option: Decorator = click.option(
     "--experiment",
     "chosen",
     metavar="NAME",
+    shell_complete=one_of(experiment_names),
     help="An experiment with a folder of its own: its name, or that folder.",
 )
 
@@ -88,6 +90,16 @@ def find_file(folder: Path, names: tuple[str, ...] = (TRAINING,)) -> Path:
     ------
     MissingDataError
         If there is none, or nobody can tell which.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("model.py", "train_config.py"):
+    ...         Path(folder, name).touch()
+    ...     find_file(Path(folder)).name
+    'train_config.py'
     """
     from csc_data.errors import MissingDataError
     from csc_data.formats.writing import read_json

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
 
 def describe_prediction(result: PredictResult) -> str:
-    """Write how much was predicted."""
+    """Write how much was predicted.
+
+    Examples
+    --------
+    >>> from csc_train import PredictResult
+    >>> describe_prediction(PredictResult(checkpoint=None, classes=(), crops=(), problems=(), seconds=0.0))
+    '0 crops of 0.0 million voxels, 0 classes'
+    """
     voxels = sum(math.prod(crop.shape) for crop in result.crops) / 1e6
     names = {name for crop in result.crops for name in crop.classes}
     beside = {name for name in names if class_of_channel(name) is not None}

@@ -25,7 +25,13 @@ def fetch_weights(name: str, *, mirror: str | None = None) -> Path:
 
 
 def is_published(name: str) -> bool:
-    """Whether a name stands for published weights, and not for a file."""
+    """Whether a name stands for published weights, and not for a file.
+
+    Examples
+    --------
+    >>> is_published("mine.pth")
+    False
+    """
     from csc_models import list_pretrained
 
     return name in list_pretrained() and not Path(name).exists()

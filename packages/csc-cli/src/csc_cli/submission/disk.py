@@ -78,7 +78,16 @@ def _array_bytes(shape: Shape, each: float, chunk: int) -> int:
 
 
 def used_bytes(places: Iterable[Path]) -> int:
-    """Return the bytes on the disk of files and folders; what is not there takes none."""
+    """Return the bytes on the disk of files and folders; what is not there takes none.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     used_bytes([Path(folder, "nothing")])
+    0
+    """
     total = 0
     for place in places:
         total += _size(place)

@@ -27,6 +27,22 @@ class SubmitFolders:
         The zarr folder.
     keep : bool
         Whether predictions and processed volumes lie where the configuration says, and stay.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from csc_data import get_test_crops, load_config
+    >>> crop = get_test_crops()[557]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     places = SubmitFolders(
+    ...         config=load_config(data=folder, environ={}), destination=Path(folder, "submission.zarr"), keep=False
+    ...     )
+    ...     predictions, _ = places.stage_folders(crop)
+    ...     predictions.mkdir(parents=True)
+    ...     places.remove_stages(crop)
+    ...     print(predictions.name, predictions.exists(), places.used([crop]) >= 0)
+    crop557 False True
     """
 
     config: Config

@@ -16,7 +16,8 @@ from csc_data.challenge.current_lists import load_test_crops
 from csc_data.challenge.test_crops import select_crops
 from csc_data.config.experiment import Experiment
 from csc_data.config.user_config import Config
-from csc_data.errors import ExistingOutputError, InvalidArgumentError
+from csc_data.errors import ExistingOutputError, InvalidArgumentError, MissingDataError
+from csc_data.storage.paths import is_remote
 from csc_data.wording import format_bytes, listed, plural, table
 from csc_submit import ProcessSettings
 from csc_submit.processing.calling import as_process_settings
@@ -175,7 +176,8 @@ class SubmitPlan:
         if there:
             what = "holds" if refuse else "was not made by this command: it holds"
             raise ExistingOutputError(
-                f"{folder} {what} {listed(there, most=3)}; overwrite them, or choose another destination"
+                f"{folder} {what} {listed(there, most=3)}; overwrite them, or choose another destination "
+                "(-o), or an experiment with a folder of its own (-e)"
             )
 
     def _remedies(self, task: CropTask) -> list[str]:
@@ -212,6 +214,7 @@ def make_plan(
         If settings, crops, classes or the checkpoint cannot be used at all.
     """
     record = SubmitRecord(folders.record)
+    _check_data(folders.config)
     wanted = select_crops(load_test_crops(folders.config), None if crops is None or list(crops) == ["test"] else crops)
     prediction = plan_prediction(
         experiment,
@@ -257,8 +260,33 @@ def make_plan(
     )
 
 
+def _check_data(config: Config) -> None:
+    """Check that there is raw of a test crop at all.
+
+    Raises
+    ------
+    MissingDataError
+        If there is none: nothing of what is there is to be submitted.
+    """
+    datasets = {crop.dataset for crop in load_test_crops(config).values()}
+    if is_remote(config.raw) or any(config.path("raw", dataset=dataset).exists() for dataset in datasets):
+        return
+    raise MissingDataError(
+        f"{config.root} has no data set of the test crops (`csc fetch-data --crops test` fetches them); of your own "
+        "data there is nothing to submit: `csc predict CONFIG -c validation`, `csc process CONFIG` and `csc evaluate "
+        "--datasplit` score it"
+    )
+
+
 def with_read(settings: ProcessSettings, classes: Sequence[str]) -> tuple[str, ...]:
-    """Return classes, and the names of the predictions that their steps read beside these, such as affinities."""
+    """Return classes, and the names of the predictions that their steps read beside these, such as affinities.
+
+    Examples
+    --------
+    >>> from csc_submit import ProcessSettings
+    >>> with_read(ProcessSettings(), ["mito", "er"])
+    ('mito', 'er')
+    """
     own = own_step(settings)
     # Which are read does not depend on the voxel size.
     steps = {name: steps_for(settings, name, (1.0, 1.0, 1.0), own, tuple(classes)) for name in classes}

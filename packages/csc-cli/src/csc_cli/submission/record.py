@@ -36,6 +36,21 @@ class SubmitRecord:
     ------
     UnreadableDataError
         If it is damaged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     record = SubmitRecord(Path(folder, "record.json"))
+    ...     _ = record.begin({"crop557": ["er"]}, {"er": {"prediction": 1, "processing": 1}})
+    ...     record.set_stage("crop557", ["er"], "packed")
+    ...     later = SubmitRecord(Path(folder, "record.json"))
+    ...     print(later.stage("crop557", "er"), later.has("crop557", "er", "processed"), later.all_packed("crop557"))
+    ...     later.forget("crop557", ["er"])
+    ...     print(later.stage("crop557", "er"))
+    packed True True
+    None
     """
 
     def __init__(self, path: Path) -> None:
@@ -105,7 +120,8 @@ class SubmitRecord:
             hint = f"; it was begun with the checkpoint {before['checkpoint']}" if "checkpoint" in differing else ""
             raise ExistingOutputError(
                 f"{name} of {', '.join(crops)} was made with another {differing}, and is not mixed with this{hint}; "
-                "overwrite all of its crops, or choose another destination"
+                "overwrite all of its crops, or choose another destination (-o), or an experiment with a folder of its "
+                "own (-e)"
             )
 
     def _write(self) -> None:

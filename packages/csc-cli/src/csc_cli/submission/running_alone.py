@@ -31,6 +31,17 @@ def running_alone(folder: Path) -> Iterator[None]:
     ------
     AlreadyRunningError
         If another one is.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with running_alone(Path(folder, "submission.work", "running")):
+    ...         print(Path(folder, "submission.work", "running").is_dir())
+    ...     print(Path(folder, "submission.work").is_dir())
+    True
+    False
     """
     presence = _take(folder)
     try:

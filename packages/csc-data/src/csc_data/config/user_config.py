@@ -113,7 +113,7 @@ class Config:
         there = Path(self.experiments).expanduser()
         known = sorted(entry.name for entry in there.iterdir() if entry.is_dir()) if there.is_dir() else []
         raise MissingDataError(
-            f"there is no experiment {folder}; {did_you_mean(folder.name, known, '`csc list` shows those that are')} "
+            f"there is no experiment {folder}; {did_you_mean(folder.name, known, '`csc list` shows those there are;')} "
             "`csc new-experiment` makes one"
         )
 

@@ -297,7 +297,7 @@ def describe_classes(facts: LabelFacts, chosen: Mapping[str, tuple[int, ...]]) -
     Examples
     --------
     >>> describe_classes(LabelFacts(most=7, values=frozenset({0, 1, 7})), {"nuc": (1,), "mito": (2,)})
-    ['the values 7 belong to no class, and count as absent', 'not a voxel is mito']
+    ['the value 7 belongs to no class, and counts as absent', 'not a voxel is mito']
     """
     if facts.values is None:
         return ["there are more than 1,000 values in the labels; those that no class has count as absent"]
@@ -305,4 +305,6 @@ def describe_classes(facts: LabelFacts, chosen: Mapping[str, tuple[int, ...]]) -
     others = sorted(facts.values - named - {0})
     absent = [name for name, values in chosen.items() if not facts.values & set(values)]
     said = [f"the values {listed(others)} belong to no class, and count as absent"] if others else []
+    if len(others) == 1:
+        said = [f"the value {others[0]} belongs to no class, and counts as absent"]
     return said + ([f"not a voxel is {listed(absent)}"] if absent else [])

@@ -165,6 +165,24 @@ def get_dataloader(
         If settings or the datasplit have mistakes.
     UnknownClassError
         If a class is neither in the table of classes nor in the datasplit.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data import Grid, SplitRow, write_multiscale
+    >>> from csc_data.loader import get_dataloader
+    >>> grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(16, 16, 16))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("raw", "crop1/nuc"):
+    ...         write_multiscale(f"{folder}/{name}", [np.ones(grid.shape, np.uint8)], [grid])
+    ...     row = SplitRow(usage="train", raw=f"{folder}/raw", labels=f"{folder}/crop1", classes=("nuc",))
+    ...     loaders = get_dataloader(
+    ...         [row], ["nuc"], batch_size=2, input_array_info={"shape": (8, 8, 8), "scale": (8, 8, 8)}, num_workers=0,
+    ...         iterations_per_epoch=3,
+    ...     )
+    ...     batch = next(iter(loaders.train))
+    >>> tuple(batch["input"].shape), tuple(batch["output"].shape), len(loaders.train)
+    ((2, 1, 8, 8, 8), (2, 1, 8, 8, 8), 3)
     """
     given = dict(locals())
     datasplit, configured = split_first(given.pop("config"))
@@ -227,6 +245,7 @@ def open_loaders(
             kinds=kinds,
             interpolation=settings.interpolation,
             overhang=usage == "validate",
+            table=settings.class_table,
         )
 
     evenly = settings.foreground_share is None and not settings.weighted_sampler

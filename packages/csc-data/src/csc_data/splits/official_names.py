@@ -160,6 +160,18 @@ def get_dataset_counts(
         The classes to count; all that are annotated by default.
     search_path, raw_name, crop_name : str
         As in `make_datasplit_csv`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data import Grid, get_dataset_counts, write_multiscale
+    >>> grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(4, 4, 4))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("em/fibsem-uint8", "labels/groundtruth/crop1/nuc"):
+    ...         place = f"{folder}/mine/mine.zarr/recon-1/{name}"
+    ...         write_multiscale(place, [np.ones((4, 4, 4), np.uint8)], [grid])
+    ...     get_dataset_counts(search_path=folder + "/{dataset}/{dataset}.zarr/recon-1/{name}")
+    {'mine': {'nuc': 1}}
     """
     return count_crops(_templates(search_path, raw_name, crop_name), classes)
 

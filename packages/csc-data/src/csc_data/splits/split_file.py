@@ -39,6 +39,14 @@ class SplitRow:
         Path or URL of the crop, the group that holds one volume a class.
     classes : tuple of str
         The classes annotated there that this split uses.
+
+    Examples
+    --------
+    >>> from csc_data import SplitRow
+    >>> labels = "a/a.zarr/recon-1/labels/groundtruth/crop234"
+    >>> row = SplitRow(usage="train", raw="a/a.zarr/recon-1/em/fibsem-uint8", labels=labels, classes=("nuc", "er"))
+    >>> row.dataset, row.crop
+    ('a', 'crop234')
     """
 
     usage: Usage

@@ -294,7 +294,7 @@ def write_multiscale(
     Raises
     ------
     InvalidArgumentError
-        If a grid does not have the shape of its array.
+        If there is not a grid for each array, or one does not have the shape of its array.
     ExistingOutputError
         If a level exists and ``overwrite`` was not asked for.
 
@@ -311,6 +311,11 @@ def write_multiscale(
     from csc_data.formats.writing import create_array, ensure_groups  # brings zarr, which reading does not need
 
     folder = Path(path)
+    given: Any = levels  # one array is a sequence as well, of planes
+    if isinstance(given, np.ndarray) or isinstance(grids, Grid) or len(levels) != len(grids):
+        raise InvalidArgumentError(
+            f"{folder}: give a list of arrays, finest first, and a list with the grid of each, also for one level"
+        )
     names = [f"s{n}" for n in range(len(levels))]
     for name, data, grid in zip(names, levels, grids, strict=True):
         if data.shape != grid.shape:

@@ -90,7 +90,8 @@ def run_batch(
     **options: Any,
 ) -> int:
     """Score the submissions of a CSV and print their ranking; returns the exit code."""
-    from csc_eval.command.terminal import configuration, resolve_paths, scoring_arguments
+    from csc_eval.command.places import configuration, resolve_paths
+    from csc_eval.command.terminal import scoring_arguments
     from csc_eval.running.memory import parse_size
 
     outputs = Outputs(table=options.pop("table"), json=options.pop("json_file"), report=options.pop("report"))
@@ -118,7 +119,8 @@ def run_watch(*, folder: str, truth: str | None, data: str | None, workers: int,
     """Score what lands in a folder until a signal; returns the exit code."""
     from csc_data.executors.processes import ProcessWorkers
     from csc_eval.batch.watching import Watch, keep_watching
-    from csc_eval.command.terminal import configuration, resolve_paths, scoring_arguments
+    from csc_eval.command.places import configuration, resolve_paths
+    from csc_eval.command.terminal import scoring_arguments
 
     outputs = Outputs(table=options.pop("table"), json=options.pop("json_file"), report=options.pop("report"))
     outputs.check()

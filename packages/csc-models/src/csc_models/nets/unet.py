@@ -137,14 +137,30 @@ class UNet(Network):
 
 @dataclass(eq=False, repr=False)
 class UNet_2D(UNet):  # noqa: N801 - the name under which people import it
-    """The challenge's 2D U-Net; arguments are those of `UNet`."""
+    """The challenge's 2D U-Net; arguments are those of `UNet`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from csc_models import UNet_2D
+    >>> tuple(UNet_2D(1, 3, width=4)(torch.rand(1, 1, 32, 32)).shape)
+    (1, 3, 32, 32)
+    """
 
     ndim: int = field(default=2, init=False)
 
 
 @dataclass(eq=False, repr=False)
 class UNet_3D(UNet):  # noqa: N801 - the name under which people import it
-    """The challenge's 3D U-Net; arguments are those of `UNet`."""
+    """The challenge's 3D U-Net; arguments are those of `UNet`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from csc_models import UNet_3D
+    >>> tuple(UNet_3D(1, 3, width=2)(torch.rand(2, 1, 16, 16, 16)).shape)
+    (2, 3, 16, 16, 16)
+    """
 
     ndim: int = field(default=3, init=False)
 

@@ -41,7 +41,7 @@ def check_arguments(
     Examples
     --------
     >>> def build(n_classes: int, width: int = 16): ...
-    >>> parameters = inspect.signature(build).parameters
+    >>> parameters = inspect.signature(build, eval_str=True).parameters
     >>> check_arguments("mine", parameters, {"n_classes": 2})
     {'n_classes': 2, 'width': 16}
     >>> check_arguments("mine", parameters, {"n_classes": "two"})

@@ -19,6 +19,12 @@ class SizeRule:
         What else there is to know; may be empty.
     step : int
         Only the minimum, and what is larger by multiples of this, works; 1 where any size does.
+
+    Examples
+    --------
+    >>> rule = SizeRule(minimum=8, efficient_multiple=4, step=4)
+    >>> str(rule), rule.fit(9)
+    ('8, 12, 16, ... (steps of 4)', 12)
     """
 
     minimum: int

@@ -90,6 +90,23 @@ def pack_results(
         If there is a submission that must not be changed, or that was packed from other data or with other settings.
     DiskFullError
         If the disk is full before the end; what is done stays.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data import load_config, write_multiscale
+    >>> from csc_data.challenge.test_crops import TestCrop, write_test_crops
+    >>> from csc_submit import pack_results
+    >>> place = {"voxel_size": (8.0, 8.0, 8.0), "translation": (0.0, 0.0, 0.0), "shape": (8, 8, 8)}
+    >>> crop = TestCrop(id=1, dataset="mine", classes=("er",), **place)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_test_crops(f"{folder}/test_crop_manifest.csv", [crop])
+    ...     config = load_config(data=folder, environ={})
+    ...     processed = config.path("processed", dataset="mine", crop="crop1", class_name="er")
+    ...     write_multiscale(processed, [np.ones((8, 8, 8), np.uint8)], [crop.grid])
+    ...     packed = pack_results(config=config)
+    ...     print([(row.crop, row.class_name, row.status) for row in packed.rows], packed.archive.name)
+    [('crop1', 'er', 'packed')] submission.zip
     """
     workers = Workers(**work)
     options = PackOptions(as_probabilities=as_probabilities, threshold=threshold, stored_as=stored_as)

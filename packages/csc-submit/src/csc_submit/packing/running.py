@@ -57,7 +57,8 @@ def check_existing(plans: Sequence[FitPlan]) -> None:
     for plan in plans:
         if plan.target.exists() and _entry(plan).get("made_with") != settle(plan).fingerprint():
             raise ExistingOutputError(
-                f"{plan.target} was packed from something else, or in another way; overwrite the submission"
+                f"{plan.target} was packed from something else, or in another way; overwrite the submission, or choose "
+                "another place (-o), or an experiment with a folder of its own (-e)"
             )
 
 

@@ -103,6 +103,14 @@ def process_arrays(
         missing or wait for each other.
     MeaningUnknownError
         If the values cannot be what they are taken for.
+
+    Examples
+    --------
+    >>> from csc_submit import ProcessSettings, process_arrays
+    >>> values = {"mito": np.array([[[0.9, 0.2, 0.7]]], "f4"), "er": np.array([[[0.8, 0.9, 0.1]]], "f4")}
+    >>> settings = ProcessSettings(steps={"er": ["threshold", {"name": "outside", "of": ["mito"]}]})
+    >>> process_arrays(values, settings, voxel_size=(8, 8, 8))["er"].tolist()
+    [[[0, 1, 0]]]
     """
     meaning = Meaning(values=stored or StoredValues(kind="probability"), assumed=False)
     nm, own = as_triple(voxel_size, "voxel_size"), own_step(settings)

@@ -20,9 +20,10 @@ from csc_data.config.experiment import (
     read_experiment,
 )
 from csc_data.config.experiment import load_safe_config as load_safe_config  # scripts import it with `process`
+from csc_data.config.templates import placeholder_names
 from csc_data.config.user_config import Config, load_config
 from csc_data.errors import InvalidArgumentError, MissingDataError
-from csc_submit.predictions import StoredPrediction, find_predictions
+from csc_submit.predictions import StoredPrediction, check_network, find_predictions
 from csc_submit.processing.own_function import own_step, with_experiment, with_own_file
 from csc_submit.settings import ProcessOverrides, ProcessSettings
 from csc_submit.workers import Workers, WorkOptions, take_workers
@@ -61,6 +62,8 @@ class ProcessCall:
     crops : sequence of str, or None
     existing : {"resume", "refuse", "overwrite"}
     workers : Workers
+    names : mapping
+        What the experiment's file says, if predictions are to be its own.
     """
 
     settings: ProcessSettings
@@ -68,6 +71,7 @@ class ProcessCall:
     crops: Sequence[str] | None
     existing: Existing
     workers: Workers
+    names: Mapping[str, Any]
 
     def find_predictions(self) -> tuple[StoredPrediction, ...]:
         """Return the predictions of the crops; of "test" those that there are.
@@ -76,7 +80,14 @@ class ProcessCall:
         ------
         MissingDataError
             If there are none, or a crop that was named was not predicted.
+        ExistingOutputError
+            If they are those of another experiment.
         """
+        found = self._wanted()
+        check_network(found, self.names)
+        return found
+
+    def _wanted(self) -> tuple[StoredPrediction, ...]:
         if self.crops is None or list(self.crops) != ["test"]:
             return find_predictions(self.config, self.crops)
         tested = {f"crop{number}" for number in load_test_crops(self.config)}
@@ -121,6 +132,7 @@ def read_call(
     base = config or load_config()
     if isinstance(chosen, Experiment):
         base = experiment_config(chosen, base)
+    own = isinstance(chosen, Experiment) and "input_path" not in given
     for name, option in (("predictions", "input_path"), ("processed", "output_path")):
         base = _with_path(base, name, option, given.pop(option, None))
     workers = take_workers(given)
@@ -132,6 +144,7 @@ def read_call(
         crops=None if names is None or list(names) == ["*"] else names,  # None: all that were predicted
         existing=how or settings.existing,
         workers=workers,
+        names=chosen.names if own else {},
     )
 
 
@@ -174,6 +187,8 @@ def _with_path(config: Config, name: str, option: str, path: str | os.PathLike[s
     if path is None:
         return config
     place = place_template(option, path, labels=True)
+    if not {"dataset", "crop"} <= placeholder_names(place):
+        raise InvalidArgumentError(f"{option} must hold {{dataset}} and {{crop}}, which tell crops apart: {path}")
     if "{class_name}" not in place:
         place = f"{place.rstrip('/')}/{{class_name}}"
     changes: dict[str, Any] = {name: place}

@@ -123,6 +123,23 @@ def process(
         If results are there and must not be touched, or were made from or with something else.
     DiskFullError
         If the disk is full before the end; what is done stays.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data import Grid, load_config, open_volume, write_multiscale
+    >>> from csc_submit import ProcessSettings, process
+    >>> grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(8, 8, 8))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     config = load_config(data=folder, environ={})
+    ...     place = config.path("predictions", dataset="mine", crop="crop1", class_name="er")
+    ...     values = np.full((8, 8, 8), 0.2, np.float32)
+    ...     values[:4] = 0.9
+    ...     write_multiscale(place, [values], [grid])
+    ...     result = process(ProcessSettings(threshold=0.5), config=config)
+    ...     done = config.path("processed", dataset="mine", crop="crop1", class_name="er")
+    ...     print([row.status for row in result.rows], int(open_volume(done).levels[0].array[...].sum()))
+    ['done'] 256
     """
     call = read_call(experiment_or_settings, crops, config, existing, options)
     settings, config, how = call.settings, call.config, call.existing
@@ -202,7 +219,8 @@ def _check_existing(plans: Sequence[ArrayPlan], how: Existing) -> None:
             differing = sorted(name for name, value in plan.fingerprint().items() if made_with.get(name) != value)
             if differing:
                 raise ExistingOutputError(
-                    f"{plan.target} was made with another {', '.join(differing)}; overwrite it, or move it away"
+                    f"{plan.target} was made with another {', '.join(differing)}; overwrite it, or choose "
+                    "another place (-o), or an experiment with a folder of its own (-e)"
                 )
 
 

@@ -95,6 +95,18 @@ def fix_submission(
         If the destination is there.
     ProblemsError
         If the submission has faults as a whole that nobody can mend safely.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data.formats.writing import create_array
+    >>> from csc_submit import fix_submission
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     place = f"{folder}/mine.zarr/crop557/ER"  # the class is called er
+    ...     _ = create_array(place, shape=(600, 600, 600), dtype="u1", chunks=(600, 600, 600))
+    ...     fixed = fix_submission(f"{folder}/mine.zarr", f"{folder}/fixed.zip")
+    ...     print([finding.where for finding in fixed.fixed], fixed.report.ok)
+    ['crop557/ER'] True
     """
     target = Path(destination)
     if target.exists():

@@ -21,6 +21,18 @@ class GrowingCrop:
     ----------
     crop : ScoredCrop
     classes : sequence of str
+
+    Examples
+    --------
+    >>> from csc_data import Grid
+    >>> grid = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(1, 1, 4))
+    >>> crop = ScoredCrop(
+    ...     number=0, name="mine/crop1", grid=grid, annotations={"er": "er"}, instances=frozenset(), tiles=2
+    ... )
+    >>> growing = GrowingCrop(crop, ["er"])
+    >>> growing.add(np.full((1, 1, 1, 2), 255, np.uint8), centre_nm=(4, 4, 24))
+    >>> growing.values["er"].tolist(), growing.is_whole
+    ([[[0, 0, 255, 255]]], False)
     """
 
     def __init__(self, crop: ScoredCrop, classes: Sequence[str]) -> None:

@@ -30,6 +30,17 @@ class ScoredCrop:
         The classes that are scored as instances.
     tiles : int
         How many tiles of validation cover it.
+
+    Examples
+    --------
+    >>> from csc_data import Grid
+    >>> grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(10, 10, 10))
+    >>> crop = ScoredCrop(
+    ...     number=0, name="mine/crop1", grid=grid, annotations={"er": "er", "mito": "mito"},
+    ...     instances=frozenset({"mito"}), tiles=2,
+    ... )
+    >>> crop.classes(instances=False), crop.size(instances=True)
+    (('er',), 2000)
     """
 
     number: int
@@ -65,6 +76,22 @@ class ScorePlan:
         Instance classes are scored every so many epochs, and in the last; 0 for never.
     remarks : tuple of str
         Which crops are left out, and why.
+
+    Examples
+    --------
+    >>> from csc_data import Grid
+    >>> grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(10, 10, 10))
+    >>> mito = frozenset({"mito"})
+    >>> crop = ScoredCrop(
+    ...     number=0, name="mine/crop1", grid=grid, annotations={"er": "er", "mito": "mito"}, instances=mito, tiles=2
+    ... )
+    >>> plan = ScorePlan(channels={"er": 0, "mito": 1}, crops=(crop,), instances=mito, every=5, epochs=12)
+    >>> [epoch for epoch in range(1, 13) if plan.scores_instances(epoch)]
+    [5, 10, 12]
+    >>> plan.classes(), plan.names()[-2:]
+    (('er', 'mito'), ('challenge/er', 'challenge/mito'))
+    >>> plan.describe()[0].partition(";")[0]
+    'challenge score: of 1 validation crop'
     """
 
     output: Measured | None = None

@@ -42,7 +42,16 @@ def cut_at_half(
     voxel_size: Triple,
     instance_classes: Collection[str] | None = None,
 ) -> Volume:
-    """Return where probabilities are above a half; of instance classes, by default the challenge's, its components."""
+    """Return where probabilities are above a half; of instance classes, by default the challenge's, its components.
+
+    Examples
+    --------
+    >>> probabilities = np.array([[[0.9, 0.2, 0.7]]], np.float32)
+    >>> cut_at_half("er", probabilities, (8.0, 8.0, 8.0)).tolist()
+    [[[True, False, True]]]
+    >>> cut_at_half("mito", probabilities, (8.0, 8.0, 8.0)).tolist()
+    [[[1, 0, 2]]]
+    """
     mask = probabilities > 0.5
     instance = is_instance_class(class_name, instance_classes)
     return connected_components(mask.view(np.uint8))[0] if instance else mask

@@ -31,7 +31,18 @@ _CRC_BYTES = 4
 
 
 def event_files(folder: Path) -> list[Path]:
-    """Return the event files of a folder in the order in which TensorBoard reads them: that of their names."""
+    """Return the event files of a folder in the order in which TensorBoard reads them: that of their names.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in (f"{PREFIX}2.host", f"{PREFIX}1.host", "metrics.csv"):
+    ...         Path(folder, name).touch()
+    ...     [second_in_name(file) for file in event_files(Path(folder))]
+    [1, 2]
+    """
     return sorted(file for file in folder.glob(f"{PREFIX}*") if file.is_file())
 
 
@@ -67,7 +78,15 @@ def read_records(stream: BinaryIO, file: Path) -> Iterator[tuple[bytes, Any]]:
 
 
 def encode_event(event: Any) -> bytes:
-    """Return an event as a record."""
+    """Return an event as a record.
+
+    Examples
+    --------
+    >>> import io
+    >>> record = encode_event(Event(step=3))
+    >>> [event.step for _, event in read_records(io.BytesIO(record), "memory")]
+    [3]
+    """
     stream = BytesIO()
     RecordWriter(stream).write(event.SerializeToString())
     return stream.getvalue()
@@ -84,6 +103,18 @@ class EventWriter:
     folder : Path
     first_step : int
         What earlier files say of this step and later ones does not count. A TensorBoard that is open forgets it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     writer = EventWriter(Path(folder))
+    ...     writer.write(3, [scalar("loss", 0.5)])
+    ...     writer.close()
+    ...     events = list(read_events(event_files(Path(folder))[0]))
+    >>> [(event.step, value.tag, value.simple_value) for event in events for value in event.summary.value]
+    [(3, 'loss', 0.5)]
     """
 
     def __init__(self, folder: Path, *, first_step: int = 0) -> None:
@@ -121,12 +152,24 @@ class EventWriter:
 
 
 def scalar(tag: str, value: float) -> Any:
-    """Return a number for `EventWriter.write`."""
+    """Return a number for `EventWriter.write`.
+
+    Examples
+    --------
+    >>> scalar("loss", 0.5).tag
+    'loss'
+    """
     return Summary.Value(tag=tag, simple_value=value)
 
 
 def image(tag: str, png: bytes, height: int, width: int) -> Any:
-    """Return an RGB picture for `EventWriter.write`."""
+    """Return an RGB picture for `EventWriter.write`.
+
+    Examples
+    --------
+    >>> image("picture", b"", 4, 6).image.width
+    6
+    """
     picture = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
     return Summary.Value(tag=tag, image=picture)
 
@@ -141,6 +184,20 @@ def cut_events(folder: Path, keeps: Callable[[str, int], bool]) -> None:
     folder : Path
     keeps : callable
         Says of a tag and a step whether they stay.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     writer = EventWriter(Path(folder))
+    ...     for step in range(3):
+    ...         writer.write(step, [scalar("loss", 0.5)])
+    ...     writer.close()
+    ...     cut_events(Path(folder), lambda tag, step: step < 2)
+    ...     events = list(read_events(event_files(Path(folder))[0]))
+    >>> [event.step for event in events if event.summary.value]
+    [0, 1]
     """
     for file in event_files(folder):
         if all(keeps(value.tag, event.step) for event in read_events(file) for value in event.summary.value):
@@ -159,6 +216,13 @@ def cut_events(folder: Path, keeps: Callable[[str, int], bool]) -> None:
 
 
 def second_in_name(file: Path) -> int:
-    """Return the time in the name of an event file, in seconds; 0 if it has none."""
+    """Return the time in the name of an event file, in seconds; 0 if it has none.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> second_in_name(Path(f"{PREFIX}1700000000.host")), second_in_name(Path(f"{PREFIX}mine"))
+    (1700000000, 0)
+    """
     text = file.name.removeprefix(PREFIX).split(".")[0]
     return int(text) if text.isdigit() else 0

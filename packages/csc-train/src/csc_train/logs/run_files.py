@@ -18,9 +18,18 @@ Row = dict[str, str]
 
 
 def read_rows(file: Path) -> dict[int, Row]:
-    """Return the rows of a table by their epoch; none where there is no file.
+    r"""Return the rows of a table by their epoch; none where there is no file.
 
     Rows that are not whole, as of a disk that was full or a copy that was broken off, are left out.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "metrics.csv").write_text("epoch,loss\n1,0.5\n2,0.4\n")
+    ...     read_rows(Path(folder, "metrics.csv"))
+    {1: {'epoch': '1', 'loss': '0.5'}, 2: {'epoch': '2', 'loss': '0.4'}}
     """
     if not file.is_file():
         return {}

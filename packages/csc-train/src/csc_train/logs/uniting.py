@@ -73,6 +73,20 @@ def unite_tensorboards(
         If a folder lies in the new one.
     ExistingOutputError
         If a run's place in the new folder holds event files of somebody else.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from csc_train.logs.event_files import EventWriter, scalar
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("one", "other"):
+    ...         writer = EventWriter(Path(folder, name))
+    ...         writer.write(1, [scalar("loss", 0.5)])
+    ...         writer.close()
+    ...     united = unite_tensorboards([f"{folder}/one", f"{folder}/other"], f"{folder}/all")
+    >>> [(run.name, run.points) for run in united]
+    [('one', 1), ('other', 1)]
     """
     target = Path(out).absolute()
     found = _find_runs([Path(folder).absolute() for folder in folders], target)

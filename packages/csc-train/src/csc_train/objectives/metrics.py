@@ -34,6 +34,16 @@ class Measured:
         Whether the output is that of classes that exclude each other, see `ExclusiveCrossEntropy`.
     prefix : str
         What stands before the names of its scores.
+
+    Examples
+    --------
+    >>> import torch
+    >>> entry = Measured(output="output", target="output", channels=("mito",))
+    >>> logits = torch.tensor([[[[2.0, -1.0]]]])
+    >>> entry.found(logits).tolist(), entry.probability(torch.zeros(1)).tolist()
+    ([[[[True, False]]]], [0.5])
+    >>> entry.present(torch.tensor([1.0, 0.0, float("nan")])).tolist()
+    [True, False, False]
     """
 
     output: str
@@ -68,6 +78,19 @@ class Metrics:
         Gives a network's output by name.
     device : torch.device
         Where to add up.
+
+    Examples
+    --------
+    >>> import torch
+    >>> entry = Measured(output="output", target="output", channels=("mito",))
+    >>> metrics = Metrics([entry], lambda outputs: {"output": outputs}, torch.device("cpu"))
+    >>> metrics.add(torch.tensor([[[[2.0, 2.0, -1.0]]]]), {"output": torch.tensor([[[[1.0, 0.0, 0.0]]]])})
+    >>> metrics.scores()["iou/mito"]
+    0.5
+    >>> both = Metrics([entry], lambda outputs: {"output": outputs}, torch.device("cpu"))
+    >>> both.load(2 * metrics.state())
+    >>> both.scores()["iou/mito"]
+    0.5
     """
 
     def __init__(self, measured: Sequence[Measured], named: Callable[[object], Named], device: torch.device) -> None:

@@ -35,6 +35,24 @@ class Objective(nn.Module):
     terms : sequence of Term
     measured : sequence of Measured
         What validation compares; names each output once.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from csc_train import TrainSettings
+    >>> settings = TrainSettings(
+    ...     classes=["nuc"], criterion="bce", input_array_info={"shape": (1, 64, 64), "scale": (8, 8, 8)}
+    ... )
+    >>> objective = build_objective(settings)
+    >>> target = torch.tensor([[[[1.0, float("nan")]]]])
+    >>> batch, output = {"output": target}, torch.zeros(1, 1, 1, 2)
+    >>> objective.weights(batch).tolist(), list(objective.named(output))  # one voxel is known
+    ([1.0], ['output'])
+    >>> loss = objective.total(objective.losses(output, batch), objective.weights(batch))
+    >>> round(loss.item(), 4), objective.no_sums().tolist()
+    (0.6931, [0.0])
+    >>> metrics = objective.metrics()
+    >>> metrics.add(output, batch)
     """
 
     def __init__(self, terms: Sequence[Term], measured: Sequence[Measured]) -> None:
@@ -141,6 +159,17 @@ def build_objective(
     ------
     ProblemsError
         With everything that is wrong with the criterion.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from csc_train import TrainSettings
+    >>> settings = TrainSettings(
+    ...     classes=["nuc"], criterion="bce", input_array_info={"shape": (1, 64, 64), "scale": (8, 8, 8)}
+    ... )
+    >>> objective = build_objective(settings)
+    >>> [term.name for term in objective.terms]
+    ['bce']
     """
     kinds = dict(targets or parse_targets(None))
     weight = None
@@ -160,6 +189,13 @@ def measured_outputs(settings: TrainSettings) -> list[Measured]:
     ------
     ProblemsError
         With everything that is wrong with the criterion.
+
+    Examples
+    --------
+    >>> from csc_train import TrainSettings
+    >>> settings = TrainSettings(classes=["nuc"], input_array_info={"shape": (1, 64, 64), "scale": (8, 8, 8)})
+    >>> [entry.channels for entry in measured_outputs(settings)]
+    [('nuc',)]
     """
     reader = CriterionReader(kinds=settings.kinds, ndim=2 if settings.input_array_info.flat else 3)
     return _measure(reader.read(settings.criterion, settings.criterion_kwargs), settings.kinds, settings.classes)

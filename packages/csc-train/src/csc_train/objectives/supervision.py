@@ -29,6 +29,12 @@ def nearest_voxels(target: Tensor, sizes: Sequence[int]) -> Tensor:
     ------
     InvalidArgumentError
         If the grid is not a coarser one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> nearest_voxels(torch.tensor([[[[0.0, 1.0, 2.0, 3.0]]]]), (1, 2)).tolist()
+    [[[[1.0, 3.0]]]]
     """
     found = tuple(target.shape[2:])
     if len(sizes) != len(found) or any(not 0 < want <= have for have, want in zip(found, sizes, strict=True)):

@@ -64,6 +64,12 @@ def look_at_machine(device: str | None, *, seconds: float, free_bytes: int, core
     ------
     InvalidArgumentError
         If there is no such device, or no time.
+
+    Examples
+    --------
+    >>> machine = look_at_machine("cpu", seconds=3600, free_bytes=2**33, cores=4)
+    >>> machine.device, machine.cores, machine.memory_bytes < 2**33
+    ('cpu', 4, True)
     """
     if seconds <= 0:
         raise InvalidArgumentError(f"training needs some time, got {seconds:g} s; give more minutes")

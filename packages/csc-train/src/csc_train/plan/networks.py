@@ -63,6 +63,12 @@ class NetworkCost:
         Edges of patches that need no padding are multiples of this.
     least : int
         The shortest edge.
+
+    Examples
+    --------
+    >>> cost = NetworkCost(parameters=1000, flops=1e6, saved_bytes=100.0, multiple=8, least=16)
+    >>> cost.memory_bytes(32**3) < cost.memory_bytes(64**3)
+    True
     """
 
     parameters: int

@@ -39,6 +39,7 @@ from csc_train.prediction.planning.regions import PredictRegion
 _OF_CLASSES = ("classes", "blocks")
 """What differs between the records of one crop."""
 
+_BY = " (-o), or an experiment with a folder of its own (-e)"
 _LEVEL_BLOCK = 128
 _LEVEL = re.compile(r"\.s\d+$")
 
@@ -312,7 +313,7 @@ class Grouping:
             there = next((name for name in classes if self.folders.of(name).exists()), None)
             if there is not None:
                 raise ExistingOutputError(
-                    f"{self.folders.of(there)} holds output; resume or overwrite it, or choose another place"
+                    f"{self.folders.of(there)} holds output; resume or overwrite it, or choose another place{_BY}"
                 )
         elif self.existing == "resume":
             records = [(path, recorded) for path, recorded in self.folders.records() if set(recorded) & set(classes)]
@@ -327,7 +328,10 @@ class Grouping:
         groups = [self._group(each) for each in (*began, *((new,) if new else ()))]
         if self.existing == "resume":
             for group in groups:
-                group.ledger.read()
+                try:
+                    group.ledger.read()
+                except ExistingOutputError as error:
+                    raise ExistingOutputError(f"{error}{_BY}") from error
         return groups
 
     def _group(self, classes: tuple[str, ...]) -> ClassGroup:

@@ -74,6 +74,28 @@ def predict(
         If some crops could not be predicted, with the reasons; the others are done.
     CscError, csc_models.ModelError
         If settings, checkpoint or data cannot be used at all.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data import Grid, load_config, open_volume, write_multiscale
+    >>> from csc_models import create_model
+    >>> from csc_models.checkpoint import CheckpointDescription, save_checkpoint
+    >>> from csc_train import predict
+    >>> patch = {"shape": [1, 8, 8], "scale": [8.0, 8.0, 8.0]}
+    >>> description = CheckpointDescription(
+    ...     classes=("er",), input_arrays={"raw": patch}, target_arrays={"labels": patch}, raw_range=(0.0, 1.0)
+    ... )
+    >>> network = create_model("2d_unet_s", n_channels=1, n_classes=1, width=4, depth=2)
+    >>> grid = Grid(voxel_size=(8, 8, 8), translation=(0, 0, 0), shape=(8, 8, 8))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_checkpoint(f"{folder}/mine.pth", network, description=description)
+    ...     write_multiscale(f"{folder}/raw", [np.ones((8, 8, 8), np.uint8)], [grid])
+    ...     config = load_config(data=folder, environ={})
+    ...     result = predict(f"{folder}/mine.pth", volume=f"{folder}/raw", config=config, device="cpu")
+    ...     place = config.path("predictions", dataset="raw", crop="whole", class_name="er")
+    ...     print(result.classes, open_volume(place).levels[0].grid.shape)
+    ('er',) (8, 8, 8)
     """
     if isinstance(experiment_or_checkpoint, str | PathLike) and is_being_read(Path(experiment_or_checkpoint)):
         return PredictResult(checkpoint=None, classes=(), crops=(), problems=(), seconds=0.0)

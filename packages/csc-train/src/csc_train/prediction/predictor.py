@@ -98,7 +98,16 @@ class Predictor:
         return "distance" if output.values == "distance" else "logit"
 
     def batch_size(self, windows: Windows) -> int:
-        """Return how many patches go through it together."""
+        """Return how many patches go through it together.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from csc_train.prediction.window.tiling import windows_of
+        >>> predictor = predictor_of(torch.nn.Conv3d(1, 2, 1), None, {"patch_shape": (4, 4, 4), "batch_size": 3})
+        >>> predictor.batch_size(windows_of(predictor.patch, predictor.settings))
+        3
+        """
         return choose_batch_size(self.settings.batch_size, windows, self.channels or len(self.classes) or 1)
 
 
@@ -174,6 +183,13 @@ def predictor_of(network: nn.Module, voxel_size: Sequence[float] | None, overrid
         With everything that is wrong in the settings.
     InvalidArgumentError
         If there is no patch shape.
+
+    Examples
+    --------
+    >>> import torch
+    >>> predictor = predictor_of(torch.nn.Conv3d(1, 2, 1), None, {"patch_shape": (4, 4, 4)})
+    >>> predictor.patch.input.shape, predictor.raw_range
+    ((4, 4, 4), (0.0, 1.0))
     """
     own = next(network.parameters(), None)
     device = None if own is None else str(own.device)
@@ -224,6 +240,15 @@ def check_output(settings: PredictSettings, description: CheckpointDescription) 
     InvalidArgumentError
         If logits are asked of a network that gives distances, or the other way round, or of one whose classes exclude
         each other: the sigmoid of such a logit is not its probability.
+
+    Examples
+    --------
+    >>> check_output(PredictSettings(output="logit"), CheckpointDescription(values="logit"))
+    >>> try:
+    ...     check_output(PredictSettings(output="logit"), CheckpointDescription(values="distance"))
+    ... except InvalidArgumentError as error:
+    ...     print(error)
+    output is 'logit', but the network gives distances; ask for 'probability' or 'distance'
     """
     values = description.values
     if settings.output in ("probability", "mask"):

@@ -43,7 +43,15 @@ def compared_charts(runs: Sequence[tuple[str, RunFiles]]) -> list[LineChart]:
 
 
 def waiting(run: RunFiles) -> Points:
-    """Return the share of each epoch that data was waited for."""
+    """Return the share of each epoch that data was waited for.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> epochs = [{"epoch": 1, "seconds": 10.0, "loading_seconds": 2.5}]
+    >>> waiting(RunFiles(folder=Path("mine"), record={}, epochs=epochs, points={}, results={}, missing=[]))
+    [(1, 0.25)]
+    """
     seconds, loading = dict(run.column("seconds")), run.column("loading_seconds")
     return [(epoch, waited / seconds[epoch]) for epoch, waited in loading if seconds.get(epoch, 0) > 0]
 

@@ -44,6 +44,14 @@ class RunFiles:
         Its extended result files.
     missing : sequence of str
         What there is not, in words.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> epochs = [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": float("nan")}]
+    >>> run = RunFiles(folder=Path("mine"), record={}, epochs=epochs, points={}, results={}, missing=[])
+    >>> run.column("loss")
+    [(1, 0.5)]
     """
 
     folder: Path
@@ -76,7 +84,7 @@ class RunFiles:
 
 
 def find_run(place: str | PathLike[str]) -> Path:
-    """Return the folder of the logs of a run.
+    r"""Return the folder of the logs of a run.
 
     Parameters
     ----------
@@ -89,6 +97,16 @@ def find_run(place: str | PathLike[str]) -> Path:
         If there is none.
     InvalidArgumentError
         If there are several.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     Path(folder, "tensorboard", "mine").mkdir(parents=True)
+    ...     _ = Path(folder, "tensorboard", "mine", "metrics.csv").write_text("epoch,loss\n1,0.5\n")
+    ...     find_run(folder).name
+    'mine'
     """
     path = Path(place)
     if path.is_dir():
@@ -116,7 +134,7 @@ def find_run(place: str | PathLike[str]) -> Path:
 
 
 def read_run(place: str | PathLike[str], results: Iterable[str | PathLike[str]] = ()) -> RunFiles:
-    """Read what there is of a run; what is not there is said.
+    r"""Read what there is of a run; what is not there is said.
 
     Parameters
     ----------
@@ -131,6 +149,16 @@ def read_run(place: str | PathLike[str], results: Iterable[str | PathLike[str]] 
         See `find_run`.
     UnreadableDataError
         If a result that was named cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "metrics.csv").write_text("epoch,loss\n1,0.5\n2,0.4\n")
+    ...     run = read_run(folder)
+    >>> run.column("loss"), len(run.missing)
+    ([(1.0, 0.5), (2.0, 0.4)], 3)
     """
     folder = find_run(place)
     missing = []

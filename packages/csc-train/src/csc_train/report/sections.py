@@ -128,19 +128,41 @@ def _duration(start: Mapping[str, Any]) -> str:
 
 
 def settings_table(run: RunFiles) -> Table:
-    """Return all settings."""
+    """Return all settings.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> record = {"settings": {"batch_size": 8}}
+    >>> settings_table(RunFiles(folder=Path("mine"), record=record, epochs=[], points={}, results={}, missing=[])).rows
+    [['batch_size', '8']]
+    """
     rows = [[name, as_text(value)] for name, value in run.settings.items()]
     return Table(header=["setting", "value"], rows=rows, words=(1,))
 
 
 def versions_table(run: RunFiles) -> Table:
-    """Return what it ran with."""
+    """Return what it ran with.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> record = {"versions": {"torch": "2.6"}}
+    >>> versions_table(RunFiles(folder=Path("mine"), record=record, epochs=[], points={}, results={}, missing=[])).rows
+    [['torch', '2.6']]
+    """
     rows = [[name, str(version)] for name, version in (run.record.get("versions") or {}).items()]
     return Table(header=["package", "version"], rows=rows, words=(1,))
 
 
 def as_text(value: Any) -> str:
-    """Write a setting as JSON does; "-" for one that is not there."""
+    """Write a setting as JSON does; "-" for one that is not there.
+
+    Examples
+    --------
+    >>> as_text({"shape": [8, 8]}), as_text("bce"), as_text(None)
+    ('{"shape": [8, 8]}', 'bce', '-')
+    """
     return "-" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 

@@ -96,7 +96,9 @@ class DataSettings(SampleSettings):
     )
     random_seed: int = setting("decides weights, samples and their order", NOT_NEGATIVE, default=42)
     base_experiment_path: Given[Path | None, Place | None] = setting(
-        "folder that relative paths of the experiment are taken from; the working folder by default", default=None
+        "folder that relative paths of the experiment are taken from, and that predictions and what is made of them "
+        "lie in; the working folder by default, and the data folder for these",
+        default=None,
     )
     datasplit_path: Given[Path | None, Place | None] = setting(
         "the datasplit, made if it is not there; that of the data folder by default (datasplit.csv)", default=None
@@ -158,7 +160,15 @@ class DataSettings(SampleSettings):
 
     @staticmethod
     def adapt_given(given: dict[str, Any]) -> dict[str, Any]:
-        """Take several arrays by their names, as the official toolbox has them: the first one is input, or output."""
+        """Take several arrays by their names, as the official toolbox has them: the first one is input, or output.
+
+        Examples
+        --------
+        >>> arrays = {name: {"shape": (8, 8, 8), "scale": (nm, nm, nm)} for name, nm in (("em", 8), ("coarse", 32))}
+        >>> adapted = DataSettings.adapt_given({"input_array_info": arrays})
+        >>> adapted["input_array_info"]["scale"], list(adapted["further_inputs"])
+        ((8, 8, 8), ['coarse'])
+        """
         adapted = dict(given)
         for name, further in (("input_array_info", "further_inputs"), ("target_array_info", "further_targets")):
             arrays = given.get(name)

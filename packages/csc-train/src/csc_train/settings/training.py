@@ -32,6 +32,19 @@ class TrainSettings(RecordSettings, DeviceSettings, OptimisationSettings, Networ
     Settings that are another way of saying what others say (``num_gpus``, ``resolution``, ``mednext_size``, and what
     ``dataloader_kwargs`` has of ours) are taken over by these and are empty afterwards. Relative paths are below
     ``base_experiment_path``.
+
+    Examples
+    --------
+    >>> from csc_train import TrainSettings
+    >>> patch = {"shape": (128, 128, 128), "scale": (8, 8, 8)}
+    >>> settings = TrainSettings(classes=["nuc", "mito"], input_array_info=patch, epochs=50)
+    >>> settings.epochs, settings.input_array_info.extent
+    (50, (1024.0, 1024.0, 1024.0))
+    >>> try:
+    ...     TrainSettings(classes=["nuc", "mitto"], input_array_info=patch)
+    ... except ValueError as error:
+    ...     print(error)
+    TrainSettings: classes: the challenge has no class 'mitto' (did you mean mito?)
     """
 
     def __post_init__(self) -> None:
@@ -77,7 +90,7 @@ def read_train_settings(
     config: Config | None = None,
     **overrides: Unpack[TrainOverrides],
 ) -> TrainSettings:
-    """Return the training settings of an experiment, checked.
+    r"""Return the training settings of an experiment, checked.
 
     Parameters
     ----------
@@ -92,6 +105,19 @@ def read_train_settings(
     ------
     ProblemsError
         With everything that is wrong.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from csc_train.settings import read_train_settings
+    >>> text = "classes = ['nuc']\nepochs = 5\ninput_array_info = {'shape': (1, 64, 64), 'scale': (8, 8, 8)}\n"
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "mine.py")
+    ...     _ = file.write_text(text)
+    ...     settings = read_train_settings(file, epochs=2)
+    >>> settings.classes, settings.epochs
+    (('nuc',), 2)
     """
     config = config or load_config()
     if config.experiment:

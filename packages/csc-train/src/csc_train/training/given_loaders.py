@@ -38,6 +38,14 @@ class BatchArray:
         None where any number will do.
     binary : bool
         Whether it holds nothing but 0, 1 and what is between them, and NaN.
+
+    Examples
+    --------
+    >>> import torch
+    >>> BatchArray(sizes=(4, 4), channels=2).problem(torch.zeros(1, 2, 4, 4))
+    ''
+    >>> BatchArray(sizes=(4, 4), binary=True).problem(torch.full((1, 2, 4, 4), 255.0))
+    'holds values from 255 to 255 where 0, 1, and NaN for unknown are expected'
     """
 
     sizes: tuple[int, ...]
@@ -71,6 +79,15 @@ class BatchForm:
         The arrays by name, in their order.
     raw_range : pair of float
         What prediction scales raw to.
+
+    Examples
+    --------
+    >>> import torch
+    >>> array = BatchArray(sizes=(4, 4))
+    >>> form = BatchForm(setting="train_loader", inputs={"input": array}, targets={"output": array})
+    >>> batch = form.read({"input": torch.zeros(1, 1, 4, 4), "output": torch.zeros(1, 2, 4, 4), "names": ["a"]})
+    >>> list(batch), form.remark(batch)
+    (['input', 'output'], '')
     """
 
     setting: str
@@ -283,6 +300,11 @@ def spread(given: Any, rank: int, world_size: int, seed: int) -> tuple[Any, tupl
 
     A torch loader that goes through its data set in order or at random gets a sampler for this process, so that no
     process loads for others; one with a distributed sampler of its own stays as it is.
+
+    Examples
+    --------
+    >>> spread([1, 2, 3], rank=1, world_size=2, seed=0)
+    ([1, 2, 3], (1, 2))
     """
     sampler = getattr(given, "sampler", None)
     if world_size == 1 or isinstance(sampler, DistributedSampler):

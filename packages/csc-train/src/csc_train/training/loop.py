@@ -163,7 +163,14 @@ def _show(run: Run, batch: Batch) -> None:
 
 
 def as_float(outputs: Any) -> Any:
-    """Return what a network gives in float32, whatever it is made of."""
+    """Return what a network gives in float32, whatever it is made of.
+
+    Examples
+    --------
+    >>> import torch
+    >>> as_float({"output": torch.zeros(1, dtype=torch.bfloat16)})["output"].dtype
+    torch.float32
+    """
     if isinstance(outputs, Tensor):
         return outputs.float()
     if isinstance(outputs, dict):

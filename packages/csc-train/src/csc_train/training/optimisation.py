@@ -39,6 +39,16 @@ def build_optimizer(settings: TrainSettings, network: nn.Module) -> Optimizer:
     InvalidArgumentError
         If a class does not take its arguments, an object is not an optimizer of this network, or the network has no
         weights of such a name.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from csc_train import TrainSettings
+    >>> patch = {"shape": (1, 64, 64), "scale": (8, 8, 8)}
+    >>> settings = TrainSettings(classes=["nuc"], input_array_info=patch, optimizer="adamw", learning_rate=1e-3)
+    >>> optimizer = build_optimizer(settings, torch.nn.Linear(1, 1))
+    >>> type(optimizer).__name__, optimizer.param_groups[0]["lr"]
+    ('AdamW', 0.001)
     """
     chosen = settings.optimizer
     if isinstance(chosen, Optimizer):
@@ -75,6 +85,22 @@ class StepSizes:
     ------
     InvalidArgumentError
         If a scheduler does not take its arguments, or moves another optimizer.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from csc_train import TrainSettings
+    >>> patch = {"shape": (1, 64, 64), "scale": (8, 8, 8)}
+    >>> settings = TrainSettings(classes=["nuc"], input_array_info=patch, learning_rate=1e-3, warmup_iterations=4)
+    >>> sizes = StepSizes(settings, build_optimizer(settings, torch.nn.Linear(1, 1)))
+    >>> before = sizes.learning_rate
+    >>> sizes.after_step()
+    >>> before < sizes.learning_rate <= 1e-3
+    True
+    >>> other = StepSizes(settings, build_optimizer(settings, torch.nn.Linear(1, 1)))
+    >>> other.load_state_dict(sizes.state_dict())
+    >>> other.learning_rate == sizes.learning_rate
+    True
     """
 
     def __init__(self, settings: TrainSettings, optimizer: Optimizer) -> None:

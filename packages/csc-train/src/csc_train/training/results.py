@@ -21,6 +21,12 @@ class ValidationScores:
         either present or predicted; NaN without such classes), ``iou/mito`` and so on for each class. ``challenge``,
         ``challenge/semantic``, ``challenge/instance`` and ``challenge/mito``: the challenge's own score of the crops
         that were validated as a whole, see `csc_train.training.hooks.challenge.ChallengeScore`; NaN in epochs without.
+
+    Examples
+    --------
+    >>> scores = ValidationScores(loss=0.5, values={"iou": 0.6, "iou/er": 0.7, "iou/nuc": 0.5})
+    >>> scores.of_classes("iou"), scores.iou
+    ({'er': 0.7, 'nuc': 0.5}, 0.6)
     """
 
     loss: float

@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from csc_data.challenge import ClassTable
-from csc_data.errors import ExistingOutputError, InvalidArgumentError
+from csc_data.errors import CscError, ExistingOutputError, InvalidArgumentError
+from csc_data.formats.writing import read_json
 from csc_data.wording import listed
 from csc_models.checkpoint import CheckpointDescription, load_checkpoint, load_weights, read_checkpoint
 from csc_models.errors import CheckpointMismatchError
 from csc_models.pretrained import load_pretrained, pretrained_card
 from csc_train.checkpoints import TRAINING, find_checkpoint, list_checkpoints, resume_path
 from csc_train.description import describe_network
+from csc_train.logs.run_files import RUN_RECORD
 from csc_train.processes import is_first_process
 from csc_train.settings import TrainSettings
 from csc_train.settings.data import LOADERS
 from csc_train.settings.network import weights_file
 from csc_train.starting_weights import StartingWeights, begin_with_weights, put_in_encoder
+from csc_train.training.hooks.logs_folder import logs_folder
 from csc_train.training.run_state import RunState
 
 if TYPE_CHECKING:
@@ -56,6 +59,17 @@ def check_same_data(path: Path, stored: CheckpointDescription, wanted: Checkpoin
     ------
     InvalidArgumentError
         With everything that differs.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> stored, wanted = (CheckpointDescription(classes=names) for names in (("nuc",), ("nuc", "er")))
+    >>> check_same_data(Path("mine_3.pth"), stored, stored)
+    >>> try:
+    ...     check_same_data(Path("mine_3.pth"), stored, wanted)
+    ... except InvalidArgumentError as error:
+    ...     print(str(error).partition(";")[0])
+    mine_3.pth belongs to another experiment: classes was nuc, is nuc, er
     """
     names = {"classes": "classes", "input_arrays": "input_array_info", "target_arrays": "target_array_info"}
     names["raw_range"] = "raw_range"
@@ -67,12 +81,39 @@ def check_same_data(path: Path, stored: CheckpointDescription, wanted: Checkpoin
     ]
     if different:
         raise InvalidArgumentError(
-            f"{path} belongs to another experiment: {'; '.join(different)}; choose another model_name to start anew"
+            f"{path} belongs to another experiment: {'; '.join(different)}; choose another model_name to start anew, "
+            "or a folder of its own, -e NAME"
         )
 
 
 def _words(value: Any) -> str:
     return ", ".join(value) if isinstance(value, Sequence) and all(isinstance(v, str) for v in value) else str(value)
+
+
+def check_own(settings: TrainSettings, experiment: Path | None) -> None:
+    """Check that the checkpoints that a run would go on from are not those of another experiment file.
+
+    A file that was renamed or moved is not another one: the other must still be there, under another name.
+
+    Raises
+    ------
+    ExistingOutputError
+        If they are.
+    """
+    template, name = settings.model_save_path, settings.model_name
+    if experiment is None or isinstance(settings.load_model, Path):
+        return
+    if not list_checkpoints(template, name) and not resume_path(template, name).is_file():
+        return
+    try:
+        recorded = read_json(logs_folder(settings) / RUN_RECORD).get("experiment")
+    except CscError:  # of a disk that was full, or a copy that was broken off
+        return
+    if recorded and Path(recorded).name != experiment.name and Path(recorded).is_file():
+        raise ExistingOutputError(
+            f"the checkpoints of {name} are those of {recorded}, another experiment: choose another model_name, or a "
+            "folder of its own for this one, -e NAME; to go on with them say --resume PATH of one"
+        )
 
 
 def take_up(state: RunState, settings: TrainSettings, fabric: Fabric) -> Path | None:
@@ -172,6 +213,13 @@ def settings_as_text(settings: TrainSettings) -> dict[str, str]:
     """Return settings as texts that can be compared with those of another run, also objects and classes.
 
     Loaders are left out: what they give cannot be told from them.
+
+    Examples
+    --------
+    >>> from csc_train import TrainSettings
+    >>> patch = {"shape": (1, 64, 64), "scale": (8, 8, 8)}
+    >>> settings_as_text(TrainSettings(classes=["nuc"], input_array_info=patch, epochs=7))["epochs"]
+    '7'
     """
     return {f.name: _as_text(getattr(settings, f.name)) for f in fields(settings) if f.name not in LOADERS}
 
@@ -191,7 +239,13 @@ def _as_text(value: Any) -> str:
 
 
 def changed_settings(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
-    """Yield what changed between two runs, in words."""
+    """Yield what changed between two runs, in words.
+
+    Examples
+    --------
+    >>> list(changed_settings({"batch_size": "8", "epochs": "10"}, {"batch_size": "4", "epochs": "10"}))
+    ['batch_size was 8, is 4']
+    """
     for name in now:
         if name in before and name not in _PLACES and before[name] != now[name]:
             yield f"{name} was {before[name]}, is {now[name]}"

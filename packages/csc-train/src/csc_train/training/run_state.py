@@ -196,5 +196,14 @@ def score_of(settings: TrainSettings, record: EpochRecord) -> float:
 
 
 def as_metric(settings: TrainSettings, score: float, validated: bool) -> float:
-    """Turn a score back into the metric that people know."""
+    """Turn a score back into the metric that people know.
+
+    Examples
+    --------
+    >>> from csc_train import TrainSettings
+    >>> patch = {"shape": (1, 64, 64), "scale": (8, 8, 8)}
+    >>> settings = TrainSettings(classes=["nuc"], input_array_info=patch)
+    >>> as_metric(settings, 0.7, validated=True), as_metric(settings, -0.3, validated=False)
+    (0.7, 0.3)
+    """
     return -score if settings.lower_is_better or not validated else score

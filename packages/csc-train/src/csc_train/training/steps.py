@@ -42,7 +42,13 @@ def timed(run: Run, batches: Iterable[Batch]) -> Iterator[Batch]:
 
 
 def grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
-    """Yield batches in groups of a size; the last group may be smaller."""
+    """Yield batches in groups of a size; the last group may be smaller.
+
+    Examples
+    --------
+    >>> [len(group) for group in grouped(iter([{}, {}, {}]), 2)]
+    [2, 1]
+    """
     while group := list(islice(batches, size)):
         yield group
 

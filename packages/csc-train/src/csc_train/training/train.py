@@ -48,7 +48,7 @@ from csc_train.training.loop import run_epochs
 from csc_train.training.optimisation import StepSizes, build_optimizer
 from csc_train.training.rehearsal import Rehearsal, check_places, rehearse
 from csc_train.training.results import TrainCallback, TrainProgress, TrainResult
-from csc_train.training.resume import set_aside_later, take_up
+from csc_train.training.resume import check_own, set_aside_later, take_up
 from csc_train.training.run import CHANNELS_LAST, Hook, Run
 from csc_train.training.run_state import RunState, as_metric
 
@@ -101,13 +101,29 @@ def train(
         If data, network or checkpoints cannot be used.
     KeyboardInterrupt
         After Ctrl-C, once all is saved.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import torch
+    >>> from csc_train import TrainSettings, train
+    >>> batches = [{"input": torch.rand(2, 1, 16, 16), "output": torch.ones(2, 1, 16, 16)}] * 2
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     settings = TrainSettings(
+    ...         classes=["nuc"], model_name="2d_unet_s", model_kwargs={"width": 4, "depth": 2}, epochs=2, device="cpu",
+    ...         input_array_info={"shape": (1, 16, 16), "scale": (8, 8, 8)}, train_loader=batches,
+    ...         base_experiment_path=folder,
+    ...     )
+    ...     result = train(settings, progress=lambda state: None)
+    ...     print([record.epoch for record in result.records], [path.name for path in result.checkpoints])
+    [1, 2] ['2d_unet_s_1.pth', '2d_unet_s_2.pth']
     """
     file = file_of(experiment)
     if file is not None and is_being_read(file):
         return TrainResult()
-    return run_training(
-        set_up_run(read_train_settings(experiment, config, **overrides), config), file, progress, post_process
-    )
+    settings = read_train_settings(experiment, config, **overrides)
+    check_own(settings, file)
+    return run_training(set_up_run(settings, config), file, progress, post_process)
 
 
 def run_training(
@@ -137,7 +153,13 @@ def run_training(
 
 
 def file_of(experiment: str | PathLike[str] | Experiment | TrainSettings) -> Path | None:
-    """Return the file of an experiment; None for settings made in code."""
+    """Return the file of an experiment; None for settings made in code.
+
+    Examples
+    --------
+    >>> file_of("mine.toml").name
+    'mine.toml'
+    """
     if isinstance(experiment, TrainSettings):
         return None
     return experiment.path if isinstance(experiment, Experiment) else Path(experiment)
@@ -192,11 +214,23 @@ def rehearse_training(
     ------
     ProblemsError, CscError, csc_models.ModelError
         As `train` does before its first step.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from csc_train import TrainSettings, rehearse_training
+    >>> batches = [{"input": torch.rand(2, 1, 16, 16), "output": torch.ones(2, 1, 16, 16)}] * 2
+    >>> settings = TrainSettings(
+    ...     classes=["nuc"], model_name="2d_unet_s", model_kwargs={"width": 4, "depth": 2}, epochs=2, device="cpu",
+    ...     input_array_info={"shape": (1, 16, 16), "scale": (8, 8, 8)}, train_loader=batches,
+    ... )
+    >>> [line for line in rehearse_training(settings).lines if line.startswith("training")]
+    ['training: 2 batches an epoch, of a loader that is given']
     """
     without_split = partial(open_run_loaders, keeps_split=False)
-    return rehearse(
-        set_up_run(read_train_settings(experiment, config, **overrides), config, open_loaders=without_split)
-    )
+    settings = read_train_settings(experiment, config, **overrides)
+    check_own(settings, file_of(experiment))
+    return rehearse(set_up_run(settings, config, open_loaders=without_split))
 
 
 OpenLoaders = Callable[[TrainSettings, Config | None, "Fabric"], Loaders]

@@ -33,6 +33,12 @@ def viewer_link(
         The middle of the view, and how much around it the view shows; z, y, x.
     endpoint : str, optional
         Address of the S3 service, where it is not Amazon's.
+
+    Examples
+    --------
+    >>> link = viewer_link("s3://bucket/a.zarr/raw", {}, (0, 0, 0), (100, 100, 100))
+    >>> link.startswith("https://"), viewer_link("data/a.zarr/raw", {}, (0, 0, 0), (100, 100, 100))
+    (True, None)
     """
     source = viewer_source(raw, endpoint=endpoint)
     if source is None:

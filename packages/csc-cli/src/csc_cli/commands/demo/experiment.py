@@ -64,6 +64,11 @@ def experiment_text(*, quick: bool, seed: int) -> str:
         Whether for the smaller volumes, with a few training steps.
     seed : int
         Seed of weights and samples.
+
+    Examples
+    --------
+    >>> "epochs = 2" in experiment_text(quick=True, seed=0)
+    True
     """
     values = {
         "classes": CLASSES,
@@ -86,7 +91,18 @@ def experiment_text(*, quick: bool, seed: int) -> str:
 
 
 def write_experiment(folder: Path, *, quick: bool, seed: int) -> Path:
-    """Write the experiment file, unless it is there: people change it."""
+    """Write the experiment file, unless it is there: people change it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = write_experiment(Path(folder), quick=True, seed=0)
+    ...     _ = file.write_text("changed")
+    ...     write_experiment(Path(folder), quick=True, seed=0).read_text()
+    'changed'
+    """
     file = folder / FILE_NAME
     if not file.exists():
         file.write_text(experiment_text(quick=quick, seed=seed), encoding="utf-8")

@@ -13,7 +13,16 @@ OVERALL = ("overall_instance_score", "overall_semantic_score", "overall_score")
 
 
 def score_table(ours: CombinedScores, baseline: CombinedScores) -> str:
-    """Lay out the score of each class, the network's and the baseline's."""
+    """Lay out the score of each class, the network's and the baseline's.
+
+    Examples
+    --------
+    >>> from csc_eval import combine_scores
+    >>> from csc_eval.scoring.results import LabelScore
+    >>> scores = combine_scores({"crop1": {"er": LabelScore(instance=False, tp=80, fp=10, fn=10)}})
+    >>> print(score_table(scores, scores).splitlines()[2])
+      overall instance score           0.000           0.000
+    """
     rows = []
     for name, score in ours.classes.items():
         kind = "combined score" if score.instance else "IoU"

@@ -46,6 +46,8 @@ def look_at_data(config: Config) -> Iterator[Finding]:
     tests = _test_crops(config)
     volumes = sorted({crop.dataset for crop in crops if _is_there(crop.raw)} | set(tests))
     without = [f"{crop.dataset}/{crop.crop}" for crop in crops if not _is_there(crop.raw)]
+    split = _datasplit(config) if crops or config.path("datasplit").exists() else None
+    lacks = not volumes and (split is None or split.state == "missing")  # what it names may lie elsewhere
     found = {"volumes": volumes, "annotated_crops": len(crops), "test_crops": sum(tests.values())}
     said = (
         f"raw of {plural(len(volumes), 'data set')}, {plural(len(crops), 'annotated crop')}, "
@@ -53,13 +55,13 @@ def look_at_data(config: Config) -> Iterator[Finding]:
     )
     yield Finding(
         name="data",
-        state="ok" if volumes else "missing",
+        state="missing" if lacks else "ok",
         said=f"{said} in {config.root.absolute()}" + (f"; {len(without)} without raw" if without else ""),
-        remedy="" if volumes else FETCH,
+        remedy=FETCH if lacks else "",
         details={**found, "without_raw": without},
     )
-    if crops:
-        yield _datasplit(config)
+    if split is not None:
+        yield split
 
 
 def _annotated(config: Config) -> list[FoundCrop]:

@@ -18,7 +18,14 @@ SHOWN = ("torch", "numpy", "zarr", "cellmap-data")
 
 
 def look_at_python() -> Finding:
-    """Tell the version of Python, and whether the packages take it."""
+    """Tell the version of Python, and whether the packages take it.
+
+    Examples
+    --------
+    >>> finding = look_at_python()
+    >>> finding.state, finding.details["version"] == platform.python_version()
+    ('ok', True)
+    """
     wanted = SpecifierSet(metadata(ROOT)["Requires-Python"] or "")
     here = platform.python_version()
     fits = wanted.contains(here, prereleases=True)
@@ -56,7 +63,13 @@ def look_at_packages() -> Iterator[Finding]:
 
 
 def version_of(name: str) -> str | None:
-    """Return the version that is installed; None where there is none."""
+    """Return the version that is installed; None where there is none.
+
+    Examples
+    --------
+    >>> version_of("no-such-package") is None
+    True
+    """
     try:
         return version(name)
     except PackageNotFoundError:

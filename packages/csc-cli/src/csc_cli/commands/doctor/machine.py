@@ -48,7 +48,13 @@ def _memory(device: DeviceFacts) -> str:
 
 
 def look_at_memory() -> Finding:
-    """Tell how many processors and how much memory there are for this process."""
+    """Tell how many processors and how much memory there are for this process.
+
+    Examples
+    --------
+    >>> sorted(look_at_memory().details)
+    ['free_bytes', 'processors']
+    """
     from csc_eval.running.memory import available_cpus, available_memory
 
     cpus, free = available_cpus(), available_memory()
@@ -57,7 +63,16 @@ def look_at_memory() -> Finding:
 
 
 def look_at_disk(config: Config) -> Finding:
-    """Tell how much is free where the data folder is, or would be."""
+    """Tell how much is free where the data folder is, or would be.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from csc_data import load_config
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     look_at_disk(load_config(data=folder, environ={})).name
+    'disk'
+    """
     root = config.root.absolute()
     free = free_bytes(root)
     details: dict[str, object] = {"data": root, "free_bytes": free}

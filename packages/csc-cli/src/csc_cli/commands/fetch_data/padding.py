@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 
 def parse_padding(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
-    """Read a number of voxels; None for ``auto``."""
+    """Read a number of voxels; None for ``auto``.
+
+    Examples
+    --------
+    >>> parse_padding(None, None, "64"), parse_padding(None, None, "auto")
+    (64, None)
+    """
     if value == "auto":
         return None
     if not value.isdecimal():

@@ -125,7 +125,17 @@ def report(result: FetchResult) -> None:
 
 
 def fail_if_missing(missing: Sequence[Problem]) -> None:
-    """End with an error if something is not in the bucket."""
+    """End with an error if something is not in the bucket.
+
+    Examples
+    --------
+    >>> fail_if_missing([])
+    >>> try:
+    ...     fail_if_missing(["a crop"])
+    ... except click.ClickException as error:
+    ...     print(error.message)
+    1 part of what was asked for missing in the bucket, see above
+    """
     if missing:
         raise click.ClickException(
             f"{plural(len(missing), 'part')} of what was asked for missing in the bucket, see above"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pprint
 from collections.abc import Mapping, Sequence
 from string import Template as Text
 from typing import Any
@@ -23,7 +22,7 @@ _DATA = '''"""What is done to samples, and what the network is to say of each vo
 
 $data'''
 
-_TRAIN = '''"""$title: `csc train -e $name` goes by this file, and predict and submit do.
+_TRAIN = '''"""$title: what `csc train -e $name`, predict and submit go by.
 
 `csc settings train` and `csc settings predict` list what else can stand here.
 """
@@ -129,14 +128,14 @@ def experiment_files(name: str, folder: str, template: Template, classes: Sequen
         "title": template.title,
         "folder": folder,
         "model": _lines(template.model),
-        "data": _lines(_data(template)),
+        "data": _lines(_data(template)).replace(f'"offsets": {template.data.get("offsets")}', '"offsets": offsets'),
         "data_names": ", ".join(sorted(_data(template).keys() - {"offsets"})),
         "model_names": ", ".join(sorted(template.model)),
         "processing_names": ", ".join(sorted(processing)),
         "classes": _lines({"classes": list(classes)}),
         "training": _lines(template.training),
         "offsets": "\nfrom data import offsets\n" if "offsets" in template.data else "",
-        "processing": _lines(processing).replace(repr(template.data.get("offsets")), "offsets"),
+        "processing": _lines(processing).replace(f'"offsets": {template.data.get("offsets")}', '"offsets": offsets'),
     }
     texts = {"model.py": _MODEL, "data.py": _DATA, "train_config.py": _TRAIN, "process_config.py": _PROCESS}
     return _filled(texts, words)
@@ -179,10 +178,18 @@ def _lines(values: Mapping[str, Any]) -> str:
     epochs = 3
     criterion = "bce"
     """
-    rows = []
-    for name, value in values.items():
-        line = f"{name} = {value!r}"
-        rows.append(
-            line if len(line) <= _WIDTH else f"{name} = {pprint.pformat(value, width=_WIDTH, sort_dicts=False)}"
-        )
-    return "".join(f"{row}\n" for row in rows).replace("'", '"')
+    return "".join(f"{name} = {_written(value, len(name) + 3)}\n" for name, value in values.items())
+
+
+def _written(value: Any, before: int, indent: str = "") -> str:
+    """Return a value, an entry a line where it would reach too far; what does not hold others stays on its line."""
+    line = repr(value).replace("'", '"')
+    if len(indent) + before + len(line) <= _WIDTH or not isinstance(value, dict | list | tuple):
+        return line
+    inner = f"{indent}    "
+    if isinstance(value, dict):
+        entries = [f'"{key}": {_written(entry, len(key) + 5, inner)}' for key, entry in value.items()]
+    else:
+        entries = [_written(entry, 1, inner) for entry in value]
+    begin, end = ("{", "}") if isinstance(value, dict) else ("[", "]")
+    return "\n".join([begin, *(f"{inner}{entry}," for entry in entries), f"{indent}{end}"])

@@ -155,7 +155,7 @@ def visualize(config: Config, compare: tuple[str, str] | None, **options: Any) -
 
 def _show_worst(config: Config, options: Mapping[str, Any]) -> None:
     from csc_cli.commands.visualize.worst import open_worst
-    from csc_eval.command.terminal import raw_of_test_crops
+    from csc_eval.command.places import raw_of_test_crops
 
     moved = options["submission"], options["truth"]
     raw = raw_of_test_crops(str(config.root))

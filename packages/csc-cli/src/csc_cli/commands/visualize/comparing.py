@@ -59,6 +59,12 @@ def parse_side(text: str, config: Config) -> str:
     ------
     InvalidArgumentError
         If it is neither.
+
+    Examples
+    --------
+    >>> from csc_data import load_config
+    >>> parse_side("gt", load_config(environ={}))
+    'gt'
     """
     named = {**{kind: kind for kind in KINDS}, **{title: kind for kind, title in TITLES.items()}}
     if text in named:

@@ -51,6 +51,11 @@ class ShownCrop:
     volumes : list of ClassVolume
     table : ClassTable
         Which classes there are.
+
+    Examples
+    --------
+    >>> ShownCrop(dataset="jrc_hela-2", crop="crop4").classes()
+    set()
     """
 
     dataset: str
@@ -85,6 +90,12 @@ class Wanted:
         Whether the parts of a group class stand for it.
     table : ClassTable
         Which classes there are.
+
+    Examples
+    --------
+    >>> wanted = Wanted(datasets=["jrc_*"], classes=["mito*"])
+    >>> wanted.crop("jrc_hela-2", "crop4"), wanted.class_name("mito_mem"), wanted.class_name("er")
+    (True, True, False)
     """
 
     datasets: Sequence[str] = ("*",)
@@ -193,7 +204,15 @@ def find_shown(
 
 
 def find_volume(volume: str, templates: CropTemplates) -> ShownCrop:
-    """Return all of a data set, by its name, or of a raw volume by its path or URL."""
+    """Return all of a data set, by its name, or of a raw volume by its path or URL.
+
+    Examples
+    --------
+    >>> from csc_data import load_config
+    >>> from csc_data.splits.search import CropTemplates
+    >>> find_volume("data/a.zarr/raw", CropTemplates.below(load_config(environ={}))).raw
+    'data/a.zarr/raw'
+    """
     is_path = is_remote(volume) or "/" in volume or "\\" in volume or Path(volume).is_dir()
     raw = volume if is_path else _raw(templates, volume)
     return ShownCrop(dataset=volume, crop="", raw=raw)
@@ -224,7 +243,14 @@ def _results(
 
 
 def submission_place(config: Config, given: str | None = None) -> Path:
-    """Return the zip or folder of a submission: the one given, else that of the configuration, its zip first."""
+    """Return the zip or folder of a submission: the one given, else that of the configuration, its zip first.
+
+    Examples
+    --------
+    >>> from csc_data import load_config
+    >>> submission_place(load_config(environ={}), "mine.zip").name
+    'mine.zip'
+    """
     if given is not None:
         return Path(given)
     folder = config.path("submission")
@@ -286,7 +312,14 @@ def _check(shown: Sequence[ShownCrop], wanted: Wanted, config: Config) -> None:
 
 
 def say_missing(shown: Sequence[ShownCrop], wanted: Wanted) -> Iterator[str]:
-    """Say which of the data sets, crops and classes that were asked for are nowhere."""
+    """Say which of the data sets, crops and classes that were asked for are nowhere.
+
+    Examples
+    --------
+    >>> shown = [ShownCrop(dataset="jrc_hela-2", crop="crop4")]
+    >>> list(say_missing(shown, Wanted(crops=["crop5"])))
+    ["there is nothing of the crop 'crop5'; did you mean crop4?"]
+    """
     for word, patterns, there in (
         ("data set", wanted.datasets, {one.dataset for one in shown}),
         ("crop", wanted.crops, {one.crop for one in shown}),

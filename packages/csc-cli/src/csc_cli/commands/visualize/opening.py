@@ -118,7 +118,16 @@ def _kind_of(volume: ClassVolume, found: Volume, values: StoredValues | None, ta
 
 
 def place_of(layers: Sequence[Layer]) -> Roi | None:
-    """Return where to look, in nm: at the first layer that is not raw, else at the middle of raw."""
+    """Return where to look, in nm: at the first layer that is not raw, else at the middle of raw.
+
+    Examples
+    --------
+    >>> from csc_data.view.layers import array_layer
+    >>> raw = array_layer(np.zeros((4, 4, 4), np.uint8), "raw", "raw", voxel_size=(8, 8, 8))
+    >>> mito = array_layer(np.zeros((2, 2, 2), np.uint8), "mito", "segmentation", voxel_size=(8, 8, 8))
+    >>> place_of([raw, mito]) == mito.roi
+    True
+    """
     seen = next((layer for layer in layers if layer.kind != "raw"), None)
     if seen is not None or not layers:
         return None if seen is None else seen.roi

@@ -52,5 +52,12 @@ class ExclusiveCrossEntropy(Loss):
 
 
 def exclusive_probability(output: Tensor) -> Tensor:
-    """Return the probability of each class, from logits (B, C, [z,] y, x); what is missing to 1 is that of none."""
+    """Return the probability of each class, from logits (B, C, [z,] y, x); what is missing to 1 is that of none.
+
+    Examples
+    --------
+    >>> import torch
+    >>> exclusive_probability(torch.zeros(1, 3, 1, 1)).flatten().tolist()  # three classes, and none of them
+    [0.25, 0.25, 0.25]
+    """
     return torch.cat([torch.zeros_like(output[:, :1]), output], 1).softmax(1)[:, 1:]

@@ -162,12 +162,26 @@ def _check_takes_pair(criterion: Any) -> None:
 
 
 def takes_positive_weight(criterion: Any) -> bool:
-    """Tell whether a criterion that was given is a class that takes ``pos_weight``, for each voxel."""
+    """Tell whether a criterion that was given is a class that takes ``pos_weight``, for each voxel.
+
+    Examples
+    --------
+    >>> import torch
+    >>> takes_positive_weight(torch.nn.BCEWithLogitsLoss), takes_positive_weight(torch.nn.MSELoss)
+    (True, False)
+    """
     return _is_class(criterion) and {"pos_weight", "reduction"} <= _parameters(criterion)
 
 
 def criterion_name(criterion: Any) -> str:
-    """Return what a criterion that was given is called."""
+    """Return what a criterion that was given is called.
+
+    Examples
+    --------
+    >>> import torch
+    >>> criterion_name(torch.nn.MSELoss), criterion_name(torch.nn.MSELoss())
+    ('MSELoss', 'MSELoss')
+    """
     inner = criterion.func if isinstance(criterion, functools.partial) else criterion
     return str(getattr(inner, "__name__", type(inner).__name__))
 

@@ -72,17 +72,39 @@ class PairLoss(Loss):
 
 
 def known_pairs(target: Tensor) -> Tensor:
-    """Tell for each sample and class whether any voxel is known; shape (B, C)."""
+    """Tell for each sample and class whether any voxel is known; shape (B, C).
+
+    Examples
+    --------
+    >>> import torch
+    >>> nan = float("nan")
+    >>> known_pairs(torch.tensor([[[[0.0, nan]], [[nan, nan]]]])).tolist()
+    [[True, False]]
+    """
     return (~torch.isnan(target)).flatten(2).any(2)
 
 
 def exact_dtype(device: torch.device) -> torch.dtype:
-    """Return the type to count and add up in: float64, but where a device has none."""
+    """Return the type to count and add up in: float64, but where a device has none.
+
+    Examples
+    --------
+    >>> import torch
+    >>> exact_dtype(torch.device("cpu"))
+    torch.float64
+    """
     return torch.float32 if device.type == "mps" else torch.float64
 
 
 def per_channel(values: Tensor, like: Tensor) -> Tensor:
-    """Return a value of each channel (C,) in a form that multiplies (B, C, [z,] y, x)."""
+    """Return a value of each channel (C,) in a form that multiplies (B, C, [z,] y, x).
+
+    Examples
+    --------
+    >>> import torch
+    >>> tuple(per_channel(torch.tensor([1.0, 2.0]), torch.zeros(1, 2, 4, 4, 4)).shape)
+    (1, 2, 1, 1, 1)
+    """
     return values.to(like.dtype).view(1, -1, *(1,) * (like.ndim - 2))
 
 
@@ -93,6 +115,15 @@ def above_zero(name: str, value: float) -> float:
     ------
     InvalidArgumentError
         If it is not.
+
+    Examples
+    --------
+    >>> above_zero("gamma", 2.0)
+    2.0
+    >>> above_zero("gamma", 0.0)
+    Traceback (most recent call last):
+        ...
+    csc_data.errors.InvalidArgumentError: gamma must be above 0, got 0.0
     """
     if not value > 0:
         raise InvalidArgumentError(f"{name} must be above 0, got {value}")

@@ -69,6 +69,14 @@ def soft_skeleton(values: Tensor, known: Tensor, iterations: int) -> Tensor:
     -------
     Tensor
         From 0 to 1; 0 where unknown.
+
+    Examples
+    --------
+    >>> import torch
+    >>> bar = torch.zeros(1, 1, 5, 9)
+    >>> bar[..., 1:4, 1:8] = 1
+    >>> soft_skeleton(bar, torch.ones_like(bar, dtype=torch.bool), iterations=2)[0, 0].sum(1).int().tolist()
+    [0, 0, 5, 0, 0]
     """
     skeleton = torch.zeros_like(values)
     for step in range(iterations + 1):

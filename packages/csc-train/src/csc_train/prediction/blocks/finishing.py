@@ -27,6 +27,14 @@ class StoredForm:
         In uint8, 255 stands for the probability 1.
     thresholds : tuple of float, or None
         For each class the probability above which a mask is 1; None where values are stored.
+
+    Examples
+    --------
+    >>> import torch
+    >>> StoredForm(dtype="uint8").store(torch.tensor([[[[0.0, 0.2, 1.0]]]])).flatten().tolist()
+    [0, 51, 255]
+    >>> StoredForm(dtype="uint8", thresholds=(0.5,)).store(torch.tensor([[[[0.4, 0.6]]]])).flatten().tolist()
+    [0, 1]
     """
 
     dtype: str
@@ -53,6 +61,14 @@ class AxisShares:
         Shape (n,): the first voxel that lies in each.
     shares : ndarray of float32
         Shape (n, k): of the first and those after it; they add up to 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> fine = Grid(voxel_size=(4, 4, 4), translation=(2, 2, 2), shape=(4, 4, 4))
+    >>> coarse = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(2, 2, 2))
+    >>> axis_shares(fine, coarse, axis=0, begin=0, end=2).average(torch.tensor([0.0, 2.0, 4.0, 8.0]), axis=0).tolist()
+    [1.0, 6.0]
     """
 
     first: npt.NDArray[np.int64]
@@ -92,6 +108,14 @@ def axis_shares(source: Grid, target: Grid, axis: int, begin: int, end: int) -> 
     """Return the shares for some voxels of a target grid, which depend on nothing but where both grids lie.
 
     A voxel that reaches beyond the source is the mean of what there is of it; beyond it the nearest holds.
+
+    Examples
+    --------
+    >>> fine = Grid(voxel_size=(4, 4, 4), translation=(2, 2, 2), shape=(4, 4, 4))
+    >>> coarse = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(2, 2, 2))
+    >>> found = axis_shares(fine, coarse, axis=0, begin=0, end=2)
+    >>> found.first.tolist(), found.shares.tolist()
+    ([0, 2], [[0.5, 0.5], [0.5, 0.5]])
     """
     size, low = source.voxel_size[axis], source.bounds.begin[axis]
     faces = target.bounds.begin[axis] + np.arange(begin, end + 1) * target.voxel_size[axis]

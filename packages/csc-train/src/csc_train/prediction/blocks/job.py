@@ -213,7 +213,14 @@ def _cached_parts(planes: Tensor) -> Sequence[Tensor]:
 
 
 def stored_form(settings: PredictSettings, classes: tuple[str, ...] | None) -> StoredForm:
-    """Return the form in which values are stored, for classes in their order."""
+    """Return the form in which values are stored, for classes in their order.
+
+    Examples
+    --------
+    >>> from csc_train import PredictSettings
+    >>> stored_form(PredictSettings(output="mask", threshold=0.7), ("nuc",))
+    StoredForm(dtype='uint8', thresholds=(0.7,))
+    """
     thresholds = None
     if settings.output == "mask":
         given = settings.threshold

@@ -23,6 +23,11 @@ def block_bytes(classes: int, processes: int) -> int:
     """Return what a block of so many classes may keep in memory, in each of the processes of this machine.
 
     It grows with the classes, as narrow blocks take up to three times the passes, as long as there is memory.
+
+    Examples
+    --------
+    >>> block_bytes(classes=1, processes=1) == BLOCK_BYTES
+    True
     """
     if classes * _CLASS_BYTES <= BLOCK_BYTES:
         return BLOCK_BYTES

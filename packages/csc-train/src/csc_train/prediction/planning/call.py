@@ -98,6 +98,13 @@ def read_call(
     ------
     InvalidArgumentError
         If two of them contradict each other, or none says what predicts.
+
+    Examples
+    --------
+    >>> from csc_data import load_config
+    >>> call = read_call("mine.toml", "557,558", load_config(environ={}), None, {"overwrite": True})
+    >>> call.crops, call.existing
+    (['557', '558'], 'overwrite')
     """
     given = {name: value for name, value in options.items() if value is not None}
     chosen = said_once("an experiment or checkpoint", source, given.pop("config_path", None))

@@ -37,6 +37,15 @@ class RegionEstimate:
         Of all arrays and levels, at most.
     inside : float
         Share of the region that lies within the raw data; the rest is predicted from its mirror image.
+
+    Examples
+    --------
+    >>> region = RegionEstimate(
+    ...     label="mine/crop1", classes=("er",), shape=(64, 64, 64), passes=8, passes_left=4, blocks=2, done_blocks=1,
+    ...     bytes=262144, bytes_left=131072, files=1,
+    ... )
+    >>> region.row()
+    ('mine/crop1', '64x64x64', '1', '8', '2', '1', '262.1 kB', '1', '')
     """
 
     label: str
@@ -77,6 +86,18 @@ class PredictEstimate:
     regions : tuple of RegionEstimate
     place : Path
         Where the output goes.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> region = RegionEstimate(
+    ...     label="mine/crop1", classes=("er",), shape=(64, 64, 64), passes=8, passes_left=8, blocks=2, bytes=262144,
+    ...     bytes_left=262144, files=1,
+    ... )
+    >>> estimate = PredictEstimate(regions=(region,), place=Path.cwd())
+    >>> estimate.check_room()
+    >>> estimate.lines()[-1].partition(";")[0]
+    'to do: 8 passes through the network'
     """
 
     regions: tuple[RegionEstimate, ...]
@@ -120,6 +141,18 @@ class TimeLeft:
     Parameters
     ----------
     estimate : PredictEstimate
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> region = RegionEstimate(
+    ...     label="mine/crop1", classes=("er",), shape=(64, 64, 64), passes=8, passes_left=8, blocks=2, bytes=262144,
+    ...     bytes_left=262144, files=1,
+    ... )
+    >>> left = TimeLeft(PredictEstimate(regions=(region,), place=Path.cwd()))
+    >>> left.take(0, 1)
+    >>> left.done, left.blocks, left.seconds()  # it is too early to tell
+    (1, 2, None)
     """
 
     def __init__(self, estimate: PredictEstimate) -> None:

@@ -35,6 +35,8 @@ class CheckpointRecord:
         That decided which epoch was best; empty where the file does not say.
     value : float or None
         Its value in that epoch.
+    model_name : str
+        What the experiment called the network; empty where the file does not say.
     """
 
     file: str
@@ -42,6 +44,7 @@ class CheckpointRecord:
     epoch: int | None = None
     metric: str = ""
     value: float | None = None
+    model_name: str = ""
 
     def __str__(self) -> str:
         known = [f"epoch {self.epoch}"] if self.epoch is not None else []
@@ -54,9 +57,11 @@ def read_checkpoint_record(path: Path, sha256: str) -> CheckpointRecord:
     state = read_training_state(path)
     epoch = state.get("epoch")
     row = next((row for row in state.get("history", ()) if row[0] == epoch), None)
-    metric = str(state.get("settings", {}).get("best_metric", ""))
+    settings = state.get("settings", {})
+    metric = str(settings.get("best_metric", ""))
     value = float(row[_COLUMNS.get(metric, 5)]) if row and metric else None
-    return CheckpointRecord(file=path.name, sha256=sha256, epoch=epoch, metric=metric, value=value)
+    name = str(settings.get("model_name", ""))
+    return CheckpointRecord(file=path.name, sha256=sha256, epoch=epoch, metric=metric, value=value, model_name=name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +88,18 @@ class PredictRecord:
     turns : int
         Times that each patch goes through each network.
     batch_size : int
+
+    Examples
+    --------
+    >>> record = PredictRecord(
+    ...     checkpoints=(), network_classes=("nuc",), network_arrays=("nuc",), raw_range=(0.0, 1.0), device="cpu",
+    ...     precision="32-true", patch=(1, 128, 128), voxel_size_nm=(8.0, 8.0, 8.0), overlap=0.5, reach=(0, 0, 0),
+    ...     blending="gaussian", tta="none", turns=1, batch_size=4,
+    ... )
+    >>> record.lines()[1]
+    'network: 1 class (nuc); raw from 0 to 1'
+    >>> record.to_attributes()[ATTRIBUTE]["device"]
+    'cpu'
     """
 
     checkpoints: tuple[CheckpointRecord, ...]

@@ -84,7 +84,17 @@ class PredictRegion:
         return volume
 
     def share_inside(self, volume: Volume) -> float:
-        """Return how much of the region lies within a volume, from 0 to 1."""
+        """Return how much of the region lies within a volume, from 0 to 1.
+
+        Examples
+        --------
+        >>> from csc_data import Grid, Roi, Volume
+        >>> from csc_data.volumes import Level
+        >>> grid = Grid(voxel_size=(8, 8, 8), translation=(4, 4, 4), shape=(10, 10, 10))
+        >>> raw = Volume(path="raw", levels=(Level(name="s0", grid=grid, array=None),), attributes={})
+        >>> PredictRegion(dataset="mine", name="crop1", raw="raw", roi=Roi([0, 0, 40], [80, 80, 120])).share_inside(raw)
+        0.5
+        """
         inside = self.roi.intersect(volume.levels[0].grid.bounds)
         if inside.empty:
             return 0.0

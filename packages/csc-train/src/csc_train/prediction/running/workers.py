@@ -83,6 +83,12 @@ def execution_options(settings: PredictSettings) -> ExecutionOptions:
     ------
     InvalidArgumentError
         If processes on the CPU are to use another device.
+
+    Examples
+    --------
+    >>> from csc_train import PredictSettings
+    >>> execution_options(PredictSettings(workers=4)).workers
+    4
     """
     if settings.workers > 1:
         if settings.device not in (None, "cpu"):

@@ -19,6 +19,16 @@ def choose_batch_size(given: int | None, windows: Windows, channels: int) -> int
     windows : Windows
     channels : int
         That the network gives.
+
+    Examples
+    --------
+    >>> from csc_data.loader.poses.array_info import ArrayInfo
+    >>> from csc_data.loader.poses.placement import PatchShape
+    >>> from csc_train.prediction.window.tiling import plan_windows
+    >>> array = ArrayInfo(shape=(32, 32, 32), scale=(8, 8, 8))
+    >>> windows = plan_windows(PatchShape(input=array, target=array))
+    >>> choose_batch_size(3, windows, channels=2), choose_batch_size(None, windows, channels=2) >= 1
+    (3, True)
     """
     if given is not None:
         return given

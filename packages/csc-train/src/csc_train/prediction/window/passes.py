@@ -35,6 +35,14 @@ class Turn:
         Of the patch's axes, the one that each axis of the turned patch was before.
     mirrored : tuple of int
         Axes of the turned patch that run backwards.
+
+    Examples
+    --------
+    >>> import torch
+    >>> turn = Turn(order=(0, 2, 1), mirrored=(2,))
+    >>> patch = torch.arange(4).reshape(1, 2, 2)
+    >>> turn.apply(patch).tolist(), turn.undo(turn.apply(patch)).tolist() == patch.tolist()
+    ([[[2, 0], [3, 1]]], True)
     """
 
     order: Shape = (0, 1, 2)
@@ -59,6 +67,16 @@ def plan_turns(windows: Windows, tta: Tta) -> tuple[Turn, ...]:
     A patch lies in the same window whichever way it is turned: axes change places only where sides and voxel sizes are
     the same, and weights are symmetric. So the mean over turns is taken before windows are blended. A flat patch stays
     in its plane.
+
+    Examples
+    --------
+    >>> from csc_data.loader.poses.array_info import ArrayInfo
+    >>> from csc_data.loader.poses.placement import PatchShape
+    >>> from csc_train.prediction.window.tiling import plan_windows
+    >>> array = ArrayInfo(shape=(32, 32, 32), scale=(8, 8, 8))
+    >>> windows = plan_windows(PatchShape(input=array, target=array))
+    >>> [len(plan_turns(windows, tta)) for tta in (None, "mirror", "all")]
+    [1, 8, 48]
     """
     if not tta:
         return (Turn(),)
@@ -259,6 +277,16 @@ def check_finite(sums: Sequence[Tensor], where: str) -> None:
     ------
     NonFiniteOutputError
         If a value was NaN or infinite.
+
+    Examples
+    --------
+    >>> import torch
+    >>> check_finite([torch.tensor([1.0])], "block 3")
+    >>> try:
+    ...     check_finite([torch.tensor([1.0, float("nan")])], "block 3")
+    ... except NonFiniteOutputError as error:
+    ...     print(str(error).partition(";")[0])
+    the network gives NaN or infinity in block 3
     """
     if sums and not bool(torch.isfinite(torch.cat(list(sums))).all()):
         raise NonFiniteOutputError(

@@ -71,6 +71,15 @@ class Placement:
         Voxels of a window along the volume's axes: what is blended of a patch.
     starts : tuple
         For z, y, x where windows begin, in voxels of the region.
+
+    Examples
+    --------
+    >>> from csc_data.loader.poses.spatial import Orientation
+    >>> windows = Placement(orientation=Orientation(), size=(4, 4, 4), starts=((0,), (0,), (0, 2, 6)))
+    >>> windows.touching((0, 0, 5), (4, 4, 6))
+    ((0,), (0,), (2,))
+    >>> list(windows.positions((0, 0, 6), (4, 4, 8))), windows.alone((0, 0, 6))
+    ([(0, 0, 6)], True)
     """
 
     orientation: Orientation
@@ -178,7 +187,17 @@ class Windows:
         return replace(self, room=(before, after))
 
     def place(self, region: Shape) -> tuple[Placement, ...]:
-        """Return the windows of a region of so many voxels, for each orientation."""
+        """Return the windows of a region of so many voxels, for each orientation.
+
+        Examples
+        --------
+        >>> from csc_data.loader.poses.array_info import ArrayInfo
+        >>> array = ArrayInfo(shape=(4, 4, 4), scale=(8, 8, 8))
+        >>> windows = plan_windows(PatchShape(input=array, target=array), overlap=0.5)
+        >>> (placement,) = windows.place((4, 4, 8))
+        >>> placement.starts
+        ((0,), (0,), (0, 2, 4))
+        """
         return tuple(self._placement(region, orientation) for orientation in self.orientations)
 
     def _placement(self, region: Shape, orientation: Orientation) -> Placement:
@@ -214,7 +233,15 @@ class Windows:
 
 
 def brings_context(patch: PatchShape) -> bool:
-    """Tell whether the network takes more of the surroundings than it gives, as valid convolutions do."""
+    """Tell whether the network takes more of the surroundings than it gives, as valid convolutions do.
+
+    Examples
+    --------
+    >>> from csc_data.loader.poses.array_info import ArrayInfo
+    >>> large, small = (ArrayInfo(shape=(n, n, n), scale=(8, 8, 8)) for n in (32, 16))
+    >>> brings_context(PatchShape(input=large, target=small)), brings_context(PatchShape(input=large, target=large))
+    (True, False)
+    """
     return any(i > t for i, t in zip(patch.input.extent, patch.target.extent, strict=True))
 
 
@@ -243,6 +270,14 @@ def plan_windows(
     ------
     InvalidArgumentError
         If they do not go together.
+
+    Examples
+    --------
+    >>> from csc_data.loader.poses.array_info import ArrayInfo
+    >>> array = ArrayInfo(shape=(32, 32, 32), scale=(8, 8, 8))
+    >>> windows = plan_windows(PatchShape(input=array, target=array), overlap=0.5)
+    >>> windows.overlap, windows.step
+    (0.5, (16, 16, 16))
     """
     patch = trained if patch_shape is None else _resized(trained, patch_shape)
     context = brings_context(patch)
@@ -270,7 +305,16 @@ def _reach(windows: Windows) -> Shape:
 
 
 def windows_of(trained: PatchShape, settings: PredictSettings) -> Windows:
-    """Return the windows that settings ask for; see `plan_windows`."""
+    """Return the windows that settings ask for; see `plan_windows`.
+
+    Examples
+    --------
+    >>> from csc_data.loader.poses.array_info import ArrayInfo
+    >>> from csc_train import PredictSettings
+    >>> array = ArrayInfo(shape=(32, 32, 32), scale=(8, 8, 8))
+    >>> windows_of(PatchShape(input=array, target=array), PredictSettings(blending="constant")).blending
+    'constant'
+    """
     windows = plan_windows(trained, patch_shape=settings.patch_shape, overlap=settings.overlap, halo=settings.halo)
     return replace(windows, blending=settings.blending, orthoplanes=settings.orthoplanes)
 

@@ -26,6 +26,12 @@ def window_weights(size: Shape, blending: Blending, least: float = 0.0) -> npt.N
     """Return the weights of a window, shape ``size``; the same however it is mirrored. Not to be written to.
 
     With `MONAI_LEAST` they are those of MONAI's `sliding_window_inference`. They are above 0 without a least one, too.
+
+    Examples
+    --------
+    >>> weights = window_weights((1, 1, 4), "gaussian")[0, 0]
+    >>> bool(weights[0] == weights[3] < weights[1] == weights[2])
+    True
     """
     weights = np.ones(size, dtype=np.float32)
     if blending == "gaussian":

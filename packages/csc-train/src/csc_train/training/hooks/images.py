@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from csc_data.loader import ArrayInfo
-from csc_data.loader.preview.figure import Panel, compose_figure
+from csc_data.loader.preview.figure import Panel, choose_styles, compose_figure
 from csc_train.logs.event_files import image
 from csc_train.network import fit_output
 from csc_train.objectives.metrics import Measured
@@ -126,6 +126,14 @@ def sample_dice(found: Tensor, present: Tensor, known: Tensor) -> Tensor:
     -------
     Tensor
         Shape (B,).
+
+    Examples
+    --------
+    >>> import torch
+    >>> found = torch.tensor([[[[True, True, False]]]])
+    >>> present = torch.tensor([[[[True, False, False]]]])
+    >>> round(sample_dice(found, present, torch.ones_like(found)).item(), 3)
+    0.667
     """
     both = (found & present).flatten(2).sum(2)
     total = (found & known).flatten(2).sum(2) + present.flatten(2).sum(2)
@@ -133,7 +141,13 @@ def sample_dice(found: Tensor, present: Tensor, known: Tensor) -> Tensor:
 
 
 def is_drawn(epoch: int, epochs: int) -> bool:
-    """Tell whether there are pictures of an epoch: of the first and the last, and of at most a hundred in all."""
+    """Tell whether there are pictures of an epoch: of the first and the last, and of at most a hundred in all.
+
+    Examples
+    --------
+    >>> [epoch for epoch in range(1, 301) if is_drawn(epoch, 300)][:4]
+    [1, 4, 8, 12]
+    """
     return epoch in (1, epochs) or epoch % math.ceil(epochs / _MOST_EPOCHS) == 0
 
 
@@ -182,7 +196,7 @@ def _place(loader: Batches | None, batch: Batch, sample: int) -> str:
 
 
 def _draw(run: Run, tag: str, shown: _Shown, epoch: int) -> Any:
-    channels = _shown_output(run).channels
+    styles = choose_styles(_shown_output(run).channels, run.settings.class_table)
     nothing = np.zeros_like(shown.prediction)
     panels = [
         Panel(
@@ -195,7 +209,7 @@ def _draw(run: Run, tag: str, shown: _Shown, epoch: int) -> Any:
         for words, targets in (("raw", nothing), ("truth", shown.truth), ("prediction", shown.prediction))
     ]
     title = f"epoch {epoch}{shown.place}: Dice {shown.dice:.3f}"
-    picture = compose_figure(title, channels, panels, columns=len(panels), size=_SIZE)
+    picture = compose_figure(title, styles, panels, columns=len(panels), size=_SIZE)
     stream = io.BytesIO()
     picture.save(stream, format="PNG")
     return image(tag, stream.getvalue(), picture.height, picture.width)

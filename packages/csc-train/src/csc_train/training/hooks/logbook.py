@@ -75,7 +75,14 @@ class Logbook(Hook):
 
 
 def memory_in_use(device: torch.device) -> dict[str, float]:
-    """Return GB (1e9 bytes) that this process has in memory, and the most that it had on its device so far."""
+    """Return GB (1e9 bytes) that this process has in memory, and the most that it had on its device so far.
+
+    Examples
+    --------
+    >>> import torch
+    >>> list(memory_in_use(torch.device("cpu")))
+    ['process_gb']
+    """
     found = {"process_gb": psutil.Process().memory_info().rss / 1e9}
     if device.type == "cuda":
         found["device_gb"] = torch.cuda.max_memory_allocated(device) / 1e9

@@ -140,13 +140,26 @@ def describe_epoch(run: Run, record: EpochRecord, pace: _Pace) -> str:
 
 
 def challenge(scores: ValidationScores) -> list[str]:
-    """Say the challenge's own score, or that of the one kind of class that was scored."""
+    """Say the challenge's own score, or that of the one kind of class that was scored.
+
+    Examples
+    --------
+    >>> from csc_train.training.results import ValidationScores
+    >>> challenge(ValidationScores(loss=0.5, values={"challenge/semantic": 0.7}))
+    ['challenge/semantic 0.700']
+    """
     found = {name: scores.values.get(name, math.nan) for name in ("challenge", "challenge/semantic")}
     return [f"{name} {value:.3f}" for name, value in found.items() if value == value][:1]
 
 
 def say(text: str) -> None:
-    """Print a line, above the bar if there is one."""
+    """Print a line, above the bar if there is one.
+
+    Examples
+    --------
+    >>> say("epoch 1")
+    epoch 1
+    """
     print(text, flush=True)  # noqa: T201  # `python train_2D.py` shows what `csc train` does
 
 

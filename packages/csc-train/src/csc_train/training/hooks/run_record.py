@@ -80,7 +80,15 @@ class RunRecord(Hook):
 
 
 def plain(value: Any) -> Any:
-    """Return a setting as JSON knows it: what it cannot hold, such as a class or a function, by its name."""
+    """Return a setting as JSON knows it: what it cannot hold, such as a class or a function, by its name.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import torch
+    >>> plain({"optimizer": torch.optim.AdamW, "shape": (1, 64), "path": None})
+    {'optimizer': 'torch.optim.adamw.AdamW', 'shape': [1, 64], 'path': None}
+    """
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Path):
@@ -104,7 +112,13 @@ def _named(name: str, settings: Any) -> Any:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of those packages that are installed and decide what a run gives."""
+    """Return the versions of Python and of those packages that are installed and decide what a run gives.
+
+    Examples
+    --------
+    >>> "python" in versions()
+    True
+    """
     found = {"python": platform.python_version()}
     for name in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):

@@ -23,6 +23,17 @@ class Blocks:
         For each axis of the patch, int64, the number of the block of each voxel along it.
     masked : Tensor
         bool, one element a block: whether it is masked.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from csc_data.loader.poses.array_info import ArrayInfo
+    >>> array = ArrayInfo(shape=(1, 32, 32), scale=(8, 8, 8))
+    >>> blocks = draw_blocks(array, 64.0, share=1.0, generator=torch.Generator().manual_seed(0))
+    >>> bool(blocks.mask_on(ArrayInfo(shape=(1, 16, 16), scale=(8, 8, 8))).all())
+    True
+    >>> bool(blocks.varied(torch.zeros(32, 32)).any())  # flat grey can be told by nobody
+    False
     """
 
     array: ArrayInfo
@@ -72,6 +83,15 @@ def draw_blocks(array: ArrayInfo, size_nm: float, share: float, generator: torch
         Share of the blocks that are masked.
     generator : torch.Generator
         Of the CPU.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from csc_data.loader.poses.array_info import ArrayInfo
+    >>> array = ArrayInfo(shape=(1, 32, 32), scale=(8, 8, 8))
+    >>> blocks = draw_blocks(array, 64.0, share=0.5, generator=torch.Generator().manual_seed(0))
+    >>> tuple(blocks.mask.shape), 0 < blocks.mask.float().mean().item() < 1
+    ((32, 32), True)
     """
     first = 1 if array.flat else 0
     numbers, counts = [], []

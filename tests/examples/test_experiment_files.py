@@ -87,18 +87,23 @@ input_array_info = {"shape": (24, 24, 24), "scale": (4, 4, 4)}
 architecture, model_kwargs, precision = "3d_unet_s", {"width": 2, "depth": 2}, "32-true"
 iterations_per_epoch, batch_size, validation_batch_limit, epochs = 2, 1, 1, 1
 block_shape, device = (16, 16, 16), "cpu"
-steps = {"mito": [*divided, {"name": "remove_small", "voxels": 8}]}
 """
+SMALLER_STEPS = {
+    "instances_3D.py": '[*divided, {"name": "remove_small", "voxels": 8}]',
+    "instances_watershed.py": "divided(8, 512)",
+}
 
 
-def test_the_recipe_of_instances_goes_from_training_to_a_score(submittable, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", SMALLER_STEPS)
+def test_a_recipe_of_instances_goes_from_training_to_a_score(name, submittable, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     experiment = tmp_path / "instances.py"
-    recipe = example("instances_3D.py").read_text("utf-8")
-    experiment.write_text(recipe.replace("\nif __name__", f"{SMALLER}\nif __name__"), "utf-8")
+    smaller = f'{SMALLER}steps = {{"mito": {SMALLER_STEPS[name]}}}\n'
+    experiment.write_text(example(name).read_text("utf-8").replace("\nif __name__", f"{smaller}\nif __name__"), "utf-8")
     trained = train(experiment, config=submittable)
     said = plan_submission(experiment, config=submittable).prediction.works[0].estimate.classes
-    assert said == ("mito", *(f"mito_affinity_{z}_{y}_{x}" for z, y, x in read_experiment(experiment).names["offsets"]))
+    offsets = read_experiment(experiment).names.get("offsets", ())
+    assert said == ("mito", *(f"mito_affinity_{z}_{y}_{x}" for z, y, x in offsets))
     assert load_predictor(trained.latest_checkpoint).arrays == said  # the checkpoint alone knows it, too
     result = submit(experiment, config=submittable)
     assert result.problems == ()
