@@ -76,7 +76,7 @@ class SpecimenVolume:
     --------
     >>> volume = SpecimenVolume(root=Path("data"), shape=(128, 256, 300))
     >>> volume.crop_shape, len(volume.crops), len(volume.blocks)
-    ((64, 256, 256), 4, 12)
+    ((128, 256, 256), 2, 12)
     """
 
     root: Path
