@@ -113,7 +113,13 @@ def test_each_shell_gets_its_script(run, shell):
 
 
 def test_completion_is_quick_because_it_imports_nothing_heavy():
-    lines = ["csc train e.py --set lea", "csc models show 3", "csc get-counts -c mi", "csc fetch-data -c 2"]
+    lines = [
+        "csc train e.py --set lea",
+        "csc models show 3",
+        "csc get-counts -c mi",
+        "csc fetch-data -c 2",
+        "csc evaluate --rules p",
+    ]
     probe = (
         "import os, sys, json\nfrom click.shell_completion import ShellComplete\nfrom csc_cli.main import csc\n"
         f"for line in {lines!r}:\n    *words, last = line.split()[1:]\n"

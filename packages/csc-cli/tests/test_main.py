@@ -1,6 +1,8 @@
 import importlib.metadata
 import re
 
+import pytest
+
 
 def test_it_brings_all_that_its_commands_and_steps_ask_for():
     """So that `csc tune` and each step of `csc process` do what their help says."""
@@ -13,6 +15,21 @@ def test_an_unknown_command_names_the_nearest_one(run):
     result = run("trian")
     assert result.exit_code == 2
     assert "'train'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"), [("config shwo", "show"), ("models lst", "list"), ("pack", "pack-results"), ("new", "new-exp")]
+)
+def test_a_near_miss_of_a_command_is_told_and_so_is_the_beginning_of_one(run, words, meant):
+    result = run(*words.split())
+    assert result.exit_code == 2
+    assert meant in result.stderr
+
+
+def test_british_spellings_are_understood(run):
+    result = run("visualise", "--help")
+    assert result.exit_code == 0
+    assert "csc visualize" in result.output
 
 
 def test_underscores_in_options_are_accepted(run):

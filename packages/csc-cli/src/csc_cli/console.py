@@ -11,9 +11,12 @@ from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from math import isfinite
 from numbers import Integral, Real
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 INTERRUPTED = 130
 """The exit code of shells for Ctrl-C."""
@@ -58,9 +61,20 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, transient=True) as bar:
+    with Progress(*columns, transient=True, console=bar_console()) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def bar_console() -> Console:
+    """Return where bars are drawn: on light terminals nobody can read rich's yellow and cyan numbers.
+
+    Colours are left out where NO_COLOR is set.
+    """
+    from rich.console import Console
+    from rich.theme import Theme
+
+    return Console(theme=Theme(dict.fromkeys(("progress.elapsed", "progress.remaining", "progress.download"), "none")))
 
 
 def say(text: str) -> None:
@@ -103,7 +117,14 @@ class _SayingHandler(logging.Handler):
 
 @contextmanager
 def answering_in_json() -> Iterator[None]:
-    """Let stdout hold what `answer` is given, as JSON; all that is printed otherwise goes to stderr meanwhile."""
+    """Let stdout hold what `answer` is given, as JSON; all that is printed otherwise goes to stderr meanwhile.
+
+    >>> with answering_in_json():
+    ...     answer({"crops": 2})
+    {
+      "crops": 2
+    }
+    """
     with _kept_stdout() as stream, redirect_stdout(sys.stderr):
         token = _answers.set(stream)
         try:

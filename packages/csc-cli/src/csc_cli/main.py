@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from csc_data.errors import CscError, nearest
+from csc_cli.near_names import NearGroup
+from csc_data.errors import CscError
 from csc_data.storage.room import full_disk_told
 
 COMMANDS: Mapping[str, str] = {
@@ -54,7 +55,7 @@ PACKAGES = ("csc-cli", "csc-data", "csc-models", "csc-eval", "csc-train", "csc-s
 """The packages of the toolbox, each with a version of its own."""
 
 
-class CommandGroup(click.Group):
+class CommandGroup(NearGroup):
     """A group whose commands are imported when they are asked for, and whose errors are one line and exit code 1."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -69,18 +70,6 @@ class CommandGroup(click.Group):
         module, _, attribute = place.partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, and name the nearest one when there is none."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            near = nearest(args[0], COMMANDS)
-            if near is None or near in error.message:
-                raise
-            raise click.UsageError(f"{error.message} Did you mean {near!r}?", ctx) from error
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; what users can cause becomes a message, and so do errors in their own code."""

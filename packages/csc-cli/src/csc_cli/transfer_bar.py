@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from csc_cli.console import say
+from csc_cli.console import bar_console, say
 from csc_data.wording import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def _bar() -> Iterator[Callable[[FetchProgress], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, transient=True) as bar:
+    with Progress(*columns, transient=True, console=bar_console()) as bar:
         task = bar.add_task("listing", total=None, words="")
         speed = _Speed()
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
 from csc_cli.commands.visualize.finding import Wanted, find_shown
 from csc_cli.commands.visualize.opening import open_crop
@@ -83,6 +84,35 @@ def test_the_viewer_knows_its_kind_and_colour(converted):
     assert layers["er"].kind == "mask"
 
 
+def test_reports_and_previews_have_its_colour(converted, run):
+    (converted / "train.py").write_text(EXPERIMENT + 'checkpoint = "untrained"\n', encoding="utf-8")
+    for command in (
+        ("make-datasplit",),
+        ("predict", "train.py", "-c", "validation"),
+        ("process", "train.py"),
+        ("evaluate", "--datasplit", "data/datasplit.csv", "-r", "r.json", "--report", "r.html"),
+        ("data-preview", "train.py", "-n", "6"),
+    ):
+        result = run(*command)
+        assert result.exit_code == 0, result.output
+    assert "#123456" in (converted / "r.html").read_text("utf-8")
+    picture = np.asarray(Image.open(converted / "preview.png").convert("RGB"))
+    assert (picture == (0x12, 0x34, 0x56)).all(-1).any()
+
+
+def test_a_truth_of_objects_alone_does_not_score_0_without_a_word(converted, run):
+    (converted / "train.py").write_text(EXPERIMENT + 'checkpoint = "untrained"\n', encoding="utf-8")
+    for command in (
+        ("make-datasplit", "-c", "synapse"),
+        ("predict", "train.py", "-c", "validation"),
+        ("process", "train.py"),
+    ):
+        assert run(*command).exit_code == 0
+    said = run("evaluate", "--datasplit", "data/datasplit.csv").output
+    assert "there is no semantic class" in said
+    assert "the instance score is what counts" in said
+
+
 def test_it_is_listed_after_the_challenges(converted, run):
     assert run("classes").output.splitlines()[-1].split()[1:] == ["synapse", "instance", "own"]
 
@@ -112,6 +142,10 @@ def test_without_test_crops_predict_says_what_to_give(converted, run):
     assert result.exit_code == 1
     assert "-c annotated" in result.output
     assert len(result.output.strip().splitlines()) < 8
+    submitted = run("submit", "train.py")
+    assert submitted.exit_code == 1
+    assert "csc evaluate --datasplit" in submitted.output
+    assert len(submitted.output.strip().splitlines()) == 1
 
 
 def test_crops_of_several_data_sets_get_numbers_of_their_own(converted, run):

@@ -51,8 +51,8 @@ def test_what_is_wrong_is_named_with_what_mends_it(verify, data):
     assert "  damaged: 5 more\n" in result.stdout
     assert f"  missing: {LABELS}/.zattrs\n" in result.stdout
     assert f"  unknown: {LABELS}/s0/0/1/0\n" in result.stdout
-    assert "next: csc fetch-data, with the options of before" in result.stdout
-    assert "next: csc fetch-data --checksum" in result.stdout
+    assert ", with the options of before, replaces what is damaged or missing" in result.stdout
+    assert "next: csc fetch-data --checksum --data" in result.stdout
     assert "25 damaged, 1 missing, 1 unknown" in result.stderr
 
 

@@ -95,6 +95,30 @@ def test_paths_come_from_the_data_folder(golden, run, tmp_path):
     assert missing.stderr.count("\n") == 1
 
 
+def test_an_experiment_is_scored_and_its_results_are_kept(golden, run, tmp_path):
+    submission, _ = golden.write("e01_perfect", tmp_path / "data")
+    folder = tmp_path / "experiments" / "first"
+    folder.mkdir(parents=True)
+    submission.rename(folder / "submission.zarr")
+    result = run(evaluate, "-e", "first")
+    assert result.exit_code == 0
+    assert {file.name for file in (folder / "results").iterdir()} == {"result.json", "result_extended.json"}
+    assert "did you mean first?" in run(evaluate, "-e", "frist").stderr
+
+
+def test_without_data_it_says_what_to_run(golden, run, tmp_path):
+    said = run(evaluate).stderr
+    assert "csc demo" in said
+    assert "--datasplit" not in said  # there is none
+    submission, truth = golden.write("e01_perfect", tmp_path / "data")
+    truth.rename(tmp_path / "elsewhere.zarr")
+    assert "name one (-t)" in run(evaluate).stderr
+    submission.rename(tmp_path / "submission.zarr")
+    (tmp_path / "data" / "datasplit.csv").touch()
+    assert "`csc submit CONFIG` makes it" in (said := run(evaluate).stderr)
+    assert "--datasplit data/datasplit.csv" in said
+
+
 def test_a_zip_is_preferred_to_the_folder_beside_it(golden, run, tmp_path):
     import shutil
 

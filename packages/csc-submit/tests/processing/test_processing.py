@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from scipy import ndimage
 
 from csc_data.blocks import Ledger
-from csc_data.errors import ExistingOutputError, MissingDataError, ProblemsError
+from csc_data.errors import ExistingOutputError, InvalidArgumentError, MissingDataError, ProblemsError
 from csc_data.volumes import open_volume
 from csc_data.volumes.stored_values import StoredValues
 from csc_submit import ProcessSettings, process
@@ -276,6 +277,30 @@ def test_nothing_to_do_is_an_error(config, write_prediction):
     write_prediction(np.zeros((4, 4, 4), "u1"), "er")
     with pytest.raises(MissingDataError, match=r"mito was predicted; there are er"):
         process(ProcessSettings(classes=("mito",)), config=config)
+
+
+def test_predictions_of_another_experiment_are_processed_only_where_that_is_said(config, write_prediction, tmp_path):
+    folder = write_prediction(np.full((8, 8, 8), 255, np.uint8), kind="probability", one=255)
+    attributes = json.loads((folder / ".zattrs").read_text("utf-8"))
+    attributes["csc_prediction"] = {"checkpoints": [{"file": "one_3.pth", "model_name": "one"}]}
+    (folder / ".zattrs").write_text(json.dumps(attributes), "utf-8")
+    for name, text in (("one", ""), ("two", ""), ("third", "checkpoint = 'one_3.pth'\n")):
+        (tmp_path / f"{name}.py").write_text(f"model_name = {name!r}\n{text}", "utf-8")
+    with pytest.raises(ExistingOutputError, match=r"by the network one .* this one is two: .*\(-e\); -i PATH"):
+        process(tmp_path / "two.py", config=config)
+    for file, options in (
+        ("one.py", {}),
+        ("third.py", {}),
+        ("two.py", {"input_path": config.root / "predictions" / "{dataset}.zarr" / "{crop}"}),
+    ):
+        result = process(tmp_path / file, config=config, existing="overwrite", **options)
+        assert [row.status for row in result.rows] == ["done"]
+
+
+def test_places_of_predictions_and_results_are_told_apart_by_data_set_and_crop(config):
+    for option in ("input_path", "output_path"):
+        with pytest.raises(InvalidArgumentError, match=rf"{option} must hold .*\{{dataset\}}"):
+            process(ProcessSettings(), config=config, **{option: "elsewhere/{crop}"})
 
 
 def test_settings_made_in_code_are_checked_too(config, write_prediction):

@@ -5,7 +5,7 @@ import pytest
 
 from csc_data.errors import ExistingOutputError
 from csc_train.settings import TrainSettings
-from csc_train.training.ownership import check_own
+from csc_train.training.resume import check_own
 
 
 @pytest.fixture

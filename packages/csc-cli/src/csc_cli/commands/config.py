@@ -6,11 +6,12 @@ import click
 
 from csc_cli.completing import choice_names, one_of
 from csc_cli.console import answer, say
+from csc_cli.near_names import NearGroup
 from csc_cli.options import data_option, json_option
 from csc_data.wording import table
 
 
-@click.group()
+@click.group(cls=NearGroup)
 def config() -> None:
     """Show or change your configuration: data folder, path templates, bucket and endpoint."""
 

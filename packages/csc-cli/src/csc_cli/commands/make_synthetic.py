@@ -30,7 +30,12 @@ def _parse_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple
 @click.command()
 @click.argument("out", metavar="DIR", type=click.Path(file_okay=False))
 @click.option(
-    "--size", metavar="VOXELS", default="256", show_default=True, callback=_parse_size, help="256, or 128,256,256 (z,y,x)."
+    "--size",
+    metavar="VOXELS",
+    default="256",
+    show_default=True,
+    callback=_parse_size,
+    help="256, or 128,256,256 (z,y,x).",
 )
 @click.option(
     "--voxel-size", metavar="NM", default="8", show_default=True, callback=parse_scale, help="8, or 40,4,4 (z,y,x)."
@@ -39,17 +44,19 @@ def _parse_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple
     "-c", "--classes", metavar="NAMES", default="all", show_default=True, callback=parse_names,
     help="What is annotated; all are the 48 that are tested.",
 )  # fmt: skip
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed is another tissue.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed is another tissue."
+)
 @click.option(
     "--microscope", metavar="NAME", default="enhanced-fibsem", show_default=True, help="Or fibsem, sbfsem, sstem."
 )
-@click.option("--dataset", metavar="NAME", default="jrc_synth-pretraining", show_default=True, help="The data set's name.")
+@click.option(
+    "--dataset", metavar="NAME", default="jrc_synth-pretraining", show_default=True, help="The data set's name."
+)
 @click.option("-w", "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and how large it is.")
 @existing_option
-def make_synthetic(
-    out: str, size: tuple[int, int, int], workers: int, dry_run: bool, existing: Any, **options: Any
-) -> None:
+def make_synthetic(out: str, size: tuple[int, int, int], workers: int, dry_run: bool, **options: Any) -> None:
     """Write synthetic tissue to DIR, to pretrain and to try things on: raw, and labels of all of it in crops.
 
     It has whole cells with their nuclei, reticulum, ribosomes and what else the challenge scores. A volume that is
@@ -58,7 +65,7 @@ def make_synthetic(
     from csc_data.challenge import get_tested_classes
     from csc_data.synthetic.streaming import SpecimenVolume, write_volume
 
-    names = options.pop("classes")
+    names, existing = options.pop("classes"), options.pop("existing")
     classes = get_tested_classes() if names == ["all"] else tuple(dict.fromkeys(names))
     volume = SpecimenVolume(root=Path(out), shape=size, classes=classes, **options)
     _describe(volume)

@@ -48,7 +48,7 @@ def report(
     from csc_train.report import RunReportOptions, write_run_report
 
     if not runs and not config.experiment:
-        raise click.UsageError("name a RUN, or an experiment with its folder (-e)")
+        raise click.UsageError("Missing argument 'RUN...', or an experiment with its folder (-e)")
     runs = runs or (config.experiment,)
     if len(runs) > 1 and (results or any(moved.values())):
         raise click.UsageError("--result, --submission and --truth are of one run; several are compared without")

@@ -16,7 +16,8 @@ from csc_data.challenge.current_lists import load_test_crops
 from csc_data.challenge.test_crops import select_crops
 from csc_data.config.experiment import Experiment
 from csc_data.config.user_config import Config
-from csc_data.errors import ExistingOutputError, InvalidArgumentError
+from csc_data.errors import ExistingOutputError, InvalidArgumentError, MissingDataError
+from csc_data.storage.paths import is_remote
 from csc_data.wording import format_bytes, listed, plural, table
 from csc_submit import ProcessSettings
 from csc_submit.processing.calling import as_process_settings
@@ -213,6 +214,7 @@ def make_plan(
         If settings, crops, classes or the checkpoint cannot be used at all.
     """
     record = SubmitRecord(folders.record)
+    _check_data(folders.config)
     wanted = select_crops(load_test_crops(folders.config), None if crops is None or list(crops) == ["test"] else crops)
     prediction = plan_prediction(
         experiment,
@@ -255,6 +257,24 @@ def make_plan(
         settings=settings,
         disk=options.disk,
         record=record,
+    )
+
+
+def _check_data(config: Config) -> None:
+    """Check that there is raw of a test crop at all.
+
+    Raises
+    ------
+    MissingDataError
+        If there is none: nothing of what is there is to be submitted.
+    """
+    datasets = {crop.dataset for crop in load_test_crops(config).values()}
+    if is_remote(config.raw) or any(config.path("raw", dataset=dataset).exists() for dataset in datasets):
+        return
+    raise MissingDataError(
+        f"{config.root} has no data set of the test crops (`csc fetch-data --crops test` fetches them); of your own "
+        "data there is nothing to submit: `csc predict CONFIG -c validation`, `csc process CONFIG` and `csc evaluate "
+        "--datasplit` score it"
     )
 
 

@@ -245,6 +245,7 @@ def open_loaders(
             kinds=kinds,
             interpolation=settings.interpolation,
             overhang=usage == "validate",
+            table=settings.class_table,
         )
 
     evenly = settings.foreground_share is None and not settings.weighted_sampler

@@ -65,7 +65,8 @@ class Microscope:
         """Return how many voxels around a box it needs."""
         size = box.voxel_size
         z, y, x = (
-            int(_TRUNCATE * blur / v + 0.5) for blur, v in zip((self.blur_nm[0], *2 * self.blur_nm[1:]), size, strict=True)
+            int(_TRUNCATE * blur / v + 0.5)
+            for blur, v in zip((self.blur_nm[0], *2 * self.blur_nm[1:]), size, strict=True)
         )
         return z + 1, y, x  # a repeated slice is that before it
 
@@ -143,25 +144,25 @@ MICROSCOPES: Mapping[str, Microscope] = MappingProxyType(
         scope.name: scope
         for scope in (
             # Enhanced FIB-SEM (Xu et al. 2017, eLife 6:e25916): isotropic 4 or 8 nm, stable for months, so that slices
-            # neither flicker nor are lost. Grey values: jrc_hela-2, -3, jrc_macrophage-2 and jrc_jurkat-1 are shown between
-            # 18000 and 32000 of 65535 (contrast limits published with the data), 70 to 125 of 255.
+            # neither flicker nor are lost. Grey values: jrc_hela-2, -3, jrc_macrophage-2 and jrc_jurkat-1 are shown
+            # between 18000 and 32000 of 65535 (contrast limits in lists of these data), 70 to 125 of 255.
             Microscope(
                 name="enhanced-fibsem", mean=100.0, contrast=9.5, blur_nm=(3.5, 3.5), noise=2.6, flicker=0.4, uneven=0.8
             ),
-            # A commercial FIB-SEM: stripes of the ion beam ("curtaining": Schwartz et al. 2019, Microsc Microanal 25:705),
+            # A commercial FIB-SEM: stripes of the ion beam ("curtaining": Schwartz et al. 2019, Microsc Microanal 25),
             # drift and lost slices after interruptions. How strong is a guess.
             Microscope(
                 name="fibsem", mean=138.0, contrast=26.0, blur_nm=(5.0, 5.0), noise=14.0, flicker=3.0, curtains=7.0,
                 charging=6.0, uneven=5.0, missing=0.004, repeated=0.004,
             ),
-            # Serial block-face SEM: in a slice 5 to 10 nm, along z 25 nm at best (He et al. 2018, Sci Rep 8:13200); the
+            # Serial block-face SEM: in a slice 5 to 10 nm, along z 25 nm at best (PMC6113311); the
             # block charges (Deerinck et al. 2018, J Microsc 270:142). How strong is a guess.
             Microscope(
                 name="sbfsem", mean=150.0, contrast=30.0, blur_nm=(12.0, 7.0), noise=20.0, flicker=4.0, charging=16.0,
                 uneven=6.0, missing=0.002, repeated=0.002,
             ),
-            # Serial sections in a transmission microscope: strong contrast and little noise in a section of 40 nm, sections
-            # of unequal thickness (brightness), lost ones (Zheng et al. 2018, Cell 174:730). How many is a guess.
+            # Serial sections in a transmission microscope: strong contrast and little noise in a section of 40 nm,
+            # sections of unequal brightness, lost ones (Zheng et al. 2018, Cell 174:730); how many: a guess.
             Microscope(
                 name="sstem", mean=158.0, contrast=38.0, blur_nm=(14.0, 3.0), noise=9.0, flicker=9.0, uneven=7.0,
                 missing=0.012, repeated=0.0,

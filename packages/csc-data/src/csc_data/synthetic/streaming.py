@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from csc_data.blocks import Block, BlockGrid, Execution, Existing, Ledger, Progress, prepare_output, run_blocks
 from csc_data.challenge import get_class, get_tested_classes
-from csc_data.errors import ExistingOutputError, InvalidArgumentError, Problem, ProblemsError
+from csc_data.errors import ExistingOutputError, Problem, ProblemsError
 from csc_data.formats.writing import create_array, ensure_groups, open_array_for_writing, read_json, write_json
 from csc_data.geometry import Grid, Shape, Triple, as_shape, as_triple
 from csc_data.storage.room import check_room
@@ -59,7 +59,7 @@ class SpecimenVolume:
     voxel_size : tuple of float
         nm.
     classes : tuple of str
-        Classes of the challenge that are annotated. Where ``ribo`` is one, ribosomes are no cytosol.
+        Classes of the challenge that are annotated. Where ``ribo`` is one, ribosomes are not cytosol.
     seed : int
         At least 0. The same seed, size and versions of numpy and scipy give the same bytes.
     microscope : str
@@ -112,7 +112,7 @@ class SpecimenVolume:
 
     @property
     def parts(self) -> Shape:
-        """How many crops there are along each axis: two, so that some train and some validate, or one where it is short."""
+        """How many crops there are along each axis: two, so that some train and some validate; one if it is short."""
         parts = [1 + (n > 2 * b) for n, b in zip(self.shape, BLOCK, strict=True)]
         if max(parts) == 1:
             parts[self.shape.index(max(self.shape))] = 2

@@ -44,11 +44,11 @@ def _check_rules(ctx: click.Context, param: click.Parameter, value: tuple[str, .
 
 def _check_metrics(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     """Refuse metrics that do not exist as wrong use."""
-    from csc_data.errors import CscError
-    from csc_eval.scoring.metrics import parse_metrics
-
     names = [name.strip() for name in (value or "").split(",") if name.strip()]
     if names and names != ["all"]:
+        from csc_data.errors import CscError
+        from csc_eval.scoring.metrics import parse_metrics  # which takes a moment, as does completion
+
         try:
             parse_metrics(names, instance=True)
         except CscError as error:

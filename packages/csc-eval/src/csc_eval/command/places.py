@@ -57,6 +57,11 @@ def result_of(config: Config, datasplit: str | None) -> str:
 
 
 def split_option(text: str | None) -> tuple[str, ...] | None:
+    """Return what an option lists, split at commas; None stays None.
+
+    >>> split_option("mito, er"), split_option(None)
+    (('mito', 'er'), None)
+    """
     return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
 
 

@@ -136,6 +136,7 @@ def _one_kind(result: SubmissionScore) -> list[str]:
 
 
 def count_labels(result: SubmissionScore) -> str:
+    """Return how many labels were scored, for people."""
     masks = result.num_evals_done - result.total_evals
     return plural(result.total_evals, "label") + (f" and {plural(masks, 'mask')}" if masks > 0 else "")
 

@@ -60,7 +60,8 @@ def run_evaluate(
         check_report(report)
     where = partial(configuration, data, experiment)
     with truth_paths(submission, truth, datasplit, where, options) as (submission_path, truth_path, raw_of):
-        arguments = scoring_arguments(options, Path(truth_path).parent if datasplit is None else where().root)
+        folder = Path(truth_path).parent if datasplit is None else where().root
+        arguments = scoring_arguments(options, folder)
         with _executor(scheduler) as executor, _progress(quiet=quiet) as progress:
             result = score_submission(submission_path, truth_path, executor=executor, progress=progress, **arguments)
         if datasplit is not None and result.scored is not None:  # the truth that was built of it is gone in a moment
@@ -78,7 +79,7 @@ def run_evaluate(
         if report is not None:
             from csc_eval.report.page import ReportOptions, write_report
 
-            shown = ReportOptions(raw=raw_of or raw_of_test_crops(data))
+            shown = ReportOptions(raw=raw_of or raw_of_test_crops(data), table=own_classes(folder))
             written.append(write_report(result, report, submission=submission_path, truth=truth_path, options=shown))
     for path in written:
         click.echo(f"wrote {path}", err=as_json)
@@ -98,7 +99,9 @@ def run_report(*, result: str, page: str, submission: str | None, truth: str | N
     check_report(page)
     found = read_result(result)
     with open_scored(found, submission, truth) as volumes:
-        shown = ReportOptions(raw=volumes.raw)
+        scored = found.scored
+        place = None if scored is None else scored.datasplit or scored.truth
+        shown = ReportOptions(raw=volumes.raw, table=own_classes(Path(place).parent) if place else None)
         written = write_report(found, page, submission=volumes.submission, truth=volumes.truth, options=shown)
     click.echo(f"wrote {written}")
     return 0

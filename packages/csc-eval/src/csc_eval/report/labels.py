@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from csc_data.challenge.classes import ClassTable
 from csc_data.challenge.colours import as_hex, class_colour
 from csc_data.errors import CscError
 from csc_data.geometry import Grid
@@ -101,10 +102,13 @@ class Shown:
         Errors of each label.
     page_bytes : int
         What their pictures may take; with more labels each has fewer and smaller planes.
+    table : ClassTable or None
+        Which classes there are, where some are of one's own, with their colours.
     """
 
     objects: int = 5
     page_bytes: int = PAGE_BYTES
+    table: ClassTable | None = None
 
 
 @dataclass(slots=True)
@@ -162,7 +166,7 @@ def draw_labels(
         view = LabelView(
             crop=task.crop,
             class_name=task.class_name,
-            colour=as_hex(class_colour(task.class_name)),
+            colour=as_hex(class_colour(task.class_name, shown.table)),
             score=scores[task.crop][task.class_name],
         )
         views.append(_drawn(view, task, volumes[task.crop], shown.objects, room))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from csc_data.challenge.classes import ClassTable
 from csc_data.challenge.colours import as_hex, class_colour
 from csc_data.storage.stores.places import Store
 from csc_data.storage.stores.submissions import open_store
@@ -41,12 +42,15 @@ class ReportOptions:
         How many of them at most.
     shown : Shown
         How much of each.
+    table : ClassTable or None
+        Which classes there are, where some are of one's own, with their colours.
     """
 
     raw: Mapping[str, str] = field(default_factory=dict)
     show: Iterable[tuple[str, str]] | None = None
     labels: int = MOST_LABELS
     shown: Shown = field(default_factory=Shown)
+    table: ClassTable | None = None
 
 
 def write_report(
@@ -83,10 +87,10 @@ def write_report(
     volumes = ScoredVolumes(submission=open_store(submission), truth=open_store(truth), raw=options.raw)
     tasks = volumes.tasks(result, chosen[: options.labels])
     ordered = [tasks[label] for label in chosen[: options.labels] if label in tasks]
-    values = score_sections(result) | {
+    values = score_sections(result, options.table) | {
         "result": result,
         "title": f"Score {result.overall_score:.4f}",
-        "labels": draw_labels(ordered, result.crops, options.raw, options.shown),
+        "labels": draw_labels(ordered, result.crops, options.raw, replace(options.shown, table=options.table)),
         "left_out": len(chosen) - len(ordered),
     }
     return render_page("score.html", path, values)
@@ -117,15 +121,15 @@ def worst_labels(result: SubmissionScore) -> list[tuple[str, str]]:
     return [(crop, name) for _, crop, name in sorted(scores)]
 
 
-def score_sections(result: SubmissionScore) -> dict[str, object]:
+def score_sections(result: SubmissionScore, table: ClassTable | None = None) -> dict[str, object]:
     """Return the parts of a page that show a score: its tables, chart and remarks, as its template names them."""
     intervals = score_intervals(result.crops)
     return {
         "counted": _counted(result),
         "overall": _overall_table(result),
         "interval": intervals.get(""),
-        "class_tables": _class_tables(result, intervals),
-        "distribution": _distribution(result, intervals),
+        "class_tables": _class_tables(result, intervals, table),
+        "distribution": _distribution(result, intervals, table),
         "crop_table": _crop_table(result),
         "remarks": _remarks(result),
     }
@@ -150,7 +154,9 @@ def _overall_table(result: SubmissionScore) -> Table:
     return Table(header=["", "instance", "semantic", "overall"], rows=rows)
 
 
-def _class_tables(result: SubmissionScore, intervals: Mapping[str, Interval]) -> list[tuple[str, Table]]:
+def _class_tables(
+    result: SubmissionScore, intervals: Mapping[str, Interval], table: ClassTable | None
+) -> list[tuple[str, Table]]:
     tables = []
     for instance, title in ((True, "Instance classes"), (False, "Semantic classes")):
         classes = {name: score for name, score in result.combined.classes.items() if score.instance == instance}
@@ -159,7 +165,7 @@ def _class_tables(result: SubmissionScore, intervals: Mapping[str, Interval]) ->
         every = (n for score in classes.values() for n in (*score.metrics, *score.details))
         names = [name for name in dict.fromkeys(every) if name not in OWN_SCORES]
         rows = [
-            _class_row(name, score, names, intervals.get(name))
+            [_class_cell(name, table), *_class_row(score, names, intervals.get(name))]
             for name, score in sorted(classes.items(), key=lambda item: item[1].score)
         ]
         header = ["class", "score", "95 % of resamples", *names, "tp", "fp", "fn", "to be known"]
@@ -167,10 +173,13 @@ def _class_tables(result: SubmissionScore, intervals: Mapping[str, Interval]) ->
     return tables
 
 
-def _class_row(name: str, score: ClassScore, names: list[str], interval: Interval | None) -> list[str | Cell]:
+def _class_cell(name: str, table: ClassTable | None) -> Cell:
+    return Cell(text=name, colour=as_hex(class_colour(name, table)))
+
+
+def _class_row(score: ClassScore, names: list[str], interval: Interval | None) -> list[str | Cell]:
     values = {**score.details, **score.metrics}
     return [
-        Cell(text=name, colour=as_hex(class_colour(name))),
         Cell(text=format_score(score.score), bar=None if score.quirk else score.score),
         "-" if interval is None else f"{interval.low:.2f} to {interval.high:.2f}",
         *[format_score(values.get(key, math.nan)) for key in names],
@@ -179,7 +188,7 @@ def _class_row(name: str, score: ClassScore, names: list[str], interval: Interva
     ]
 
 
-def _distribution(result: SubmissionScore, intervals: Mapping[str, Interval]) -> DotChart:
+def _distribution(result: SubmissionScore, intervals: Mapping[str, Interval], table: ClassTable | None) -> DotChart:
     rows = []
     for name, score in sorted(result.combined.classes.items(), key=lambda item: item[1].score):
         labels = {crop: labels[name] for crop, labels in result.crops.items() if name in labels}
@@ -189,7 +198,7 @@ def _distribution(result: SubmissionScore, intervals: Mapping[str, Interval]) ->
         rows.append(
             DotRow(
                 name=name,
-                colour=as_hex(class_colour(name)),
+                colour=as_hex(class_colour(name, table)),
                 dots=[(label.score, f"{crop}: {label.score:.4f}") for crop, label in counted.items()],
                 mark=score.score,
                 interval=None if interval is None or not counted else (interval.low, interval.high),

@@ -20,6 +20,7 @@ from csc_data.config.experiment import (
     read_experiment,
 )
 from csc_data.config.experiment import load_safe_config as load_safe_config  # scripts import it with `process`
+from csc_data.config.templates import placeholder_names
 from csc_data.config.user_config import Config, load_config
 from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_submit.predictions import StoredPrediction, check_network, find_predictions
@@ -186,6 +187,8 @@ def _with_path(config: Config, name: str, option: str, path: str | os.PathLike[s
     if path is None:
         return config
     place = place_template(option, path, labels=True)
+    if not {"dataset", "crop"} <= placeholder_names(place):
+        raise InvalidArgumentError(f"{option} must hold {{dataset}} and {{crop}}, which tell crops apart: {path}")
     if "{class_name}" not in place:
         place = f"{place.rstrip('/')}/{{class_name}}"
     changes: dict[str, Any] = {name: place}

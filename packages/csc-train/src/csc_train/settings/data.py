@@ -96,7 +96,9 @@ class DataSettings(SampleSettings):
     )
     random_seed: int = setting("decides weights, samples and their order", NOT_NEGATIVE, default=42)
     base_experiment_path: Given[Path | None, Place | None] = setting(
-        "folder that relative paths of the experiment are taken from; the working folder by default", default=None
+        "folder that relative paths of the experiment are taken from, and that predictions and what is made of them "
+        "lie in; the working folder by default, and the data folder for these",
+        default=None,
     )
     datasplit_path: Given[Path | None, Place | None] = setting(
         "the datasplit, made if it is not there; that of the data folder by default (datasplit.csv)", default=None

@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from csc_data.challenge import ClassTable
-from csc_data.errors import ExistingOutputError, InvalidArgumentError
+from csc_data.errors import CscError, ExistingOutputError, InvalidArgumentError
+from csc_data.formats.writing import read_json
 from csc_data.wording import listed
 from csc_models.checkpoint import CheckpointDescription, load_checkpoint, load_weights, read_checkpoint
 from csc_models.errors import CheckpointMismatchError
 from csc_models.pretrained import load_pretrained, pretrained_card
 from csc_train.checkpoints import TRAINING, find_checkpoint, list_checkpoints, resume_path
 from csc_train.description import describe_network
+from csc_train.logs.run_files import RUN_RECORD
 from csc_train.processes import is_first_process
 from csc_train.settings import TrainSettings
 from csc_train.settings.data import LOADERS
 from csc_train.settings.network import weights_file
 from csc_train.starting_weights import StartingWeights, begin_with_weights, put_in_encoder
+from csc_train.training.hooks.logs_folder import logs_folder
 from csc_train.training.run_state import RunState
 
 if TYPE_CHECKING:
@@ -85,6 +88,32 @@ def check_same_data(path: Path, stored: CheckpointDescription, wanted: Checkpoin
 
 def _words(value: Any) -> str:
     return ", ".join(value) if isinstance(value, Sequence) and all(isinstance(v, str) for v in value) else str(value)
+
+
+def check_own(settings: TrainSettings, experiment: Path | None) -> None:
+    """Check that the checkpoints that a run would go on from are not those of another experiment file.
+
+    A file that was renamed or moved is not another one: the other must still be there, under another name.
+
+    Raises
+    ------
+    ExistingOutputError
+        If they are.
+    """
+    template, name = settings.model_save_path, settings.model_name
+    if experiment is None or isinstance(settings.load_model, Path):
+        return
+    if not list_checkpoints(template, name) and not resume_path(template, name).is_file():
+        return
+    try:
+        recorded = read_json(logs_folder(settings) / RUN_RECORD).get("experiment")
+    except CscError:  # of a disk that was full, or a copy that was broken off
+        return
+    if recorded and Path(recorded).name != experiment.name and Path(recorded).is_file():
+        raise ExistingOutputError(
+            f"the checkpoints of {name} are those of {recorded}, another experiment: choose another model_name, or a "
+            "folder of its own for this one, -e NAME; to go on with them say --resume PATH of one"
+        )
 
 
 def take_up(state: RunState, settings: TrainSettings, fabric: Fabric) -> Path | None:

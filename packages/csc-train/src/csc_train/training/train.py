@@ -46,10 +46,9 @@ from csc_train.training.hooks.stopping import EarlyStopping
 from csc_train.training.loaders import Loaders, open_run_loaders
 from csc_train.training.loop import run_epochs
 from csc_train.training.optimisation import StepSizes, build_optimizer
-from csc_train.training.ownership import check_own
 from csc_train.training.rehearsal import Rehearsal, check_places, rehearse
 from csc_train.training.results import TrainCallback, TrainProgress, TrainResult
-from csc_train.training.resume import set_aside_later, take_up
+from csc_train.training.resume import check_own, set_aside_later, take_up
 from csc_train.training.run import CHANNELS_LAST, Hook, Run
 from csc_train.training.run_state import RunState, as_metric
 

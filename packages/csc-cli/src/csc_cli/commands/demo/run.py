@@ -197,7 +197,7 @@ def _say_what_is_where(out: Path, experiment: Path, seconds: float) -> None:
     say("Go on by hand, stage by stage:")
     for command in (
         f"csc make-datasplit --data {out} --classes {','.join(CLASSES)}",
-        f"csc train {experiment}",
+        f"csc train {experiment} --data {out}",
         f"csc predict {experiment} --data {out} --overwrite",
         f"csc process {experiment} --data {out} --overwrite",
         f"csc pack-results --data {out} --overwrite",

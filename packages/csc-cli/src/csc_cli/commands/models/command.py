@@ -9,11 +9,12 @@ from csc_cli.commands.models.import_ import import_
 from csc_cli.commands.models.weights import fetch, pretrained
 from csc_cli.completing import model_names, network_names, one_of
 from csc_cli.console import answer, say
+from csc_cli.near_names import NearGroup
 from csc_cli.options import json_option
 from csc_data.wording import folded, table
 
 
-@click.group()
+@click.group(cls=NearGroup)
 def models() -> None:
     """Look at the networks that training can use."""
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from csc_data.challenge.classes import ClassTable
 from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_data.geometry import Grid
 from csc_data.loader.intensity import DrawnIntensity
@@ -65,6 +66,8 @@ class PatchReader:
         ``patch.further_targets`` does not name.
     excludes : mapping
         See `csc_data.loader.sources.codes.exclusions`; empty to leave unknown what other classes exclude.
+    table : ClassTable or None
+        Which classes there are, with the colours of one's own.
 
     Raises
     ------
@@ -86,6 +89,7 @@ class PatchReader:
     overhang: bool = False
     spatial: SpatialTransforms = ROTATED
     kinds: Mapping[str, TargetKind] = field(default_factory=lambda: parse_targets(None))
+    table: ClassTable | None = None
     excludes: Mapping[str, tuple[int, ...]] = field(init=False)
     _sources: dict[int, tuple[RawSource, LabelSource]] = field(default_factory=dict, init=False, repr=False)
 

@@ -100,7 +100,7 @@ def draw_preview(
     UnreadableDataError
         If a chunk cannot be read.
     """
-    from csc_data.loader.preview.figure import compose_figure
+    from csc_data.loader.preview.figure import choose_styles, compose_figure
 
     if count < 1 or first < 0 or columns < 1:
         raise InvalidArgumentError(
@@ -115,7 +115,8 @@ def draw_preview(
     usage = "training" if isinstance(patches, TrainingPatches) else "validation"
     given = patches.reader.patch.input
     title = f"{usage} samples, {_join(given.shape)} voxels of {_join(given.scale)} nm, a plane of each"
-    image = compose_figure(title, patches.reader.classes, [panel for _, panel in drawn], columns=columns)
+    styles = choose_styles(patches.reader.classes, patches.reader.table)
+    image = compose_figure(title, styles, [panel for _, panel in drawn], columns=columns)
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
     # Renamed when it is complete: a viewer that is open on the file never sees half a picture.

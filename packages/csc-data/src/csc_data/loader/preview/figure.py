@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from csc_data.challenge.classes import ClassTable
 from csc_data.challenge.colours import Colour, class_colour
 
 if TYPE_CHECKING:
@@ -66,24 +67,24 @@ class Style:
     dash: int
 
 
-def choose_styles(classes: Sequence[str]) -> dict[str, Style]:
+def choose_styles(classes: Sequence[str], table: ClassTable | None = None) -> dict[str, Style]:
     """Return the style of each class: the colour that it has everywhere, and a dash by its place among them."""
     return {
-        name: Style(class_colour(name), _DASHES[number // _SAME_DASH % len(_DASHES)])
+        name: Style(class_colour(name, table), _DASHES[number // _SAME_DASH % len(_DASHES)])
         for number, name in enumerate(classes)
     }
 
 
 def compose_figure(
-    title: str, classes: Sequence[str], panels: Sequence[Panel], *, columns: int = 4, size: int = _SIZE
+    title: str, styles: Mapping[str, Style], panels: Sequence[Panel], *, columns: int = 4, size: int = _SIZE
 ) -> Image.Image:
     """Return the figure of panels, row by row, below a title and a legend.
 
     Parameters
     ----------
     title : str
-    classes : sequence of str
-        Names of the targets' channels.
+    styles : mapping of str to Style
+        The targets' channels, in their order, and how each is outlined.
     panels : sequence of Panel
         At least one, all of the same sizes.
     columns : int
@@ -93,8 +94,8 @@ def compose_figure(
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(_FONT)
+    classes = tuple(styles)
     shown = [name for c, name in enumerate(classes) if any((panel.targets[c] > 0).any() for panel in panels)]
-    styles = choose_styles(classes)
     low, high = np.percentile(np.concatenate([panel.raw.reshape(-1) for panel in panels]), (0.5, 99.5))
     pictures = [paint_panel(panel, classes, styles, (float(low), float(high)), size) for panel in panels]
     height, width = pictures[0].shape[:2]
@@ -158,7 +159,7 @@ def _shortened(text: str, width: int, font: FreeTypeFont | ImageFont) -> str:
 
 
 def paint_panel(
-    panel: Panel, classes: Sequence[str], styles: dict[str, Style], limits: tuple[float, float], size: int = _SIZE
+    panel: Panel, classes: Sequence[str], styles: Mapping[str, Style], limits: tuple[float, float], size: int = _SIZE
 ) -> Pixels:
     """Return a panel as RGB, shape (y, x, 3).
 
@@ -192,7 +193,7 @@ def _voxels(offsets: npt.NDArray[np.float64], scale: float, count: int) -> tuple
 
 
 def _paint_unknown(
-    picture: Pixels, known: Mask, within: Mask, classes: Sequence[str], styles: dict[str, Style]
+    picture: Pixels, known: Mask, within: Mask, classes: Sequence[str], styles: Mapping[str, Style]
 ) -> None:
     """Darken and hatch what is unknown in all classes; hatch what is unknown in one class in its colour."""
     nobody = ~known.any(axis=0) & within
@@ -223,7 +224,7 @@ def _dashed(shape: tuple[int, ...], style: Style) -> Mask:
 
 
 def _paint_outlines(
-    picture: Pixels, targets: Plane, classes: Sequence[str], styles: dict[str, Style], thickness: int
+    picture: Pixels, targets: Plane, classes: Sequence[str], styles: Mapping[str, Style], thickness: int
 ) -> None:
     """Outline each class on its own side of the border; further in where there is an outline already."""
     from scipy import ndimage

@@ -47,7 +47,7 @@ class Box:
     def axes(self) -> Axes:
         """Positions in nm of the voxel centres, axis by axis; of a voxel they are the same in whatever box it is."""
         z, y, x = (
-            o + (np.arange(b, b + n) + 0.5) * v
+            np.asarray(o + (np.arange(b, b + n) + 0.5) * v, np.float64)
             for o, b, n, v in zip(self.origin, self.begin, self.shape, self.voxel_size, strict=True)
         )
         return z, y, x
@@ -55,12 +55,14 @@ class Box:
     @property
     def low(self) -> Point:
         """First corner in nm."""
-        return np.array(self.origin) + np.array(self.begin) * np.array(self.voxel_size)
+        corner: Point = np.array(self.origin) + np.array(self.begin) * np.array(self.voxel_size)
+        return corner
 
     @property
     def high(self) -> Point:
         """Last corner in nm."""
-        return self.low + np.array(self.shape) * np.array(self.voxel_size)
+        corner: Point = self.low + np.array(self.shape) * np.array(self.voxel_size)
+        return corner
 
     def grown(self, margin: Sequence[int]) -> Box:
         """Return the box with some voxels more on each side."""
@@ -82,11 +84,13 @@ class Window:
     def along(self, direction: Point) -> Field:
         """Return how far voxels lie along a direction from the point."""
         z, y, x = (np.float32(part) for part in direction)
-        return (self.z * z + self.y * y) + self.x * x
+        reached: Field = (self.z * z + self.y * y) + self.x * x
+        return reached
 
     def distance(self) -> Field:
         """Return the distance from the point."""
-        return np.sqrt((self.z * self.z + self.y * self.y) + self.x * self.x)
+        apart: Field = np.sqrt((self.z * self.z + self.y * self.y) + self.x * self.x)
+        return apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +168,8 @@ class Canvas:
             shape = [1, 1, 1]
             shape[number] = end - begin
             relative.append((axis[begin:end] - centre[number]).astype(np.float32).reshape(shape))
-        return Window((slices[0], slices[1], slices[2]), *relative, axes=(axes[0], axes[1], axes[2]))
+        z, y, x = relative
+        return Window((slices[0], slices[1], slices[2]), z, y, x, (axes[0], axes[1], axes[2]))
 
     def around(self, centre: Point, radius: float) -> Window | None:
         """Return the part around a point."""
@@ -173,7 +178,8 @@ class Canvas:
     def cover(self, depth: Field) -> Field:
         """Return which share of a voxel lies where a depth is above 0."""
         sharp = np.float32(1.0 / (sum(self.box.voxel_size) / 3))
-        return np.clip(depth * sharp + np.float32(0.5), 0, 1)
+        share: Field = np.clip(depth * sharp + np.float32(0.5), 0, 1)
+        return share
 
     def keep_off(self, window: Window, depth: Field) -> None:
         """Remember how far voxels are from what was drawn."""

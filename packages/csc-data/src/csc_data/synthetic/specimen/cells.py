@@ -16,8 +16,8 @@ WARPS_NM = ((260.0, 2600.0), (34.0, 480.0))
 """Amplitude and width of the folds of cell borders: a guess."""
 ROUNDING_NM = 130.0
 CLEFT_NM = (16.0, 30.0)
-"""Half the width of the cleft between cells, and how far it varies; clefts of tissue are 20 nm and wider (BioNumbers
-102924 gives 20 nm for brain)."""
+"""Half the width of the cleft between cells, and how far it varies; clefts of tissue are about 20 nm and wider, as in
+brain (a guess for other tissue)."""
 NUCLEUS_DIAMETER_NM = (5_000.0, 10_000.0)
 """Alberts et al., Molecular Biology of the Cell: 5 to 10 um."""
 _REACH = 3.5  # of a warp, in standard deviations
@@ -92,12 +92,13 @@ class Cells:
         rng = np.random.default_rng([key, 2])
         others = [self.seed(self._shifted(index, step)) for step in np.ndindex(3, 3, 3) if step != (1, 1, 1)]
         room = min(float(np.linalg.norm(other - seed)) for other in others) / 2
-        pole = rng.standard_normal(3)
-        pole /= np.sqrt(np.sum(pole**2))
+        # Towards the nearest cell, so that a few micrometres hold nucleus, centrosome and both cells' membranes.
+        pole = min(others, key=lambda other: float(np.linalg.norm(other - seed))) - seed
+        pole = pole / np.sqrt(np.sum(pole**2))
         low, high = (diameter / 2 for diameter in NUCLEUS_DIAMETER_NM)
         radius = min(rng.uniform(low, high), room - 1500.0)
         axes = np.clip(radius * rng.uniform(0.9, 1.1, 3), low, min(high, room - 1000.0))
-        away = min(700.0, room - 700.0 - float(axes.max()))
+        away = min(300.0, room - 700.0 - float(axes.max()))
         return Cell(index=index, key=key, seed=seed, centre=seed - pole * away, axes=axes, pole=pole)
 
     @staticmethod
@@ -157,7 +158,7 @@ class Cells:
                 place += np.float32(amplitude) * noise.on(axes)
         squares = []
         for cell in cells:
-            z, y, x = ((cell.seed - middle)).astype(np.float32)
+            z, y, x = (cell.seed - middle).astype(np.float32)
             squares.append(((warped[0] - z) ** 2 + (warped[1] - y) ** 2) + (warped[2] - x) ** 2)
         nearest = squares[0].copy()
         owner = np.zeros(box.shape, np.uint8)

@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from csc_data.challenge import get_class, label_classes
 from csc_data.geometry import Shape, Triple
 from csc_data.synthetic.specimen.boxes import FAR, Box, Canvas, Field, Point
 from csc_data.synthetic.specimen.cells import SPACING_NM, Cells, nucleus_depth_at
 from csc_data.synthetic.specimen.kinds import KINDS
-from csc_data.synthetic.specimen.nucleus import draw_nucleus, pore_places
 from csc_data.synthetic.specimen.noise import SmoothNoise, derive
+from csc_data.synthetic.specimen.nucleus import draw_nucleus, pore_places
 from csc_data.synthetic.specimen.organelles import (
     MEMBRANE_GREY,
     MEMBRANE_NM,
@@ -37,6 +36,7 @@ from csc_data.synthetic.specimen.stacks_and_tubes import (
 )
 
 TRIED_PLACES = 8
+SMALL_NM = 1500.0
 _DRAW: dict[str, Draw] = {
     "centriole": draw_centriole,
     "golgi": draw_golgi,
@@ -134,7 +134,9 @@ class Specimen:
 
 
 def choose_origin(seed: int, shape: Shape, voxel_size: Triple) -> Triple:
-    """Return where a volume shows most: a centrosome or its surroundings, whichever have most kinds of organelles.
+    """Return where a volume shows most: near a centrosome, wherever there are most kinds of organelles.
+
+    A volume smaller than `SMALL_NM` has room for few; its middle lies on the envelope of a nucleus.
 
     Parameters
     ----------
@@ -158,6 +160,11 @@ def choose_origin(seed: int, shape: Shape, voxel_size: Triple) -> Triple:
     cell = cells.cell((0, 0, 0))
     rng = np.random.default_rng([derive(seed, 5)])
     size = np.array(shape) * np.array(voxel_size)
+    if size.max() < SMALL_NM:
+        surface = cell.centre + cell.pole / np.sqrt(((cell.pole / cell.axes) ** 2).sum())
+        surface = surface + cell.pole * (nucleus_depth_at(cell, surface[None])[0])
+        z, y, x = np.floor(surface - size / 2).tolist()
+        return z, y, x
     best: tuple[int, Point] | None = None
     for number in range(TRIED_PLACES):
         away = cell.pole * 240.0 * number + rng.uniform(-1.0, 1.0, 3) * 100.0 * number
@@ -187,7 +194,7 @@ def _grain() -> Field:
     """Return how grainy each class is, in grey values."""
     amplitudes = np.full(256, 4.0, np.float32)
     calm = {"ld_lum": 1.0, "ecs": 3.0, "er_lum": 2.5, "ves_lum": 3.0, "perox_lum": 3.0, "ld_mem": 2.0}
-    rough = {"cyto": 7.0, "mito_lum": 8.0, "lyso_lum": 8.0, "nucleo": 9.0, "hchrom": 9.0, "nucpl": 6.0}
+    rough = {"cyto": 7.0, "ribo": 7.0, "mito_lum": 8.0, "lyso_lum": 8.0, "nucleo": 9.0, "hchrom": 9.0, "nucpl": 6.0}
     for name, value in {**calm, **rough}.items():
         amplitudes[label_classes()[name].id] = value
     return amplitudes
@@ -198,5 +205,3 @@ def _add_grain(canvas: Canvas, key: int) -> None:
     texture = SmoothNoise(derive(key, 1), 11.0).on(axes)
     texture += np.float32(0.8) * SmoothNoise(derive(key, 2), 38.0).on(axes)
     canvas.grey += _grain()[canvas.atoms] * texture
-
-

@@ -1,8 +1,8 @@
 """The organelles that are placed one by one: how large they are, and how many.
 
-A source stands beside each figure; BNID is a number of https://bionumbers.hms.harvard.edu, MBoC is Alberts et al.,
-Molecular Biology of the Cell. What nobody has published in this form is called a guess. Numbers are of candidates: of two that
-would meet only one is there, so that tissue holds fewer.
+A source stands beside each figure; MBoC is Alberts et al., Molecular Biology of the Cell. What nobody has published in
+this form is called a guess. Numbers are of candidates: of two that would meet only one is there, so that tissue holds
+fewer.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Kind:
     gap_nm: float = 24.0
     ids: int = 1
     at_pole: float = 0.0
-    tile_nm: float = 3600.0
+    tile_nm: float = 2900.0
 
     @property
     def reach_nm(self) -> float:
@@ -66,12 +66,19 @@ KINDS = (
     Kind(name="golgi", per_um3=0.30, radius_nm=(330.0, 520.0), ids=48, at_pole=0.9),
     # 0.5 to 1 um wide and several um long (MBoC); pieces, as of a network that is cut.
     Kind(name="mito", per_um3=1.5, radius_nm=(130.0, 260.0), length_nm=(450.0, 1900.0), points=9, bend=0.16),
-    # Tubes of 25 nm (BNID 100843, 25 nm outside and MBoC); bundles and their numbers are a guess.
+    # Tubes of 25 nm (MBoC); bundles and their numbers are a guess.
     Kind(
-        name="mt", per_um3=0.5, radius_nm=(60.0, 100.0), length_nm=(700.0, 1700.0), points=13, bend=0.06,
-        gap_nm=14.0, ids=8, at_pole=0.2,
-    ),  # fmt: skip
-    # 0.1 to 1.2 um wide (BNID 103732 and MBoC: 0.2 to 0.5 um); numbers are a guess.
+        name="mt",
+        per_um3=0.5,
+        radius_nm=(60.0, 100.0),
+        length_nm=(700.0, 1700.0),
+        points=13,
+        bend=0.06,
+        gap_nm=14.0,
+        ids=8,
+        at_pole=0.2,
+    ),
+    # 0.1 to 1.2 um wide (MBoC: 0.2 to 0.5 um); numbers are a guess.
     Kind(name="lyso", per_um3=0.34, radius_nm=(130.0, 330.0), at_pole=0.4),
     # Multivesicular bodies: 250 to 1000 nm (Huotari and Helenius 2011, EMBO J 30:3481); numbers are a guess.
     Kind(name="endo", per_um3=0.30, radius_nm=(125.0, 290.0)),
@@ -79,12 +86,13 @@ KINDS = (
     Kind(name="ld", per_um3=0.30, radius_nm=(110.0, 360.0)),
     # 0.1 to 1 um (MBoC, Smith and Aitchison 2013, Nat Rev Mol Cell Biol 14:803).
     Kind(name="perox", per_um3=0.26, radius_nm=(85.0, 210.0)),
-    # Exit sites with their vesicles are about 500 nm wide (Bannykh et al. 1996, J Cell Biol 135:19); numbers are a guess.
+    # With their vesicles about 500 nm wide (Bannykh et al. 1996, J Cell Biol 135:19); numbers are a guess.
     Kind(name="eres", per_um3=0.45, radius_nm=(170.0, 240.0), ids=12, gap_nm=10.0, at_pole=0.3),
     # COPI and COPII vesicles are 50 to 100 nm wide (MBoC); numbers are a guess.
     Kind(name="ves", per_um3=34.0, radius_nm=(26.0, 48.0), gap_nm=16.0, tile_nm=1600.0),
 )
 """In the order in which they take their places."""
 
-FIRM = 4
-"""How many kinds, from the first, are thinned before others look whether there is room; of the others, candidates count."""
+FIRM = ("mito", "mt")
+"""Kinds that are thinned before others look whether there is room; of the others, candidates count, as looking further
+would take all tiles around."""

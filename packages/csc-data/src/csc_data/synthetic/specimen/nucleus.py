@@ -13,9 +13,9 @@ MEMBRANE_NM, CLEFT_NM = 11.0, 24.0
 ENVELOPE_NM = 2 * MEMBRANE_NM + CLEFT_NM
 """Two membranes and a cleft of 20 to 40 nm between them (MBoC)."""
 PORES_PER_UM2 = 9.0
-"""HeLa cells have 2000 to 3000 on 300 um2, about 10 (Maul and Deaven 1977, J Cell Biol 73:748; BNID 102986 ff.)."""
+"""HeLa cells have 2000 to 3000 on 300 um2, about 10 (Maul and Deaven 1977, J Cell Biol 73:748)."""
 PORE_NM = (54.0, 47.0, 21.0)
-"""Radii: of the hole in the envelope (100 to 120 nm across, BNID 104748), of the ring in it, and of the channel."""
+"""Radii: of the hole in the envelope (about 100 nm across, MBoC), of the ring in it, and of the channel."""
 BORDER_NM = 110.0
 """How deep the dense chromatin at the envelope and at nucleoli is: a guess."""
 _IDS = 1 << 13

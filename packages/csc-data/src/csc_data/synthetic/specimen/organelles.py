@@ -12,7 +12,7 @@ from csc_data.synthetic.specimen.noise import SmoothNoise
 from csc_data.synthetic.specimen.placing import Organelle
 
 MEMBRANE_NM = 11.0
-"""A membrane is 4 to 5 nm thick (BNID 104911); stained it looks about twice as thick in a scanning microscope (a guess)."""
+"""A membrane is 5 nm thick (MBoC); stained it looks about twice as thick in a scanning microscope (a guess)."""
 MEMBRANE_GREY = 62.0
 REACH = 40.0  # nm around an organelle in which others are told of it
 

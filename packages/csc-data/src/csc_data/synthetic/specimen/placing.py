@@ -1,8 +1,8 @@
 """Where the organelles lie: in tiles of an endless specimen, each found from the seed and its place alone.
 
-Candidates are drawn in each tile, those that lie in the cytoplasm. One stays where it meets none of a kind that goes before it,
-and no candidate of its own kind with a higher key: thinning that needs no order in which tiles are visited (Matern, Spatial
-Variation, 1960).
+Candidates are drawn in each tile, those that lie in the cytoplasm. One stays where it meets none of a kind that goes
+before it, and no candidate of its own kind with a higher key: thinning that needs no order in which tiles are visited
+(Matern, Spatial Variation, 1960).
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Places:
         found = self._candidates_of(kind, tile)
         for other in KINDS[: KINDS.index(kind)]:
             if len(found.keys):
-                there = self.survivors if other in KINDS[:FIRM] else self._candidates_of
+                there = self.survivors if other.name in FIRM else self._candidates_of
                 rivals = [there(other, near) for near in _around(kind, tile, other)]
                 found = found.chosen(~_meet(found, rivals, max(kind.gap_nm, other.gap_nm), by_key=False))
         if len(found.keys):
@@ -177,7 +177,9 @@ class Places:
             own = owner == number
             inside[own] &= nucleus_depth_at(cells[number], points[own]) < -(radii[own] + 60.0)
         parts = np.split(inside, np.cumsum([one.paths.shape[0] * one.paths.shape[1] for one in found])[:-1])
-        return [part.reshape(one.paths.shape[:2]).all(axis=1) for part, one in zip(parts, found, strict=True)]
+        return [
+            np.asarray(part.reshape(one.paths.shape[:2]).all(axis=1)) for part, one in zip(parts, found, strict=True)
+        ]
 
     def _centrioles(self, kind: Kind, tile: Tile) -> _Candidates:
         """Return the centrioles of the cells whose centrosome lies in a tile: mother and daughter, at a right angle."""
@@ -229,7 +231,7 @@ class _Cast:
         )
 
     def paths(self, depth: Point, poles: Point) -> _Candidates:
-        """Return the candidates, but those too near to the cell's border or left out for being far from its centrosome."""
+        """Return the candidates, but those too near to the cell's border, or left out far from its centrosome."""
         kind, directions = self.kind, self.directions
         from_pole = self.middles - poles
         away = np.sqrt((from_pole**2).sum(1))
@@ -238,7 +240,7 @@ class _Cast:
         kept = self.lots < 1 - kind.at_pole * (1 - 1 / (1 + (away / 2600.0) ** 4))
         kept &= depth > self.radii + 60.0
         share = np.linspace(-1, 1, kind.points) if kind.points > 1 else np.zeros(1)
-        along = (share[None] * (self.lengths / 2 - self.radii * (kind.points > 1)).clip(0)[:, None])[..., None]
+        along = (share[None] * np.maximum(self.lengths / 2 - self.radii, 0.4 * self.radii)[:, None])[..., None]
         paths = self.middles[:, None, :] + directions[:, None, :] * along
         sides = _normalised(self.sides - directions * (self.sides * directions).sum(1)[:, None])
         paths += sides[:, None, :] * (self.bends * self.lengths)[:, None, None] * (share**2 - 0.33)[None, :, None]

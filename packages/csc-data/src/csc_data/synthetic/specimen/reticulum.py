@@ -13,13 +13,13 @@ from csc_data.synthetic.specimen.organelles import layers
 from csc_data.synthetic.specimen.placing import Organelle
 
 SHEET_NM, TUBE_NM = 58.0, 31.0
-"""Thickness of a sheet, radius of a tube: both are 60 to 100 nm across (BNID 111388; Shibata et al. 2006, Cell 126:435)."""
+"""Thickness of a sheet, radius of a tube: both are 60 to 100 nm across (Shibata et al. 2006, Cell 126:435)."""
 GAP_NM = 14.0
 RIBOSOME_NM = 12.5
 """Radius: 25 to 30 nm across (MBoC)."""
 RIBOSOME_SPACING_NM = 37.0
-"""Edge of the cube that has one place for a ribosome: 20000 per um3 at most, of which about half are taken. HeLa cells have some 5 to 10 million on 1000 to
-2000 um3 of cytoplasm (BNID 108582, 103725), so this is at the dense end."""
+"""Edge of the cube that has one place for a ribosome: 20000 per um3 at most, of which about half are taken. Cells have
+millions (MBoC) in 1000 to 2000 um3 of cytoplasm; so this is at the dense end, and how dense is a guess."""
 
 
 def draw_reticulum(canvas: Canvas, key: int, exits: Sequence[Organelle]) -> Field:
@@ -51,14 +51,16 @@ def draw_reticulum(canvas: Canvas, key: int, exits: Sequence[Organelle]) -> Fiel
     inside &= in_site
     for old, new in (("er_mem", "eres_mem"), ("er_lum", "eres_lum")):
         canvas.atoms[inside & (canvas.atoms == get_class(old).id)] = get_class(new).id
-    return depth
+    drawn: Field = depth
+    return drawn
 
 
 def _sheets(canvas: Canvas, key: int) -> Field:
     """Return the depth in sheets: level sets of a smooth function, in parts of the cytoplasm."""
     axes = canvas.box.axes
     zone = SmoothNoise(derive(key, 1), 620.0)
-    place = (zone.on(axes) - np.float32(0.95)) * np.float32(420.0)
+    ragged = np.float32(0.3) * SmoothNoise(derive(key, 7), 150.0).on(axes)
+    place = (zone.on(axes) + ragged - np.float32(0.95)) * np.float32(420.0)
     if not (place > -SHEET_NM).any():
         return place
     level, slope = _with_slope(canvas, SmoothNoise(derive(key, 2), 1900.0))
@@ -108,7 +110,9 @@ def draw_ribosomes(canvas: Canvas, key: int, reticulum: Field, *, labelled: bool
     """
     low, high = canvas.box.low, canvas.box.high
     spacing = RIBOSOME_SPACING_NM
-    ranges = [np.arange(int(np.floor(b / spacing)), int(np.floor(e / spacing)) + 1) for b, e in zip(low, high, strict=True)]
+    ranges = [
+        np.arange(int(np.floor(b / spacing)), int(np.floor(e / spacing)) + 1) for b, e in zip(low, high, strict=True)
+    ]
     lots = hash_places(derive(key, 5), *ranges)
     places = np.stack(np.meshgrid(*ranges, indexing="ij"), axis=-1).reshape(-1, 3).astype(np.float64)
     lots = lots.ravel()

@@ -16,7 +16,7 @@ from csc_data.synthetic.specimen.placing import Organelle
 CISTERNA_NM, CISTERNA_SPACING_NM = 34.0, 60.0
 """Thickness, and from one to the next: a guess, so that gaps show at 8 nm; 20 to 30 nm and 45 nm are common."""
 MICROTUBULE_NM = (12.5, 7.5)
-"""Outer and inner radius (BNID 100843: 25 nm outside; MBoC: 14 to 15 nm inside)."""
+"""Outer and inner radius (MBoC: 25 nm across; the inside is about 15 nm)."""
 
 
 def _axes(rng: np.random.Generator) -> tuple[Point, Point, Point]:
@@ -174,7 +174,9 @@ def draw_centriole(canvas: Canvas, organelle: Organelle) -> None:
         return
     for name, place, reach in (("cent_dapp", length / 2 - 32.0, 62.0), ("cent_sdapp", length / 2 - 112.0, 84.0)):
         height = np.float32(15.0) - np.abs(w - np.float32(place))
-        part = np.minimum(np.minimum(fin, height), np.minimum(out - np.float32(radius), np.float32(radius + reach) - out))
+        part = np.minimum(
+            np.minimum(fin, height), np.minimum(out - np.float32(radius), np.float32(radius + reach) - out)
+        )
         there = (atoms == CYTO) & (part > 0)
         atoms[there] = get_class(name).id
         np.copyto(grey, grey + (np.float32(84.0) - grey) * canvas.cover(part), where=there)

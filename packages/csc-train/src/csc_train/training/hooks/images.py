@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from csc_data.loader import ArrayInfo
-from csc_data.loader.preview.figure import Panel, compose_figure
+from csc_data.loader.preview.figure import Panel, choose_styles, compose_figure
 from csc_train.logs.event_files import image
 from csc_train.network import fit_output
 from csc_train.objectives.metrics import Measured
@@ -196,7 +196,7 @@ def _place(loader: Batches | None, batch: Batch, sample: int) -> str:
 
 
 def _draw(run: Run, tag: str, shown: _Shown, epoch: int) -> Any:
-    channels = _shown_output(run).channels
+    styles = choose_styles(_shown_output(run).channels, run.settings.class_table)
     nothing = np.zeros_like(shown.prediction)
     panels = [
         Panel(
@@ -209,7 +209,7 @@ def _draw(run: Run, tag: str, shown: _Shown, epoch: int) -> Any:
         for words, targets in (("raw", nothing), ("truth", shown.truth), ("prediction", shown.prediction))
     ]
     title = f"epoch {epoch}{shown.place}: Dice {shown.dice:.3f}"
-    picture = compose_figure(title, channels, panels, columns=len(panels), size=_SIZE)
+    picture = compose_figure(title, styles, panels, columns=len(panels), size=_SIZE)
     stream = io.BytesIO()
     picture.save(stream, format="PNG")
     return image(tag, stream.getvalue(), picture.height, picture.width)
