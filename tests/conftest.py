@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.pop("COLUMNS", None)  # readline tells it to the processes that tests run in, and tables would be folded
+
 ROOT = Path(__file__).parents[1]
 
 # A remark above a block says where it is run, or why not, or which file it is.

@@ -61,7 +61,8 @@ def split(small_data, tmp_path) -> Path:
 def submittable(small_data, tmp_path):
     """Return a copy of the data folder, with a test crop and its truth."""
     config = replace(small_data, data=str(tmp_path / "data"))
-    shutil.copytree(small_data.root, config.root)
+    # Other tests may have predicted there.
+    shutil.copytree(small_data.root, config.root, ignore=shutil.ignore_patterns("predictions", "processed"))
     place = {"voxel_size": (4, 4, 4), "translation": (40, 60, 20), "shape": (20, 20, 20)}
     crop = TestCrop(id=9, dataset=DATASET, classes=("mito", "nuc"), **place)
     write_test_crops(config.root / FILE_NAME, [crop])

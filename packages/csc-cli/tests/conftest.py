@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from csc_data.challenge.test_crops import FILE_NAME, write_test_crops
 from csc_data.config.user_config import Config
 from csc_data.geometry import Grid
 from csc_data.volumes import write_multiscale
+
+os.environ.pop("COLUMNS", None)  # readline tells it to the processes that tests run in, and tables would be folded
 
 RAW = Grid(voxel_size=(8, 8, 8), translation=(100, 204, 308), shape=(34, 38, 42))
 CROPS = {1: ((2, 3, 4), (24, 26, 28), ("er", "mito", "nuc")), 2: ((0, 0, 0), (20, 20, 20), ("er", "mito"))}

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+os.environ.pop("COLUMNS", None)  # readline tells it to the processes that tests run in, and tables would be folded
+
 # The loader is the extra csc-data[torch]; without it, its tests have nothing to run on.
 collect_ignore_glob = [] if importlib.util.find_spec("torch") else ["loader/*"]
 

@@ -94,8 +94,7 @@ def test_a_long_value_goes_on_below_itself(monkeypatch):
         "3d_unet: small\n"
         "  source    after Ronneberger et al.,\n"
         "            2015,\n"
-        "            https://arxiv.org/abs/1505.0\n"
-        "            4597"
+        "            https://arxiv.org/abs/1505.04597"  # an address stays whole
     )
 
 

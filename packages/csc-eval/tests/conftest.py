@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import json
 import lzma
+import os
 from pathlib import Path
 
 import numcodecs
 import numpy as np
 import pytest
 from scipy import ndimage
+
+os.environ.pop("COLUMNS", None)  # readline tells it to the processes that tests run in, and tables would be folded
 
 DATA = Path(__file__).parent / "data"
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from csc_data.config.user_config import Config
 from csc_data.geometry import Grid
 from csc_data.volumes import write_multiscale
 from csc_data.volumes.stored_values import Kind, StoredValues
+
+os.environ.pop("COLUMNS", None)  # readline tells it to the processes that tests run in, and tables would be folded
 
 VOXEL_SIZE = (8.0, 8.0, 8.0)
 TRANSLATION = (104.0, 204.0, 304.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from csc_data.config.user_config import Config
 from csc_data.geometry import Grid
 from csc_data.splits.split_file import SplitRow, write_datasplit
 from csc_data.volumes import write_multiscale
+
+os.environ.pop("COLUMNS", None)  # readline tells it to the processes that tests run in, and tables would be folded
 
 DATASET = "jrc_test-1"
 RAW = Grid(voxel_size=(8, 8, 8), translation=(100.0, 204.0, 308.0), shape=(64, 64, 64))

@@ -99,8 +99,11 @@ def folded(text: str) -> str:
     for line in text.splitlines():
         begin = re.match(r" *\S+(?: \S+)* {2,}", line)
         indent = " " * (begin.end() if begin else 4)
-        fits = room is None or len(line) <= room
-        lines += [line] if fits else textwrap.wrap(line, room or 1, subsequent_indent=indent, break_on_hyphens=False)
+        if room is None or len(line) <= room:
+            lines.append(line)
+            continue
+        # Addresses and paths stay whole.
+        lines += textwrap.wrap(line, room, subsequent_indent=indent, break_on_hyphens=False, break_long_words=False)
     return "\n".join(lines)
 
 

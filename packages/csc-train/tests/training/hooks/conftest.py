@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from csc_data.challenge.classes import label_classes
 from csc_train.training.results import EpochRecord, StepRecord, TrainProgress, ValidationScores
 from csc_train.training.run import Run
 
@@ -116,7 +117,7 @@ def begin(tmp_path):
 
     def begin_run(*hooks, epochs=10, **settings):
         values = {"epochs": epochs, "model_name": "small", "best_metric": "iou", "lower_is_better": False}
-        values |= {"logs_save_path": str(tmp_path / "logs"), **settings}
+        values |= {"logs_save_path": str(tmp_path / "logs"), "class_table": label_classes(), **settings}
         run = FakeRun(make_dataclass("Settings", values)(**values), list(hooks))
         runs.append(run)
         return run
