@@ -318,7 +318,8 @@ def docs(session: nox.Session) -> None:
 
     With CSC_DOCS_ONLINE=1 names of others are linked and outer links are tried, too.
     """
-    install(session, *workspace(), *group("docs"), "monai", "timm")  # their networks stand in the gallery, too
+    install(session, *workspace(), *group("docs"))
+    install(session, "-e", "./packages/csc-models[encoders,monai]")  # their networks stand in the gallery, too
     out = "build/docs"
     for stale in (out, "docs/reference/generated"):  # pages of modules that are gone would be built, too
         shutil.rmtree(ROOT / stale, ignore_errors=True)
