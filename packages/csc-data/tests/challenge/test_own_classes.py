@@ -139,6 +139,6 @@ def test_an_unknown_name_is_told_with_the_nearest_and_where_own_classes_stand(co
         table.find("synapze")
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
     (problem,) = label_classes().problems(["er", "synapse"])
-    assert "classes of your own stand in a classes.toml" in str(problem)
+    assert "classes of your own stand in a classes.toml in the data folder" in str(problem)
     assert name_problems(["synapse"], {"class_table": table}) == []
     assert [p.what for p in CLASS_NAMES.problems(["synapse"], {})] == ["the challenge has no class 'synapse'"]

@@ -105,7 +105,11 @@ def test_a_class_that_nobody_has_is_told_with_the_nearest(config):
     [
         ({"voxel_size": None}, "does not say its voxel size; give --voxel-size"),
         ({"labels": "part.npy", "class_name": "mito"}, "say where in it the labels lie: --labels-translation"),
-        ({"labels": "part.npy", "class_name": "mito", "labels_translation": (800, 0, 0)}, "reaches beyond raw"),
+        (
+            {"labels": "part.npy", "class_name": "mito", "labels_translation": (800, 0, 0)},
+            r"beyond raw: .* z 100 to 109, y 0",
+        ),
+        ({"voxel_size": (0.008, 0.004, 0.004)}, "smaller than atoms; sizes are in nm"),
         ({"labels": "negative.npy", "class_name": "mito"}, "labels are at least 0"),
     ],
 )
@@ -122,3 +126,24 @@ def test_a_volume_is_not_written_over_itself(config, tmp_path):
     convert(config, tmp_path, out=str(tmp_path / "a.zarr"))
     with pytest.raises(CscError, match="write it to another place"):
         convert(config, tmp_path, source=str(tmp_path / "a.zarr"), out=str(tmp_path / "a.zarr"))
+
+
+def test_labels_are_told_where_they_lie_in_the_raw_of_their_data_set(config, tmp_path):
+    convert(config, tmp_path, dataset="mine", translation=(80, 0, 0))
+    np.save(tmp_path / "part.npy", LABELS[:10])
+    part = {"source": str(tmp_path / "part.npy"), "kind": "labels", "dataset": "mine", "class_name": "mito"}
+    (there,) = convert(config, tmp_path, **part, translation=(160, 0, 0))
+    assert "at voxels z 10 to 19, y 0 to 49, x 0 to 69 of raw, which has (40, 50, 70)" in there.said
+    (between,) = plan_conversion(Conversion(**part, crop=2, voxel_size=(8, 4, 4), translation=(83, 1, 0)), config)
+    assert any("are these nm? taken as voxels, the translation is 744,4,0" in line for line in between.said)
+    (beyond,) = plan_conversion(Conversion(**part, crop=2, voxel_size=(8, 4, 4), translation=(360, 0, 0)), config)
+    assert "beyond raw, labels count as unknown" in beyond.said
+    with pytest.raises(CscError, match=r"lies beside the raw of mine: it would lie at voxels z -10 to -1"):
+        convert(config, tmp_path, **part, crop=2, translation=(0, 0, 0))
+
+
+def test_objects_of_a_class_that_is_not_scored_by_objects_are_told(config, tmp_path):
+    for name, told in (("mito_mem", True), ("mito", False)):
+        wanted = {"source": str(tmp_path / "labels.npy"), "kind": "labels", "voxel_size": (8, 4, 4), "dataset": "mine"}
+        (plan,) = plan_conversion(Conversion(**wanted, class_name=name), config)
+        assert any("is not scored by objects" in line for line in plan.said) == told

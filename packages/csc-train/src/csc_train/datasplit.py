@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from csc_data.config.user_config import Config, load_config
@@ -73,6 +74,11 @@ def experiment_rows(
     if left_out:
         first = "; ".join(map(str, left_out[:3])) + ("; ..." if len(left_out) > 3 else "")
         told.append(f"{len(left_out)} rows of {path} are used in part, on the other side or not at all: {first}")
+    if kept and all(row.usage == "train" for row in kept):
+        told.append(
+            f"no crop of {path} validates: the best epoch is that of the lowest training loss, and settings of "
+            "validation have no effect; `csc make-datasplit -c CLASSES --validate-ratio 0.3` divides the crops anew"
+        )
     for line in told if speaks else ():
         logger.warning("%s", line)
     if not kept:
@@ -90,7 +96,13 @@ def _make(settings: TrainSettings, config: Config, path: Path) -> Sequence[Split
     )
     where = CropTemplates.in_bucket(config) if settings.use_s3 else config
     try:
-        return make_datasplit(where, options, table=settings.class_table).rows
+        rows = make_datasplit(where, options, table=settings.class_table).rows
+        if any(row.usage == "validate" for row in rows):
+            return rows
+        # Few crops can hardly show all classes on both sides; the sides follow from the experiment's own.
+        chosen = make_datasplit(where, replace(options, classes=settings.classes), table=settings.class_table).rows
+        sides = {row.labels: row.usage for row in chosen}
+        return [replace(row, usage=sides.get(row.labels, row.usage)) for row in rows]
     except MissingDataError as error:
         raise MissingDataError(
             f"there is no datasplit {path} (`csc make-datasplit` writes one), and none can be made: {error}"

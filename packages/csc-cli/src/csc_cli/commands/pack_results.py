@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -66,7 +67,9 @@ def pack_results(config: Config, **options: Any) -> None:
     upload = result.archive or result.destination
     scored = config.path("ground_truth").is_dir()
     after = next_command("evaluate") if scored else "then upload it"
-    say(f"next: csc validate {upload}; {after}")
+    data = click.get_current_context().params.get("data")
+    check = shlex.join(["csc", "validate", str(upload), *(["--data", data] if data else [])])
+    say(f"next: {check}; {after}")
 
 
 def _tell(result: PackResult) -> None:

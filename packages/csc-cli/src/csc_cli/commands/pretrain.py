@@ -30,7 +30,8 @@ def pretrain(experiment: str, config: Config, given: dict[str, Any], dry_run: bo
 
     overrides: Any = given | {name: value for name, value in options.items() if value is not None}
     if dry_run:
-        rehearsal = csc_train.rehearse_pretraining(experiment, config=config, **overrides)
+        with say_logged("csc_train.training.rehearsal"):
+            rehearsal = csc_train.rehearse_pretraining(experiment, config=config, **overrides)
         answer(rehearsal)
         for line in rehearsal.lines:
             say(line)

@@ -68,7 +68,8 @@ def train(experiment: str, config: Config, given: dict[str, Any], dry_run: bool,
     # An option that was left out says nothing of what --set does.
     overrides: Any = given | {name: value for name, value in options.items() if value is not None}
     if dry_run:
-        rehearsal = csc_train.rehearse_training(experiment, config=config, **overrides)
+        with say_logged("csc_train.training.rehearsal"):
+            rehearsal = csc_train.rehearse_training(experiment, config=config, **overrides)
         answer(rehearsal)
         for line in rehearsal.lines:
             say(line)

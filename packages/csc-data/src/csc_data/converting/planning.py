@@ -27,10 +27,13 @@ from csc_data.converting.writing import VolumePlan
 from csc_data.errors import InvalidArgumentError, Problem, ProblemsError
 from csc_data.formats.writing import read_attributes
 from csc_data.geometry import Grid, Triple
+from csc_data.volumes import open_volume
 from csc_data.volumes.annotation_attributes import annotation_type, class_attributes, crop_attributes
 from csc_data.volumes.annotation_values import UNKNOWN, read_annotation
 
 Kind = Literal["raw", "labels"]
+
+_ATOM_NM = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +150,7 @@ def plan_conversion(wanted: Conversion, config: Config, progress: Progress | Non
     source = _open(wanted, wanted.source)
     grid, said = choose_grid(source, wanted.voxel_size, wanted.translation)
     if wanted.kind == "labels":
+        said = (*said, *_said_of_raw(wanted, config, source, grid))
         return [_plan_labels(wanted, config, replace(source, said=said), grid, progress)]
     labels = None if wanted.labels is None else _open_labels(wanted, grid)
     encode, words = choose_grey_values(source, wanted.value_range, progress)
@@ -185,8 +189,62 @@ def _open_labels(wanted: Conversion, raw: Grid) -> tuple[Source, Grid]:
             "say which are right by --voxel-size"
         )
     if not raw.bounds.contains(grid.bounds, max(raw.voxel_size)):
-        raise InvalidArgumentError(f"{labels.name} at {grid.bounds} reaches beyond raw, which is at {raw.bounds}")
-    return replace(labels, said=said), grid
+        raise InvalidArgumentError(
+            f"{labels.name} reaches beyond raw: it would lie at {voxels_of(raw, grid)}; {_IN_NM}"
+        )
+    return replace(labels, said=(*said, *_said_of_place(raw, grid, wanted.labels_translation))), grid
+
+
+def _said_of_raw(wanted: Conversion, config: Config, labels: Source, grid: Grid) -> tuple[str, ...]:
+    """Return where labels lie in the raw of their data set, where it has some.
+
+    Raises
+    ------
+    InvalidArgumentError
+        If they lie beside it.
+    """
+    if wanted.dataset is None or not (place := config.path("raw", dataset=wanted.dataset)).exists():
+        return ()
+    raw = open_volume(place).levels[0].grid
+    if grid.bounds.intersect(raw.bounds).empty:
+        raise InvalidArgumentError(
+            f"{labels.name} lies beside the raw of {wanted.dataset}: it would lie at {voxels_of(raw, grid)}; {_IN_NM}"
+        )
+    lost = () if raw.bounds.contains(grid.bounds, max(raw.voxel_size)) else ("beyond raw, labels count as unknown",)
+    return (*lost, *_said_of_place(raw, grid, wanted.translation))
+
+
+_IN_NM = "translations are nm, z,y,x, of the centre of the first voxel"
+
+
+def _said_of_place(raw: Grid, grid: Grid, given: Triple | None) -> tuple[str, ...]:
+    """Return where labels lie in raw, and a doubt where a translation looks like one in voxels."""
+    said = [f"at {voxels_of(raw, grid)}"]
+    steps = [(b - a) / size for a, b, size in zip(raw.bounds.begin, grid.bounds.begin, raw.voxel_size, strict=True)]
+    if given is not None and any(abs(2 * step - round(2 * step)) > 0.02 for step in steps):
+        in_nm = ",".join(
+            f"{first + number * size:g}"
+            for first, number, size in zip(raw.translation, given, raw.voxel_size, strict=True)
+        )
+        said.append(f"that is between raw's voxels: are these nm? taken as voxels, the translation is {in_nm}")
+    return tuple(said)
+
+
+def voxels_of(raw: Grid, grid: Grid) -> str:
+    """Return where a grid lies in another, in words.
+
+    Examples
+    --------
+    >>> raw = Grid(voxel_size=(8, 4, 4), translation=(0, 0, 0), shape=(40, 60, 60))
+    >>> voxels_of(raw, Grid(voxel_size=(8, 4, 4), translation=(80, 0, -8), shape=(10, 20, 20)))
+    'voxels z 10 to 19, y 0 to 19, x -2 to 17 of raw, which has (40, 60, 60)'
+    """
+    parts = []
+    for axis, name in enumerate("zyx"):
+        size, origin = raw.voxel_size[axis], raw.bounds.begin[axis]
+        begin, end = ((edge[axis] - origin) / size for edge in (grid.bounds.begin, grid.bounds.end))
+        parts.append(f"{name} {round(begin, 2):g} to {round(end - 1, 2):g}")
+    return f"voxels {', '.join(parts)} of raw, which has {raw.shape}"
 
 
 def choose_grid(
@@ -197,7 +255,7 @@ def choose_grid(
     Raises
     ------
     InvalidArgumentError
-        If there is no voxel size.
+        If there is no voxel size, or it can hardly be one in nm.
 
     Examples
     --------
@@ -213,6 +271,8 @@ def choose_grid(
     size = voxel_size or source.voxel_size
     if size is None:
         raise InvalidArgumentError(f"{source.name} does not say its voxel size; give --voxel-size Z,Y,X in nm")
+    if min(size) < _ATOM_NM:
+        raise InvalidArgumentError(f"{source.name}: voxels of {min(size):g} nm are smaller than atoms; sizes are in nm")
     said = source.said
     if voxel_size is not None and source.voxel_size is not None:
         stated = ",".join(f"{value:g}" for value in source.voxel_size)
@@ -239,6 +299,8 @@ def _plan_labels(
         ids = choose_ids(source, facts, wanted.unknown)
         encode, kind = ids, annotation_type(instances=facts.most > 1, unknown=ids.stored_unknown)
         said.append(f"ids up to {facts.most} are kept, as {ids.dtype}")
+        if facts.most > 1 and wanted.class_name and not load_classes(config).find(wanted.class_name).instance:
+            said.append(f"{wanted.class_name} is not scored by objects: they count as one")
     folders = _label_folders(wanted, config, names)
     for folder in folders:
         _check_place(wanted.labels or wanted.source, folder)

@@ -241,10 +241,11 @@ def check_classes(classes: Sequence[str]) -> None:
     Examples
     --------
     >>> check_classes(["mito", "nuc"])
-    >>> check_classes(["mitto"])
-    Traceback (most recent call last):
-        ...
-    csc_data.errors.ProblemsError: classes to fetch: mitto: the challenge has no class 'mitto' (did you mean mito?)
+    >>> try:
+    ...     check_classes(["mitto"])
+    ... except ProblemsError as error:
+    ...     print(error.problems[0].what)
+    the challenge has no class 'mitto'
     """
     problems = [found.within(name) for name in classes if name != "all" for found in label_classes().problems([name])]
     if problems:

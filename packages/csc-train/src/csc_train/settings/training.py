@@ -43,8 +43,8 @@ class TrainSettings(RecordSettings, DeviceSettings, OptimisationSettings, Networ
     >>> try:
     ...     TrainSettings(classes=["nuc", "mitto"], input_array_info=patch)
     ... except ValueError as error:
-    ...     print(error)
-    TrainSettings: classes: the challenge has no class 'mitto' (did you mean mito?)
+    ...     print(str(error).partition(" (")[0])
+    TrainSettings: classes: the challenge has no class 'mitto'
     """
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import time
@@ -22,6 +23,8 @@ from csc_train.parts import rest
 from csc_train.randomness import random_state, restore_random_state
 from csc_train.training.run import Run
 from csc_train.training.steps import timed
+
+logger = logging.getLogger(__name__)
 
 _STEPS = 3  # the first of them also compiles, and is not counted
 
@@ -146,6 +149,11 @@ def rehearse(run: Run) -> Rehearsal:
     found.lines.append(check_places(run))
     weights = sum(parameter.numel() for parameter in run.state.plain.parameters())
     found.lines.append(f"network: {weights:,} weights, {run.fabric.world_size} x {run.fabric.device}")
+    settings = run.settings
+    logger.info(
+        "trying %d steps with %d patches of %s voxels on %s, whose result is thrown away",
+        _STEPS, settings.batch_size, "x".join(map(str, settings.input_array_info.shape)), run.fabric.device,
+    )  # fmt: skip
     seconds, waited = _try_steps(run)
     batches = len(run.loaders.train) + len(run.loaders.validation or ()) / 3  # a forward pass is a third of a step
     found.seconds_per_epoch = seconds * batches

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,7 @@ class Template:
 
 
 _STEPS = {"epochs": 500, "iterations_per_epoch": 500, "learning_rate": 1e-4, "max_grad_norm": 1.0, "ema": 0.999}
-_BOTH = {"criterion": "bce_dice", **_STEPS, "precision": "auto", "num_workers": 4}
+_BOTH = {"criterion": "bce_dice", **_STEPS, "precision": "auto", "num_workers": min(4, os.cpu_count() or 1)}
 
 TEMPLATES: Mapping[str, Template] = {
     "2d": Template(

@@ -39,8 +39,8 @@ def name_problems(names: Iterable[str], earlier: Earlier) -> list[Problem]:
 
     Examples
     --------
-    >>> [str(problem) for problem in name_problems(["nuc", "mitto"], {})]
-    ["the challenge has no class 'mitto' (did you mean mito?)"]
+    >>> [problem.what for problem in name_problems(["nuc", "mitto"], {})]
+    ["the challenge has no class 'mitto'"]
     """
     table: ClassTable = earlier.get("class_table") or label_classes()
     return table.problems(names)
