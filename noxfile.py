@@ -309,7 +309,7 @@ def coverage(session: nox.Session) -> None:
 def readme(session: nox.Session) -> None:
     """Run the README's commands for a fresh clone in a fresh clone of the committed state."""
     session.install(*group("test"))
-    session.run("pytest", "-v", "-m", "fresh_clone", "tests/test_readme.py")
+    session.run("pytest", "-v", "-m", "fresh_clone", "tests/test_fresh_clone.py")
 
 
 @nox.session(default=False)

@@ -1,4 +1,5 @@
 import logging
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -51,3 +52,20 @@ def test_data_sets_and_voxel_sizes_are_chosen_from_a_split_that_is_there(data_fo
     with pytest.raises(MissingDataError, match="filter_by_scale"):
         experiment_rows(replace(settings, filter_by_scale=4), data_folder.config)
     assert "is coarser than asked for: mito, ld" in caplog.messages[-1]
+
+
+def test_where_classes_of_others_leave_nothing_to_validate_the_experiments_own_decide(data_folder, tmp_path, caplog):
+    config = replace(data_folder.config, data=str(tmp_path / "data"))
+    shutil.copytree(data_folder.config.root, config.root)
+    rows = read_datasplit(data_folder.config.path("datasplit"))
+    for row, name in zip(rows, ("er", "nuc", "ves"), strict=True):  # each in one crop alone, which has to train
+        labels = config.path("labels", dataset=row.dataset, crop=row.crop, class_name="mito")
+        shutil.copytree(labels, labels.parent / name)
+    settings = TrainSettings(classes=["mito"], datasplit_path=tmp_path / "new.csv")
+    found = experiment_rows(settings, config)
+    assert [row.usage for row in found].count("validate") == 1
+    assert sorted(name for row in found for name in row.classes if name not in ("mito", "ld")) == ["er", "nuc", "ves"]
+    write_datasplit(settings.datasplit_path, [replace(row, usage="train") for row in found])
+    with caplog.at_level(logging.WARNING):
+        experiment_rows(settings, config)
+    assert "validates: the best epoch is that of the lowest training loss" in caplog.messages[-1]

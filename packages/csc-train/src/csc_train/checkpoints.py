@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from csc_data.errors import MissingDataError
+from csc_models import CheckpointNotFoundError
 from csc_models.checkpoint import best_checkpoint, read_checkpoint
 from csc_models.export import is_exported
 
@@ -108,7 +109,10 @@ def find_checkpoint(template: str, model_name: str, which: Literal["latest", "be
     if not state and logs is not None:
         folder = Path(logs.format(model_name=model_name)).expanduser()
         pattern = Path(template.format(model_name=model_name, epoch="{epoch}")).expanduser()
-        return best_checkpoint(folder, pattern)
+        try:
+            return best_checkpoint(folder, pattern)
+        except CheckpointNotFoundError as error:
+            raise NoCheckpointError(f'{error}; "latest" needs no logs, nor does a file that is named') from error
     best = state.get("best") or {}
     epoch = best.get("epoch")
     if best and epoch is None:
