@@ -122,8 +122,7 @@ def dataset_names(ctx: click.Context) -> Iterable[str]:
 
 def experiment_names(ctx: click.Context) -> Iterable[str]:
     """Return the experiments with a folder of their own."""
-    folder = Path(_config(ctx).experiments).expanduser()
-    return sorted(place.name for place in folder.iterdir() if place.is_dir()) if folder.is_dir() else ()
+    return _config(ctx).experiment_names()
 
 
 def network_names(ctx: click.Context) -> Iterable[str]:

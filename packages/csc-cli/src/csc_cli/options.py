@@ -65,6 +65,22 @@ def parse_scale(ctx: click.Context, param: click.Parameter, value: str | None) -
     return numbers[0], numbers[1], numbers[2]
 
 
+def parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
+    """Read a number of voxels: one for all axes, or three separated by commas.
+
+    Examples
+    --------
+    >>> parse_shape(None, None, "64"), parse_shape(None, None, "1,256,256")
+    ([64, 64, 64], [1, 256, 256])
+    """
+    parts = split_names(value)
+    if parts is None:
+        return None
+    if len(parts) not in (1, 3) or not all(part.isdigit() and int(part) for part in parts):
+        raise click.BadParameter(f"{value!r} is not a size in voxels; give 64, or 1,256,256 for z,y,x", ctx, param)
+    return [int(part) for part in parts] * (3 if len(parts) == 1 else 1)
+
+
 def parse_settings(ctx: click.Context, param: click.Parameter, values: Sequence[str]) -> dict[str, Any]:
     """Read settings, NAME=VALUE: a value is TOML, or as a Python file has it, or plain text: names need no quotes.
 
@@ -145,13 +161,15 @@ crops_option: Decorator = click.option(
     help="Test crops, separated by commas (557 or crop557) [default: all].",
 )
 
-classes_option: Decorator = click.option(
-    "-c",
-    "--classes",
-    metavar="NAMES",
-    callback=parse_names,
-    shell_complete=completing.several_of(completing.class_names),
-    help="Classes, separated by commas [default: all that are annotated].",
+
+def class_names_option(*flags: str, text: str, **more: Any) -> Decorator:
+    """Return the option that takes classes, by the flags of a command and what they are for there."""
+    complete = completing.several_of(completing.class_names)
+    return click.option(*flags, metavar="NAMES", callback=parse_names, shell_complete=complete, help=text, **more)
+
+
+classes_option: Decorator = class_names_option(
+    "-c", "--classes", text="Classes, separated by commas [default: all that are annotated]."
 )
 
 

@@ -8,23 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from csc_cli.console import progress_bar, say
-from csc_cli.options import existing_option, parse_names, parse_scale
+from csc_cli.options import class_names_option, existing_option, parse_scale, parse_shape
 from csc_data.wording import format_bytes, plural
 
 if TYPE_CHECKING:
     from csc_data.synthetic.streaming import SpecimenVolume
-
-
-def _parse_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, int, int]:
-    try:
-        numbers = [int(part) for part in value.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) == 1:
-        numbers *= 3
-    if len(numbers) != 3 or min(numbers) < 1:
-        raise click.BadParameter(f"{value!r} is not a size in voxels; give 256, or 128,256,256 for z,y,x", ctx, param)
-    return numbers[0], numbers[1], numbers[2]
 
 
 @click.command()
@@ -34,16 +22,15 @@ def _parse_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple
     metavar="VOXELS",
     default="256",
     show_default=True,
-    callback=_parse_size,
+    callback=parse_shape,
     help="256, or 128,256,256 (z,y,x).",
 )
 @click.option(
     "--voxel-size", metavar="NM", default="8", show_default=True, callback=parse_scale, help="8, or 40,4,4 (z,y,x)."
 )
-@click.option(
-    "-c", "--classes", metavar="NAMES", default="all", show_default=True, callback=parse_names,
-    help="What is annotated; all are the 48 that are tested.",
-)  # fmt: skip
+@class_names_option(
+    "-c", "--classes", default="all", show_default=True, text="What is annotated; all are the 48 that are tested."
+)
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Another seed is another tissue."
 )
@@ -56,7 +43,7 @@ def _parse_size(ctx: click.Context, param: click.Parameter, value: str) -> tuple
 @click.option("-w", "--workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @click.option("--dry-run", is_flag=True, help="Say what would be made, and how large it is.")
 @existing_option
-def make_synthetic(out: str, size: tuple[int, int, int], workers: int, dry_run: bool, **options: Any) -> None:
+def make_synthetic(out: str, size: list[int], workers: int, dry_run: bool, **options: Any) -> None:
     """Write synthetic tissue to DIR, to pretrain and to try things on: raw, and labels of all of it in crops.
 
     It has whole cells with their nuclei, reticulum, ribosomes and what else the challenge scores. A volume that is
@@ -66,8 +53,9 @@ def make_synthetic(out: str, size: tuple[int, int, int], workers: int, dry_run: 
     from csc_data.synthetic.streaming import SpecimenVolume, write_volume
 
     names, existing = options.pop("classes"), options.pop("existing")
+    z, y, x = size
     classes = get_tested_classes() if names == ["all"] else tuple(dict.fromkeys(names))
-    volume = SpecimenVolume(root=Path(out), shape=size, classes=classes, **options)
+    volume = SpecimenVolume(root=Path(out), shape=(z, y, x), classes=classes, **options)
     _describe(volume)
     if dry_run:
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -67,9 +66,7 @@ def pack_results(config: Config, **options: Any) -> None:
     upload = result.archive or result.destination
     scored = config.path("ground_truth").is_dir()
     after = next_command("evaluate") if scored else "then upload it"
-    data = click.get_current_context().params.get("data")
-    check = shlex.join(["csc", "validate", str(upload), *(["--data", data] if data else [])])
-    say(f"next: {check}; {after}")
+    say(f"next: {next_command('validate', str(upload), takes_experiment=False)}; {after}")
 
 
 def _tell(result: PackResult) -> None:

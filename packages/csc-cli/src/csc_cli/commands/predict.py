@@ -9,7 +9,15 @@ import click
 
 from csc_cli import completing
 from csc_cli.console import answer, say, say_logged
-from csc_cli.options import GroupedCommand, existing_option, json_option, parse_names, set_option
+from csc_cli.options import (
+    GroupedCommand,
+    class_names_option,
+    existing_option,
+    json_option,
+    parse_names,
+    parse_shape,
+    set_option,
+)
 from csc_cli.stages.execution import make_execution, predict_options
 from csc_cli.stages.experiments import TRAINING, config_words, experiment_options, next_command
 from csc_data.wording import table
@@ -30,15 +38,6 @@ HEADINGS = {
 _WORDS = ("best", "latest", "untrained")
 
 
-def _parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) -> list[int] | None:
-    parts = parse_names(ctx, param, value)
-    if parts is None:
-        return None
-    if len(parts) not in (1, 3) or not all(part.isdigit() for part in parts):
-        raise click.BadParameter(f"{value!r} is not a size in voxels; give 1024, or z,y,x", ctx, param)
-    return [int(part) for part in parts] * (3 if len(parts) == 1 else 1)
-
-
 @click.command(cls=GroupedCommand, headings=HEADINGS)
 @click.option(
     "-c",
@@ -50,13 +49,10 @@ def _parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) 
 )
 @click.option("--volume", metavar="VOLUME", help="Instead of crops: all of a data set, or of a raw volume by its path.")
 @click.option("--roi", "rois", metavar="BOX", multiple=True, help="Only this of it: 'z0:z1,y0:y1,x0:x1 nm', or voxels.")
-@click.option(
+@class_names_option(
     "--classes",
     "classes_to_write",
-    metavar="NAMES",
-    callback=parse_names,
-    shell_complete=completing.several_of(completing.class_names),
-    help="Classes, and arrays beside them, to write [default: classes scored or annotated there, their affinities].",
+    text="Classes, and arrays beside them, to write [default: classes scored or annotated there, their affinities].",
 )
 @click.option("--all-classes", is_flag=True, default=None, help="Write all that the network gives.")
 @click.option("-s", "--search-path", metavar="PATH", help="Where data sets lie, with {dataset} and {name}.")
@@ -82,7 +78,7 @@ def _parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) 
 @click.option("--output-grid", type=click.Choice(["target", "crop"]), help="The network's voxels, or the crop's own.")
 @click.option("--scales", type=click.IntRange(min=1), help="Levels to write, for viewers.")
 @click.option("--format", "output_format", type=click.Choice(["2", "3"]), help="Format of zarr.")
-@click.option("--shards", metavar="VOXELS", callback=_parse_shape, help="Edge of a file of format 3, or z,y,x.")
+@click.option("--shards", metavar="VOXELS", callback=parse_shape, help="Edge of a file of format 3, or z,y,x.")
 @predict_options
 @click.option("--precision", metavar="FORMAT", help="32-true, 16-mixed, bf16-mixed or auto.")
 @click.option("--compile", is_flag=True, default=None, help="Compile the network.")

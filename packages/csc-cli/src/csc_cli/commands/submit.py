@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cli import completing
 from csc_cli.console import answer, progress_bar, say, say_logged
 from csc_cli.options import (
     GroupedCommand,
+    class_names_option,
     crops_option,
     existing_option,
     json_option,
-    parse_names,
     set_option,
 )
 from csc_cli.stages.execution import make_execution, predict_options
@@ -49,13 +48,7 @@ def _parse_disk(ctx: click.Context, param: click.Parameter, value: str | None) -
 
 @click.command(cls=GroupedCommand, headings=HEADINGS)
 @crops_option
-@click.option(
-    "--classes",
-    metavar="NAMES",
-    callback=parse_names,
-    shell_complete=completing.several_of(completing.class_names),
-    help="Of those that are scored [default: all].",
-)
+@class_names_option("--classes", text="Of those that are scored [default: all].")
 @click.option("--checkpoint", metavar="WHICH", help="best, latest, or a file [default: what CONFIG says].")
 @set_option
 @click.option(

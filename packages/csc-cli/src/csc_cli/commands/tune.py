@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from csc_cli import completing
 from csc_cli.console import answer, progress_bar, say
-from csc_cli.options import json_option, parse_names
+from csc_cli.options import class_names_option, json_option
 from csc_cli.stages.experiments import PROCESSING, TRAINING, experiment_options, next_command
 from csc_data.wording import format_seconds, plural, table
 
@@ -22,14 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "-c",
-    "--classes",
-    metavar="NAMES",
-    callback=parse_names,
-    shell_complete=completing.several_of(completing.class_names),
-    help="Classes [default: all of CONFIG].",
-)
+@class_names_option("-c", "--classes", text="Classes [default: all of CONFIG].")
 @click.option(
     "-o",
     "--output",

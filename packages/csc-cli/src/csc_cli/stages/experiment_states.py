@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from csc_cli.stages.experiments import TRAINING
+from csc_cli.stages.experiments import TRAINING, run_records
 from csc_data.config.user_config import Config
 from csc_data.errors import CscError
 from csc_data.formats.writing import read_json
@@ -81,10 +81,10 @@ def find_experiments(config: Config) -> Iterator[Path]:
     ...     [place.name for place in find_experiments(config)]
     ['mine']
     """
-    folder = Path(config.experiments).expanduser()
-    for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if entry.is_dir() and (any(entry.glob(f"{TRAINING}.*")) or (entry / "checkpoints").is_dir() or _runs(entry)):
-            yield entry
+    for name in config.experiment_names():
+        folder = Path(config.experiments).expanduser() / name
+        if any(folder.glob(f"{TRAINING}.*")) or (folder / "checkpoints").is_dir() or run_records(folder):
+            yield folder
 
 
 def read_state(folder: Path, config: Config) -> ExperimentState:
@@ -94,21 +94,13 @@ def read_state(folder: Path, config: Config) -> ExperimentState:
     for kind, word in (("predictions", "predicted"), ("processed", "processed")):
         found = {(one.dataset, one.crop) for one in find_stored(own, kind)}  # type: ignore[arg-type]  # one of both
         crops |= {word: len(found)} if found else {}
-    runs = _runs(folder)
+    runs = run_records(folder)
     return ExperimentState(
         folder=folder,
         crops=crops,
         submitted=own.path("submission").with_suffix(_ARCHIVE).is_file(),
         scores=_scores(own.path("results")),
         **(_of_run(runs[-1].parent) if runs else {}),
-    )
-
-
-def _runs(folder: Path) -> list[Path]:
-    """Return the records of the runs whose logs lie below a folder, the latest last."""
-    found = [*folder.glob(f"*/{RUN_RECORD}"), *folder.glob(f"*/*/{RUN_RECORD}")]
-    return sorted(
-        (file for file in found if not file.parent.name.startswith("earlier_")), key=lambda file: file.stat().st_mtime
     )
 
 

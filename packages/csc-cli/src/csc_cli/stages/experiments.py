@@ -79,8 +79,9 @@ def _config(chosen: str | None, data: str | None, *, may_be_new: bool = False) -
     config = load_config(data=data)
     if chosen is None:
         return config
-    folder = config.experiment_folder(chosen) if may_be_new else config.find_experiment(chosen)
-    return config.of_experiment(folder.absolute())
+    if may_be_new:
+        return config.of_experiment(config.experiment_folder(chosen).absolute())
+    return config.choose_experiment(chosen)
 
 
 def find_file(folder: Path, names: tuple[str, ...] = (TRAINING,)) -> Path:
@@ -109,12 +110,19 @@ def find_file(folder: Path, names: tuple[str, ...] = (TRAINING,)) -> Path:
             if (folder / f"{name}{suffix}").is_file():
                 return folder / f"{name}{suffix}"
     found = sorted(file for file in folder.iterdir() if file.suffix in _SUFFIXES and file.stem != "__init__")
-    records = sorted(folder.glob("*/*/run.json"), key=lambda file: file.stat().st_mtime)
-    trained_by = [Path(str(read_json(file).get("experiment"))) for file in records]
+    trained_by = [Path(str(read_json(file).get("experiment"))) for file in run_records(folder)]
     found = found if len(found) == 1 else [file for file in trained_by if file.is_file()][-1:]
     if not found:
         raise MissingDataError(f"{folder} has no {names[0]}.py; name the experiment file (CONFIG) beside -e")
     return found[0]
+
+
+def run_records(folder: Path) -> list[Path]:
+    """Return the records of the training runs whose logs lie below a folder, the latest last."""
+    found = [file for depth in ("*", "*/*") for file in folder.glob(f"{depth}/run.json")]
+    return sorted(
+        (file for file in found if not file.parent.name.startswith("earlier_")), key=lambda file: file.stat().st_mtime
+    )
 
 
 def config_words() -> tuple[str, ...]:
@@ -123,8 +131,8 @@ def config_words() -> tuple[str, ...]:
     return () if given is None else (given,)
 
 
-def next_command(*words: str) -> str:
-    """Return which command comes next, with the experiment and the data of this one."""
+def next_command(*words: str, takes_experiment: bool = True) -> str:
+    """Return which command comes next, with the data of this one and, where it takes one, the experiment."""
     given = click.get_current_context().params
-    more = [("-e", given.get("chosen")), ("--data", given.get("data"))]
+    more = [("-e", given.get("chosen") if takes_experiment else None), ("--data", given.get("data"))]
     return shlex.join(["csc", *words, *(word for name, value in more if value for word in (name, value))])

@@ -99,6 +99,27 @@ class Config:
         place, below = Path(text).expanduser(), Path(self.experiments).expanduser() / text
         return place if "/" in text or text in (".", "..") or (place.is_dir() and not below.is_dir()) else below
 
+    def experiment_names(self) -> list[str]:
+        """Return the names of the folders below ``experiments``.
+
+        Examples
+        --------
+        >>> Config(experiments="no such folder").experiment_names()
+        []
+        """
+        folder = Path(self.experiments).expanduser()
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else []
+
+    def choose_experiment(self, name: str | os.PathLike[str]) -> Config:
+        """Return the configuration for an experiment that is there, from its name or its path.
+
+        Raises
+        ------
+        MissingDataError
+            If it is not there.
+        """
+        return self.of_experiment(self.find_experiment(name).absolute())
+
     def find_experiment(self, name: str | os.PathLike[str]) -> Path:
         """Return the folder of an experiment that is there, from its name or its path.
 
@@ -110,12 +131,8 @@ class Config:
         folder = self.experiment_folder(name)
         if folder.is_dir():
             return folder
-        there = Path(self.experiments).expanduser()
-        known = sorted(entry.name for entry in there.iterdir() if entry.is_dir()) if there.is_dir() else []
-        raise MissingDataError(
-            f"there is no experiment {folder}; {did_you_mean(folder.name, known, '`csc list` shows those there are;')} "
-            "`csc new-experiment` makes one"
-        )
+        close = did_you_mean(folder.name, self.experiment_names(), "`csc list` shows those there are;")
+        raise MissingDataError(f"there is no experiment {folder}; {close} `csc new-experiment` makes one")
 
     def path(self, name: str, **values: str) -> Path:
         """Fill a path template and return the path, below its `folder` unless it is absolute.

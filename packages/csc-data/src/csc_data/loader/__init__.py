@@ -18,7 +18,7 @@ from csc_data.loader.poses.placement import PatchShape
 from csc_data.loader.poses.spatial import SpatialTransforms
 from csc_data.loader.sampling.counts import ClassCounts, count_classes
 from csc_data.loader.sources.holding.regions import RegionCache
-from csc_data.loader.sources.raw import scale_raw
+from csc_data.loader.sources.raw import reaches_beyond, scale_raw
 from csc_data.loader.sources.raw_source import RawSource
 from csc_data.splits.annotations import AnnotatedCrop, open_crop
 from csc_data.volumes.annotation_values import ABSENT, PRESENT, UNKNOWN
@@ -43,6 +43,7 @@ __all__ = [
     "count_classes",
     "get_dataloader",
     "open_crop",
+    "reaches_beyond",
     "scale_raw",
     "unpack_batch",
 ]

@@ -16,6 +16,7 @@ from csc_data.loader.patches.reader import PatchReader
 from csc_data.loader.patches.training import TrainingPatches
 from csc_data.loader.patches.validation import ValidationPatches
 from csc_data.loader.places import PLACE_NAMES
+from csc_data.loader.sources.raw import reaches_beyond
 from csc_data.loader.workers.iteration import Iteration
 from csc_data.loader.workers.pool import Batch, BatchForm, Pool, WorkerPool, WorkerPools, Workers
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_BEYOND = 0.5  # of raw_range: how far beyond it augmentation may bring raw
 _NARROW = 0.05  # of raw_range: raw that spans less is scaled for another type than it uses
 
 
@@ -200,7 +200,7 @@ def raw_doubts(batch: Mapping[str, npt.NDArray[np.float32]], reader: PatchReader
     lines = []
     for name in reader.inputs if types else ():
         least, most = (float((end - low) / (high - low)) for end in (batch[name].min(), batch[name].max()))
-        if least < -_BEYOND or most > 1 + _BEYOND:
+        if reaches_beyond(least, most):
             lines.append(
                 f"raw is stored as {stored}, of which floats are taken to lie in 0 to 1, and {name} of the first batch "
                 f"goes from {least:.3g} to {most:.3g}; `csc convert --range LOW,HIGH` writes it as uint8"

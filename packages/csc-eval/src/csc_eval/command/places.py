@@ -46,7 +46,7 @@ def configuration(data: str | None, experiment: str | None = None) -> Config:
     from csc_data.config.user_config import load_config
 
     config = load_config(data=data)
-    return config if experiment is None else config.of_experiment(config.find_experiment(experiment).absolute())
+    return config if experiment is None else config.choose_experiment(experiment)
 
 
 def result_of(config: Config, datasplit: str | None) -> str:

@@ -91,7 +91,7 @@ def _datasplit(config: Config) -> Finding:
     file = config.path("datasplit")
     remedy = "csc make-datasplit"
     try:
-        rows = read_datasplit(file)
+        rows = read_datasplit(file, config.root)
     except MissingDataError:
         return Finding(name="datasplit", state="missing", said=f"there is no {file}", remedy=remedy)
     except CscError as error:

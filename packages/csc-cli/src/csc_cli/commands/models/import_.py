@@ -7,22 +7,12 @@ from typing import Any
 
 import click
 
-from csc_cli.completing import class_names, network_names, one_of, several_of
+from csc_cli.completing import network_names, one_of
 from csc_cli.console import say
-from csc_cli.options import parse_names, parse_scale, parse_settings
+from csc_cli.options import class_names_option, parse_scale, parse_settings, parse_shape
 from csc_data.wording import format_bytes
 
 _OPTIONS = {"classes": "--classes", "patch": "--patch", "voxel_size": "--voxel-size", "raw_range": "--raw-range"}
-
-
-def _parse_patch(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int, int] | None:
-    parts = parse_names(ctx, param, value)
-    if parts is None:
-        return None
-    if len(parts) not in (1, 3) or not all(part.isdigit() and int(part) for part in parts):
-        raise click.BadParameter(f"{value!r} is not a size in voxels; give 64, or 1,256,256 for z,y,x", ctx, param)
-    z, y, x = [int(part) for part in parts] * (3 if len(parts) == 1 else 1)
-    return z, y, x
 
 
 @click.command("import")
@@ -43,16 +33,10 @@ def _parse_patch(ctx: click.Context, param: click.Parameter, value: str | None) 
     callback=parse_settings,
     help="An argument of the network, such as width=32; may be repeated.",
 )
-@click.option(
-    "--classes",
-    metavar="NAMES",
-    callback=parse_names,
-    shell_complete=several_of(class_names),
-    help="What its channels are, in their order.",
-)
+@class_names_option("--classes", text="What its channels are, in their order.")
 @click.option("--values", type=click.Choice(["logit", "distance", "exclusive"]), help="What it gives [default: logit].")
 @click.option("--voxel-size", metavar="NM", callback=parse_scale, help="8, or 4,8,8 for z,y,x.")
-@click.option("--patch", metavar="VOXELS", callback=_parse_patch, help="64, or 1,256,256 for z,y,x.")
+@click.option("--patch", metavar="VOXELS", callback=parse_shape, help="64, or 1,256,256 for z,y,x.")
 @click.option("--raw-range", type=(float, float), help="What 0 and 255 of raw became: 0 1, or 0 255 for raw as it is.")
 @click.option("--part", metavar="NAME", help="Which weights, where FILE holds several: ema, or state_dict.net.")
 @click.option("--plans", type=click.Path(), help="nnU-Net's plans.json [default: in FILE, beside it, or above].")
@@ -73,8 +57,8 @@ def import_(file: Path, target: Path, overwrite: bool, **hints: Any) -> None:
 
     if target.exists() and (not overwrite or target.resolve() == file.resolve()):
         raise click.ClickException(f"{target} exists; choose another name, or replace it by --overwrite")
-    classes = hints.pop("classes")
-    loaded = load_foreign(file, ForeignHints(classes=classes and tuple(classes), **hints))
+    hints |= {name: tuple(hints[name]) for name in ("classes", "patch") if hints[name]}
+    loaded = load_foreign(file, ForeignHints(**hints))
     for note in loaded.notes:
         say(f"note: {note}")
     if loaded.lacking:

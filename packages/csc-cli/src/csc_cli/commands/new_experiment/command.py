@@ -10,7 +10,7 @@ import click
 
 from csc_cli.commands.new_experiment.templates import NAMES, TEMPLATES
 from csc_cli.console import say
-from csc_cli.options import config_option, parse_names
+from csc_cli.options import class_names_option, config_option
 from csc_cli.stages.experiments import next_command
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("name")
 @click.option("-t", "--template", type=click.Choice(NAMES), default="3d", show_default=True, help="What to begin with.")
-@click.option("-c", "--classes", metavar="NAMES", callback=parse_names, help="Classes [default: all of the datasplit].")
+@class_names_option("-c", "--classes", text="Classes [default: all of the datasplit].")
 @config_option
 def new_experiment(name: str, template: str, classes: Sequence[str] | None, config: Config) -> None:
     """Make the folder of an experiment, experiments/NAME (or NAME, where it is a path), ready to run.

@@ -29,7 +29,7 @@ def measure_loader(limits: Limits, config: Config) -> Speed:
 
     file = config.path("datasplit")
     if file.is_file():
-        return _measure(read_datasplit(file), str(file), limits)
+        return _measure(read_datasplit(file, config.root), str(file), limits)
     with tempfile.TemporaryDirectory(prefix="csc-speedtest-") as folder:
         return _measure([_make_crop(Path(folder))], "a volume that is made up", limits)
 

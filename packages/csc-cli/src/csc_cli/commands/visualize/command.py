@@ -11,9 +11,9 @@ import click
 
 from csc_cli.commands.visualize.kinds import KINDS, TITLES
 from csc_cli.commands.visualize.staying import browser_at, ended_properly, until_the_end
-from csc_cli.completing import class_names, crop_names, several_of
+from csc_cli.completing import crop_names, several_of
 from csc_cli.console import say
-from csc_cli.options import GroupedCommand, parse_names
+from csc_cli.options import GroupedCommand, class_names_option, parse_names
 from csc_cli.stages.experiments import experiment_option
 
 if TYPE_CHECKING:
@@ -68,14 +68,7 @@ HEADINGS = {
     shell_complete=several_of(crop_names()),
     help="Ids, patterns like 23*, or test [default: all].",
 )
-@click.option(
-    "-C",
-    "--classes",
-    metavar="NAMES",
-    callback=parse_names,
-    shell_complete=several_of(class_names),
-    help="Names or patterns [default: all].",
-)
+@class_names_option("-C", "--classes", text="Names or patterns [default: all].")
 @click.option(
     "-k", "--kinds", metavar="KINDS", callback=_parse_kinds, help=f"Of {', '.join(KINDS)} [default: what is there]."
 )

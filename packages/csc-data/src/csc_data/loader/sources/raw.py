@@ -12,6 +12,7 @@ import numpy.typing as npt
 from csc_data.errors import InvalidArgumentError
 
 DEFAULT_RANGE = (0.0, 1.0)
+_BEYOND = 0.5  # of a range: how far noise and contrast may bring raw beyond it
 
 
 def scale_raw(
@@ -74,6 +75,22 @@ def scaling_of(dtype: np.dtype[Any], raw_range: Sequence[float]) -> tuple[float,
         least, most = float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
     factor = (high - low) / (most - least)
     return factor, low - least * factor
+
+
+def reaches_beyond(least: float, most: float) -> bool:
+    """Return whether raw goes further beyond 0 to 1 than noise and changed contrast bring it.
+
+    Parameters
+    ----------
+    least, most : float
+        Its ends, as shares of the range that it should have.
+
+    Examples
+    --------
+    >>> reaches_beyond(-0.1, 1.2), reaches_beyond(0, 255)
+    (False, True)
+    """
+    return least < -_BEYOND or most > 1 + _BEYOND
 
 
 @functools.lru_cache(maxsize=64)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from csc_data.geometry import Grid, Roi
-from csc_data.loader import ArrayInfo, RawSource
+from csc_data.loader import ArrayInfo, RawSource, reaches_beyond
 from csc_data.volumes import Volume
-
-_BEYOND = 0.5  # of 0 to 1: noise and contrast; the same that training allows
 
 
 def odd_floats(raw: Volume, region: Roi, patch: ArrayInfo) -> str:
@@ -34,7 +32,7 @@ def odd_floats(raw: Volume, region: Roi, patch: ArrayInfo) -> str:
     grid = Grid(voxel_size=patch.scale, translation=first, shape=patch.shape)
     values = RawSource(raw, region).read(grid)
     least, most = float(values.min()), float(values.max())
-    if not (least < -_BEYOND or most > 1 + _BEYOND):
+    if not reaches_beyond(least, most):
         return ""
     return (
         f"raw of {raw.path} is stored as {raw.levels[0].dtype}, which is taken to lie in 0 to 1, and goes from "
