@@ -7,6 +7,7 @@ import logging
 import pytest
 import torch
 
+from csc_data.errors import ExistingOutputError
 from csc_models import CheckpointMismatchError, create_model
 from csc_models.checkpoint import load_checkpoint, save_checkpoint
 from csc_models.checkpoint.contents import CheckpointDescription
@@ -87,6 +88,25 @@ def test_channels_of_the_classes_that_both_have_are_taken_over(experiment, sourc
         assert found[key].shape[0] == 2
         torch.testing.assert_close(found[key][1], value[0])  # mito is the second here
         assert not torch.allclose(found[key][0], value[1])
+
+
+def test_a_run_that_began_with_a_file_goes_on(experiment, source):
+    path, _ = source(["mito", "ld"])
+    first = train(experiment(load_model=str(path)))
+    again = train(experiment(load_model=str(path), epochs=2))
+    assert (first.resumed_from, [record.epoch for record in again.records]) == (None, [2])
+
+
+@pytest.mark.parametrize("began", ["with another file", "with nothing"])
+def test_checkpoints_that_began_otherwise_are_not_overwritten(experiment, source, began):
+    path, _ = source(["mito", "ld"])
+    other = path.rename(path.with_name("another.pth"))
+    made = train(experiment(**({"load_model": str(other)} if began == "with another file" else {})))
+    source(["mito", "ld"])
+    before = {file: file.read_bytes() for file in made.latest_checkpoint.parent.iterdir()}
+    with pytest.raises(ExistingOutputError, match=rf"did not begin with {path}: choose another model_name.*auto"):
+        train(experiment(load_model=str(path)))
+    assert {file: file.read_bytes() for file in made.latest_checkpoint.parent.iterdir()} == before
 
 
 def test_the_same_classes_in_another_order_are_put_in_ours(experiment, source, caplog):

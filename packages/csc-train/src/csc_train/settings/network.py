@@ -89,7 +89,7 @@ class NetworkSettings:
         "compute parts of the network twice, and hold less: slower, for larger patches", default=False
     )
     load_model: Given[Literal["latest", "best", "fresh"] | Path, Place] = setting(
-        "go on from the latest or best checkpoint of this name, or a file; fresh refuses if there is one",
+        "go on from the latest or best checkpoint of this name; or a file to begin with, once; fresh refuses to go on",
         default="latest",
     )
     model_to_load: str | None = setting(

@@ -122,7 +122,8 @@ def take_up(state: RunState, settings: TrainSettings, fabric: Fabric) -> Path | 
     Raises
     ------
     ExistingOutputError
-        If a fresh run was asked for and there are checkpoints of its name.
+        If a fresh run was asked for, or one that begins with a file, and there are checkpoints of its name that are not
+        of such a run.
     NoCheckpointError
         If another run's weights were asked for and there are none.
     InvalidArgumentError
@@ -142,10 +143,13 @@ def take_up(state: RunState, settings: TrainSettings, fabric: Fabric) -> Path | 
             )
         wanted = "latest"
     if isinstance(wanted, Path):
-        if wanted.resolve() not in {path.resolve() for path in (whole, *own.values())}:
+        if wanted.resolve() in {path.resolve() for path in (whole, *own.values())}:
+            path = wanted
+        elif own or there:
+            path = _begun_with(wanted, name, whole if there else own[max(own)])
+        else:
             begin_with(state, wanted, settings)
             return None
-        path = wanted
     elif wanted == "latest" and there:
         path = whole
     elif own:
@@ -172,6 +176,23 @@ def take_up(state: RunState, settings: TrainSettings, fabric: Fabric) -> Path | 
     where = f"epoch {state.epoch}" + (f", batch {state.iteration} of the next" if state.iteration else "")
     logger.info("going on from %s, %s", path, where)
     return path
+
+
+def _begun_with(file: Path, name: str, latest: Path) -> Path:
+    """Return the latest checkpoint of a run that was to begin with a file, if it did: it was stopped, and goes on.
+
+    Raises
+    ------
+    ExistingOutputError
+        If the run of this name began otherwise: its checkpoints would be lost.
+    """
+    before = read_checkpoint(latest).extra.get(TRAINING, {}).get(SETTINGS, {}).get("load_model")
+    if before is not None and Path(before).resolve() == file.resolve():
+        return latest
+    raise ExistingOutputError(
+        f"there are checkpoints of {name} ({latest} is the latest) that did not begin with {file}: choose another "
+        "model_name to begin with it, or say --resume auto (load_model = 'latest') to go on with them"
+    )
 
 
 def _restore(state: RunState, path: Path, settings: TrainSettings, fabric: Fabric) -> None:
