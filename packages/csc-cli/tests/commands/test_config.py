@@ -25,6 +25,16 @@ def test_path_prints_the_file_that_set_writes(run):
     assert tomllib.loads(file.read_text("utf-8")) == {"endpoint": "http://127.0.0.1:9000"}
 
 
+def test_what_is_unset_has_its_default_again(run):
+    run("config", "set", "endpoint", "http://127.0.0.1:9000")
+    run("config", "set", "bucket", "mine")
+    assert "endpoint is now - (default; forgotten in" in run("config", "unset", "endpoint").output
+    assert tomllib.loads(Path(run("config", "path").output.strip()).read_text("utf-8")) == {"bucket": "mine"}
+    assert "does not say it" in run("config", "unset", "endpoint").output
+    misspelt = run("config", "unset", "bucke")
+    assert (misspelt.exit_code, "did you mean bucket?" in misspelt.stderr) == (1, True)
+
+
 def test_a_misspelt_setting_is_refused_with_the_right_name(run):
     result = run("config", "set", "endpont", "x")
     assert result.exit_code == 1

@@ -40,6 +40,18 @@ def test_official_options_are_taken(run, tmp_path, prediction):
     assert "were there already" not in run("process", "settings.toml", *PLACES, "-O").output
 
 
+@pytest.mark.parametrize(("crop", "says"), [(557, "pack-results"), (7, "evaluate --datasplit {}")])
+def test_test_crops_are_packed_next_and_others_evaluated(run, tmp_path, prediction, crop, says):
+    config = Config(data=str(tmp_path / "data"))
+    place = config.path("predictions", dataset="x", crop=f"crop{crop}", class_name="er")
+    place.parent.mkdir(parents=True)
+    (tmp_path / "mine" / "x.zarr" / "crop7" / "er").rename(place)
+    config.path("datasplit").touch()
+    (tmp_path / "settings.toml").write_text('classes = ["er"]')
+    output = run("process", "settings.toml", "--data", str(config.root)).output
+    assert f"next: csc {says.format(config.path('datasplit'))} --data {config.root}\n" in output
+
+
 def test_an_error_in_a_process_func_shows_its_line_and_block_and_no_advice_to_run_again(run, tmp_path, prediction):
     file = tmp_path / "own.py"
     file.write_text("def process_func(x):\n    return x.wrong_name\n")

@@ -4,6 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from csc_data.challenge.current_lists import load_test_crops
+from csc_data.config.user_config import load_config
 from csc_train import EpochRecord, TrainResult
 
 
@@ -95,6 +97,9 @@ def test_what_comes_next_is_of_the_network_that_was_trained(run, monkeypatch):
     record = EpochRecord(epoch=1, loss=1.0, learning_rate=1.0, validation=None, seconds=1.0, loading_seconds=0.0)
     trained = TrainResult(records=(record,), latest_checkpoint=Path("made/my net_1.pth"))
     monkeypatch.setattr("csc_train.train", lambda *_, **__: trained, raising=False)
-    assert "next: csc predict x.toml\n" in run("train", "x.toml").output
+    assert "next: csc predict x.toml -c validation\n" in run("train", "x.toml").output
+    crop = next(iter(load_test_crops().values()))
+    load_config(data="there").path("raw", dataset=crop.dataset).mkdir(parents=True)
+    assert "next: csc predict x.toml --data there\n" in run("train", "x.toml", "--data", "there").output
     output = run("train", "x.toml", "--set", "model_name=my net", "--data", "there").output
     assert "next: csc predict 'made/my net_1.pth' --data there\n" in output

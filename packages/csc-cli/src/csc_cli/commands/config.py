@@ -43,6 +43,18 @@ def set_(name: str, value: str) -> None:
 
 
 @config.command()
+@click.argument("name", shell_complete=one_of(choice_names))
+def unset(name: str) -> None:
+    """Forget a choice: its default, or what the environment says, holds again."""
+    from csc_data.config.user_config import config_origins, config_path, forget_choice
+
+    forgotten = forget_choice(name)
+    value, origin = config_origins()[name]
+    was = f"forgotten in {config_path()}" if forgotten else f"{config_path()} does not say it"
+    say(f"{name} is now {value or '-'} ({origin}; {was})")
+
+
+@config.command()
 def path() -> None:
     """Print where the configuration file is, or would be."""
     from csc_data.config.user_config import config_path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from csc_cli import completing
 from csc_cli.console import answer, progress_bar, say
 from csc_cli.options import existing_option, json_option, parse_names
 from csc_cli.stages.execution import work_options
-from csc_cli.stages.experiments import PROCESSING, TRAINING, experiment_options
+from csc_cli.stages.experiments import PROCESSING, TRAINING, experiment_options, next_command
 from csc_data.wording import plural, table
 
 if TYPE_CHECKING:
@@ -53,8 +53,22 @@ def process(experiment: str, config: Config, **options: Any) -> None:
     places = dict.fromkeys(str(Path(row.path).parents[2]) for row in done)
     where = f": in {', '.join(places)}" if places else ""
     say(f"processed {plural(len(done) - there, 'volume')}{before}{where}")
+    if options["output_path"] is None:
+        _say_next({row.crop for row in done}, config)
     if result.failed:
         raise click.ClickException(f"{plural(len(result.failed), 'volume')} failed, see above")
+
+
+def _say_next(crops: Collection[str], config: Config) -> None:
+    """Say what comes next: test crops are packed, others scored where a datasplit says which of them validate."""
+    from csc_data.challenge.current_lists import load_test_crops
+
+    own = [Path(config.experiment, "datasplit.csv")] if config.experiment else []
+    split = next((file for file in (*own, config.path("datasplit")) if file.is_file()), None)
+    if any(crop.name in crops for crop in load_test_crops(config).values()):
+        say(f"next: {next_command('pack-results')}")
+    elif crops and split is not None:
+        say(f"next: {next_command('evaluate', '--datasplit', str(split))}")
 
 
 def _row(row: ProcessedArray) -> Sequence[object]:

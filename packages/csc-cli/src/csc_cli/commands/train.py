@@ -63,6 +63,7 @@ def train(experiment: str, config: Config, given: dict[str, Any], dry_run: bool,
     """
     import csc_train
     from csc_cli.stages.post_processing import post_processing
+    from csc_data.challenge.current_lists import load_present_test_crops
     from csc_data.config.experiment import read_experiment
 
     # An option that was left out says nothing of what --set does.
@@ -93,4 +94,6 @@ def train(experiment: str, config: Config, given: dict[str, Any], dry_run: bool,
         say(f"trained {count} in {result.seconds:.0f} s; checkpoint {result.latest_checkpoint}{best}")
         # The file knows nothing of --set, a checkpoint does.
         network = (str(result.best_checkpoint or result.latest_checkpoint),) if given else config_words()
-        say(f"next: {next_command('predict', *network)}")
+        # Of one's own data there are no test crops.
+        crops = () if load_present_test_crops(config) else ("-c", "validation")
+        say(f"next: {next_command('predict', *network, *crops)}")

@@ -12,12 +12,11 @@ from csc_cli.submission.folders import SubmitFolders
 from csc_cli.submission.options import SubmitOptions
 from csc_cli.submission.record import SubmitRecord
 from csc_data.challenge import TestCrop
-from csc_data.challenge.current_lists import load_test_crops
+from csc_data.challenge.current_lists import load_present_test_crops, load_test_crops
 from csc_data.challenge.test_crops import select_crops
 from csc_data.config.experiment import Experiment
 from csc_data.config.user_config import Config
 from csc_data.errors import ExistingOutputError, InvalidArgumentError, MissingDataError
-from csc_data.storage.paths import is_remote
 from csc_data.wording import format_bytes, listed, plural, table
 from csc_submit import ProcessSettings
 from csc_submit.processing.calling import as_process_settings
@@ -268,8 +267,7 @@ def _check_data(config: Config) -> None:
     MissingDataError
         If there is none: nothing of what is there is to be submitted.
     """
-    datasets = {crop.dataset for crop in load_test_crops(config).values()}
-    if is_remote(config.raw) or any(config.path("raw", dataset=dataset).exists() for dataset in datasets):
+    if load_present_test_crops(config):
         return
     raise MissingDataError(
         f"{config.root} has no data set of the test crops (`csc fetch-data --crops test` fetches them); of your own "

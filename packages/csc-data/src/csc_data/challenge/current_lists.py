@@ -20,6 +20,7 @@ from csc_data.challenge.test_crops import TestCrop, get_test_crops, read_test_cr
 from csc_data.challenge.zip_places import ZipPlace, get_zip_places, read_zip_places
 from csc_data.config.user_config import Config
 from csc_data.errors import UnreadableDataError
+from csc_data.storage.paths import is_remote
 
 ManifestName = Literal["crops", "test_crops", "zips"]
 
@@ -76,6 +77,27 @@ def load_test_crops(config: Config | None = None) -> Mapping[int, TestCrop]:
         return read_test_crops(own)
     cached = cached_manifest("test_crops")
     return get_test_crops() if cached is None else read_test_crops(cached.path)
+
+
+def load_present_test_crops(config: Config) -> Mapping[int, TestCrop]:
+    """Return the test crops, by id, of whose data sets there is raw: what can be submitted with this data folder.
+
+    Raises
+    ------
+    ProblemsError
+        If the list is damaged.
+
+    Examples
+    --------
+    >>> from csc_data import load_config
+    >>> len(load_present_test_crops(load_config(data="an empty folder", environ={})))
+    0
+    """
+    crops = load_test_crops(config)
+    if is_remote(config.raw):
+        return crops
+    there = {name for name in {crop.dataset for crop in crops.values()} if config.path("raw", dataset=name).exists()}
+    return {number: crop for number, crop in crops.items() if crop.dataset in there}
 
 
 def load_crop_places(config: Config) -> tuple[Mapping[int, CropPlace], str]:

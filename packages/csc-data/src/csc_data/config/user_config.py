@@ -10,7 +10,7 @@ import os
 import re
 import string
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -317,6 +317,37 @@ def store_choice(name: str, value: str, file: Path | None = None) -> Path:
     return place
 
 
+def forget_choice(name: str, file: Path | None = None) -> bool:
+    """Remove a setting from the user's configuration file, and return whether it was there.
+
+    Raises
+    ------
+    ProblemsError
+        If there is no such setting.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = store_choice("endpoint", "http://localhost:9000", Path(folder, "config.toml"))
+    ...     forget_choice("endpoint", file), forget_choice("endpoint", file)
+    (True, False)
+    """
+    place = file or config_path()
+    if name not in (names := _stored_names()):
+        raise ProblemsError("configuration", [_no_such(name, names)])
+    values = read_config_file(place)
+    if values.pop(name, None) is None:
+        return False
+    replace_text(place, tomli_w.dumps(values))
+    return True
+
+
+def _no_such(name: str, names: Sequence[str]) -> Problem:
+    return Problem(where=name, what="there is no such setting", remedy=did_you_mean(name, names))
+
+
 def _stored_names() -> list[str]:
     return [field.name for field in fields(Config) if field.name != "experiment"]
 
@@ -324,7 +355,7 @@ def _stored_names() -> list[str]:
 def _check(name: str, value: object) -> Problem | None:
     names = _stored_names()
     if name not in names:
-        return Problem(where=name, what="there is no such setting", remedy=did_you_mean(name, names))
+        return _no_such(name, names)
     if not isinstance(value, str):
         return Problem(where=name, what=f"must be text, got {value!r}")
     if name in _FOLDERS and not value:

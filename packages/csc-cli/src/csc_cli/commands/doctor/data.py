@@ -74,10 +74,9 @@ def _annotated(config: Config) -> list[FoundCrop]:
 
 def _test_crops(config: Config) -> Mapping[str, int]:
     """Return how many test crops there are of each data set whose raw is there."""
-    from csc_data.challenge.current_lists import load_test_crops
+    from csc_data.challenge.current_lists import load_present_test_crops
 
-    counts = Counter(crop.dataset for crop in load_test_crops(config).values())
-    return {name: count for name, count in counts.items() if config.path("raw", dataset=name).is_dir()}
+    return Counter(crop.dataset for crop in load_present_test_crops(config).values())
 
 
 def _is_there(place: str) -> bool:
