@@ -117,7 +117,7 @@ def test_paths_of_a_data_folder_that_was_moved_are_found(tmp_path, monkeypatch, 
     assert Path(row.labels) == data / "a" / "a.zarr" / "gt" / "crop1"
 
 
-def test_what_is_where_the_file_says_is_not_looked_for_elsewhere(tmp_path):
+def test_what_is_where_the_file_says_is_not_looked_for_elsewhere(tmp_path, caplog):
     for place in ("there", "data"):
         (tmp_path / place / "a" / "a.zarr" / "em").mkdir(parents=True)
         (tmp_path / place / "a" / "a.zarr" / "crop1").mkdir()
@@ -125,6 +125,11 @@ def test_what_is_where_the_file_says_is_not_looked_for_elsewhere(tmp_path):
     file.write_text(f"train,{tmp_path}/there/a/a.zarr/em,{tmp_path}/there/a/a.zarr/crop1/[mito]\n", "utf-8")
     [row] = read_datasplit(file)
     assert Path(row.raw) == tmp_path / "there" / "a" / "a.zarr" / "em"
+    assert f"names {tmp_path}/there/a/a.zarr, and not {tmp_path}/data/a/a.zarr beside it" in caplog.text
+    caplog.clear()
+    file.write_text(file.read_text("utf-8").replace("/there/", "/data/"), "utf-8")
+    read_datasplit(file)
+    assert not caplog.text
 
 
 def test_the_inside_of_another_store_is_not_taken_for_a_path(tmp_path):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -22,6 +23,8 @@ from csc_data.storage.atomic import replace_text
 from csc_data.storage.paths import is_remote, join
 
 Usage = Literal["train", "validate"]
+
+_log = logging.getLogger(__name__)
 
 _LABELS = re.compile(r"^(?P<crop>.*?)/?\[(?P<classes>[^\[\]]*)\]$")
 
@@ -135,7 +138,28 @@ def read_datasplit(path: str | os.PathLike[str], data: Path | None = None) -> tu
         problems.append(Problem(where="file", what="holds no rows", remedy="`csc make-datasplit` writes them"))
     if problems:
         raise ProblemsError(str(file), problems)
+    _tell_copies(file, rows)
     return tuple(rows)
+
+
+def _tell_copies(file: Path, rows: Sequence[SplitRow]) -> None:
+    """Tell where a datasplit that was copied with its data still names the data that it was copied from."""
+    home = file.parent.resolve()
+    for store in dict.fromkeys(split_store(path)[0] for row in rows for path in (row.raw, row.labels)):
+        if is_remote(store) or not Path(store).exists() or Path(store).resolve().is_relative_to(home):
+            continue
+        parts = [part for part in store.replace("\\", "/").split("/") if part]
+        copies = (home.joinpath(*parts[begin:]) for begin in range(len(parts)))
+        copy = next((place for place in copies if place.is_dir()), None)
+        if copy is not None and not copy.samefile(store):
+            _log.warning(
+                "%s names %s, and not %s beside it, which is there too: if that is the copy to use, let `csc "
+                "make-datasplit` write the file anew, or edit its paths",
+                file,
+                store,
+                copy,
+            )
+            return
 
 
 def _parse_row(cells: list[str], order: list[str] | None, folders: Sequence[Path]) -> SplitRow | str:
