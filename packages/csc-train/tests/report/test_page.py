@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -135,6 +137,19 @@ def test_predictions_that_are_gone_leave_scores_without_pictures(tmp_path):
     assert "data:image/png" in write_run_report([logs], tmp_path / "r.html", options)[0].read_text()
     with pytest.raises(CscError, match="there is no file"):
         read_run(logs, [tmp_path / "other.json"])
+
+
+def test_a_submission_that_was_written_after_it_was_scored_is_told(tmp_path):
+    logs = write_run(tmp_path)
+    write_result(tmp_path, logs)
+    later = time.time() + 60
+    os.utime(tmp_path / "s.zarr" / "crop2", (later, later))
+    _, (run,) = write_run_report([tmp_path], tmp_path / "r.html")
+    assert run.missing == [
+        f"result_extended.json is an old score: {tmp_path / 's.zarr'} was written after it was scored; `csc evaluate` "
+        "scores it anew"
+    ]
+    assert "is an old score" in (tmp_path / "r.html").read_text()
 
 
 def test_runs_are_compared_class_by_class(tmp_path):

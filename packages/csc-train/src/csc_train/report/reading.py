@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -177,12 +178,33 @@ def read_run(place: str | PathLike[str], results: Iterable[str | PathLike[str]] 
         missing.append("there are no points for TensorBoard: no curve of single steps, no memory")
     named = {Path(path): read_result(path) for path in results}
     found = named or _results_near(folder, record, Path(place))
+    for file, result in found.items():
+        newer = _written_since(result)
+        if newer is not None:
+            missing.append(
+                f"{file.name} is an old score: {newer} was written after it was scored; `csc evaluate` scores it anew"
+            )
     if not found:
         missing.append(
             "there is no result file: `csc evaluate --datasplit ... --result-file` in the folder of its logs writes "
             "one, or name one with --result"
         )
     return RunFiles(folder=folder, record=record, epochs=epochs, points=points, results=found, missing=missing)
+
+
+def _written_since(result: SubmissionScore) -> Path | None:
+    """Return what was scored and has been written since, if anything."""
+    scored = result.scored
+    if scored is None or not scored.time:
+        return None
+    at = datetime.fromisoformat(scored.time).timestamp() + 1  # of whole seconds
+    places = [scored.submission] if isinstance(scored.submission, str) else scored.submission.values()
+    for place in map(Path, places):
+        # Volumes are written beside and put in place, which changes the folder that holds them.
+        inside = place.iterdir() if place.is_dir() else ()
+        if any(path.exists() and path.stat().st_mtime > at for path in (place, *inside)):
+            return place
+    return None
 
 
 def _is_logs(folder: Path) -> bool:
