@@ -23,4 +23,5 @@ def process_func(x):  # one class of a block: float32 (z, y, x)
 if __name__ == "__main__":
     from csc_submit import process
 
-    process(__file__, overwrite=True)
+    for row in process(__file__, overwrite=True).rows:
+        print(f"{row.status}: {row.path or row.reason}")
