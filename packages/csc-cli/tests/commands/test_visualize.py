@@ -131,6 +131,25 @@ def test_each_is_drawn_as_what_it_is(data):
     assert len(colours) == 1
 
 
+@pytest.mark.parametrize("by_path", [False, True])
+def test_all_of_a_volume_is_shown_with_what_was_predicted_for_all_of_it(data, run, monkeypatch, by_path):
+    write(data / "predictions/jrc_a.zarr/whole/er", RAW, attributes=StoredValues(kind="probability").to_attributes())
+    write(data / "processed/jrc_a.zarr/whole/er", RAW)
+    served = []
+    monkeypatch.setattr(
+        "csc_cli.commands.visualize.command._serve", lambda view, scenes, options: served.extend(scenes)
+    )
+    raw = str(data / "jrc_a/jrc_a.zarr/recon-1/em/fibsem-uint8")
+    result = run("visualize", "--data", str(data), "--volume", raw if by_path else "jrc_a")
+    assert result.exit_code == 0, result.output
+    [(title, opened)] = served
+    assert (title, [layer.name for layer in opened().layers]) == (
+        "jrc_a",
+        ["raw", "er (predictions)", "er (processed)"],
+    )
+    assert opened().roi == RAW.bounds
+
+
 def test_what_a_submission_does_not_say_is_as_in_its_crop(data):
     layers = {layer.name: layer for layer in open_crop(shown_of(data)[1], print)}
     assert layers["er (submission)"].volume.levels[0].grid == GRID

@@ -65,8 +65,17 @@ class SplitRow:
     @property
     def dataset(self) -> str:
         """Name of the data set: that of the zarr without its suffix."""
-        store, _ = split_store(self.labels)
-        return store.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".zarr")
+        return dataset_of(self.labels)
+
+
+def dataset_of(path: str) -> str:
+    """Return the data set that a path leads into: the name of the zarr (or n5) folder without its suffix.
+
+    >>> dataset_of("d/x/x.zarr/recon-1/em")
+    'x'
+    """
+    store, _ = split_store(path)
+    return store.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].removesuffix(".zarr").removesuffix(".n5")
 
 
 def split_store(path: str) -> tuple[str, str]:

@@ -78,7 +78,9 @@ HEADINGS = {
     "-s3", "--use-s3", is_flag=True, help="Show raw and annotations of the challenge's bucket, which the browser asks."
 )
 @click.option(
-    "--volume", metavar="VOLUME", help="Instead of crops: all of a data set, or of a raw volume by its path or URL."
+    "--volume",
+    metavar="VOLUME",
+    help="Instead of crops: all of a data set, or of a raw volume by its path or URL, and what was predicted for it.",
 )
 @click.option(
     "--live",
@@ -202,7 +204,7 @@ def _check_options(compare: tuple[str, str] | None, options: Mapping[str, Any]) 
 
 def _find(config: Config, wanted: Wanted, options: Mapping[str, Any]) -> list[ShownCrop]:
     """Return what there is to be shown, and say what there is not."""
-    from csc_cli.commands.visualize.finding import find_shown, find_volume, say_missing
+    from csc_cli.commands.visualize.finding import find_shown, find_volume, results_of_volume, say_missing
     from csc_cli.commands.visualize.opening import open_crop
     from csc_data.splits.search import CropTemplates
 
@@ -211,6 +213,7 @@ def _find(config: Config, wanted: Wanted, options: Mapping[str, Any]) -> list[Sh
     if options["volume"] is not None:
         volume = find_volume(options["volume"], templates)
         open_crop(volume, _refuse)
+        volume.volumes = results_of_volume(volume, config, wanted)
         return [volume]
     shown = find_shown(config, wanted, say, templates=templates, submission=options["submission"])
     for line in say_missing(shown, wanted if options["live"] is None else replace(wanted, classes=None)):
@@ -289,7 +292,8 @@ def _scene_of(crop: ShownCrop, sides: tuple[str, str] | None, live: LiveLayers |
         if sides is not None:
             return compare_crop(crop, sides, say)
         layers = open_crop(crop, say)
-        return Scene(layers=layers if live is None else live.beside(layers), roi=place_of(layers))
+        place = place_of(layers if crop.crop else layers[:1])  # all of a volume is too much to begin with
+        return Scene(layers=layers if live is None else live.beside(layers), roi=place)
 
     return opened
 

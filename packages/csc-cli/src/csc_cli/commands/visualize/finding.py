@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +14,7 @@ from csc_data.challenge.current_lists import load_test_crops
 from csc_data.config.templates import fill
 from csc_data.errors import CscError, MissingDataError, UnreadableDataError, did_you_mean
 from csc_data.splits.search import CropTemplates, is_wanted, natural_key, search_crops
+from csc_data.splits.split_file import dataset_of
 from csc_data.storage.paths import is_remote
 from csc_data.storage.stores.submissions import open_store
 from csc_data.storage.trees import open_tree
@@ -215,7 +216,14 @@ def find_volume(volume: str, templates: CropTemplates) -> ShownCrop:
     """
     is_path = is_remote(volume) or "/" in volume or "\\" in volume or Path(volume).is_dir()
     raw = volume if is_path else _raw(templates, volume)
-    return ShownCrop(dataset=volume, crop="", raw=raw)
+    return ShownCrop(dataset=dataset_of(volume) if is_path else volume, crop="", raw=raw)
+
+
+def results_of_volume(volume: ShownCrop, config: Config, wanted: Wanted) -> list[ClassVolume]:
+    """Return what all of a volume was predicted and processed to be, as ``csc predict --volume`` stores it."""
+    whole = replace(wanted, datasets=[volume.dataset], crops=["whole"])
+    kinds: tuple[Literal["predictions", "processed"], ...] = ("predictions", "processed")
+    return [found for kind in kinds if kind in wanted.kinds for _, _, found in _results(config, kind, whole)]
 
 
 def _annotations(templates: CropTemplates, wanted: Wanted) -> Iterator[tuple[str, str, ClassVolume]]:

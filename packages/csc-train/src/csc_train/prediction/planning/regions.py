@@ -16,7 +16,7 @@ from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_data.geometry import Grid, Roi
 from csc_data.splits.crops import PlacedCrop, annotated_crops, validation_crops
 from csc_data.splits.search import CropTemplates, is_wanted
-from csc_data.splits.split_file import read_datasplit, split_store
+from csc_data.splits.split_file import dataset_of, read_datasplit
 from csc_data.storage.paths import is_remote
 from csc_data.volumes import Volume, open_volume
 from csc_data.wording import listed
@@ -238,8 +238,7 @@ def choose_boxes(volume: str, rois: Sequence[str], places: Places) -> tuple[Pred
         grid = open_volume(raw, endpoint=places.templates.endpoint or None).levels[0].grid
     except MissingDataError as error:
         raise MissingDataError(f"there is no volume {volume}: {error}") from error
-    store = split_store(volume)[0].replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
-    dataset = store.removesuffix(".zarr").removesuffix(".n5") if is_path else volume
+    dataset = dataset_of(volume) if is_path else volume
     boxes = [parse_roi(text, grid) for text in rois] or [grid.bounds]
     return tuple(
         PredictRegion(
