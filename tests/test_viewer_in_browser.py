@@ -15,10 +15,11 @@ from torch import nn
 
 from csc_cli.commands.visualize.finding import Wanted, find_shown
 from csc_cli.commands.visualize.opening import open_crop
+from csc_data.challenge.colours import class_colour
 from csc_data.config.user_config import Config
 from csc_data.formats.writing import create_array
 from csc_data.geometry import Grid, Roi
-from csc_data.view import BlockWorker, Layer, array_layer, live_volume, open_layer, show
+from csc_data.view import BlockWorker, Layer, array_layer, live_volume, open_layer, show, take_screenshot
 from csc_data.view.screenshot import ScreenshotError, headless_browser, wait_and_draw
 from csc_data.volumes import open_volume, write_multiscale
 from csc_train import TrainSettings, predict
@@ -32,6 +33,7 @@ pytestmark = [
 SIZE = 400
 VOXEL = 8
 PIXELS = 10  # of a voxel
+CLASSES = ("er", "mito")
 N = 32  # voxels along each axis; the middle is a corner between eight of them
 
 
@@ -103,6 +105,21 @@ def test_raw_masks_and_probabilities_lie_where_the_data_say(browser, tmp_path, c
     for layer in layers:
         with show([layer], roi=roi) as view:
             assert_corner(picture(browser, view, tmp_path), layer.name)
+
+
+def test_a_screenshot_says_what_its_colours_mean(tmp_path, corner):
+    values, grid, roi = corner
+    layers = [
+        array_layer(values, f"{name} (truth)", "mask", class_name=name, voxel_size=grid.voxel_size) for name in CLASSES
+    ]
+    swatches = []
+    for legend in (True, False):
+        with show(layers, roi=roi) as view:
+            take_screenshot(view, tmp_path / "picture.png", size=(SIZE, SIZE), legend=legend)
+        pixels = np.asarray(Image.open(tmp_path / "picture.png").convert("RGB")).astype(int)
+        column = pixels[SIZE // 2 :, 22]  # through the swatches
+        swatches.append([(np.abs(column - class_colour(name)).max(1) <= 2).sum() for name in CLASSES])
+    assert swatches == [[12, 12], [0, 0]]
 
 
 def test_a_submission_is_drawn_out_of_its_zip(browser, tmp_path, corner):

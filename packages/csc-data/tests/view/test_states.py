@@ -9,7 +9,8 @@ from csc_data.challenge.colours import as_hex, class_colour
 from csc_data.errors import InvalidArgumentError, UnreadableDataError
 from csc_data.geometry import Roi
 from csc_data.view import Scene, array_layer, difference_layer, show, state_of
-from csc_data.view.differences import AGREED, FALSE, MISSED
+from csc_data.view.differences import AGREED, DIFFERENCE_COLOURS, FALSE, MISSED
+from csc_data.view.legend import legend_of
 from csc_data.view.serving.server import parse_range
 from csc_data.volumes.stored_values import StoredValues
 
@@ -50,6 +51,21 @@ def test_one_colour_stands_for_a_class_whatever_is_shown_of_it():
 )
 def test_a_shader_makes_a_probability_of_what_is_stored(values, said):
     assert said in drawn(layer(kind="probability", values=values))["layers"][0]["shader"]
+
+
+def test_a_legend_names_what_is_drawn_in_colour_and_how():
+    truth, mine = layer(name="er (truth)", class_name="er"), layer(name="er", kind="probability", class_name="er")
+    difference = difference_layer(truth, mine, "er: missed, false, agreed")
+    objects, hidden, raw = layer(name="mito", kind="instances"), layer(name="x", visible=False), layer(kind="raw")
+    state, er = drawn(raw, truth, mine, objects, hidden, difference), as_hex(class_colour("er"))
+    sides = {"missed": MISSED, "false": FALSE, "agreed": AGREED}
+    assert legend_of(state) == [
+        *[("er (truth)", er), ("er", er), ("mito", "")],
+        *((f"er: {word}", as_hex(DIFFERENCE_COLOURS[side])) for word, side in sides.items()),
+    ]
+    state["layers"][1]["visible"] = False
+    state["layers"][2]["shaderControls"] = {"colour": "#123456"}
+    assert legend_of(state)[:2] == [("er", "#123456"), ("mito", "")]
 
 
 def test_contrast_comes_from_the_data():

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from csc_data.errors import CscError, import_extra
+from csc_data.view.legend import legend_of
 from csc_data.view.showing import View
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -32,10 +34,35 @@ _PICTURE = (
   viewer.display.draw();
   const picture = document.createElement("canvas");
   [picture.width, picture.height] = [width, height];
-  picture.getContext("2d").drawImage(viewer.display.canvas, left, top, width, height, 0, 0, width, height);
+  const pen = picture.getContext("2d");
+  pen.drawImage(viewer.display.canvas, left, top, width, height, 0, 0, width, height);
+  const [title, entries, high] = arguments;
+  const lines = [...(title ? [[title, null]] : []), ...entries];
+  const [row, edge, swatch] = [20, 8, 12];
+  pen.font = "14px sans-serif";
+  pen.textBaseline = "middle";
+  const longest = Math.max(0, ...lines.map(([name]) => pen.measureText(name).width));
+  const begin = high ? edge : height - 2 * edge - row * lines.length;
+  pen.fillStyle = "rgba(0, 0, 0, 0.7)";
+  if (lines.length) pen.fillRect(edge, begin, longest + swatch + 3 * edge, row * lines.length + edge);
+  lines.forEach(([name, colour], number) => {
+    const middle = begin + edge / 2 + row * (number + 0.5);
+    if (colour) {
+      pen.fillStyle = colour;
+      pen.fillRect(2 * edge, middle - swatch / 2, swatch, swatch);
+    } else if (colour === "") {  // each object has its own
+      ["#e69f00", "#56b4e9", "#009e73", "#cc79a7"].forEach((each, part) => {
+        pen.fillStyle = each;
+        pen.fillRect(2 * edge + (part % 2) * swatch / 2, middle - swatch / 2 + (part >> 1) * swatch / 2, 6, 6);
+      });
+    }
+    pen.fillStyle = "white";
+    pen.fillText(name, colour === null ? 2 * edge : 3 * edge + swatch, middle);
+  });
   return picture.toDataURL("image/png");
 """
 )
+"""What is drawn, and over its lower, or upper, left corner a title and what the colours mean."""
 
 
 class ScreenshotError(CscError):
@@ -49,6 +76,7 @@ def take_screenshot(
     place: str = "0",
     size: Sequence[int] = (1280, 960),
     timeout: float = 120.0,
+    legend: bool = True,
 ) -> None:
     """Write a PNG of what a browser draws of a place, once all that is visible has arrived.
 
@@ -63,6 +91,8 @@ def take_screenshot(
         Width and height in pixels.
     timeout : float
         Seconds to wait.
+    legend : bool
+        Whether its title and what the colours mean are written over a corner.
 
     Raises
     ------
@@ -71,14 +101,20 @@ def take_screenshot(
     ScreenshotError
         If there is no browser, or it does not draw in time.
     """
+    state = json.loads(view.server.state_text(place, view.server.origin))
     with headless_browser(size) as browser:
-        wait_and_draw(browser, view.link(place), path, size, timeout)
+        wait_and_draw(browser, view.link(place), path, size, timeout, state if legend else {})
 
 
 def wait_and_draw(
-    browser: Any, link: str, path: str | os.PathLike[str], size: Sequence[int], timeout: float = 120.0
+    browser: Any,
+    link: str,
+    path: str | os.PathLike[str],
+    size: Sequence[int],
+    timeout: float = 120.0,
+    state: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write what a browser draws of a link as a PNG; see `take_screenshot`."""
+    """Write what a browser draws of a link as a PNG, with the legend of a state; see `take_screenshot`."""
     browser.get(link)
     deadline = time.monotonic() + timeout
     resized = calm = 0
@@ -92,7 +128,10 @@ def wait_and_draw(
             resized, calm = resized + 1, 0  # the bars may need another line now
         else:
             calm += 1
-    picture = str(browser.execute_script(_PICTURE)).partition(",")[2]
+    state = state or {}
+    # Of four views the lower left one is that of all directions; else a scale bar lies there.
+    written = (state.get("title", ""), legend_of(state), state.get("layout") != "4panel")
+    picture = str(browser.execute_script(_PICTURE, *written)).partition(",")[2]
     Path(path).write_bytes(base64.b64decode(picture))
 
 

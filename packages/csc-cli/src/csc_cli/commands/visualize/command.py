@@ -54,7 +54,7 @@ HEADINGS = {
         "use_s3",
     ),
     "How": ("compare", "live", "given_state"),
-    "Where": ("viewer", "browser", "bind", "port", "screenshot", "size", "url_only"),
+    "Where": ("viewer", "browser", "bind", "port", "screenshot", "size", "legend", "url_only"),
 }
 
 
@@ -111,6 +111,7 @@ HEADINGS = {
 @click.option("--bind", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on [default: one that is free].")
 @click.option("--screenshot", metavar="PNG", help="Write a picture of the first crop instead, by headless Chromium.")
+@click.option("--legend/--no-legend", default=True, help="Whether it says what the colours mean.")
 @click.option("--size", metavar="WxH", default="1280x960", show_default=True, callback=_parse_size, help="Its size.")
 @click.option(
     "--url-only",
@@ -176,7 +177,7 @@ def _serve(view: View, scenes: Sequence[tuple[str, Callable[[], Scene]]], option
         view.add_later(title, opened)
     place = "0" if options["given_state"] is None else view.restore(options["given_state"])
     if options["screenshot"] is not None:
-        take_screenshot(view, options["screenshot"], place=place, size=options["size"])
+        take_screenshot(view, options["screenshot"], place=place, size=options["size"], legend=options["legend"])
         say(f"wrote {options['screenshot']}: {scenes[int(place)][0]}")
         return
     with ExitStack() as stack:
