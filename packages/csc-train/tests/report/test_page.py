@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import csc_eval
+from csc_data.challenge.classes.own import read_classes
 from csc_data.errors import CscError, InvalidArgumentError
 from csc_data.formats.writing import create_array
 from csc_train.logs.event_files import EventWriter, scalar
@@ -52,12 +53,12 @@ def write_run(folder, name="net", epochs=4, **settings):
     return logs
 
 
-def write_result(folder, logs):
+def write_result(folder, logs, names=("mito", "er")):
     """Write a submission, its truth, and the result of scoring it among the logs of a run."""
     truth = np.zeros((6, 16, 16), np.uint8)
     truth[1:5, 4:12, 4:12] = 1
     for crop in ("crop1", "crop2"):
-        for name in ("mito", "er"):
+        for name in names:
             shift = 2 if crop == "crop1" else 0
             for store, values in (("t.zarr", truth), ("s.zarr", np.roll(truth, shift, 2))):
                 path = folder / store / crop / name
@@ -150,6 +151,17 @@ def test_a_submission_that_was_written_after_it_was_scored_is_told(tmp_path):
         "scores it anew"
     ]
     assert "is an old score" in (tmp_path / "r.html").read_text()
+
+
+def test_own_classes_have_their_colours(tmp_path):
+    write_result(tmp_path, write_run(tmp_path), names=("synapse", "er"))
+    (tmp_path / "classes.toml").write_text('[classes.synapse]\ncolour = "#123456"\n')
+    table = read_classes(tmp_path / "classes.toml")
+    pages = [
+        write_run_report([tmp_path], tmp_path / f"{number}.html", RunReportOptions(table=one))[0].read_text()
+        for number, one in enumerate((None, table))
+    ]
+    assert [page.count("#123456") > 0 for page in pages] == [False, True]
 
 
 def test_runs_are_compared_class_by_class(tmp_path):

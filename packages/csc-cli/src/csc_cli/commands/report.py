@@ -44,7 +44,7 @@ def report(
     labels in pictures, time, memory, settings and versions. What is not there is said.
     """
     from csc_data.wording import format_bytes
-    from csc_eval.command.places import raw_of_test_crops
+    from csc_eval.command.places import own_classes, raw_of_test_crops
     from csc_train.report import RunReportOptions, write_run_report
 
     if not runs and not config.experiment:
@@ -53,7 +53,11 @@ def report(
     if len(runs) > 1 and (results or any(moved.values())):
         raise click.UsageError("--result, --submission and --truth are of one run; several are compared without")
     options = RunReportOptions(
-        results=results, submission=moved["submission"], truth=moved["truth"], raw=raw_of_test_crops(str(config.root))
+        results=results,
+        submission=moved["submission"],
+        truth=moved["truth"],
+        raw=raw_of_test_crops(str(config.root)),
+        table=own_classes(config.root),
     )
     page, found = write_run_report(runs, output or Path(config.experiment, "report.html"), options)
     for run in found:

@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from csc_data.challenge import ClassTable
 from csc_data.errors import CscError
 from csc_eval import SubmissionScore
 from csc_eval.report import (
@@ -42,6 +43,8 @@ class RunReportOptions:
         Crop to the path of its raw volume, beside those that a datasplit names.
     worst, best : int
         How many labels to show in pictures.
+    table : ClassTable or None
+        Which classes there are, where some are of one's own, with their colours.
     """
 
     results: Sequence[str | PathLike[str]] = ()
@@ -50,6 +53,7 @@ class RunReportOptions:
     raw: Mapping[str, str] = field(default_factory=dict)
     worst: int = 12
     best: int = 4
+    table: ClassTable | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,13 +142,20 @@ def _view(file: Path, result: SubmissionScore, options: RunReportOptions) -> Res
             tasks = volumes.tasks(result, [*shown_worst, *shown_best])
             raw = {**volumes.raw, **options.raw}
             views = [
-                draw_labels([tasks[label] for label in labels if label in tasks], result.crops, raw, Shown())
+                draw_labels(
+                    [tasks[label] for label in labels if label in tasks], result.crops, raw, Shown(table=options.table)
+                )
                 for labels in (shown_worst, shown_best)
             ]
     except CscError as error:
         problem = f"there are no pictures: {error}"
     return ResultView(
-        file=file, result=result, sections=score_sections(result), worst=views[0], best=views[1], problem=problem
+        file=file,
+        result=result,
+        sections=score_sections(result, options.table),
+        worst=views[0],
+        best=views[1],
+        problem=problem,
     )
 
 
