@@ -53,10 +53,10 @@ def process(experiment: str, config: Config, **options: Any) -> None:
     places = dict.fromkeys(str(Path(row.path).parents[2]) for row in done)
     where = f": in {', '.join(places)}" if places else ""
     say(f"processed {plural(len(done) - there, 'volume')}{before}{where}")
-    if options["output_path"] is None:
-        _say_next({row.crop for row in done}, config)
     if result.failed:
         raise click.ClickException(f"{plural(len(result.failed), 'volume')} failed, see above")
+    if options["output_path"] is None:
+        _say_next({row.crop for row in done}, config)
 
 
 def _say_next(crops: Collection[str], config: Config) -> None:
