@@ -262,13 +262,14 @@ def link_rows(folder: Path) -> None:
 
 def crop_row(folder: Path) -> None:
     """Print how long it takes until a picture of a crop is there, the command and the browser included."""
-    from csc_data.view.screenshot import headless_browser, wait_and_draw
+    from csc_data.view.pictures.browser import headless_browser
+    from csc_data.view.pictures.screenshot import PictureOptions, wait_and_draw
 
     started = time.perf_counter()
     with visualize(folder) as (process, link), headless_browser((1280, 960)) as browser:
         with urllib.request.urlopen(f"{link}state/0", timeout=120) as answer:
             state = quote(answer.read())
-        wait_and_draw(browser, f"{link}v/view/#!{state}", folder / "crop.png", (1280, 960), 600)
+        wait_and_draw(browser, f"{link}v/view/#!{state}", folder / "crop.png", PictureOptions(timeout=600))
         wall, drawn, server = time.perf_counter() - started, cpu_of(browser.service.process.pid), cpu_of(process.pid)
     over = "  OVER THE BAR of 15 s" if wall > 15 else ""
     what = "a crop of csc visualize, raw and 8 classes"
@@ -277,14 +278,17 @@ def crop_row(folder: Path) -> None:
 
 def browser_rows(folder: Path) -> None:
     """Print how long a headless Chromium takes to draw all of large volumes, from its start on."""
-    from csc_data.view.screenshot import headless_browser, wait_and_draw
+    from csc_data.view.pictures.browser import headless_browser
+    from csc_data.view.pictures.screenshot import PictureOptions, wait_and_draw
 
     crop_row(folder)
     for case, layers in itertools.product(KINDS_AND_VIEWS, (1, 8)):
         with served(folder, case, layers) as server:
             started = time.perf_counter()
             with headless_browser((1280, 960)) as browser:
-                wait_and_draw(browser, server.where["link"], folder / f"{case}-{layers}.png", (1280, 960), 600)
+                wait_and_draw(
+                    browser, server.where["link"], folder / f"{case}-{layers}.png", PictureOptions(timeout=600)
+                )
                 wall, used = time.perf_counter() - started, cpu_of(browser.service.process.pid)
             what = f"{case}, {layers} layers"
             print(f"{what:46}{wall:8.1f} s{used:8.1f} s CPU; server {server.used()['cpu']:.2f} s CPU", flush=True)

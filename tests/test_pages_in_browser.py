@@ -11,7 +11,7 @@ from csc_cli.commands.visualize.finding import Wanted
 from csc_cli.commands.visualize.worst import open_worst
 from csc_data.formats.writing import create_array
 from csc_data.view import View
-from csc_data.view.screenshot import ScreenshotError, headless_browser
+from csc_data.view.pictures.browser import ScreenshotError, headless_browser
 from csc_eval.report import write_report
 from csc_train.report import write_run_report
 

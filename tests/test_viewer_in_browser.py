@@ -20,7 +20,8 @@ from csc_data.config.user_config import Config
 from csc_data.formats.writing import create_array
 from csc_data.geometry import Grid, Roi
 from csc_data.view import BlockWorker, Layer, array_layer, live_volume, open_layer, show, take_screenshot
-from csc_data.view.screenshot import ScreenshotError, headless_browser, wait_and_draw
+from csc_data.view.pictures.browser import ScreenshotError, headless_browser
+from csc_data.view.pictures.screenshot import PictureOptions, wait_and_draw
 from csc_data.volumes import open_volume, write_multiscale
 from csc_train import TrainSettings, predict
 from csc_train.prediction import LiveNetwork
@@ -55,7 +56,7 @@ def picture(browser, view, tmp_path):
     state.cross_section_scale = VOXEL / PIXELS
     state.show_axis_lines = state.show_scale_bar = state.show_default_annotations = False
     target = tmp_path / "picture.png"
-    wait_and_draw(browser, view.link("0"), target, (SIZE, SIZE))
+    wait_and_draw(browser, view.link("0"), target, PictureOptions(size=(SIZE, SIZE)))
     browser.get("about:blank")  # it would miss the server when that ends
     pixels = np.asarray(Image.open(target).convert("RGB")).astype(int)
     assert pixels.shape[:2] == (SIZE, SIZE)

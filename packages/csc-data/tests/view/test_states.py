@@ -10,7 +10,7 @@ from csc_data.errors import InvalidArgumentError, UnreadableDataError
 from csc_data.geometry import Roi
 from csc_data.view import Scene, array_layer, difference_layer, show, state_of
 from csc_data.view.differences import AGREED, DIFFERENCE_COLOURS, FALSE, MISSED
-from csc_data.view.legend import legend_of
+from csc_data.view.pictures.legend import legend_of
 from csc_data.view.serving.server import parse_range
 from csc_data.volumes.stored_values import StoredValues
 

@@ -7,7 +7,7 @@ from csc_data.view.differences import difference_layer
 from csc_data.view.layers import Kind, Layer, array_layer, open_layer
 from csc_data.view.live import BlockSource, BlockWorker, LiveArray, live_volume
 from csc_data.view.napari import napari_layers, show_in_napari
-from csc_data.view.screenshot import take_screenshot
+from csc_data.view.pictures.screenshot import take_screenshot
 from csc_data.view.showing import Scene, Spot, View, show
 from csc_data.view.state import layers_of, state_of
 

@@ -1,23 +1,20 @@
-"""Pictures of a view, by a browser without a window (extra ``screenshot``, and Chromium or Chrome)."""
+"""Pictures of a view, with what their colours mean, by a browser without a window."""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from csc_data.errors import CscError, import_extra
-from csc_data.view.legend import legend_of
+from csc_data.view.pictures.browser import ScreenshotError, headless_browser
+from csc_data.view.pictures.legend import legend_of
 from csc_data.view.showing import View
 
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _MOST_RESIZES = 3
 _READY = "return window.viewer !== undefined && viewer.isReady()"
 _DRAWN = """
@@ -65,8 +62,23 @@ _PICTURE = (
 """What is drawn, and over its lower, or upper, left corner a title and what the colours mean."""
 
 
-class ScreenshotError(CscError):
-    """No picture could be taken."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PictureOptions:
+    """How a picture is taken.
+
+    Attributes
+    ----------
+    size : sequence of int
+        Width and height in pixels.
+    timeout : float
+        Seconds to wait until all is drawn.
+    state : mapping
+        Of the viewer: its title and what its colours mean are written over a corner.
+    """
+
+    size: Sequence[int] = (1280, 960)
+    timeout: float = 120.0
+    state: Mapping[str, Any] = field(default_factory=dict)
 
 
 def take_screenshot(
@@ -75,7 +87,6 @@ def take_screenshot(
     *,
     place: str = "0",
     size: Sequence[int] = (1280, 960),
-    timeout: float = 120.0,
     legend: bool = True,
 ) -> None:
     """Write a PNG of what a browser draws of a place, once all that is visible has arrived.
@@ -89,8 +100,6 @@ def take_screenshot(
         Which of its places, counted from "0".
     size : sequence of int
         Width and height in pixels.
-    timeout : float
-        Seconds to wait.
     legend : bool
         Whether its title and what the colours mean are written over a corner.
 
@@ -103,83 +112,29 @@ def take_screenshot(
     """
     state = json.loads(view.server.state_text(place, view.server.origin))
     with headless_browser(size) as browser:
-        wait_and_draw(browser, view.link(place), path, size, timeout, state if legend else {})
+        wait_and_draw(browser, view.link(place), path, PictureOptions(size=size, state=state if legend else {}))
 
 
-def wait_and_draw(
-    browser: Any,
-    link: str,
-    path: str | os.PathLike[str],
-    size: Sequence[int],
-    timeout: float = 120.0,
-    state: Mapping[str, Any] | None = None,
-) -> None:
-    """Write what a browser draws of a link as a PNG, with the legend of a state; see `take_screenshot`."""
+def wait_and_draw(browser: Any, link: str, path: str | os.PathLike[str], options: PictureOptions) -> None:
+    """Write what a browser draws of a link as a PNG; see `take_screenshot`."""
     browser.get(link)
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + options.timeout
     resized = calm = 0
     while calm < 2:  # ready twice: layers may still be on their way when it is so first
         if time.monotonic() > deadline:
-            raise ScreenshotError(f"the browser has not drawn the view after {timeout:.0f} s")
+            raise ScreenshotError(f"the browser has not drawn the view after {options.timeout:.0f} s")
         time.sleep(0.2)
         if not browser.execute_script(_READY):
             calm = 0
-        elif resized < _MOST_RESIZES and _resize(browser, size):
+        elif resized < _MOST_RESIZES and _resize(browser, options.size):
             resized, calm = resized + 1, 0  # the bars may need another line now
         else:
             calm += 1
-    state = state or {}
+    state = options.state
     # Of four views the lower left one is that of all directions; else a scale bar lies there.
     written = (state.get("title", ""), legend_of(state), state.get("layout") != "4panel")
     picture = str(browser.execute_script(_PICTURE, *written)).partition(",")[2]
     Path(path).write_bytes(base64.b64decode(picture))
-
-
-@contextmanager
-def headless_browser(size: Sequence[int]) -> Iterator[Any]:
-    """Start a browser without a window; WebGL is computed by its processor.
-
-    Raises
-    ------
-    MissingPackageError
-        If selenium is not installed.
-    ScreenshotError
-        If there is no browser, or it does not start.
-    """
-    webdriver = import_extra("selenium.webdriver", "a picture of a view", "csc-data[screenshot]")
-    webdriver_error = import_extra("selenium.common", "it", "csc-data[screenshot]").WebDriverException
-    program = next(filter(None, map(shutil.which, _BROWSERS)), None)
-    driver = shutil.which("chromedriver")
-    if program is None or driver is None:  # selenium would fetch one from the internet
-        raise ScreenshotError(
-            "there is no Chromium or Chrome with its chromedriver on the PATH: apt install chromium chromium-driver"
-        )
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",  # what it opens is ours alone, and as root there is none
-        "--disable-dev-shm-usage",  # containers have little of it
-        "--use-angle=swiftshader",
-        "--enable-unsafe-swiftshader",
-        "--force-device-scale-factor=1",
-        f"--window-size={size[0]},{size[1] + 200}",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    # Chromium leaves folders where its temporary files are.
-    with tempfile.TemporaryDirectory(prefix="csc-browser-", ignore_cleanup_errors=True) as scratch:
-        service = webdriver.ChromeService(driver, env={**os.environ, "TMPDIR": scratch})
-        try:
-            browser = webdriver.Chrome(options=options, service=service)
-        except webdriver_error as error:
-            raise ScreenshotError(f"{program} does not start: {error.msg}") from error
-        try:
-            yield browser
-        except webdriver_error as error:
-            raise ScreenshotError(f"{program} ended or did not understand: {error.msg}") from error
-        finally:
-            browser.quit()
 
 
 def _resize(browser: Any, size: Sequence[int]) -> bool:

@@ -1,0 +1,1 @@
+"""Pictures of what a browser draws (extra ``screenshot``)."""
