@@ -53,7 +53,7 @@ PAIRS = {
 
 MONAI's small U-Net halves the resolution before its first convolution, so that it does half the work of ours.
 """
-LARGE = {"cosem_setup04": {"features": (6, 36, 216)}, "3d_mednext": {"size": "s"}}
+LARGE = {"cosem_setup04": {"features": (6, 36, 216), "factors": (2, 3)}, "3d_mednext": {"size": "s"}}
 """Arguments of networks that come in sizes, or take too long as they are."""
 
 
