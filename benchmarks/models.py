@@ -110,9 +110,14 @@ def build(name: str, size: int) -> nn.Module:
     return create_model(name, **arguments(name, size))
 
 
+def edge(name: str, size: int) -> int:
+    """Return how many voxels along an axis a network is measured with: those that train on a single patch."""
+    return max(size, 64) if name == "vitnet" else size
+
+
 def arguments(name: str, size: int) -> dict[str, Any]:
     """Return the arguments of a network of ours."""
-    more = {"img_size": (size,) * 3} if name == "vitnet" else LARGE.get(name, {})
+    more = {"img_size": (edge(name, size),) * 3} if name == "vitnet" else LARGE.get(name, {})
     return {"n_channels": 1, "n_classes": CLASSES, **more}
 
 
@@ -121,7 +126,7 @@ def patch_shape(name: str, conditions: Conditions) -> tuple[int, ...]:
     if name in PAIRS.values():
         return (conditions.batch, 1, *[conditions.size] * 3)
     card = model_card(name, **arguments(name, conditions.size))
-    return (conditions.batch, 1, *[card.sizes.fit(conditions.size)] * card.ndim)
+    return (conditions.batch, 1, *[card.sizes.fit(edge(name, conditions.size))] * card.ndim)
 
 
 def count_flops(name: str, conditions: Conditions) -> float:
