@@ -13,6 +13,9 @@ from csc_train import TrainSettings, predict, train
 from csc_train.prediction.predictor import load_predictor
 from csc_train.settings import read_train_settings
 
+MIRRORED = "-mirrored"
+"""Ends the name of the predictions that are means over mirrored patches, as all of nnU-Net's are."""
+
 
 def fit_to_steps(settings: TrainSettings, steps: int) -> TrainSettings:
     """Return the settings with about as many iterations: a whole number in each epoch."""
@@ -20,7 +23,7 @@ def fit_to_steps(settings: TrainSettings, steps: int) -> TrainSettings:
 
 
 def run_ours(data: Config, folder: str, settings: TrainSettings) -> dict[str, Any]:
-    """Train and predict the test crops.
+    """Train and predict the test crops: as by default, and mirrored.
 
     Parameters
     ----------
@@ -45,6 +48,8 @@ def run_ours(data: Config, folder: str, settings: TrainSettings) -> dict[str, An
     checkpoint = result.best_checkpoint or result.latest_checkpoint
     predict(checkpoint, config=own_places(data, folder, "predictions"), existing="overwrite")
     predicted = cpu_seconds()
+    places = own_places(data, f"{folder}{MIRRORED}", "predictions")
+    predict(checkpoint, config=places, existing="overwrite", tta="mirror")
     return {
         "steps": settings.epochs * settings.iterations_per_epoch,
         "train_cpu_seconds": trained - began,
@@ -54,4 +59,4 @@ def run_ours(data: Config, folder: str, settings: TrainSettings) -> dict[str, An
     }
 
 
-__all__ = ["fit_to_steps", "fit_to_time", "run_ours"]
+__all__ = ["MIRRORED", "fit_to_steps", "fit_to_time", "run_ours"]
