@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -25,6 +26,13 @@ def settings(tmp_path):
 def test_checkpoints_of_another_experiment_file_are_not_gone_on_with(settings, tmp_path):
     with pytest.raises(ExistingOutputError, match=re.escape(f"those of {tmp_path}/one.py") + ".*-e NAME"):
         check_own(settings, tmp_path / "two.py")
+
+
+def test_nor_where_both_begin_with_the_same_file_but_where_one_is_named(settings, tmp_path):
+    weights, checkpoint = tmp_path / "weights.pth", tmp_path / "checkpoints" / "net_3.pth"
+    with pytest.raises(ExistingOutputError, match=re.escape(f"those of {tmp_path}/one.py")):
+        check_own(replace(settings, load_model=weights), tmp_path / "two.py")
+    check_own(replace(settings, load_model=checkpoint), tmp_path / "two.py")
 
 
 def test_its_own_are_and_those_of_a_file_that_was_moved(settings, tmp_path):

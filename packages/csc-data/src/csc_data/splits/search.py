@@ -11,6 +11,8 @@ from pathlib import Path
 from csc_data.config.templates import anchor, fill, match, placeholder_names
 from csc_data.config.user_config import Config
 from csc_data.errors import InvalidArgumentError
+from csc_data.splits.split_file import dataset_of
+from csc_data.storage.paths import is_remote
 from csc_data.storage.trees import FileTree
 
 RAW_NAME = "em/fibsem-uint8"
@@ -58,6 +60,19 @@ class CropTemplates:
                 raise InvalidArgumentError(f"the template of {name}, {template!r}, must hold {words} and no other")
         if not self.labels.endswith("/{class_name}"):
             raise InvalidArgumentError(f"the template of labels, {self.labels!r}, must end in /{{class_name}}")
+
+    def volume(self, named: str) -> tuple[str, str]:
+        """Return the data set and the raw of what is named by its data set, or by the path or URL of a volume.
+
+        Examples
+        --------
+        >>> from csc_data import load_config
+        >>> CropTemplates.below(load_config(environ={})).volume("data/a.zarr/raw")
+        ('a', 'data/a.zarr/raw')
+        """
+        if is_remote(named) or "/" in named or "\\" in named or Path(named).is_dir():
+            return dataset_of(named), named
+        return named, fill(self.raw, {"dataset": named})
 
     @property
     def place(self) -> str:

@@ -13,7 +13,7 @@ import io
 import logging
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -157,9 +157,7 @@ def _tell_copies(file: Path, rows: Sequence[SplitRow]) -> None:
     for store in dict.fromkeys(split_store(path)[0] for row in rows for path in (row.raw, row.labels)):
         if is_remote(store) or not Path(store).exists() or Path(store).resolve().is_relative_to(home):
             continue
-        parts = [part for part in store.replace("\\", "/").split("/") if part]
-        copies = (home.joinpath(*parts[begin:]) for begin in range(len(parts)))
-        copy = next((place for place in copies if place.is_dir()), None)
+        copy = next((place for place in _ends_below(home, store) if place.is_dir()), None)
         if copy is not None and not copy.samefile(store):
             _log.warning(
                 "%s names %s, and not %s beside it, which is there too: if that is the copy to use, let `csc "
@@ -205,15 +203,17 @@ def _resolve(path: str, folders: Sequence[Path]) -> str:
     """Return a path, or where it lies below one of some folders if it is not where it says."""
     if is_remote(path) or Path(path).exists():
         return path
+    places = (place for folder in folders for place in _ends_below(folder, path))
+    return next((str(place) for place in places if place.exists()), path)
+
+
+def _ends_below(folder: Path, path: str) -> Iterator[Path]:
+    """Yield where a path would lie below a folder, under its longest end first."""
     parts = [part for part in path.replace("\\", "/").split("/") if part]
     store, _ = split_store("/".join(parts))
     # An end that began within the store could be found in any store.
-    for folder in folders:
-        for begin in range(store.count("/") + 1):
-            place = folder.joinpath(*parts[begin:])
-            if place.exists():
-                return str(place)
-    return path
+    for begin in range(store.count("/") + 1):
+        yield folder.joinpath(*parts[begin:])
 
 
 def write_datasplit(path: str | os.PathLike[str], rows: Iterable[SplitRow]) -> None:

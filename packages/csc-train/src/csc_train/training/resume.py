@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,9 +101,10 @@ def check_own(settings: TrainSettings, experiment: Path | None) -> None:
         If they are.
     """
     template, name = settings.model_save_path, settings.model_name
-    if experiment is None or isinstance(settings.load_model, Path):
+    wanted, own = settings.load_model, [*list_checkpoints(template, name).values(), resume_path(template, name)]
+    if experiment is None or not any(path.is_file() for path in own):
         return
-    if not list_checkpoints(template, name) and not resume_path(template, name).is_file():
+    if isinstance(wanted, Path) and _is_among(wanted, own):
         return
     try:
         recorded = read_json(logs_folder(settings) / RUN_RECORD).get("experiment")
@@ -114,6 +115,10 @@ def check_own(settings: TrainSettings, experiment: Path | None) -> None:
             f"the checkpoints of {name} are those of {recorded}, another experiment: choose another model_name, or a "
             "folder of its own for this one, -e NAME; to go on with them say --resume PATH of one"
         )
+
+
+def _is_among(file: Path, others: Iterable[Path]) -> bool:
+    return file.resolve() in {path.resolve() for path in others}
 
 
 def take_up(state: RunState, settings: TrainSettings, fabric: Fabric) -> Path | None:
@@ -143,7 +148,7 @@ def take_up(state: RunState, settings: TrainSettings, fabric: Fabric) -> Path | 
             )
         wanted = "latest"
     if isinstance(wanted, Path):
-        if wanted.resolve() in {path.resolve() for path in (whole, *own.values())}:
+        if _is_among(wanted, (whole, *own.values())):
             path = wanted
         elif own or there:
             path = _begun_with(wanted, name, whole if there else own[max(own)])

@@ -14,8 +14,6 @@ from csc_data.challenge.current_lists import load_test_crops
 from csc_data.config.templates import fill
 from csc_data.errors import CscError, MissingDataError, UnreadableDataError, did_you_mean
 from csc_data.splits.search import CropTemplates, is_wanted, natural_key, search_crops
-from csc_data.splits.split_file import dataset_of
-from csc_data.storage.paths import is_remote
 from csc_data.storage.stores.submissions import open_store
 from csc_data.storage.trees import open_tree
 from csc_data.volumes import Level, Volume, open_volume
@@ -214,9 +212,8 @@ def find_volume(volume: str, templates: CropTemplates) -> ShownCrop:
     >>> find_volume("data/a.zarr/raw", CropTemplates.below(load_config(environ={}))).raw
     'data/a.zarr/raw'
     """
-    is_path = is_remote(volume) or "/" in volume or "\\" in volume or Path(volume).is_dir()
-    raw = volume if is_path else _raw(templates, volume)
-    return ShownCrop(dataset=dataset_of(volume) if is_path else volume, crop="", raw=raw)
+    dataset, raw = templates.volume(volume)
+    return ShownCrop(dataset=dataset, crop="", raw=raw)
 
 
 def results_of_volume(volume: ShownCrop, config: Config, wanted: Wanted) -> list[ClassVolume]:

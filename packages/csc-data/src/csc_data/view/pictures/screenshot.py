@@ -110,9 +110,9 @@ def take_screenshot(
     ScreenshotError
         If there is no browser, or it does not draw in time.
     """
-    state = json.loads(view.server.state_text(place, view.server.origin))
+    state = json.loads(view.server.state_text(place, view.server.origin)) if legend else {}
     with headless_browser(size) as browser:
-        wait_and_draw(browser, view.link(place), path, PictureOptions(size=size, state=state if legend else {}))
+        wait_and_draw(browser, view.link(place), path, PictureOptions(size=size, state=state))
 
 
 def wait_and_draw(browser: Any, link: str, path: str | os.PathLike[str], options: PictureOptions) -> None:

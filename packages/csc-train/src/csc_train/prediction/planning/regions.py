@@ -16,7 +16,7 @@ from csc_data.errors import InvalidArgumentError, MissingDataError
 from csc_data.geometry import Grid, Roi
 from csc_data.splits.crops import PlacedCrop, annotated_crops, validation_crops
 from csc_data.splits.search import CropTemplates, is_wanted
-from csc_data.splits.split_file import dataset_of, read_datasplit
+from csc_data.splits.split_file import read_datasplit
 from csc_data.storage.paths import is_remote
 from csc_data.volumes import Volume, open_volume
 from csc_data.wording import listed
@@ -232,13 +232,11 @@ def choose_boxes(volume: str, rois: Sequence[str], places: Places) -> tuple[Pred
     InvalidArgumentError
         If a box cannot be read, is empty, or lies beside the volume.
     """
-    is_path = is_remote(volume) or "/" in volume or "\\" in volume or Path(volume).is_dir()
-    raw = volume if is_path else places.raw(volume)
+    dataset, raw = places.templates.volume(volume)
     try:
         grid = open_volume(raw, endpoint=places.templates.endpoint or None).levels[0].grid
     except MissingDataError as error:
         raise MissingDataError(f"there is no volume {volume}: {error}") from error
-    dataset = dataset_of(volume) if is_path else volume
     boxes = [parse_roi(text, grid) for text in rois] or [grid.bounds]
     return tuple(
         PredictRegion(
